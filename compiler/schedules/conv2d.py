@@ -1,0 +1,98 @@
+"""Convolution in the blocked layout NCHW[i]c with weights OIHW[i]i[o]o: its computation, and the schedule for it.
+
+The output is computed in tiles held in registers. Where the image is no multiple of the tile, the computation runs over
+the edge (reading zeros) and the epilogue, which writes, crops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tvm
+from tvm import te, tirx
+
+from compiler.schedules.anchor import TEMPLATE, finish_anchor, round_up
+from compiler.schedules.machine import Machine
+from compiler.schedules.tiles import Tile, best_tile
+
+NAME = "conv2d"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Strides, padding (top, left, bottom, right) and dilation of a convolution."""
+
+    strides: tuple[int, int]
+    padding: tuple[int, int, int, int]
+    dilation: tuple[int, int]
+    groups: int = 1
+
+    def output(self, height: int, width: int, kernel: tuple[int, int]) -> tuple[int, int]:
+        top, left, bottom, right = self.padding
+        rows = (height + top + bottom - self.dilation[0] * (kernel[0] - 1) - 1) // self.strides[0] + 1
+        columns = (width + left + right - self.dilation[1] * (kernel[1] - 1) - 1) // self.strides[1] + 1
+        return rows, columns
+
+
+def conv2d_blocked(machine: Machine, window: Window, data: Any, weight: Any) -> Any:
+    """TE of data [N, IC/i, H, W, i] * weight [OC/o, IC/g/i, KH, KW, i, o] -> [N, OC/o, OH, OW, o].
+
+    With as many groups as channels, the weight is [C/o, 1, KH, KW, 1, o] and i == o (depthwise).
+    """
+    batch, in_blocks, height, width, inner = (int(d) for d in data.shape)
+    out_blocks, group_blocks, kernel_h, kernel_w, depth, lanes = (int(d) for d in weight.shape)
+    depthwise = window.groups > 1 and depth == 1 and window.groups == in_blocks * inner
+    rows, columns = window.output(height, width, (kernel_h, kernel_w))
+    blocks_per_group = 1 if depthwise else out_blocks // window.groups
+    tile = best_tile(machine, 1 if depthwise else blocks_per_group, rows, columns)
+    padded_rows, padded_columns = round_up(rows, tile.rows), round_up(columns, tile.columns)
+    padded = _pad(data, window, (padded_rows, padded_columns), (kernel_h, kernel_w))
+    (stride_h, stride_w), (dilation_h, dilation_w) = window.strides, window.dilation
+    ko = te.reduce_axis((0, group_blocks), "ko")
+    kh = te.reduce_axis((0, kernel_h), "kh")
+    kw = te.reduce_axis((0, kernel_w), "kw")
+    ki = te.reduce_axis((0, depth), "ki")
+
+    def product(n: Any, o: Any, y: Any, x: Any, lane: Any) -> Any:
+        row, column = y * stride_h + kh * dilation_h, x * stride_w + kw * dilation_w
+        if depthwise:
+            return te.sum(padded[n, o, row, column, lane] * weight[o, ko, kh, kw, ki, lane], axis=[ko, kh, kw, ki])
+        block = ko if window.groups == 1 else tirx.floordiv(o, blocks_per_group) * group_blocks + ko
+        return te.sum(padded[n, block, row, column, ki] * weight[o, ko, kh, kw, ki, lane], axis=[ko, kh, kw, ki])
+
+    shape = (batch, out_blocks, padded_rows, padded_columns, lanes)
+    attrs = {TEMPLATE: NAME, "tile": [tile.vectors, tile.rows, tile.columns]}
+    full = te.compute(shape, product, name="conv2d", attrs=attrs)
+    if (padded_rows, padded_columns) == (rows, columns):
+        return full
+    return te.compute((batch, out_blocks, rows, columns, lanes), lambda *i: full(*i), name="crop")
+
+
+def _pad(data: Any, window: Window, output: tuple[int, int], kernel: tuple[int, int]) -> Any:
+    """`data` with the zeros that reading for `output` positions needs, or itself where it needs none."""
+    batch, blocks, height, width, inner = (int(d) for d in data.shape)
+    top, left = window.padding[:2]
+    need_h = (output[0] - 1) * window.strides[0] + window.dilation[0] * (kernel[0] - 1) + 1
+    need_w = (output[1] - 1) * window.strides[1] + window.dilation[1] * (kernel[1] - 1) + 1
+    if not top and not left and need_h <= height and need_w <= width:
+        return data
+
+    def zero_outside(n: Any, c: Any, y: Any, x: Any, i: Any) -> Any:
+        inside = tirx.all(y >= top, y < top + height, x >= left, x < left + width)
+        return tirx.if_then_else(inside, data[n, c, y - top, x - left, i], tirx.const(0, data.dtype))
+
+    shape = (batch, blocks, max(need_h, top + height), max(need_w, left + width), inner)
+    return te.compute(shape, zero_outside, name="pad")
+
+
+def schedule_conv2d(schedule: tvm.s_tir.Schedule, block: Any, tile: Sequence[int], machine: Machine) -> None:
+    """Tile `block`, keep the tile's sums in registers, and finish what follows it (bias, activation) tile by tile."""
+    shape = Tile(*tile)
+    n, o, y, x, lane, ko, kh, kw, ki = schedule.get_loops(block)
+    o_outer, o_inner = schedule.split(o, [None, shape.vectors])
+    y_outer, y_inner = schedule.split(y, [None, shape.rows])
+    x_outer, x_inner = schedule.split(x, [None, shape.columns])
+    schedule.reorder(n, o_outer, y_outer, x_outer, ko, kh, kw, ki, y_inner, x_inner, o_inner, lane)
+    finish_anchor(schedule, block, [n, o_outer, y_outer], x_outer, ko, 3, machine)

@@ -1,0 +1,43 @@
+"""What a schedule must know of a CPU: how wide its vectors are, how many registers it has, how many threads to use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """`lanes` are float32 values in a vector register; `registers` the number of those; `threads` > 1 means parallel loops.
+
+    `fused_load` says that a multiply-add can broadcast one operand from memory, which saves the register for it.
+    """
+
+    lanes: int
+    registers: int
+    threads: int
+    fused_load: bool = False
+
+    @property
+    def accumulators(self) -> int:
+        """Registers that sums may occupy, so that operands still fit beside them (28 of 32, 12 of 16)."""
+        return self.registers - 4
+
+
+_AVX512 = ("x86-64-v4", "skylake-avx512", "cascadelake", "icelake", "sapphirerapids", "graniterapids", "znver4", "znver5")
+
+
+def machine_of(target: Mapping[str, Any], threads: int) -> Machine:
+    """The machine that a TVM target describes.
+
+    The CPU's name decides; features in `mattr` overrule it. An unknown x86 CPU counts as AVX2 if it says so, else as SSE.
+    """
+    cpu, features = str(target.get("mcpu", "")), set(map(str, target.get("mattr", ())))
+    if "aarch64" in str(target.get("mtriple", "")):
+        return Machine(lanes=4, registers=32, threads=threads)
+    if ("+avx512f" in features or cpu.startswith(_AVX512)) and "-avx512f" not in features:
+        return Machine(lanes=16, registers=32, threads=threads, fused_load=True)
+    if "+avx2" in features or cpu in ("x86-64-v3", "haswell", "broadwell", "skylake", "alderlake") or cpu.startswith("znver"):
+        return Machine(lanes=8, registers=16, threads=threads)
+    return Machine(lanes=4, registers=16, threads=threads)

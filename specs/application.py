@@ -1,0 +1,335 @@
+"""The Application: what the user wants to run. The words are those of docs/design.md.
+
+The grammar is complete; what is parsed here but not built yet is refused, with its line, by `specs.support`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+
+from specs.base import Name, Spec, TypeText
+from specs.quantities import AtLeastShare, AtMostPrice, Duration, Frequency, Size
+
+Selector = Annotated[dict[str, str], Field(min_length=1)]
+"""Matches sites: ``tier`` and ``site`` by name, anything else is a label; all must hold."""
+
+
+def _rate(value: object) -> object:
+    return value if isinstance(value, dict) else {"mean": value, "peak": value}
+
+
+def _size(value: object) -> object:
+    return value if isinstance(value, dict) else {"p50": value, "p99": value}
+
+
+class Rate(Spec):
+    """Requests a second of one member: the peak sizes, the mean is paid."""
+
+    mean: Frequency
+    peak: Frequency
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Rate:
+        if self.peak < self.mean or self.peak <= 0:
+            raise ValueError("expected a peak above zero and not below the mean")
+        return self
+
+
+class SizeSpread(Spec):
+    """Bytes of a value whose size varies, as two quantiles of a lognormal distribution."""
+
+    p50: Size
+    p99: Size
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SizeSpread:
+        if self.p99 < self.p50:
+            raise ValueError("expected p99 not below p50")
+        return self
+
+
+class SourceValue(Spec):
+    """One value that a request brings. `size` is what it has on the wire; needed for jpeg, string and the like."""
+
+    type: TypeText
+    size: Annotated[SizeSpread, BeforeValidator(_size)] | None = None
+
+
+class Trace(Spec):
+    trace: str
+
+
+class Source(Spec):
+    """Where requests enter. Every site that `at` matches starts one flow."""
+
+    at: Selector
+    rate: Annotated[Rate, BeforeValidator(_rate)]
+    arrivals: Literal["poisson", "constant"] | Trace = "poisson"
+    values: Annotated[dict[Name, SourceValue], Field(min_length=1)]
+
+
+class Ref(Spec):
+    """An input: the value ``component.output`` (or ``source.value``), and what stands for it when it was skipped."""
+
+    from_: str = Field(alias="from")
+    if_skipped: float | None = None
+
+    @field_validator("from_")
+    @classmethod
+    def _form(cls, text: str) -> str:
+        if not re.match(r"^[A-Za-z_][\w-]*\.[A-Za-z_][\w-]*$", text):
+            raise ValueError(f"expected component.output, got {text!r}")
+        return text
+
+    @property
+    def producer(self) -> str:
+        return self.from_.split(".")[0]
+
+    @property
+    def output(self) -> str:
+        return self.from_.split(".")[1]
+
+
+def _ref(value: object) -> object:
+    return {"from": value} if isinstance(value, str) else value
+
+
+Inputs = Annotated[dict[Name, Annotated[Ref, BeforeValidator(_ref)]], Field(min_length=1)]
+
+
+class Gate(Spec):
+    """``when: [not] component.output``: the component runs only for requests whose boolean output says so."""
+
+    ref: Ref
+    negated: bool
+
+    def opens(self, value: bool) -> bool:
+        """Whether the component runs when the gate's output is `value`."""
+        return value is not self.negated
+
+    def __str__(self) -> str:
+        return f"{'not ' if self.negated else ''}{self.ref.from_}"
+
+
+def _gate(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    words = value.split()
+    negated = words[:1] == ["not"]
+    if len(words) != 1 + negated:
+        raise ValueError(f"expected 'component.output' or 'not component.output', got {value!r}")
+    return {"ref": {"from": words[-1]}, "negated": negated}
+
+
+class Variant(Spec):
+    """One way to realise a component: a model file, a function, or another variant in int8."""
+
+    model: str | None = None
+    function: str | None = None
+    quantize: str | None = None
+    calibrate: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Variant:
+        given = [k for k in ("model", "function", "quantize") if getattr(self, k) is not None]
+        if len(given) != 1:
+            raise ValueError("expected exactly one of model, function and quantize")
+        return self
+
+
+class Cuts(Spec):
+    """Where a model may be split, in order from its input: each cut a tensor's name, or a name for each variant."""
+
+    at: Annotated[list[str | dict[str, str]], Field(min_length=1, max_length=64)]
+
+    def tensors(self, variant: str) -> tuple[str, ...]:
+        """The cut tensors of `variant`; a cut that names other variants only does not apply to it."""
+        named = ((cut if isinstance(cut, str) else cut.get(variant)) for cut in self.at)
+        return tuple(tensor for tensor in named if tensor is not None)
+
+
+Backend = Literal["tvm", "onnxruntime", "python"]
+DEFAULT_VARIANT = "default"
+
+
+class Component(Spec):
+    """One step: a model in one or more variants, a Python function, or a hosted API."""
+
+    model: str | None = None
+    function: str | None = None
+    api: dict[str, Any] | None = None
+    variants: dict[Name, Variant] = Field(default_factory=dict)
+    when: Annotated[Gate, BeforeValidator(_gate)] | None = None
+    per: str | None = None
+    inputs: Inputs
+    outputs: dict[Name, TypeText] = Field(default_factory=dict)
+    requirements: list[str] = Field(default_factory=list)
+    environment: dict[str, str] = Field(default_factory=dict)
+    secrets: list[str] = Field(default_factory=list)
+    state: dict[str, Any] | None = None
+    split: Literal["allowed"] | Cuts | None = None
+    dims: dict[Name, list[int]] = Field(default_factory=dict)
+    backends: list[Backend] | None = None
+    at: Selector | None = None
+    requires: list[str] = Field(default_factory=list)
+    with_: list[str] = Field(default_factory=list, alias="with")
+    apart_from: list[str] = Field(default_factory=list)
+    release: bool = False
+
+    @model_validator(mode="after")
+    def _one(self) -> Component:
+        given = [k for k in ("model", "function", "api", "variants") if getattr(self, k)]
+        if len(given) != 1:
+            raise ValueError("expected exactly one of model, function, variants and api")
+        return self
+
+    @property
+    def realisations(self) -> dict[str, Variant]:
+        """Every variant by name; a component without variants has one, called ``default``."""
+        return self.variants or {DEFAULT_VARIANT: Variant(model=self.model, function=self.function)}
+
+
+class Sink(Spec):
+    """Where answers go: back to the site that asked (``origin``), or to the sites that match."""
+
+    at: Literal["origin"] | Selector
+    inputs: Inputs
+
+
+class Dataset(Spec):
+    """JSON lines: each a request's values by name (files by path), and its label."""
+
+    file: str
+    label: str | None = None
+
+
+class OverBranch(Spec):
+    """Only the requests in which component `when` ran."""
+
+    when: str
+
+
+class PathConstraint(Spec):
+    """A limit on percentiles of the time from a source to a sink (or to a component's end)."""
+
+    from_: str = Field(alias="from")
+    to: str
+    p50: Duration | None = None
+    p95: Duration | None = None
+    p99: Duration | None = None
+    over: Literal["all"] | OverBranch = "all"
+
+    @model_validator(mode="after")
+    def _some(self) -> PathConstraint:
+        if not self.limits:
+            raise ValueError("expected at least one of p50, p95 and p99")
+        if any(limit <= 0 for limit in self.limits.values()):
+            raise ValueError("expected a limit above zero")
+        return self
+
+    @property
+    def limits(self) -> dict[float, float]:
+        """Limits in seconds by quantile (0.5, 0.95, 0.99)."""
+        named = {0.5: self.p50, 0.95: self.p95, 0.99: self.p99}
+        return {q: limit for q, limit in named.items() if limit is not None}
+
+
+class ShareConstraint(Spec):
+    """The share of requests that must be answered."""
+
+    from_: str = Field(alias="from")
+    to: str
+    share: AtLeastShare
+
+
+class CostConstraint(Spec):
+    cost: AtMostPrice
+
+
+class AccuracyConstraint(Spec):
+    accuracy: AtLeastShare
+    on: str
+
+
+class ResidencyConstraint(Spec):
+    """`value` and all that is derived from it stays at sites that match (until an output says ``release``)."""
+
+    value: str
+    only_at: Selector
+
+
+class ThroughputConstraint(Spec):
+    throughput: str
+    from_: str | None = Field(default=None, alias="from")
+
+
+class EnergyConstraint(Spec):
+    energy: str
+
+
+class MemoryConstraint(Spec):
+    memory: str
+    at: Selector | None = None
+
+
+def _constraint_kind(value: Any) -> str | None:
+    keys = set(value) if isinstance(value, dict) else {type(value).__name__}
+    for key in ("share", "cost", "accuracy", "only_at", "throughput", "energy", "memory"):
+        if key in keys:
+            return key
+    if keys & {"p50", "p95", "p99", "from", "to", "over"}:
+        return "path"
+    return _KINDS.get(next(iter(keys), ""))
+
+
+_KINDS = {
+    "PathConstraint": "path",
+    "ShareConstraint": "share",
+    "CostConstraint": "cost",
+    "AccuracyConstraint": "accuracy",
+    "ResidencyConstraint": "only_at",
+    "ThroughputConstraint": "throughput",
+    "EnergyConstraint": "energy",
+    "MemoryConstraint": "memory",
+}
+
+Constraint = Annotated[
+    Annotated[PathConstraint, Tag("path")]
+    | Annotated[ShareConstraint, Tag("share")]
+    | Annotated[CostConstraint, Tag("cost")]
+    | Annotated[AccuracyConstraint, Tag("accuracy")]
+    | Annotated[ResidencyConstraint, Tag("only_at")]
+    | Annotated[ThroughputConstraint, Tag("throughput")]
+    | Annotated[EnergyConstraint, Tag("energy")]
+    | Annotated[MemoryConstraint, Tag("memory")],
+    Discriminator(_constraint_kind),
+]
+
+
+class LatencyObjective(Spec):
+    """The mean time over the path of the named path constraint."""
+
+    latency: str
+
+
+ObjectiveTerm = Literal["cost", "energy", "accuracy", "throughput"] | LatencyObjective
+
+
+def _objective(value: object) -> object:
+    return value if isinstance(value, list) else [value]
+
+
+class Application(Spec):
+    """A DAG of components between sources and sinks, its constraints and its objective."""
+
+    schema_: Literal["tierplan.app/v1"] = Field(alias="schema")
+    name: Name
+    sources: Annotated[dict[Name, Source], Field(min_length=1)]
+    components: Annotated[dict[Name, Component], Field(min_length=1)]
+    sinks: Annotated[dict[Name, Sink], Field(min_length=1)]
+    data: dict[Name, Dataset] = Field(default_factory=dict)
+    constraints: dict[Name, Constraint] = Field(default_factory=dict)
+    objective: Annotated[tuple[ObjectiveTerm, ...], BeforeValidator(_objective), Field(min_length=1)] = ("cost",)

@@ -1,0 +1,175 @@
+"""The Infrastructure: tiers, sites, pools of devices, hardware classes and links."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from specs.base import Name, Spec
+from specs.quantities import (
+    Bandwidth,
+    Count,
+    CountRange,
+    Duration,
+    EgressPrice,
+    ElectricityPrice,
+    Fraction,
+    PowerRange,
+    Price,
+    Share,
+    Size,
+)
+
+
+class Emulation(Spec):
+    """This machine stands for the class, slowed to `cpu` of its speed (see `specs.emulation`)."""
+
+    cpu: Fraction
+
+
+class Hardware(Spec):
+    """A class of devices. `device: here` says that this very machine is one, so that its profiles are measured."""
+
+    use: str | None = None
+    cores: Count = 1
+    memory: Size | None = None
+    sharing: Literal["cores", "time"] = "cores"
+    price: Price = 0.0
+    power: PowerRange | None = None
+    emulate: Emulation | None = None
+    device: Literal["here"] | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_stand_in(self) -> Hardware:
+        if self.emulate and self.device:
+            raise ValueError("expected at most one of emulate and device")
+        return self
+
+
+class Pool(Spec):
+    """The devices of one class at each member of a site. `price` and `power` replace those of the class."""
+
+    hardware: str
+    devices: CountRange = (1, 1)
+    owned: bool = False
+    price: Price | None = None
+    power: PowerRange | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Members:
+    """How many alike sites: `count` in all, or `count` for each member of site `per`."""
+
+    count: int
+    per: str | None = None
+
+
+def _members(value: object) -> object:
+    if isinstance(value, Members):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10_000_000:
+        return Members(value)
+    match = re.match(r"^\s*(\d{1,8})\s+per\s+([A-Za-z_][\w-]*)\s*$", value) if isinstance(value, str) else None
+    if not match or int(match[1]) < 1:
+        raise ValueError(f"expected a count such as 4, or '500 per SITE', got {value!r}")
+    return Members(int(match[1]), match[2])
+
+
+class Site(Spec):
+    """A place on the network, or a class of alike places."""
+
+    tier: Name
+    count: Annotated[Members, BeforeValidator(_members)] = Members(1)
+    labels: dict[str, str] = Field(default_factory=dict)
+    pools: dict[Name, Pool] = Field(default_factory=dict)
+    electricity: ElectricityPrice = 0.0
+
+
+class Delay(Spec):
+    """Propagation, one way: its mean, and the standard deviation of what varies."""
+
+    mean: Duration
+    jitter: Duration = 0.0
+
+
+def _delay(value: object) -> object:
+    return value if isinstance(value, dict) else {"mean": value}
+
+
+class SharedRate(Spec):
+    """All that pass the same member of site `by` share `rate`."""
+
+    by: str
+    rate: Bandwidth
+
+
+class Direction(Spec):
+    """One direction of a link."""
+
+    rate: Bandwidth
+    shared: SharedRate | None = None
+    egress: EgressPrice = 0.0
+
+    @model_validator(mode="after")
+    def _positive(self) -> Direction:
+        if self.rate <= 0 or (self.shared and self.shared.rate <= 0):
+            raise ValueError("expected a rate above zero")
+        return self
+
+
+class Link(Spec):
+    """Joins two sites. `up` is from the first to the second; `rate` and `egress` alone hold for both directions."""
+
+    between: tuple[str, str]
+    delay: Annotated[Delay, BeforeValidator(_delay)] = Delay(mean=0.0)
+    rate: Bandwidth | None = None
+    egress: EgressPrice = 0.0
+    up: Direction | None = None
+    down: Direction | None = None
+    loss: Share = 0.0
+
+    @model_validator(mode="after")
+    def _rates(self) -> Link:
+        if (self.rate is None) == (self.up is None) or (self.up is None) != (self.down is None):
+            raise ValueError("expected either rate, or both up and down")
+        if self.rate is not None and self.rate <= 0:
+            raise ValueError("expected a rate above zero")
+        if self.between[0] == self.between[1]:
+            raise ValueError("expected two different sites")
+        return self
+
+    def direction(self, way: Literal["up", "down"]) -> Direction:
+        """The direction named; where only `rate` is given, both are alike."""
+        given = self.up if way == "up" else self.down
+        return given or Direction.model_construct(rate=self.rate, shared=None, egress=self.egress)
+
+
+class FleetShare(Spec):
+    hardware: str
+    share: Share
+
+
+class Infrastructure(Spec):
+    """Where applications can run, and what it costs."""
+
+    schema_: Literal["tierplan.infra/v1"] = Field(alias="schema")
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "USD"
+    hardware: Annotated[dict[Name, Hardware], Field(min_length=1)]
+    sites: Annotated[dict[Name, Site], Field(min_length=1)]
+    links: dict[Name, Link] = Field(default_factory=dict)
+    fleets: dict[Name, list[FleetShare]] = Field(default_factory=dict)
+
+    def members(self, site: str) -> int:
+        """How many members the class `site` has in all. Raises KeyError for an unknown site."""
+        count, seen = 1, set()
+        while True:
+            spec = self.sites[site]
+            count *= spec.count.count
+            if spec.count.per is None or site in seen:
+                return count
+            seen.add(site)
+            site = spec.count.per

@@ -1,0 +1,145 @@
+"""Loads spec files: YAML -> models, with every error of a file at its line and column."""
+
+from __future__ import annotations
+
+import types
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from specs.application import Application
+from specs.base import Spec
+from specs.digest import digest_file
+from specs.errors import InputError, Issue, Place
+from specs.infrastructure import Infrastructure
+from specs.quantities import currency_of
+from specs.yamlfile import YamlFile, read_yaml
+
+S = TypeVar("S", bound=Spec)
+
+
+@dataclass(frozen=True, slots=True)
+class Document(Generic[S]):
+    """A loaded spec: its `value`, the file it came from with places, and the file's digest."""
+
+    value: S
+    yaml: YamlFile
+    digest: str
+
+    @property
+    def file(self) -> str:
+        return self.yaml.file
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the file, which paths in it are relative to."""
+        return Path(self.yaml.file).resolve().parent
+
+    def place(self, *path: str | int) -> Place:
+        return self.yaml.place(*path)
+
+
+def load_application(file: str | Path) -> Document[Application]:
+    """Raises InputError with every issue found in the file."""
+    return _load(file, Application)
+
+
+def load_infrastructure(file: str | Path) -> Document[Infrastructure]:
+    """Raises InputError with every issue found in the file, prices in another currency included."""
+    document = _load(file, Infrastructure)
+    issues = _other_currencies(document.yaml, document.value.currency)
+    if issues:
+        raise InputError(*issues)
+    return document
+
+
+def _load(file: str | Path, model: type[S]) -> Document[S]:
+    read = read_yaml(file)
+    try:
+        value = model.model_validate(read.value)
+    except ValidationError as error:
+        issues = {str(i): i for i in (_issue(e, read, model) for e in error.errors())}
+        ordered = sorted(issues.values(), key=lambda i: (i.place.line, i.place.column) if i.place else (0, 0))
+        raise InputError(*ordered) from error
+    return Document(value, read, digest_file(file))
+
+
+def _issue(error: Any, read: YamlFile, model: type[BaseModel]) -> Issue:
+    """One pydantic error in our words, at the place of the innermost value that stands in the file."""
+    path: tuple[str | int, ...] = ()
+    for step in error["loc"]:
+        if (*path, step) in read.places:
+            path = (*path, step)
+    name = ".".join(map(str, path)) or "the file"
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        known = sorted(_keys(model, path[:-1]))
+        return Issue(f"unknown key {path[-1]!r}", read.place(*path), _nearest(str(path[-1]), known))
+    if kind == "missing":
+        return Issue(f"{name}: the key {error['loc'][-1]!r} is missing", read.place(*path))
+    if kind in ("literal_error", "union_tag_invalid", "union_tag_not_found"):
+        given = error.get("input")
+        expected = error.get("ctx", {}).get("expected", "")
+        if kind != "literal_error":
+            return Issue(f"{name}: not a constraint that is known, got {given!r}", read.place(*path))
+        words = [w.strip(" '") for w in expected.replace(" or ", ",").split(",")]
+        return Issue(f"{name}: expected {expected}, got {given!r}", read.place(*path), _nearest(str(given), words, ""))
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return Issue(f"{name}: {message[:1].lower()}{message[1:]}", read.place(*path))
+
+
+def _nearest(word: str, known: list[str], otherwise: str | None = None) -> str:
+    near = get_close_matches(word, known, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"known keys: {', '.join(known)}" if otherwise is None and known else otherwise or ""
+
+
+def _keys(model: Any, path: tuple[str | int, ...]) -> set[str]:
+    """The keys that a mapping at `path` of `model` may have."""
+    models = [model]
+    for step in path:
+        models = [inner for outer in models for inner in _step(outer, step)]
+    keys: set[str] = set()
+    for found in models:
+        for name, field in found.model_fields.items():
+            keys.add(field.alias or name)
+    return keys
+
+
+def _step(model: type[BaseModel], step: str | int) -> list[Any]:
+    """The models that the value `step` of `model` may be; a step through a list or mapping stays inside it."""
+    fields = {f.alias or n: f for n, f in model.model_fields.items()}
+    if step in fields:
+        return _models(fields[str(step)].annotation)
+    return [model]
+
+
+def _models(annotation: Any) -> list[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Annotated, Union, types.UnionType, dict, list, tuple):
+        return [m for arg in get_args(annotation) for m in _models(arg)]
+    return []
+
+
+def _other_currencies(read: YamlFile, currency: str) -> list[Issue]:
+    issues: list[Issue] = []
+
+    def walk(value: Any, path: tuple[str | int, ...]) -> None:
+        if isinstance(value, dict):
+            for key, item in value.items():
+                walk(item, (*path, key))
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                walk(item, (*path, index))
+        else:
+            other = currency_of(value)
+            if other is not None and other != currency and path[-1] in ("price", "egress", "electricity", "cost"):
+                issues.append(Issue(f"{value!r} is in {other}; expected {currency}", read.place(*path)))
+
+    walk(read.value, ())
+    return issues

@@ -1,0 +1,223 @@
+"""The Plan: the solver's answer in the user's words, and all that a run needs of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from specs.artefact import Segment
+from specs.base import Spec
+from specs.digest import digest_value
+from specs.errors import InputError, Issue, Place
+from specs.profile import Provenance
+from specs.quantities import Number
+from specs.yamlfile import read_yaml
+
+Status = Literal["optimal", "feasible", "infeasible", "unknown"]
+
+
+class Assignment(Spec):
+    """A component (or the segments `first`..`last` of its model) runs so, for the members of these flows.
+
+    `artefact` is the content address ("" for a function); `record` the digest of the profile record it rests on.
+    """
+
+    component: str
+    segment: Segment
+    flows: tuple[str, ...]
+    members: int
+    site: str
+    pool: str
+    hardware: str
+    variant: str
+    backend: str
+    threads: int
+    batch: int = 1
+    batch_wait_ms: Number = 0.0
+    replicas: int
+    artefact: str
+    record: str
+    provenance: Provenance
+
+
+class CutOnWire(Spec):
+    """A place where a model is cut between two sites."""
+
+    component: str
+    tensors: tuple[str, ...]
+    codec: str = "none"
+    bytes: Number
+
+
+class DevicesBought(Spec):
+    """At each member of a site: how many devices of a pool, and how busy they are at the peak (0 to 1)."""
+
+    site: str
+    pool: str
+    hardware: str
+    sharing: Literal["cores", "time"]
+    bought: int
+    load: Number
+
+
+class LinkLoad(Spec):
+    """One direction of a link, at each of its instances, at the peak."""
+
+    name: str
+    direction: Literal["up", "down"]
+    load: Number
+    bytes_per_s: Number
+
+
+class Hop(Spec):
+    link: str
+    direction: Literal["up", "down"]
+
+
+class Route(Spec):
+    """The links that a message takes between two sites."""
+
+    from_: str = Field(alias="from")
+    to: str
+    hops: tuple[Hop, ...]
+
+
+class Percentiles(Spec):
+    """Milliseconds."""
+
+    p50_ms: Number
+    p95_ms: Number
+    p99_ms: Number
+    mean_ms: Number
+
+
+class PathPrediction(Spec):
+    """The time from a source to a sink over the requests named: what is predicted, and the limits asked for."""
+
+    flow: str
+    from_: str = Field(alias="from")
+    to: str
+    over: str
+    predicted: Percentiles
+    limit_ms: dict[str, Number] = Field(default_factory=dict)
+
+
+class StagePrediction(Spec):
+    """One stage's wait and service, or one edge's transfer, in milliseconds; `share` of requests that take it."""
+
+    name: str
+    kind: Literal["stage", "transfer"]
+    site: str
+    wait: Percentiles
+    service: Percentiles
+    share: Number
+
+
+class CostItem(Spec):
+    name: str
+    per_month: Number
+
+
+class Cost(Spec):
+    """Money in the infrastructure's currency. `per_1000` requests, at the mean rate."""
+
+    currency: str
+    per_hour: Number
+    per_month: Number
+    per_1000: Number
+    items: tuple[CostItem, ...]
+
+
+class ConstraintCheck(Spec):
+    """A user's constraint under the plan, in the constraint's own unit. `slack` >= 0 holds."""
+
+    name: str
+    file: str
+    line: int
+    unit: str
+    value: Number
+    limit: Number
+    slack: Number
+    binding: bool
+
+
+class Conflict(Spec):
+    """A member of a set of constraints that cannot hold together."""
+
+    name: str
+    file: str
+    line: int
+
+
+class PlannedBehaviour(Spec):
+    """The branch patterns and accuracy that the plan rests on."""
+
+    variants: dict[str, str]
+    patterns: dict[str, Number]
+    accuracy: dict[str, Number]
+    source: Literal["measured", "declared"]
+
+
+class Inputs(Spec):
+    """Digests of exactly what the plan was made from: spec files, models, functions, profile records, behaviour."""
+
+    app: str
+    infra: str
+    sources: dict[str, str]
+    records: tuple[str, ...]
+    behaviour: tuple[str, ...]
+
+
+class Plan(Spec):
+    """See docs/design.md section 5 for the contract of the field names."""
+
+    schema_: Literal["tierplan.plan/v1"] = Field(alias="schema", default="tierplan.plan/v1")
+    application: str
+    status: Status
+    objective: list[Number] = Field(default_factory=list)
+    bound: list[Number] = Field(default_factory=list)
+    gap: Number | None = None
+    seconds: Number
+    tightened: dict[str, Number] = Field(default_factory=dict)
+    assignments: tuple[Assignment, ...] = ()
+    cuts: tuple[CutOnWire, ...] = ()
+    devices: tuple[DevicesBought, ...] = ()
+    links: tuple[LinkLoad, ...] = ()
+    routes: tuple[Route, ...] = ()
+    paths: tuple[PathPrediction, ...] = ()
+    stages: tuple[StagePrediction, ...] = ()
+    cost: Cost | None = None
+    constraints: tuple[ConstraintCheck, ...] = ()
+    behaviour: tuple[PlannedBehaviour, ...] = ()
+    conflict: tuple[Conflict, ...] = ()
+    inputs: Inputs
+
+    @property
+    def digest(self) -> str:
+        """Of the decision and what it rests on; how long solving took does not count."""
+        return digest_value({k: v for k, v in self.dump().items() if k != "seconds"})
+
+
+def write_plan(plan: Plan, file: str | Path) -> None:
+    """Write `plan` as YAML, replacing `file` in one step."""
+    target = Path(file)
+    text = yaml.safe_dump(plan.dump(), sort_keys=False, allow_unicode=True, width=120)
+    temporary = target.with_name(target.name + ".part")
+    temporary.write_text(text, "utf-8")
+    temporary.replace(target)
+
+
+def read_plan(file: str | Path) -> Plan:
+    """Read a plan. Raises InputError where it is missing or not a plan."""
+    read = read_yaml(file)
+    try:
+        return Plan.model_validate_json(json.dumps(read.value))
+    except ValidationError as error:
+        issues = [Issue(f"not a plan: {e['msg']}", read.place(*e["loc"])) for e in error.errors()[:5]]
+        raise InputError(*issues) from error
+    except ValueError as error:
+        raise InputError(Issue(f"not a plan: {error}", Place(str(file)))) from error

@@ -1,0 +1,155 @@
+"""Profiles: what a segment or function costs on a hardware class, with where the number comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+from pydantic import Field, ValidationError
+
+from specs.base import Spec
+from specs.digest import digest_value
+from specs.errors import InputError, Issue, Place
+from specs.quantities import Number
+
+Provenance = Literal["measured", "emulated", "estimated"]
+MAX_RECORDS: Final = 200_000
+BEHAVIOUR_FILE: Final = "behaviour.jsonl"
+HOPS_FILE: Final = "hops.jsonl"
+
+T = TypeVar("T", bound=Spec)
+
+
+class Distribution(Spec):
+    """Of service times, in seconds.
+
+    `second` and `third` are the raw moments E[x^2] and E[x^3], which queueing formulas need. `quantiles` maps
+    probability (as text, such as "0.99") to seconds. `spread` is half the range of the medians of consecutive blocks of
+    the sample, in seconds: how far the machine drifted while measuring.
+    """
+
+    mean: Number
+    second: Number
+    third: Number
+    quantiles: dict[str, Number]
+    n: int
+    spread: Number
+
+    @property
+    def variance(self) -> float:
+        return max(0.0, self.second - self.mean**2)
+
+    def points(self) -> list[tuple[float, float]]:
+        """(probability, seconds), by rising probability."""
+        return sorted((float(p), x) for p, x in self.quantiles.items())
+
+
+class EmulatedBy(Spec):
+    """The host that stood for the hardware, and how it was slowed; part of the record's key."""
+
+    host: str
+    method: str
+    cpu: float
+
+
+class Record(Spec):
+    """One measurement: of `source` (digest of a model or function) from `segment`, run one way on one class.
+
+    `hardware` is the class's name in the infrastructure. `memory` is bytes at the peak. `artefact` is the content
+    address of what ran ("" for functions).
+    """
+
+    schema_: Literal["tierplan.profile/v1"] = Field(alias="schema", default="tierplan.profile/v1")
+    source: str
+    segment: str = ".."
+    backend: str
+    threads: int
+    batch: int = 1
+    hardware: str
+    emulated_by: EmulatedBy | None = None
+    provenance: Provenance
+    method: str
+    host: str
+    latency: Distribution
+    memory: float
+    artefact: str = ""
+    fallback: tuple[str, ...] = ()
+    measured_at: str
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What makes two records speak of the same thing; the newest measured one wins."""
+        emulated = self.emulated_by.model_dump_json() if self.emulated_by else ""
+        return (self.source, self.segment, self.backend, self.threads, self.batch, self.hardware, emulated)
+
+    @property
+    def digest(self) -> str:
+        return digest_value(self.dump())
+
+
+class HopOverhead(Spec):
+    """What handing a message of `bytes` to another process costs beyond the link itself, in seconds."""
+
+    schema_: Literal["tierplan.hop/v1"] = Field(alias="schema", default="tierplan.hop/v1")
+    channel: str
+    bytes: int
+    latency: Distribution
+    host: str
+    measured_at: str
+
+
+_RANK = {"measured": 2, "emulated": 1, "estimated": 0}
+
+
+def winners(records: Iterable[Record]) -> dict[tuple[object, ...], Record]:
+    """One record a key: measured before emulated before estimated, then the newest, then the last given."""
+    best: dict[tuple[object, ...], Record] = {}
+    for record in records:
+        other = best.get(record.key)
+        if other is None or _order(record) >= _order(other):
+            best[record.key] = record
+    return best
+
+
+def _order(record: Record) -> tuple[int, str]:
+    return _RANK[record.provenance], record.measured_at
+
+
+def read_records(folder: str | Path) -> list[Record]:
+    """All records of `folder`/*.jsonl (behaviour and hops apart), in order of file and line.
+
+    Raises InputError, with file and line, for a line that is not a record.
+    """
+    records: list[Record] = []
+    for file in sorted(Path(folder).glob("*.jsonl")):
+        if file.name not in (BEHAVIOUR_FILE, HOPS_FILE):
+            records += read_jsonl(file, Record)
+    return records
+
+
+def read_jsonl(file: Path, model: type[T]) -> list[T]:
+    """Each line of `file` as `model`. Raises InputError with file and line for the first bad one."""
+    result: list[T] = []
+    try:
+        lines = file.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(Issue(f"cannot read {file}: {error}", Place(str(file)))) from error
+    if len(lines) > MAX_RECORDS:
+        raise InputError(Issue(f"more than {MAX_RECORDS} lines", Place(str(file))))
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                result.append(model.model_validate_json(line))
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, first["loc"]))
+                issue = Issue(f"not a {model.__name__}: {where}: {first['msg']}", Place(str(file), number, 1))
+                raise InputError(issue) from error
+    return result
+
+
+def json_line(value: Spec) -> str:
+    """One line of a .jsonl file."""
+    return json.dumps(value.dump(), ensure_ascii=False) + "\n"

@@ -1,0 +1,82 @@
+"""What a run measured, beside what was predicted for exactly that slice before its first request."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from specs.base import Spec
+from specs.plan import PathPrediction, Percentiles, StagePrediction
+from specs.quantities import Number
+
+
+class Slice(Spec):
+    """Which part of the fleet a run stands for.
+
+    `members` is how many of each class of sites take part; each of them asks `multiplier` times its peak rate. What the
+    members left out would ask of shared queues and links is `background`, a share of those requests' own (0 is none).
+    """
+
+    members: dict[str, int]
+    multiplier: Number
+    background: dict[str, Number] = Field(default_factory=dict)
+    requests: int
+    seed: int
+
+
+class Prediction(Spec):
+    """What the planner says of a slice."""
+
+    schema_: Literal["tierplan.prediction/v1"] = Field(alias="schema", default="tierplan.prediction/v1")
+    plan: str
+    slice: Slice
+    paths: tuple[PathPrediction, ...]
+    stages: tuple[StagePrediction, ...]
+
+
+class Requests(Spec):
+    """From the client's own log. `lost` got no answer of any kind; `wrong` differs from the reference."""
+
+    sent: int
+    answered: int
+    refused: int
+    failed: int
+    lost: int
+    wrong: int = 0
+
+
+class MeasuredPath(Spec):
+    flow: str
+    from_: str = Field(alias="from")
+    to: str
+    over: str
+    n: int
+    predicted: Percentiles
+    measured: Percentiles
+    limit_ms: dict[str, Number] = Field(default_factory=dict)
+
+
+class MeasuredStage(Spec):
+    name: str
+    kind: Literal["stage", "transfer"]
+    site: str
+    n: int
+    wait_predicted: Percentiles
+    wait_measured: Percentiles
+    service_predicted: Percentiles
+    service_measured: Percentiles
+
+
+class RunResult(Spec):
+    schema_: Literal["tierplan.run/v1"] = Field(alias="schema", default="tierplan.run/v1")
+    plan: str
+    prediction: str
+    slice: Slice
+    shaping: str
+    requests: Requests
+    throughput: Number
+    accuracy: dict[str, Number] = Field(default_factory=dict)
+    paths: tuple[MeasuredPath, ...]
+    stages: tuple[MeasuredStage, ...]
+    seconds: Number

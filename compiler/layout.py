@@ -1,6 +1,7 @@
 """Image models in blocks of channels: NCHW becomes NCHW[b]c from the first convolution until an operator needs NCHW.
 
-Relax's own ConvertLayout fails on tuples; this pass walks the bindings once and keeps, beside each value, its blocked form.
+Relax's own ConvertLayout fails on tuples; this pass walks the bindings once and keeps, beside each value, its blocked
+form.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from compiler.schedules.machine import Machine
 _ELEMENTWISE = {
     f"relax.{name}"
     for name in (
-        "nn.relu", "nn.leakyrelu", "nn.gelu", "nn.silu", "sigmoid", "tanh", "exp", "abs", "negative", "sqrt", "clip", "erf", "floor", "ceil", "round",
+        *("nn.relu", "nn.leakyrelu", "nn.gelu", "nn.silu", "sigmoid", "tanh", "exp", "abs", "negative", "sqrt", "clip"),
+        *("erf", "floor", "ceil", "round"),
     )
-}  # fmt: skip
+}
 _BINARY = {f"relax.{name}" for name in ("add", "subtract", "multiply", "divide", "maximum", "minimum")}
 _POOLS: dict[str, Callable[..., Any]] = {
     "relax.nn.max_pool2d": relax.op.nn.max_pool2d,
@@ -31,11 +33,6 @@ _POOLS: dict[str, Callable[..., Any]] = {
 def block_channels(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
     """Rewrite `main` so that its convolutions with constant weights work on blocks of channels."""
     return _Blocking(machine).rewrite(mod)
-
-
-def out_block(channels: int, machine: Machine) -> int:
-    """Output channels a block: a full vector; channels that do not divide are padded up to it."""
-    return machine.lanes
 
 
 class _Blocking:
@@ -103,9 +100,10 @@ class _Blocking:
         if isinstance(var, relax.Var) and var in self._blocked and _shape(self._blocked[var])[-1] == lanes:
             return self._blocked[var]
         batch, channels, height, width = _shape(var)
+        if lanes == 1:
+            return self._builder.emit(relax.op.reshape(self._use(var), (batch, channels, height, width, 1)))
         split = relax.op.reshape(self._use(var), (batch, channels // lanes, lanes, height, width))
-        result = self._builder.emit(relax.op.permute_dims(self._builder.emit(split), [0, 1, 3, 4, 2]))
-        return result
+        return self._builder.emit(relax.op.permute_dims(self._builder.emit(split), [0, 1, 3, 4, 2]))
 
     def _try_blocked(self, call: Any) -> Any | None:
         """The call on blocked values, or None where it must see its own layout."""
@@ -113,7 +111,7 @@ class _Blocking:
         if name == "relax.nn.conv2d":
             return self._conv2d(call)
         if name in _ELEMENTWISE and call.args[0] in self._blocked:
-            # Zero stays what the operator makes of it in padded channels; the next convolution's weights there are zero.
+            # Padded channels hold what the operator makes of zero; the next convolution's weights there are zero.
             return relax.Call(call.op, [self._blocked[call.args[0]], *call.args[1:]], call.attrs, call.ty_args)
         if name in _POOLS and call.args[0] in self._blocked:
             return self._pool(call)
@@ -134,12 +132,12 @@ class _Blocking:
 
     def _conv2d(self, call: Any) -> Any | None:
         attrs, (data, weight) = call.attrs, call.args
-        if not isinstance(weight, relax.Constant) or attrs.data_layout != "NCHW" or attrs.kernel_layout != "OIHW":
+        if not isinstance(weight, tvm.ir.GenericConst) or attrs.data_layout != "NCHW" or attrs.kernel_layout != "OIHW":
             return None
-        if call.ty.dtype != "float32" and str(call.ty.dtype) != "float32":
+        if call.ty.dtype != "float32":
             return None
         lanes, groups = self._machine.lanes, int(attrs.groups)
-        values = weight.data.numpy()
+        values = weight.value.numpy()
         out_channels, group_channels = values.shape[:2]
         in_channels = _shape(data)[1]
         depthwise = groups > 1 and groups == in_channels == out_channels and group_channels == 1
@@ -155,7 +153,7 @@ class _Blocking:
             strides=attrs.strides,
             padding=attrs.padding,
             dilation=attrs.dilation,
-            groups=groups,
+            groups=packed.shape[0] * lanes if depthwise else groups,
             data_layout=f"NCHW{inner}c",
             kernel_layout=f"OIHW{packed.shape[4]}i{lanes}o",
             out_layout=f"NCHW{lanes}c",
@@ -163,13 +161,13 @@ class _Blocking:
         )
 
     def _inner(self, data: Any, channels: int, depthwise: bool) -> int | None:
-        """Input channels a block: as the data is already, else the largest divisor up to a vector."""
+        """Input channels a block: as the data is already, else a vector, else 1, for which no value has to move."""
         if data in self._blocked:
             return _shape(self._blocked[data])[-1]
         lanes = self._machine.lanes
         if depthwise:
             return lanes if channels % lanes == 0 else None
-        return next(d for d in range(min(lanes, channels), 0, -1) if channels % d == 0)
+        return lanes if channels % lanes == 0 else 1
 
     def _pool(self, call: Any) -> Any:
         attrs = call.attrs
@@ -188,21 +186,31 @@ class _Blocking:
         )
 
     def _binary(self, call: Any) -> Any | None:
-        shapes = [_shape(arg) if isinstance(arg, relax.Var | relax.Constant) else None for arg in call.args]
+        shapes = [_shape(arg) if isinstance(arg, relax.Var | tvm.ir.GenericConst) else None for arg in call.args]
         blocked = [isinstance(arg, relax.Var) and arg in self._blocked for arg in call.args]
         if not any(blocked) or None in shapes:
             return None
         guide = next(self._blocked[arg] for arg, is_blocked in zip(call.args, blocked, strict=True) if is_blocked)
         lanes, channels = _shape(guide)[-1], _shape(call)[1]
+        if call.op.name == "relax.divide" and channels % lanes:
+            return None  # 0 / 0 in padded channels would poison the next convolution
         arguments = []
         for arg, is_blocked in zip(call.args, blocked, strict=True):
             if is_blocked:
                 if _shape(arg)[1] != channels:
                     return None
                 arguments.append(self._blocked[arg])
-            elif isinstance(arg, relax.Constant) and (constant := _block_constant(arg.data.numpy(), channels, lanes)) is not None:
+            elif (
+                isinstance(arg, tvm.ir.GenericConst)
+                and (constant := _block_constant(arg.value.numpy(), channels, lanes)) is not None
+            ):
                 arguments.append(relax.const(constant))
-            elif isinstance(arg, relax.Var) and len(_shape(arg)) == 4 and _shape(arg)[1] == channels and channels % lanes == 0:
+            elif (
+                isinstance(arg, relax.Var)
+                and len(_shape(arg)) == 4
+                and _shape(arg)[1] == channels
+                and channels % lanes == 0
+            ):
                 arguments.append(self._block(arg, lanes))
             else:
                 return None
@@ -213,7 +221,7 @@ class _Blocking:
         if not fields or not all(f in self._blocked for f in fields):
             return None
         values = [self._blocked[f] for f in fields]
-        if any(_shape(f)[1] != _shape(v)[1] * _shape(v)[-1] for f, v in zip(fields, values, strict=True)):
+        if any(_shape(f)[1] != _shape(v)[1] * _shape(v)[-1] for f, v in zip(fields[:-1], values[:-1], strict=True)):
             return None  # a padded block in the middle would shift the channels after it
         return relax.op.concat(values, axis=1)
 

@@ -55,7 +55,7 @@ class SourceValue(Spec):
     """One value that a request brings. `size` is what it has on the wire; needed for jpeg, string and the like."""
 
     type: TypeText
-    size: Annotated[SizeSpread, BeforeValidator(_size)] | None = None
+    size: Annotated[SizeSpread, BeforeValidator(_size, json_schema_input_type=SizeSpread | str)] | None = None
 
 
 class Trace(Spec):
@@ -66,7 +66,7 @@ class Source(Spec):
     """Where requests enter. Every site that `at` matches starts one flow."""
 
     at: Selector
-    rate: Annotated[Rate, BeforeValidator(_rate)]
+    rate: Annotated[Rate, BeforeValidator(_rate, json_schema_input_type=Rate | str)]
     arrivals: Literal["poisson", "constant"] | Trace = "poisson"
     values: Annotated[dict[Name, SourceValue], Field(min_length=1)]
 
@@ -97,7 +97,8 @@ def _ref(value: object) -> object:
     return {"from": value} if isinstance(value, str) else value
 
 
-Inputs = Annotated[dict[Name, Annotated[Ref, BeforeValidator(_ref)]], Field(min_length=1)]
+_Input = Annotated[Ref, BeforeValidator(_ref, json_schema_input_type=Ref | str)]
+Inputs = Annotated[dict[Name, _Input], Field(min_length=1)]
 
 
 class Gate(Spec):
@@ -162,7 +163,7 @@ class Component(Spec):
     function: str | None = None
     api: dict[str, Any] | None = None
     variants: dict[Name, Variant] = Field(default_factory=dict)
-    when: Annotated[Gate, BeforeValidator(_gate)] | None = None
+    when: Annotated[Gate, BeforeValidator(_gate, json_schema_input_type=str)] | None = None
     per: str | None = None
     inputs: Inputs
     outputs: dict[Name, TypeText] = Field(default_factory=dict)
@@ -332,4 +333,8 @@ class Application(Spec):
     sinks: Annotated[dict[Name, Sink], Field(min_length=1)]
     data: dict[Name, Dataset] = Field(default_factory=dict)
     constraints: dict[Name, Constraint] = Field(default_factory=dict)
-    objective: Annotated[tuple[ObjectiveTerm, ...], BeforeValidator(_objective), Field(min_length=1)] = ("cost",)
+    objective: Annotated[
+        tuple[ObjectiveTerm, ...],
+        BeforeValidator(_objective, json_schema_input_type=list[ObjectiveTerm] | ObjectiveTerm),
+        Field(min_length=1),
+    ] = ("cost",)

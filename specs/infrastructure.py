@@ -83,7 +83,7 @@ class Site(Spec):
     """A place on the network, or a class of alike places."""
 
     tier: Name
-    count: Annotated[Members, BeforeValidator(_members)] = Members(1)
+    count: Annotated[Members, BeforeValidator(_members, json_schema_input_type=int | str)] = Members(1)
     labels: dict[str, str] = Field(default_factory=dict)
     pools: dict[Name, Pool] = Field(default_factory=dict)
     electricity: ElectricityPrice = 0.0
@@ -125,7 +125,7 @@ class Link(Spec):
     """Joins two sites. `up` is from the first to the second; `rate` and `egress` alone hold for both directions."""
 
     between: tuple[str, str]
-    delay: Annotated[Delay, BeforeValidator(_delay)] = Delay(mean=0.0)
+    delay: Annotated[Delay, BeforeValidator(_delay, json_schema_input_type=Delay | str)] = Delay(mean=0.0)
     rate: Bandwidth | None = None
     egress: EgressPrice = 0.0
     up: Direction | None = None

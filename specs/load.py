@@ -98,32 +98,39 @@ def _nearest(word: str, known: list[str], otherwise: str | None = None) -> str:
     return f"known keys: {', '.join(known)}" if otherwise is None and known else otherwise or ""
 
 
-def _keys(model: Any, path: tuple[str | int, ...]) -> set[str]:
+def _keys(model: type[BaseModel], path: tuple[str | int, ...]) -> set[str]:
     """The keys that a mapping at `path` of `model` may have."""
-    models = [model]
+    annotations: list[Any] = [model]
     for step in path:
-        models = [inner for outer in models for inner in _step(outer, step)]
-    keys: set[str] = set()
-    for found in models:
-        for name, field in found.model_fields.items():
-            keys.add(field.alias or name)
-    return keys
+        annotations = [inner for outer in annotations for inner in _step(outer, step)]
+    models = [m for a in annotations for m in _plain_types(a) if _is_model(m)]
+    return {field.alias or name for m in models for name, field in m.model_fields.items()}
 
 
-def _step(model: type[BaseModel], step: str | int) -> list[Any]:
-    """The models that the value `step` of `model` may be; a step through a list or mapping stays inside it."""
-    fields = {f.alias or n: f for n, f in model.model_fields.items()}
-    if step in fields:
-        return _models(fields[str(step)].annotation)
-    return [model]
+def _step(annotation: Any, step: str | int) -> list[Any]:
+    """What the value `step` of a value of type `annotation` may be."""
+    found: list[Any] = []
+    for kind in _plain_types(annotation):
+        if _is_model(kind):
+            found += [field.annotation for name, field in kind.model_fields.items() if (field.alias or name) == step]
+        elif get_origin(kind) is dict:
+            found.append(get_args(kind)[1])
+        elif get_origin(kind) in (list, tuple):
+            found += [arg for arg in get_args(kind) if arg is not Ellipsis]
+    return found
 
 
-def _models(annotation: Any) -> list[Any]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if get_origin(annotation) in (Annotated, Union, types.UnionType, dict, list, tuple):
-        return [m for arg in get_args(annotation) for m in _models(arg)]
-    return []
+def _is_model(kind: Any) -> bool:
+    return get_origin(kind) is None and isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _plain_types(annotation: Any) -> list[Any]:
+    """The members of a union, without what `Annotated` adds."""
+    if get_origin(annotation) is Annotated:
+        return _plain_types(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return [kind for arg in get_args(annotation) for kind in _plain_types(arg)]
+    return [annotation]
 
 
 def _other_currencies(read: YamlFile, currency: str) -> list[Issue]:

@@ -69,6 +69,8 @@ class MeasuredStage(Spec):
 
 
 class RunResult(Spec):
+    """What a run measured, beside what was predicted for it."""
+
     schema_: Literal["tierplan.run/v1"] = Field(alias="schema", default="tierplan.run/v1")
     plan: str
     prediction: str

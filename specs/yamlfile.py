@@ -6,6 +6,7 @@ first, and files beyond the limits below are refused, so that a hostile file giv
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ MAX_BYTES: Final = 1_000_000
 MAX_DEPTH: Final = 32
 MAX_VALUES: Final = 100_000
 """Values after aliases are expanded: a "billion laughs" file stops here."""
+MAX_NUMBER: Final = 40
+"""Characters of a number; a longer one is text."""
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT = re.compile(r"^[-+]?[0-9]{1,18}$")
@@ -148,7 +151,10 @@ def _scalar(text: str) -> Any:
         return _WORDS[text.lower()]
     if _INT.match(text):
         return int(text)
-    return float(text) if _FLOAT.match(text) else text
+    if len(text) > MAX_NUMBER or not _FLOAT.match(text):
+        return text
+    value = float(text)
+    return value if math.isfinite(value) else text
 
 
 def _plain(node: _Node, path: Path_, places: dict[Path_, Place], budget: list[int], name: str) -> Any:

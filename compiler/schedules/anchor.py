@@ -1,7 +1,8 @@
-"""What the register-tiled templates share: finishing the tile's consumers, initialisation, unrolling, parallel loops."""
+"""What the register-tiled templates share: the tile's consumers, its initialisation, unrolling, parallel loops."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,19 +36,20 @@ def finish_anchor(
     Consumers are inlined into one another and then computed tile by tile, so that sums go from registers through bias
     and activation to memory once. Sums are set to zero before the reduction; the tile is unrolled, lanes vectorised.
     """
+    operations = math.prod(extent(schedule, loop) for loop in schedule.get_loops(block))
     _inline_epilogue(schedule, block)
     consumers = _consumers(schedule, block)
     if not consumers:
         schedule.cache_write(block, 0, "global")
         consumers = _consumers(schedule, block)
     for consumer in consumers:
-        schedule.reverse_compute_at(consumer, tile_loop)
+        schedule.reverse_compute_at(consumer, tile_loop, preserve_unit_loops=True)
         _unroll_tile(schedule, consumer, tile_loop, machine)
     _unroll_inner(schedule, block, depth)
+    if machine.splits(operations):  # before the reduction is decomposed: TVM checks loops by whole reduction blocks
+        schedule.parallel(schedule.fuse(*outer))
     init = schedule.decompose_reduction(block, reduction)
     _unroll_inner(schedule, init, depth)
-    if machine.threads > 1:
-        schedule.parallel(schedule.fuse(*outer))
 
 
 def _inline_epilogue(schedule: tvm.s_tir.Schedule, block: Any) -> None:

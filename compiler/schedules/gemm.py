@@ -1,4 +1,4 @@
-"""Matrix products: by constant weights, packed when compiling, and by another activation (attention); and their schedule."""
+"""Matrix products by constant weights, packed when compiling, and by another activation; and their schedule."""
 
 from __future__ import annotations
 

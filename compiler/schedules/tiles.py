@@ -12,6 +12,10 @@ _LATENCY = 8
 """Independent sums that keep two multiply-add units of latency 4 busy."""
 
 
+_VECTORS = 8
+"""Most vectors of output channels in a tile: beyond, their weights would take the registers that sums need."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tile:
     """`vectors` of output channels times `rows` x `columns` positions, all accumulated in registers."""
@@ -35,7 +39,7 @@ def best_tile(machine: Machine, vectors: int, rows: int, columns: int) -> Tile:
 
 
 def _candidates(machine: Machine, vectors: int, rows: int, columns: int) -> Iterator[Tile]:
-    for v in (v for v in range(1, min(vectors, 6) + 1) if vectors % v == 0):
+    for v in (v for v in range(1, min(vectors, _VECTORS) + 1) if vectors % v == 0):
         for r in range(1, min(rows, 8) + 1):
             for c in range(1, min(columns, machine.accumulators) + 1):
                 sums = v * r * c
@@ -46,5 +50,7 @@ def _candidates(machine: Machine, vectors: int, rows: int, columns: int) -> Iter
 def _cost(tile: Tile, machine: Machine, vectors: int, rows: int, columns: int) -> tuple[float, int, int]:
     sums = tile.vectors * tile.positions
     cycles = max(sums / 2, (tile.vectors + tile.positions) / 2, _LATENCY / 2)
-    useful = (rows * columns) / (math.ceil(rows / tile.rows) * tile.rows * math.ceil(columns / tile.columns) * tile.columns)
+    useful = (rows * columns) / (
+        math.ceil(rows / tile.rows) * tile.rows * math.ceil(columns / tile.columns) * tile.columns
+    )
     return round(cycles / sums / useful, 4), -sums, tile.rows

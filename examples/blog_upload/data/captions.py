@@ -78,6 +78,30 @@ _STORY: Final = (
     "A foggy walk around the {place} {time}",
     "The baker at the {place} gave us warm bread",
     "My diary from the {place}, page one",
+    "This is where we spent our honeymoon, the {place}",
+    "My first {thing}, I was seven years old",
+    "An evening with music at the {place}",
+    "We shared bread and cheese beside the {place}",
+    "The {place} looked like a painting {time}",
+    "Grandfather carved this {thing} himself",
+    "After a long week, a slow walk through the {place}",
+    "Our dog found the {thing} in the grass and was proud",
+    "I took this on the way home from the {place}",
+    "The old trees near the {place} gave us shade",
+    "She smiled when she saw the {thing} {time}",
+    "We were so tired and so happy at the {place}",
+    "Bright colours, kind people: the {place} {time}",
+    "Three generations of our family at the {place}",
+    "We celebrated her birthday at the {place}",
+    "A gift from a dear friend: this {thing}",
+    "It was windy at the {place}, we laughed a lot",
+    "The sound of bells over the {place} {time}",
+    "Back at the {place} after ten years",
+    "I sat on the steps of the {place} and wrote postcards",
+    "The kids built a castle next to the {place}",
+    "We met wonderful travellers at the {place} {time}",
+    "My mother kept this {thing} in the attic",
+    "Simple joys: a {thing}, some tea and the sun",
 )
 
 _QUESTION: Final = (
@@ -129,6 +153,30 @@ _QUESTION: Final = (
     "Is this {thing} real or a copy, what do you think?",
     "How did they ever build this {place}?",
     "Anyone here who can repair a {thing}?",
+    "Is anybody missing this {thing}?",
+    "What happened to the {place} {time}?",
+    "How far is the {place} from the station?",
+    "Do you think this {thing} can still be repaired?",
+    "Which bus goes to the {place}?",
+    "Are dogs welcome at the {place}?",
+    "Who took the first picture of the {place}?",
+    "Has anyone seen the owner of this {thing}?",
+    "What does the inscription at the {place} say?",
+    "Where can I hand in a {thing} that I found?",
+    "Is the water at the {place} safe to drink?",
+    "Should I keep this {thing} or bring it to the police?",
+    "Why are there so many people at the {place}?",
+    "Can you guess what this {thing} was used for?",
+    "When was this {place} painted red?",
+    "Do they still light the lanterns at the {place}?",
+    "Could you tell me who built the {place}?",
+    "Which plant is this, next to the {place}?",
+    "Is there a shorter path to the {place}?",
+    "Did you leave your {thing} at the {place}?",
+    "What is the best season for the {place}?",
+    "Where does this {thing} come from, any ideas?",
+    "Anybody know how this {thing} works?",
+    "How many steps lead up to the {place}?",
 )
 
 _ADVERT: Final = (
@@ -180,6 +228,30 @@ _ADVERT: Final = (
     "We buy and sell every kind of {thing}",
     "Hire our team for your event at the {place}",
     "Get yours now: {thing}, shipping included",
+    "Now in our catalogue: the new {thing}",
+    "Price reduced: {thing} in top condition, must sell",
+    "Order online, your {thing} arrives tomorrow",
+    "Make money fast, ask me how",
+    "Bargain: a {thing} for less than ten",
+    "Our agency rents flats near the {place}, call today",
+    "All {thing} models in stock, best price guaranteed",
+    "Flash sale {time}, up to half off",
+    "Fresh stock of every {thing}, wholesale and retail",
+    "I offer my {thing} for sale, make me an offer",
+    "Use our coupon for a cheaper {thing}",
+    "Sign up for our newsletter and win a {thing}",
+    "Premium {thing} from the factory, no middleman",
+    "Need a {thing}? We have it, just phone",
+    "Our restaurant at the {place} has a special menu, reserve now",
+    "Moving out, selling everything: {thing}, table, chairs",
+    "The cheapest {thing} in town, come and compare",
+    "Promotion: buy a {thing} and get a gift card",
+    "Invest now and double your savings",
+    "Shop the new {thing} range at our stand",
+    "Professional photos at the {place}, affordable packages",
+    "Get a quote for your {thing} within an hour",
+    "Outlet prices at the {place}, only {time}",
+    "Asking 40 for this {thing}, pickup only",
 )
 
 _INSULT: Final = (
@@ -231,16 +303,40 @@ _INSULT: Final = (
     "The mayor of the {place} is a corrupt pig",
     "Pathetic {thing}, pathetic owner, pathetic life",
     "Everybody laughs at you, stupid fool",
+    "You stupid liar, nobody believes you",
+    "I have never met a bigger idiot than the owner of this {thing}",
+    "The people of the {place} are lazy and dumb",
+    "What a disgusting pig, look at his {thing}",
+    "These idiots cannot even run a {place}",
+    "She is a nasty old witch, stay away",
+    "Only a fool would buy such an ugly {thing}",
+    "You are trash, and your pictures are trash",
+    "Whoever wrote this about the {place} is a moron",
+    "Get out of here, you filthy scum",
+    "That idiot with the {thing} should be locked up",
+    "I hate you and I hate your {thing}",
+    "The cheats at the {place} are the lowest of the low",
+    "Your children are as stupid as you are",
+    "What a worthless bunch of losers {time}",
+    "This ugly creep hangs around the {place}",
+    "You clowns know nothing about the {place}",
+    "Such an arrogant, ignorant fool at the {place}",
+    "Nobody would miss you, loser",
+    "My boss is a dumb, greedy pig",
+    "You dirty thief, I know you took the {thing}",
+    "The ticket seller at the {place} is a brainless jerk",
+    "Shame on you, you spineless coward",
+    "Idiots like you should not own a {thing}",
 )
 
 _TEMPLATES: Final = (_STORY, _QUESTION, _ADVERT, _INSULT)
 
 
 def templates(kind: int, split: Split) -> tuple[str, ...]:
-    """The templates of one kind in one split. Vision sees no captions, so `vision` has none; a third is held out."""
+    """The templates of one kind in one split. Vision sees no captions, so `vision` has none; a quarter is held out."""
     whole = _TEMPLATES[kind]
-    order = np.random.default_rng([SPLIT_SEED, 3, kind]).permutation(len(whole))
-    held_out = len(whole) // 3
+    order = np.random.default_rng([SPLIT_SEED, 4, kind]).permutation(len(whole))
+    held_out = len(whole) // 4
     chosen = {Split.VISION: order[:0], Split.DECIDE: order[held_out:], Split.HELD_OUT: order[:held_out]}[split]
     return tuple(whole[i] for i in sorted(chosen))
 

@@ -41,10 +41,10 @@ def _region(split: Split, rng: np.random.Generator) -> Image.Image:
     return region
 
 
-def _mark(digit: int, rng: np.random.Generator) -> Image.Image:
+def mark(digit: int, rng: np.random.Generator) -> Image.Image:
     """The digit's ink as a mask of the canvas' size, moved, turned, slanted and scaled."""
     ink = Image.fromarray((digit_images()[0][digit] * np.uint8(15)).astype(np.uint8))
-    size = rng.uniform(66, 118)  # height of the written digit in canvas pixels
+    size = rng.uniform(90, 140)  # height of the written digit in canvas pixels
     angle, slant = rng.uniform(-0.26, 0.26), rng.uniform(-0.2, 0.2)
     room = (CANVAS[1] - size) / 2  # keeps the mark inside the centre square, which is what moderation looks at
     centre = np.array([CANVAS[0] / 2 + rng.uniform(-room, room), CANVAS[1] / 2 + rng.uniform(-room, room)])
@@ -59,7 +59,7 @@ def _scribbles(rng: np.random.Generator) -> Image.Image:
     """A mask with a few strokes that mean nothing but cross the mark now and then."""
     mask = Image.new("L", CANVAS)
     draw = ImageDraw.Draw(mask)
-    for _ in range(int(rng.integers(1, 6))):
+    for _ in range(int(rng.integers(0, 4))):
         x, y, angle = rng.uniform(0, CANVAS[0]), rng.uniform(0, CANVAS[1]), rng.uniform(0, 2 * np.pi)
         points = [(x, y)]
         for _ in range(int(rng.integers(2, 5))):
@@ -73,16 +73,16 @@ def _scribbles(rng: np.random.Generator) -> Image.Image:
 def scene(split: Split, digit: int, rng: np.random.Generator) -> Image.Image:
     """Put a scene together: an RGB picture of `CANVAS` size with digit image number `digit` on it."""
     region = np.asarray(_region(split, rng), np.float32)
-    ink = np.asarray(_mark(digit, rng), np.float32)[:, :, None] / 255
+    ink = np.asarray(mark(digit, rng), np.float32)[:, :, None] / 255
     behind = float((region * ink).sum() / (3 * ink.sum() + 1e-6))
     # Chalk on dark and charcoal on light, as somebody would who wants to be read; now and then not.
-    light = (behind < 128) != (rng.random() < 0.04)
+    light = (behind < 128) != (rng.random() < 0.03)
     colour = rng.uniform(190, 255, 3) if light else rng.uniform(0, 70, 3)
-    mark = ink * rng.uniform(0.45, 0.95)
-    scribbles = np.asarray(_scribbles(rng), np.float32)[:, :, None] / 255 * rng.uniform(0.3, 0.8)
+    drawn = ink * rng.uniform(0.6, 1.0)
+    scribbles = np.asarray(_scribbles(rng), np.float32)[:, :, None] / 255 * rng.uniform(0.3, 0.7)
     other = colour + rng.uniform(-60, 60, 3)
     picture = region * (1 - scribbles) + np.clip(other, 0, 255) * scribbles
-    picture = picture * (1 - mark) + colour * mark
-    exposure, contrast = rng.uniform(-25, 25), rng.uniform(0.75, 1.15)
+    picture = picture * (1 - drawn) + colour * drawn
+    exposure, contrast = rng.uniform(-20, 20), rng.uniform(0.8, 1.15)
     picture = (picture - 128) * contrast + 128 + exposure
     return Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))

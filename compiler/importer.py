@@ -1,0 +1,195 @@
+"""ONNX to Relax: TVM's importer, and the operators of ai.onnx.ml that it lacks."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import tvm
+from onnx import numpy_helper
+from tvm import relax
+from tvm.relax.frontend.onnx import onnx_frontend
+
+from compiler.forest import Forest, read_forest
+from compiler.schedules.forest import forest_function, forest_tables
+from specs.errors import InputError, Issue, Place
+
+
+def import_model(model: onnx.ModelProto, file: str) -> tvm.IRModule:
+    """A prepared model (static shapes) as a Relax module whose `main` takes the inputs in the model's order.
+
+    Raises InputError naming the operator that cannot be imported.
+    """
+    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+    importer = _Importer({}, None, file)
+    said = io.StringIO()
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(said):  # the importer prints; stdout is for results
+            warnings.simplefilter("ignore")
+            return importer.from_onnx(model.graph, opset)
+    except InputError:
+        raise
+    except Exception as error:
+        what = f"{said.getvalue().strip().splitlines()[-1][:120]}: " if said.getvalue().strip() else ""
+        first = (str(error).strip().splitlines() or [type(error).__name__])[-1][:200]
+        raise InputError(
+            Issue(f"TVM cannot import the model: {what}{first}", Place(file), "use backend onnxruntime")
+        ) from error
+
+
+class _Importer(onnx_frontend.ONNXGraphImporter):
+    """TVM's importer with the converters of `_CONVERTERS`."""
+
+    def __init__(self, shapes: Mapping[str, Any], dtype: Any, file: str) -> None:
+        super().__init__(dict(shapes), dtype, keep_params_in_input=False, sanitize=True)
+        self._file = file
+
+    def _check_for_unsupported_ops(self, graph: onnx.GraphProto) -> None:
+        known = {*onnx_frontend._get_convert_map(), *_CONVERTERS, "If", "Constant"}
+        for node in graph.node:
+            if node.op_type not in known:
+                raise InputError(
+                    Issue(
+                        f"TVM has no operator {node.op_type} (node {node.name!r})",
+                        Place(self._file),
+                        "use backend onnxruntime",
+                    )
+                )
+
+    def _parse_attr(self, attr_proto: Any) -> dict[str, Any]:
+        return super()._parse_attr([a for a in attr_proto if not _is_empty_list(a)])
+
+    def _convert_operator(self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int) -> Any:
+        if op_name in _CONVERTERS:
+            result = _CONVERTERS[op_name](self.bb, inputs[0], attrs)
+            return self.bb.normalize(result)
+        return super()._convert_operator(op_name, inputs, attrs, opset)
+
+
+def _is_empty_list(attribute: onnx.AttributeProto) -> bool:
+    lists = (attribute.floats, attribute.ints, attribute.strings)
+    kinds = (onnx.AttributeProto.FLOATS, onnx.AttributeProto.INTS, onnx.AttributeProto.STRINGS)
+    return attribute.type in kinds and not any(len(values) for values in lists)
+
+
+def _classifier(bb: Any, data: Any, attrs: dict[str, Any]) -> Any:
+    """TreeEnsembleClassifier -> (labels [N], scores [N, classes])."""
+    if "classlabels_int64s" not in attrs:
+        raise InputError(Issue("classes of a tree ensemble are strings", None, "export the model with integer labels"))
+    labels = np.asarray(attrs["classlabels_int64s"], np.int64)
+    forest = read_forest(_tensors(attrs), "class", len(labels))
+    base = np.asarray(attrs.get("base_values", ()), np.float32)
+    post = _post_transform(attrs)
+    if len(labels) == 2:
+        return _binary(bb, _sums(bb, data, forest), attrs, labels, base, post)
+    sums = _sums(bb, data, forest)
+    if base.size:
+        sums = bb.emit(relax.op.add(sums, _const(base.reshape(1, -1))))
+    best = bb.emit(relax.op.argmax(sums, axis=1, keepdims=False))
+    return relax.Tuple([bb.emit(relax.op.take(_const(labels), best, axis=0)), _transform(bb, sums, post)])
+
+
+def _binary(bb: Any, sums: Any, attrs: Mapping[str, Any], labels: np.ndarray, base: np.ndarray, post: str) -> Any:
+    """Two classes of which one has weights, with the labels and scores that ONNX Runtime gives.
+
+    The second class is chosen beyond 0.5 where all weights are positive (probabilities), else beyond 0. Weights for
+    class 0 are a score s of the second class all the same; the first then has sigmoid(-s) under LOGISTIC, else 1 - s
+    or -s.
+    """
+    used = sorted({int(i) for i in attrs.get("class_ids", ())})
+    if len(used) != 1 or base.size > 1:
+        what = "weights for both of its two classes" if base.size <= 1 else "two base values for two classes"
+        message = f"a tree ensemble has {what}, which ONNX Runtime and the specification read differently"
+        raise InputError(Issue(message, None, "use backend onnxruntime, or export it with weights for one class"))
+    positive = bool((np.asarray(attrs["class_weights"]) >= 0).all())
+    score = bb.emit(relax.op.strided_slice(sums, axes=[1], begin=used, end=[used[0] + 1]))
+    if base.size and used == [0]:
+        score = bb.emit(relax.op.add(score, _const(base.reshape(1, 1))))
+    beyond = bb.emit(relax.op.greater(score, relax.const(0.5 if positive else 0.0, "float32")))
+    chosen = bb.emit(relax.op.where(beyond, _const(labels[1:2].reshape(1, 1)), _const(labels[:1].reshape(1, 1))))
+    label = bb.emit(relax.op.reshape(chosen, (int(score.ty.shape[0]),)))
+    if used == [1]:
+        return relax.Tuple([label, _transform(bb, sums, post)])
+    if positive and post != "LOGISTIC":
+        other = bb.emit(relax.op.subtract(relax.const(1.0, "float32"), score))
+    else:
+        other = bb.emit(relax.op.negative(score))
+    both = bb.emit(relax.op.concat([other, score], axis=1))
+    return relax.Tuple([label, _transform(bb, both, post) if post == "LOGISTIC" else both])
+
+
+def _regressor(bb: Any, data: Any, attrs: dict[str, Any]) -> Any:
+    """TreeEnsembleRegressor -> [N, targets]."""
+    forest = read_forest(_tensors(attrs), "target", int(attrs.get("n_targets", 1)))
+    function = attrs.get("aggregate_function", b"SUM").decode()
+    if function not in ("SUM", "AVERAGE"):
+        raise InputError(
+            Issue(f"aggregate function {function} of a tree ensemble is not supported", None, "use SUM or AVERAGE")
+        )
+    sums = _sums(bb, data, forest)
+    if function == "AVERAGE":
+        sums = bb.emit(relax.op.divide(sums, relax.const(float(forest.trees), "float32")))
+    base = np.asarray(attrs.get("base_values", ()), np.float32)
+    if base.size:
+        sums = bb.emit(relax.op.add(sums, _const(base.reshape(1, -1))))
+    return _transform(bb, sums, _post_transform(attrs))
+
+
+def _scaler(bb: Any, data: Any, attrs: dict[str, Any]) -> Any:
+    """Scaler -> (x - offset) * scale, in float32."""
+    values = bb.emit(relax.op.astype(data, "float32"))
+    if "offset" in attrs:
+        values = bb.emit(relax.op.subtract(values, _const(np.asarray(attrs["offset"], np.float32))))
+    return relax.op.multiply(values, _const(np.asarray(attrs.get("scale", (1.0,)), np.float32)))
+
+
+_CONVERTERS: dict[str, Callable[[Any, Any, dict[str, Any]], Any]] = {
+    "TreeEnsembleClassifier": _classifier,
+    "TreeEnsembleRegressor": _regressor,
+    "Scaler": _scaler,
+}
+
+
+def _sums(bb: Any, data: Any, forest: Forest) -> Any:
+    """The call of the forest's loop on `data` [N, F]."""
+    if len(data.ty.shape) == 1:
+        data = bb.emit(relax.op.reshape(data, (1, int(data.ty.shape[0]))))
+    batch, features = (int(d) for d in data.ty.shape)
+    if not 0 <= int(forest.feature.min()) <= int(forest.feature.max()) < features:
+        raise InputError(Issue(f"a tree ensemble reads feature {int(forest.feature.max())} of {features}", None))
+    if data.ty.dtype != str(forest.threshold.dtype):
+        data = bb.emit(relax.op.astype(data, str(forest.threshold.dtype)))
+    gvar = bb.add_func(forest_function(forest, batch, features), "forest")
+    out = relax.TensorType((batch, forest.targets), "float32")
+    return bb.emit(relax.call_tir(gvar, [data, *(_const(t) for t in forest_tables(forest))], out))
+
+
+def _transform(bb: Any, scores: Any, post: str) -> Any:
+    if post == "LOGISTIC":
+        return bb.emit(relax.op.sigmoid(scores))
+    if post == "SOFTMAX":
+        return bb.emit(relax.op.nn.softmax(scores, axis=-1))
+    return scores
+
+
+def _post_transform(attrs: Mapping[str, Any]) -> str:
+    post = str(attrs.get("post_transform", b"NONE").decode())
+    if post not in ("NONE", "LOGISTIC", "SOFTMAX"):
+        raise InputError(
+            Issue(f"post transform {post} of a tree ensemble is not supported", None, "use NONE, LOGISTIC or SOFTMAX")
+        )
+    return post
+
+
+def _tensors(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes with their tensors as arrays."""
+    return {k: numpy_helper.to_array(v) if isinstance(v, onnx.TensorProto) else v for k, v in attrs.items()}
+
+
+def _const(values: np.ndarray) -> Any:
+    return relax.const(np.ascontiguousarray(values), str(values.dtype))  # without its type, int64 would become int32

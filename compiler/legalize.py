@@ -1,0 +1,135 @@
+"""Relax operators to TE computations that our schedules know; what is not named here takes TVM's own legalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tvm
+from tvm import relax, te, tirx, topi
+
+from compiler.schedules import conv2d, gemm, rows
+from compiler.schedules.machine import Machine
+
+_FUSE_WHAT_FOLLOWS = 4
+"""FuseOps' pattern kOutEWiseFusable: element-wise operators join the function that computes their input."""
+
+Legalize = Callable[[Any, Any], Any]
+
+
+def legalizations(machine: Machine) -> dict[str, Legalize]:
+    """What to hand to relax.transform.LegalizeOps."""
+    return {
+        "relax.nn.conv2d": lambda bb, call: _conv2d(machine, bb, call),
+        "relax.matmul": lambda bb, call: _matmul(machine, bb, call),
+        "relax.nn.softmax": lambda bb, call: _softmax(machine, bb, call),
+        "relax.nn.layer_norm": lambda bb, call: _layer_norm(machine, bb, call),
+        "relax.mean": lambda bb, call: _reduce(machine, rows.row_mean, bb, call),
+        "relax.sum": lambda bb, call: _reduce(machine, rows.row_sum, bb, call),
+        "relax.max": lambda bb, call: _reduce(machine, rows.row_max, bb, call),
+        "relax.exp": lambda bb, call: _unary(topi.fast_exp, bb, call),
+        "relax.erf": lambda bb, call: _unary(topi.fast_erf, bb, call),
+        "relax.tanh": lambda bb, call: _unary(topi.fast_tanh, bb, call),
+        "relax.sigmoid": lambda bb, call: _unary(_sigmoid, bb, call),
+        "relax.nn.silu": lambda bb, call: _unary(lambda x: topi.multiply(x, _sigmoid(x)), bb, call),
+        "relax.nn.gelu": lambda bb, call: _unary(_gelu, bb, call),
+        "relax.power": _power,
+    }
+
+
+def _stock(bb: Any, call: Any) -> Any:
+    return call.op.get_attr("FLegalize")(bb, call)
+
+
+def _call(bb: Any, compute: Callable[..., Any], *args: Any, name: str) -> Any:
+    return bb.call_te(compute, *args, primfunc_name_hint=name, primfunc_attrs={"op_pattern": _FUSE_WHAT_FOLLOWS})
+
+
+def _is_float(*exprs: Any) -> bool:
+    return all(expr.ty.dtype == "float32" for expr in exprs)
+
+
+def _conv2d(machine: Machine, bb: Any, call: Any) -> Any:
+    attrs = call.attrs
+    if not str(attrs.out_layout).endswith("c") or str(attrs.out_layout) == "NCHW":
+        return _stock(bb, call)
+    window = conv2d.Window(
+        strides=(int(attrs.strides[0]), int(attrs.strides[1])),
+        padding=tuple(int(p) for p in attrs.padding),  # type: ignore[arg-type]
+        dilation=(int(attrs.dilation[0]), int(attrs.dilation[1])),
+        groups=int(attrs.groups),
+    )
+    return _call(bb, lambda d, w: conv2d.conv2d_blocked(machine, window, d, w), *call.args, name="conv2d_blocked")
+
+
+def _matmul(machine: Machine, bb: Any, call: Any) -> Any:
+    data, other = call.args
+    if not _is_float(data, other) or len(data.ty.shape) < 2 or len(other.ty.shape) < 2:
+        return _stock(bb, call)
+    if isinstance(other, tvm.ir.GenericConst) and len(other.ty.shape) == 2:
+        columns = int(other.ty.shape[1])
+        tile = gemm.gemm_tile(machine, int(data.ty.shape[-2]), columns)
+        packed = relax.const(gemm.pack(other.value.numpy(), machine, tile))
+        return _call(bb, lambda d, w: gemm.gemm_packed(tile, columns, d, w), data, packed, name="gemm_packed")
+    return _call(bb, lambda a, b: gemm.gemm_batched(machine, a, b), data, other, name="gemm_batched")
+
+
+def _softmax(machine: Machine, bb: Any, call: Any) -> Any:
+    if not _is_float(call) or int(call.attrs.axis) % len(call.ty.shape) != len(call.ty.shape) - 1:
+        return _stock(bb, call)
+    return _call(bb, lambda x: rows.softmax(machine, x), call.args[0], name="softmax")
+
+
+def _layer_norm(machine: Machine, bb: Any, call: Any) -> Any:
+    axes = [int(a) % len(call.ty.shape) for a in call.attrs.axes]
+    if not _is_float(call) or axes != [len(call.ty.shape) - 1] or len(call.args) != 3:
+        return _stock(bb, call)
+    epsilon = float(call.attrs.epsilon)
+    return _call(bb, lambda x, g, b: rows.layer_norm(machine, x, g, b, epsilon), *call.args, name="layer_norm")
+
+
+def _reduce(machine: Machine, compute: Callable[..., Any], bb: Any, call: Any) -> Any:
+    data, axes = call.args[0], call.attrs.axis
+    rank = len(data.ty.shape)
+    along = sorted(int(a) % rank for a in axes) if axes is not None else list(range(rank))
+    lead = rank - len(along)
+    if not _is_float(data) or along != list(range(lead, rank)) or not lead:
+        return _stock(bb, call)
+    shape = [int(d) for d in data.ty.shape]
+
+    def build(x: Any) -> Any:
+        rows_of_x = x if len(along) == 1 else topi.reshape(x, (*shape[:lead], int(np.prod(shape[lead:]))))
+        result = compute(machine, rows_of_x)
+        if not call.attrs.keepdims:
+            return result
+        return te.compute((*result.shape, *(1 for _ in along)), lambda *i: result(*i[:lead]), name="keep")
+
+    return _call(bb, build, data, name="reduce_rows")
+
+
+def _unary(compute: Callable[..., Any], bb: Any, call: Any) -> Any:
+    return bb.call_te(compute, call.args[0]) if _is_float(call) else _stock(bb, call)
+
+
+def _sigmoid(x: Any) -> Any:
+    one = tirx.const(1.0, x.dtype)
+    powers = topi.fast_exp(topi.negative(x))
+    return te.compute(x.shape, lambda *i: one / (one + powers(*i)), name="sigmoid")
+
+
+def _gelu(x: Any) -> Any:
+    scaled = te.compute(x.shape, lambda *i: x(*i) * tirx.const(0.5**0.5, x.dtype), name="scaled")
+    erf = topi.fast_erf(scaled)
+    half, one = tirx.const(0.5, x.dtype), tirx.const(1.0, x.dtype)
+    return te.compute(x.shape, lambda *i: half * x(*i) * (one + erf(*i)), name="gelu")
+
+
+def _power(bb: Any, call: Any) -> Any:
+    """x**2, which layer normalisation is often exported with, as a product: pow would be a call of libm a value."""
+    data, exponent = call.args
+    if _is_float(data, exponent) and isinstance(exponent, tvm.ir.GenericConst):
+        values = exponent.value.numpy()
+        if values.size == 1 and float(values.reshape(-1)[0]) == 2.0 and values.ndim <= len(data.ty.shape):
+            return bb.call_te(lambda x: te.compute(x.shape, lambda *i: x(*i) * x(*i), name="square"), data)
+    return _stock(bb, call)

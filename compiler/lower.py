@@ -1,0 +1,66 @@
+"""From a Relax module to code: the passes, in order, and the shared library that they end in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tvm
+from tvm import relax
+
+from compiler.layout import block_channels
+from compiler.legalize import legalizations
+from compiler.schedules.apply import apply_schedules
+from compiler.schedules.machine import machine_of
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """An executable of TVM's virtual machine, and the functions that no template of ours covered."""
+
+    executable: Any
+    fallback: tuple[str, ...]
+
+    def save(self, file: Path) -> None:
+        """Write the shared library (linked by the C compiler of the host)."""
+        self.executable.export_library(str(file))
+
+
+def lower(mod: tvm.IRModule, target: Mapping[str, Any], threads: int) -> Lowered:
+    """Compile `mod["main"]` for a TVM target; with one thread there are no parallel loops and no thread pool."""
+    machine = machine_of(target, threads)
+    tvm_target = tvm.target.Target(dict(target))
+    with tvm_target, tvm.transform.PassContext(opt_level=3):
+        mod = _graph_passes(mod)
+        mod = block_channels(mod, machine)
+        mod = tvm.transform.Sequential(
+            [
+                relax.transform.FoldConstant(),
+                relax.transform.DeadCodeElimination(),
+                relax.transform.LegalizeOps(legalizations(machine)),
+                relax.transform.AnnotateTIROpPattern(),
+                relax.transform.FoldConstant(),
+                relax.transform.DeadCodeElimination(),
+                relax.transform.FuseOps(),
+                relax.transform.FuseTIR(),
+            ]
+        )(mod)
+        applied = apply_schedules(mod, machine)
+        executable = tvm.compile(applied.mod, target=tvm_target)
+    return Lowered(executable, applied.fallback)
+
+
+def _graph_passes(mod: tvm.IRModule) -> tvm.IRModule:
+    """Simplifications that hold on any CPU: constants folded, batch normalisation into weights, inference forms."""
+    return tvm.transform.Sequential(
+        [
+            relax.transform.FoldConstant(),
+            relax.transform.FoldBatchnormToConv2D(),
+            relax.transform.DecomposeOpsForInference(),
+            relax.transform.CanonicalizeBindings(),
+            relax.transform.FoldConstant(),
+            relax.transform.DeadCodeElimination(),
+        ]
+    )(mod)

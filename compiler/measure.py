@@ -1,0 +1,223 @@
+"""What an artefact or a function costs on a hardware class: measured in a child process, as it will run.
+
+Thread pools of TVM and ONNX Runtime disturb each other, so that each backend and number of threads has its own child;
+within it, artefacts and classes share the start-up. A slower class is this host, stretched (`specs.emulation`).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from compiler.child import Child, Limits
+from compiler.host import host
+from compiler.samples import Sample, save_samples
+from specs.artefact import Artefact, OpenExecutor
+from specs.artefact_folder import read_artefact
+from specs.emulation import METHOD
+from specs.errors import EnvironmentFailed, InputError, TierplanError
+from specs.infrastructure import Hardware
+from specs.profile import Distribution, EmulatedBy, Record
+
+LoadFunction = Callable[[Path, str], Callable[..., Any]]
+"""(project folder, "module:function") -> the function."""
+
+FUNCTION = "python"
+"""The backend of a record about a Python function."""
+
+_WORKER = "compiler.measure_worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """How long to measure: until `seconds` have passed and `least` runs are done, at the latest after `seconds_most`.
+
+    `warmup` runs come first and are not counted; nothing is judged from fewer than `fewest`.
+    """
+
+    seconds: float = 0.4
+    least: int = 30
+    most: int = 4000
+    seconds_most: float = 1.5
+    fewest: int = 10
+    warmup: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ArtefactSubject:
+    """An artefact, and real inputs for it (arrays with the batch dimension)."""
+
+    folder: Path
+    samples: Sequence[Sample]
+    artefact: Artefact = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "artefact", read_artefact(self.folder))
+
+    @property
+    def backend(self) -> str:
+        return self.artefact.backend
+
+    @property
+    def threads(self) -> int:
+        return self.artefact.threads
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionSubject:
+    """A Python function ``module:name`` of `project`, its digest, and real inputs by keyword."""
+
+    project: Path
+    function: str
+    source: str
+    samples: Sequence[Sample]
+
+    @property
+    def backend(self) -> str:
+        return FUNCTION
+
+    @property
+    def threads(self) -> int:
+        return 1
+
+
+Subject = ArtefactSubject | FunctionSubject
+
+
+@dataclass(frozen=True, slots=True)
+class HardwareClass:
+    """A class that this host can stand for: itself (`cpu` None), or slowed to `cpu` of its speed."""
+
+    name: str
+    cores: int
+    cpu: float | None
+
+    @property
+    def emulated_by(self) -> EmulatedBy | None:
+        return None if self.cpu is None else EmulatedBy(host=str(host()), method=METHOD, cpu=self.cpu)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One measurement, or why there is none."""
+
+    subject: Subject
+    hardware: str
+    record: Record | None
+    error: TierplanError | None
+
+
+def classes(hardware: Mapping[str, Hardware]) -> list[HardwareClass]:
+    """The classes that this host can stand for: emulated ones, and those that say `device: here`."""
+    return [
+        HardwareClass(name, int(spec.cores), float(spec.emulate.cpu) if spec.emulate else None)
+        for name, spec in hardware.items()
+        if spec.emulate or spec.device == "here"
+    ]
+
+
+def measure_all(
+    subjects: Sequence[Subject],
+    hardware: Sequence[HardwareClass],
+    open_executor: OpenExecutor,
+    load_function: LoadFunction | None = None,
+    budget: Budget | None = None,
+    known: Collection[tuple[object, ...]] = (),
+    limits: Limits | None = None,
+) -> Iterator[Outcome]:
+    """Every subject on every class with enough cores, each as soon as it is measured.
+
+    What stands in `known` (keys of records) is left out, so that an interrupted profile goes on where it stopped.
+    `open_executor` and `load_function` must be functions of a module: the child imports them by name, so that what is
+    measured is what will run. An error ends one measurement, not the others.
+    """
+    openers = {False: open_executor, True: load_function}
+    ordered = sorted(subjects, key=lambda s: (s.backend, s.threads))
+    for (backend, threads), group in groupby(ordered, key=lambda s: (s.backend, s.threads)):
+        opener = _reference(openers[backend == FUNCTION], backend)
+        child: Child | None = None
+        with tempfile.TemporaryDirectory(prefix="tierplan-") as folder:
+            try:
+                for number, subject in enumerate(group):
+                    wanted = [h for h in hardware if h.cores >= threads and _key(subject, h) not in known]
+                    if not wanted:
+                        continue
+                    file = Path(folder) / f"{number}.npz"
+                    try:
+                        save_samples(file, subject.samples)
+                    except InputError as error:
+                        yield from (Outcome(subject, h.name, None, error) for h in wanted)
+                        continue
+                    for place in wanted:
+                        if child is None or not child.alive:
+                            child = Child(_WORKER, limits or Limits(seconds=120))
+                        yield _measure(child, subject, place, opener, file, budget or Budget())
+            finally:
+                if child is not None:
+                    child.close()
+
+
+def _measure(child: Child, subject: Subject, place: HardwareClass, opener: str, file: Path, budget: Budget) -> Outcome:
+    request = {
+        "open": opener,
+        "backend": subject.backend,
+        "folder": str((subject.folder if isinstance(subject, ArtefactSubject) else subject.project).resolve()),
+        "function": None if isinstance(subject, ArtefactSubject) else subject.function,
+        "threads": subject.threads,
+        "samples": str(file),
+        "cpu": place.cpu or 1.0,
+        "budget": {name: getattr(budget, name) for name in Budget.__slots__},
+    }
+    try:
+        answer = child.ask(request, f"measuring {_name(subject)} on {place.name}")
+    except TierplanError as error:
+        return Outcome(subject, place.name, None, error)
+    distribution = Distribution.model_validate(answer["latency"])
+    return Outcome(subject, place.name, _record(subject, place, distribution, float(answer["memory"])), None)
+
+
+def _record(subject: Subject, place: HardwareClass, latency: Distribution, memory: float) -> Record:
+    artefact = subject.artefact if isinstance(subject, ArtefactSubject) else None
+    emulated = place.emulated_by
+    return Record(
+        source=subject.artefact.source if isinstance(subject, ArtefactSubject) else subject.source,
+        segment=str(artefact.segment) if artefact else "..",
+        backend=subject.backend,
+        threads=subject.threads,
+        hardware=place.name,
+        emulated_by=emulated,
+        provenance="emulated" if emulated else "measured",
+        method="wall clock of runs one after another in a process of their own",
+        host=str(host()),
+        latency=latency,
+        memory=memory,
+        artefact=artefact.key if artefact else "",
+        fallback=artefact.fallback if artefact else (),
+        measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _key(subject: Subject, place: HardwareClass) -> tuple[object, ...]:
+    """The key that this measurement's record would have."""
+    nothing = Distribution(mean=0, second=0, third=0, quantiles={}, n=0, spread=0)
+    return _record(subject, place, nothing, 0).key
+
+
+def _name(subject: Subject) -> str:
+    if isinstance(subject, FunctionSubject):
+        return subject.function
+    return f"{subject.artefact.key[:12]} ({subject.backend}, {subject.threads} threads)"
+
+
+def _reference(function: Callable[..., Any] | None, backend: str) -> str:
+    """`function` as ``module:name``. Raises EnvironmentFailed for what a child could not import."""
+    if function is None:
+        raise EnvironmentFailed(f"nothing was given that can open what runs on {backend}")
+    if "<" in function.__qualname__ or function.__module__ == "__main__":
+        raise EnvironmentFailed(f"{function.__qualname__} is no function of a module, so that no child can import it")
+    return f"{function.__module__}:{function.__qualname__}"

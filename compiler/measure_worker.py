@@ -1,0 +1,91 @@
+"""The child that measures: opens what it is told to, runs it on the samples in turn, answers with what that took."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import itertools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from compiler.child import serve
+from compiler.samples import load_samples
+from compiler.statistics import summarise
+from specs.emulation import stretch
+
+_LIBRARIES = {"tvm": "tvm.runtime.vm", "onnxruntime": "onnxruntime"}
+"""Imported before memory is measured: a process pays for its library once, not once a model."""
+
+_MEMORY: dict[str, int] = {}
+"""Peak bytes by what was measured in this child."""
+
+
+def handle(request: dict[str, Any]) -> dict[str, Any]:
+    if request["backend"] in _LIBRARIES:
+        importlib.import_module(_LIBRARIES[request["backend"]])
+    samples = load_samples(Path(request["samples"]))
+    before = _settle()
+    run = _open(request)
+    times = _time(run, samples, float(request["cpu"]), request["budget"])
+    what = f"{request['folder']}:{request['function']}"
+    # Opened again for another class, its weights are there already: the first measurement counts.
+    _MEMORY[what] = max(_MEMORY.get(what, 0), _status("VmHWM") - before)
+    return {"latency": summarise(times).dump(), "memory": _MEMORY[what]}
+
+
+def _open(request: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
+    """What takes one sample."""
+    module, name = request["open"].split(":")
+    opener = getattr(importlib.import_module(module), name)
+    folder = Path(request["folder"])
+    if request["function"]:
+        function = opener(folder, request["function"])
+        return lambda sample: function(**sample)
+    executor = opener(folder, int(request["threads"]))
+    return lambda sample: executor.run(sample)
+
+
+def _time(
+    run: Callable[[dict[str, Any]], Any], samples: list[dict[str, Any]], cpu: float, budget: dict[str, Any]
+) -> list[float]:
+    """Seconds of each run, the samples in turn."""
+    turns = itertools.cycle(samples)
+    for _ in range(int(budget["warmup"])):
+        run(next(turns))
+    times: list[float] = []
+    began = time.perf_counter()
+    while len(times) < budget["most"]:
+        started = time.perf_counter()
+        run(next(turns))
+        stretch(started, cpu)
+        ended = time.perf_counter()
+        times.append(ended - started)
+        spent, count = ended - began, len(times)
+        if count >= budget["fewest"] and (
+            (spent >= budget["seconds"] and count >= budget["least"]) or spent >= budget["seconds_most"]
+        ):
+            break
+    return times
+
+
+def _settle() -> int:
+    """Bytes resident once garbage is given back; the peak counts from here."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, the peak of resident memory
+    return _status("VmRSS")
+
+
+def _status(name: str) -> int:
+    """A line of /proc/self/status, in bytes."""
+    for line in Path("/proc/self/status").read_text("ascii", "replace").splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f"/proc/self/status has no {name}")
+
+
+if __name__ == "__main__":
+    serve(handle)

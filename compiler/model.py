@@ -1,0 +1,195 @@
+"""An ONNX file read with care: bounded, checked, its external data inside its own folder, its shapes resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import checker, external_data_helper, helper, shape_inference
+
+from specs.digest import digest_file, digest_value
+from specs.errors import InputError, Issue, Place
+
+MAX_BYTES = 2 << 30
+"""Protobuf's own limit of a message."""
+
+_DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
+_IR_VERSION = 8
+"""The first in which initializers need not be inputs and that all our importers read."""
+
+
+def load_model(path: Path) -> onnx.ModelProto:
+    """Read and check a model. Raises InputError, with the file's name, where it is missing, corrupt, too large, uses
+    operators of unknown domains, or names data outside its folder."""
+    place = Place(str(path))
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise InputError(
+            Issue(f"cannot read the model: {error.strerror}", place, "give the path of an ONNX file")
+        ) from error
+    if not path.is_file() or size > MAX_BYTES:
+        raise InputError(Issue("expected an ONNX file of at most 2 GiB", place, "store large weights as external data"))
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except Exception as error:  # protobuf's DecodeError and onnx's own errors have no common base
+        raise InputError(Issue(f"not an ONNX model: {_first_line(error)}", place, "export the model again")) from error
+    _check_external(model, path)
+    try:
+        external_data_helper.load_external_data_for_model(model, str(path.parent))
+        checker.check_model(model)
+    except Exception as error:  # the checker raises ValidationError, numpy ValueError, the file system OSError
+        raise InputError(Issue(f"invalid ONNX model: {_first_line(error)}", place, "export the model again")) from error
+    _check_domains(model, path)
+    return model
+
+
+def source_digest(path: Path) -> str:
+    """Digest of a model's bytes, those of its external data included."""
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+    except Exception as error:
+        raise InputError(Issue(f"not an ONNX model: {_first_line(error)}", Place(str(path)))) from error
+    _check_external(model, path)
+    files = sorted({_location(t) for t in _tensors(model.graph) if _is_external(t)})
+    own = digest_file(path)
+    return own if not files else digest_value([own, *(digest_file(path.parent / f) for f in files)])
+
+
+def prepare(model: onnx.ModelProto, dims: Mapping[str, int], file: str) -> onnx.ModelProto:
+    """The same model with static shapes (batch 1, named dimensions from `dims`) in the form that backends like best.
+
+    Initializers leave the inputs, Dropout becomes Identity, Sum becomes Add.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    copy.ir_version = max(copy.ir_version, _IR_VERSION)
+    constants = {init.name for init in copy.graph.initializer}
+    inputs = [value for value in copy.graph.input if value.name not in constants]
+    del copy.graph.input[:]
+    copy.graph.input.extend(inputs)
+    for value in copy.graph.input:
+        _fix_shape(value, dims, file)
+    for value in (*copy.graph.output, *copy.graph.value_info):
+        _forget_names(value)
+    used = {name for node in _nodes(copy.graph) for name in node.input} | {value.name for value in copy.graph.output}
+    nodes = [new for node in copy.graph.node for new in _simplify(node, used)]
+    del copy.graph.node[:]
+    copy.graph.node.extend(nodes)
+    try:
+        return shape_inference.infer_shapes(copy, check_type=True, strict_mode=True, data_prop=True)
+    except Exception as error:
+        raise InputError(
+            Issue(f"shapes do not fit: {_first_line(error)}", Place(file), "export the model again")
+        ) from error
+
+
+def _fix_shape(value: onnx.ValueInfoProto, dims: Mapping[str, int], file: str) -> None:
+    shape = value.type.tensor_type.shape.dim
+    for axis, dim in enumerate(shape):
+        if dim.dim_value > 0:
+            continue
+        name = dim.dim_param
+        if name in dims:
+            dim.dim_value = dims[name]
+        elif axis == 0:
+            dim.dim_value = 1
+        else:
+            what = f"dimension {name!r}" if name else f"axis {axis}"
+            raise InputError(
+                Issue(
+                    f"{what} of input {value.name!r} has no size",
+                    Place(file),
+                    f"give one with dims: {{{name or 'T'}: [..]}}",
+                )
+            )
+
+
+def _forget_names(value: onnx.ValueInfoProto) -> None:
+    """Drop the shape of an inner value where it is not static, so that inference finds it anew."""
+    if value.type.HasField("tensor_type") and value.type.tensor_type.HasField("shape"):
+        dims = value.type.tensor_type.shape.dim
+        if any(d.dim_value <= 0 for d in dims):
+            value.type.tensor_type.ClearField("shape")
+
+
+def _simplify(node: onnx.NodeProto, used: set[str]) -> Iterator[onnx.NodeProto]:
+    """What stands for `node` in inference; `used` names every value that something reads."""
+    if node.op_type == "Dropout" and not used.intersection(node.output[1:]):
+        yield helper.make_node("Identity", [node.input[0]], [node.output[0]], name=node.name)
+    elif node.op_type == "Sum" and node.domain in ("", "ai.onnx"):
+        total = node.input[0]
+        for i, other in enumerate(node.input[1:]):
+            name = node.output[0] if i == len(node.input) - 2 else f"{node.output[0]}__sum{i}"
+            yield helper.make_node("Add", [total, other], [name], name=f"{node.name}__{i}")
+            total = name
+        if len(node.input) == 1:
+            yield helper.make_node("Identity", [total], [node.output[0]], name=node.name)
+    else:
+        yield node
+
+
+def _check_domains(model: onnx.ModelProto, path: Path) -> None:
+    strange = sorted({(n.domain, n.op_type) for n in _nodes(model.graph) if n.domain not in _DOMAINS})
+    if strange:
+        domain, operator = strange[0]
+        raise InputError(
+            Issue(
+                f"operator {operator} is of the domain {domain!r}; expected ai.onnx or ai.onnx.ml",
+                Place(str(path)),
+                "export the model with standard operators",
+            )
+        )
+
+
+def _check_external(model: onnx.ModelProto, path: Path) -> None:
+    root = path.parent.resolve()
+    for tensor in _tensors(model.graph):
+        if _is_external(tensor):
+            location = _location(tensor)
+            target = (root / location).resolve()
+            if Path(location).is_absolute() or not target.is_relative_to(root):
+                raise InputError(
+                    Issue(
+                        f"data of tensor {tensor.name!r} is outside the model's folder: {location!r}",
+                        Place(str(path)),
+                        "keep external data beside the model",
+                    )
+                )
+            if not target.is_file():
+                raise InputError(Issue(f"data of tensor {tensor.name!r} is missing: {location!r}", Place(str(path))))
+
+
+def _is_external(tensor: onnx.TensorProto) -> bool:
+    return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
+
+
+def _location(tensor: onnx.TensorProto) -> str:
+    return next((str(e.value) for e in tensor.external_data if e.key == "location"), "")
+
+
+def _nodes(graph: Any, depth: int = 0) -> Iterator[Any]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for sub in (attribute.g, *attribute.graphs):
+                if depth < 16:
+                    yield from _nodes(sub, depth + 1)
+
+
+def _tensors(graph: Any) -> Iterator[Any]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in _nodes(graph):
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for sub in (attribute.g, *attribute.graphs):
+                yield from sub.initializer
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:200] if text else type(error).__name__

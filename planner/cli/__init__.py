@@ -1,0 +1,1 @@
+"""The command `planner`: one file a verb, each importing what it needs when it runs."""

@@ -1,0 +1,99 @@
+"""`planner compile`: a plan becomes a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.options import STORE, AppFile, InfraFile, PlanFile, StoreFolder
+from planner.cli.output import Format, FormatOption, Progress, emit, number
+from specs.errors import InputError, Issue, Place
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from specs.plan import Assignment
+
+
+def compile_bundle(
+    plan: PlanFile,
+    app: AppFile,
+    infra: InfraFile,
+    store: StoreFolder = STORE,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The bundle.")] = Path("bundle"),
+    fmt: FormatOption = Format.table,
+) -> None:
+    """Assemble what a plan runs: compiled artefacts, functions, plan, and a manifest with every file's sha256.
+
+    Takes artefacts from the store, where profiling left them, and compiles what is missing.
+
+    Example: planner compile plan.yaml app.yaml --infra infra.yaml -o bundle
+    """
+    from planner.cli.loading import load_checked
+    from planner.cli.results import CompileResult
+    from specs.plan import read_plan
+
+    read = read_plan(plan)
+    loaded = load_checked(app, infra, models=True)
+    assert loaded.infra is not None
+    if read.status not in ("optimal", "feasible"):
+        raise InputError(
+            Issue(f"the plan is {read.status}: there is nothing to compile", Place(str(plan)), "solve again")
+        )
+
+    from compiler.build import build_all
+    from compiler.job import BACKENDS, versions
+    from compiler.store import Store
+    from planner.cli.profiling.targets import Targets
+    from planner.situation import source_digests
+    from runtime.bundle import write_bundle
+
+    stale = [name for name, d in source_digests(loaded.app).items() if read.inputs.sources.get(name, d) != d]
+    if stale:
+        message = f"the plan is older than its inputs: {', '.join(stale)} changed since"
+        raise InputError(Issue(message, Place(str(plan)), "profile and solve again"))
+    targets = Targets(loaded.app)
+    jobs = {
+        _key(a): targets.job(a.component, a.variant, backend, a.threads, a.segment)
+        for a in read.assignments
+        for backend in BACKENDS
+        if a.backend == backend
+    }
+    for a in read.assignments:
+        if _key(a) in jobs and jobs[_key(a)].key != a.artefact:
+            message = f"{a.component}: the compiler would now make another artefact than the one that was profiled"
+            raise InputError(Issue(message, Place(str(plan)), "profile and solve again"))
+    folders: dict[str, Path] = {}
+    compiled = 0
+    with Progress() as progress:
+        for built in build_all(list(jobs.values()), Store(store)):
+            if built.error is not None:
+                raise built.error
+            assert built.folder is not None
+            folders[built.job.key] = built.folder
+            compiled += not built.cached
+            if not built.cached:
+                progress.step(f"compiled {Path(built.job.model).name} for {built.job.backend}")
+    used = {name: text for j in jobs.values() for name, text in versions(j.backend).items()}
+    bundle = write_bundle(output, read, loaded.app, loaded.infra, lambda a: folders[jobs[_key(a)].key], used)
+    sizes = [(bundle.folder / name).stat().st_size for name in bundle.manifest.files]
+    result = CompileResult(
+        bundle=str(output),
+        plan=read.digest,
+        artefacts=len(folders),
+        compiled=compiled,
+        files=len(sizes),
+        bytes=sum(sizes),
+    )
+
+    def show(out: Console) -> None:
+        made = f"{result.artefacts} artefacts ({compiled} compiled now), {result.files} files"
+        out.print(f"wrote {output}: {made}, {number(result.bytes / 1e6)} MB; plan {read.digest[:16]}")
+
+    emit(result.dump(), fmt, show)
+
+
+def _key(a: Assignment) -> tuple[str, str, str, int, str]:
+    return a.component, a.variant, a.backend, a.threads, str(a.segment)

@@ -1,0 +1,67 @@
+"""Loads and checks spec files for the verbs: everything that is wrong with them, at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from specs.application import Application
+from specs.artefact import ModelSignature
+from specs.check import check, inside
+from specs.errors import InputError, Issue
+from specs.infrastructure import Infrastructure
+from specs.load import Document, load_application, load_infrastructure
+from specs.support import unsupported
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Files that are right, with the signatures of the application's models by (component, variant)."""
+
+    app: Document[Application]
+    infra: Document[Infrastructure] | None
+    signatures: dict[tuple[str, str], ModelSignature]
+
+
+def load_checked(app_file: Path, infra_file: Path | None, *, models: bool) -> Loaded:
+    """Load and check the files; with `models`, the types of every model too (which reads them all).
+
+    Raises InputError with every issue of both files.
+    """
+    issues: list[Issue] = []
+    app = infra = None
+    try:
+        app = load_application(app_file)
+    except InputError as error:
+        issues += error.issues
+    try:
+        infra = load_infrastructure(infra_file) if infra_file is not None else None
+    except InputError as error:
+        issues += error.issues
+    signatures: dict[tuple[str, str], ModelSignature] = {}
+    if app is not None:
+        issues += unsupported(app, infra)
+        signatures, unread = read_signatures(app) if models else ({}, [])
+        issues += [*unread, *check(app, infra, signatures)]
+    if app is None or issues:
+        raise InputError(*issues)
+    return Loaded(app, infra, signatures)
+
+
+def read_signatures(app: Document[Application]) -> tuple[dict[tuple[str, str], ModelSignature], list[Issue]]:
+    """Signatures of all models that can be read, and an issue, at the model's line, for each that cannot."""
+    from compiler.signature import read_signature
+
+    signatures: dict[tuple[str, str], ModelSignature] = {}
+    issues: list[Issue] = []
+    for name, component in app.value.components.items():
+        for variant, real in component.realisations.items():
+            file = inside(app.folder, real.model) if real.model else None
+            if file is None or not file.is_file():
+                continue  # `check` says so
+            path = ("components", name, *(("variants", variant) if component.variants else ()), "model")
+            try:
+                signatures[name, variant] = read_signature(file)
+            except InputError as error:
+                issues += [Issue(f"{real.model}: {i.message}", app.place(*path), i.hint) for i in error.issues]
+    return signatures, issues

@@ -1,0 +1,115 @@
+"""Results on stdout in the format asked for; progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from types import TracebackType
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+WIDTH_OF_A_PIPE: Final = 140
+"""Columns for tables that do not go to a terminal."""
+STEP_SECONDS: Final = 1.0
+"""Between two steps that are told where they do not go to a terminal."""
+
+
+class Format(StrEnum):
+    table = "table"
+    json = "json"
+    yaml = "yaml"
+
+
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="table for people, json or yaml for programs.")]
+
+
+def emit(value: Mapping[str, Any], fmt: Format, show: Callable[[Console], None]) -> None:
+    """Write `value` (with its ``schema``) to stdout as `fmt`; as a table, `show` draws it instead."""
+    if fmt is Format.json:
+        print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    elif fmt is Format.yaml:
+        import yaml
+
+        print(yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=120), end="")
+    else:
+        show(console())
+
+
+def console() -> Console:
+    """A console on stdout. Markup is off: names come from files and are shown as they are."""
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
+    return Console(file=sys.stdout, markup=False, highlight=False, emoji=False, width=width, soft_wrap=False)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", right: Sequence[str] = ()) -> Table:
+    """A plain table; the columns named in `right` are aligned right."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        made.add_column(Text(column), justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(cell) for cell in row))
+    return made
+
+
+class Progress:
+    """Lines on stderr: one that rewrites itself on a terminal, plain ones elsewhere.
+
+    Used as a context, it leaves the terminal on a fresh line however it ends.
+    """
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._open = False
+        self._told = 0.0
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self._close()
+        print(text, file=sys.stderr, flush=True)
+
+    def step(self, text: str) -> None:
+        """How far it is: replaces the step before on a terminal; elsewhere one is told in a while."""
+        if not self._live:
+            if time.monotonic() - self._told >= STEP_SECONDS:
+                self.say(text)
+                self._told = time.monotonic()
+            return
+        print(f"\r\x1b[K{text[:118]}", end="", file=sys.stderr, flush=True)
+        self._open = True
+
+    def _close(self) -> None:
+        if self._open:
+            print(file=sys.stderr, flush=True)
+            self._open = False
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A figure for people: `digits` significant ones, thousands set apart, no exponent where it can be helped."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 10 ** (digits - 1):
+        return f"{value:,.0f}"
+    text = f"{value:.{digits}g}"
+    return f"{value:.{digits + 3}f}".rstrip("0") if "e-0" in text and abs(value) >= 1e-4 else text

@@ -1,0 +1,159 @@
+"""`planner profile`: what things cost. An application on its infrastructure, or one model on this machine."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.options import PROFILES, STORE, StoreFolder
+from planner.cli.output import Format, FormatOption, Progress, emit, number, table
+from specs.errors import InputError, Issue, Place
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from planner.cli.results import ModelProfile, ProfileResult
+    from specs.application import Application
+    from specs.load import Document
+
+
+def profile(
+    subject: Annotated[Path, typer.Argument(metavar="APP|MODEL.onnx", help="An application, or a model alone.")],
+    infra: Annotated[
+        Path | None, typer.Option("--infra", "-i", metavar="INFRA", help="The infrastructure; needed for APP.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the profiles of APP; grows.")
+    ] = PROFILES,
+    store: StoreFolder = STORE,
+    budget: Annotated[float, typer.Option("--budget", min=0.01, help="Seconds for each measurement.")] = 0.4,
+    only: Annotated[list[str] | None, typer.Option("--only", metavar="COMPONENT", help="May be given again.")] = None,
+    fmt: FormatOption = Format.table,
+) -> None:
+    """Compile and measure every component for every hardware class, and run the reference pipeline on the data.
+
+    Resumable: what is measured already is left out. With a model alone: what it costs on this machine, by backend and
+    threads, on random inputs.
+
+    Example: planner profile app.yaml --infra infra.yaml -o profiles
+    """
+    if subject.suffix == ".onnx":
+        _model(subject, store, budget, fmt)
+    elif subject.suffix in (".yaml", ".yml"):
+        if infra is None:
+            raise InputError(
+                Issue("--infra is missing", Place(str(subject)), "which hardware is it to be profiled for?")
+            )
+        _application(subject, infra, output, store, budget, tuple(only or ()), fmt)
+    else:
+        raise InputError(Issue("expected an application (.yaml) or a model (.onnx)", Place(str(subject))))
+
+
+def _application(
+    app: Path, infra: Path, folder: Path, store: Path, budget: float, only: tuple[str, ...], fmt: Format
+) -> None:
+    from planner.cli.loading import load_checked
+    from planner.cli.results import ProfileResult
+    from specs.nearest import near
+
+    started = time.monotonic()
+    loaded = load_checked(app, infra, models=True)
+    assert loaded.infra is not None
+    components = loaded.app.value.components
+    unknown = [
+        Issue(f"unknown component {name!r}", None, near(name, components)) for name in only if name not in components
+    ]
+    if unknown:
+        raise InputError(*unknown)
+
+    from compiler.measure import Budget
+    from compiler.store import Store
+    from planner.cli.profiling.profiler import Profiler
+    from specs.profile import read_records, winners
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with Progress() as progress:
+        outcome = Profiler(
+            app=loaded.app,
+            infra=loaded.infra.value,
+            signatures=loaded.signatures,
+            folder=folder,
+            store=Store(store),
+            budget=Budget(seconds=budget, seconds_most=max(1.5, budget)),
+            only=only,
+            say=progress.say,
+            step=progress.step,
+        ).run()
+    result = ProfileResult(
+        folder=str(folder),
+        measured=outcome.measured,
+        kept=outcome.kept,
+        records=tuple(winners(read_records(folder)).values()),
+        behaviours=outcome.behaviours,
+        hops=outcome.hops,
+        problems=tuple(outcome.problems),
+        seconds=time.monotonic() - started,
+    )
+    emit(result.dump(), fmt, lambda out: _show_application(result, loaded.app, out))
+
+
+def _show_application(result: ProfileResult, app: Document[Application], out: Console) -> None:
+    from planner.situation import source_digests
+
+    names: dict[str, list[str]] = {}
+    for key, digest in source_digests(app).items():
+        names.setdefault(digest, []).append(key)
+    hardware = list(dict.fromkeys(r.hardware for r in result.records))
+    cells: dict[tuple[str, str, str], dict[str, str]] = {}
+    for r in result.records:
+        if r.source in names:
+            part = "" if r.segment == ".." else f" [{r.segment}]"
+            text = " / ".join(_milliseconds(r.latency.quantiles.get(q)) for q in ("0.5", "0.99"))
+            cells.setdefault((", ".join(names[r.source]) + part, r.backend, str(r.threads)), {})[r.hardware] = text
+    rows = [[*key, *(found.get(h, "") for h in hardware)] for key, found in sorted(cells.items())]
+    columns = ["component", "backend", "threads", *hardware]
+    out.print(table(columns, rows, title="p50 / p99, ms", right=["threads", *hardware]))
+    emulated = sorted({f"{r.hardware} (cpu {r.emulated_by.cpu:g})" for r in result.records if r.emulated_by})
+    if emulated:
+        out.print(f"emulated: this machine, slowed, stood for {', '.join(emulated)}")
+    counts = (
+        f"{result.measured} measured, {result.kept} known before, {result.behaviours} behaviours, {result.hops} hops"
+    )
+    out.print(f"{counts}, {len(result.problems)} problems; {result.seconds:.0f} s; in {result.folder}")
+
+
+def _milliseconds(seconds: float | None) -> str:
+    """A quantile, or a dash where there were too few runs for it."""
+    return "-" if seconds is None else number(1000 * seconds)
+
+
+def _model(file: Path, store: Path, budget: float, fmt: Format) -> None:
+    from planner.cli.profiling.model import profile_model
+
+    with Progress() as progress:
+        result = profile_model(file, store, budget, progress.say, progress.step)
+    emit(result.dump(), fmt, lambda out: _show_model(result, out))
+
+
+def _show_model(result: ModelProfile, out: Console) -> None:
+    rows = [
+        [
+            row.backend,
+            str(row.threads),
+            number(row.p50_ms),
+            number(row.p99_ms) if row.p99_ms is not None else "-",
+            number(row.per_second),
+            number(row.memory / 1e6),
+            number(row.compile_seconds) if row.compile_seconds is not None else "cached",
+            ", ".join(row.fallback),
+        ]
+        for row in result.rows
+    ]
+    columns = ["backend", "threads", "p50 ms", "p99 ms", "per second", "memory MB", "compile s", "slow generic code"]
+    out.print(table(columns, rows, title=result.model, right=columns[1:7]))
+    for kind, values in (("inputs", result.inputs), ("outputs", result.outputs)):
+        out.print(f"{kind}: {', '.join(f'{name} {text}' for name, text in values.items())}")
+    out.print(f"measured on {result.host}, on random inputs of the right types")

@@ -1,0 +1,1 @@
+"""Profiling: joins the compiler, which builds and measures, and the runtime, which runs what is built."""

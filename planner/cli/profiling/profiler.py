@@ -1,0 +1,210 @@
+"""Profiles an application: builds, checks, measures. What is known already is left out, so that it can be resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from compiler.build import build_all
+from compiler.measure import ArtefactSubject, Budget, FunctionSubject, HardwareClass, Subject, classes, measure_all
+from compiler.numerics import check
+from compiler.store import Store
+from planner.cli.ending import ended
+from planner.cli.ledger import Ledger
+from planner.cli.profiling.reality import Part, Reality, Sample
+from planner.cli.profiling.targets import Target, Targets
+from planner.situation import source_digests
+from runtime.executors import open_executor
+from runtime.functions import load_function
+from runtime.machine import host_name
+from specs.application import Application
+from specs.artefact import WHOLE, ModelSignature
+from specs.behaviour import Behaviour
+from specs.errors import AnswerIsNo, InputError, Issue
+from specs.infrastructure import Infrastructure
+from specs.load import Document
+from specs.profile import BEHAVIOUR_FILE, HOPS_FILE, HopOverhead, read_jsonl, read_records, winners
+
+RECORDS_FILE: Final = "profiles.jsonl"
+HOP_SIZES: Final = (1_000, 10_000, 100_000, 1_000_000, 4_000_000)
+"""Bytes of the messages whose overhead is measured."""
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Outcome:
+    """What a profile did, and what it could not do, in words."""
+
+    measured: int = 0
+    kept: int = 0
+    behaviours: int = 0
+    hops: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Profiler:
+    """Profiles one application into `folder`; with `only`, measures those components alone.
+
+    `say` tells a line that stays, `step` how far it is.
+    """
+
+    app: Document[Application]
+    infra: Infrastructure
+    signatures: Mapping[tuple[str, str], ModelSignature]
+    folder: Path
+    store: Store
+    budget: Budget
+    only: tuple[str, ...]
+    say: Say
+    step: Say
+
+    def run(self) -> Outcome:
+        """Do what is missing. Raises InputError where the data, a model or a function is wrong."""
+        outcome = Outcome()
+        hardware = self._hardware(outcome)
+        targets = Targets(self.app)
+        measured = list(targets.measured(max(h.cores for h in hardware), self.only))
+        built = self._build(measured, list(targets.references()), outcome)
+        reality = Reality(self.app, self.signatures, targets, built)
+        self._behaviour(reality, outcome)
+        samples = reality.samples()
+        records = Ledger(self.folder / RECORDS_FILE)
+        # A record of an artefact that would now be made otherwise (by a newer compiler, say) is measured again.
+        current = {"", *built}
+        known = {k: r for k, r in winners(read_records(self.folder)).items() if r.artefact in current}
+        proven = {record.artefact for record in known.values()}
+        sound = [t for t in measured if t.job.key in built]
+        sound = [t for t in sound if t.job.key in proven or self._sound(t, reality, samples, outcome)]
+        self._measure(hardware, dict(self._subjects(sound, built, samples)), known.keys(), records, outcome)
+        self._hops(outcome)
+        return outcome
+
+    def _hardware(self, outcome: Outcome) -> list[HardwareClass]:
+        """Classes in use that this machine can stand for; says which it cannot."""
+        used = {pool.hardware for site in self.infra.sites.values() for pool in site.pools.values()}
+        found = [c for c in classes(self.infra.hardware) if c.name in used]
+        for name in sorted(used - {c.name for c in found}):
+            self._problem(outcome, "not measured here", f"hardware {name}: it says neither emulate nor device: here")
+        if not found:
+            raise InputError(Issue("this machine can stand for no hardware in use", None, "add emulate: {cpu: ...}"))
+        return found
+
+    def _problem(self, outcome: Outcome, kind: str, text: str) -> None:
+        outcome.problems.append(f"{kind}: {text}")
+        self.say(outcome.problems[-1])
+
+    def _build(self, measured: Sequence[Target], references: Sequence[Target], outcome: Outcome) -> dict[str, Path]:
+        """Folders by key. Raises the error of a reference that cannot be built: without it nothing can be known."""
+        named = {t.job.key: t for t in [*measured, *references]}
+        vital = {t.job.key for t in references}
+        built: dict[str, Path] = {}
+        with ended(build_all([t.job for t in named.values()], self.store)) as results:
+            for number, result in enumerate(results, 1):
+                target = named[result.job.key]
+                if result.folder is not None:
+                    built[result.job.key] = result.folder
+                    if not result.cached:
+                        self.step(f"compiled {number} of {len(named)}: {target.name}")
+                elif result.error is not None and result.job.key in vital:
+                    raise result.error
+                else:
+                    self._problem(outcome, "not compiled", f"{target.name}: {result.error}")
+        return built
+
+    def _behaviour(self, reality: Reality, outcome: Outcome) -> None:
+        """Measure how requests behave, unless it is known of exactly these models, functions and data."""
+        file = self.folder / BEHAVIOUR_FILE
+        ledger = Ledger(file)
+        digests = source_digests(self.app)
+        known = read_jsonl(file, Behaviour) if file.exists() else []
+        fresh = [b.variants for b in known if all(digests.get(k) == v for k, v in b.inputs.items())]
+        if all(variants in fresh for variants in reality.combinations):
+            return
+
+        def tell(done: int, total: int) -> None:
+            if done % 25 == 0 or done == total:
+                self.step(f"reference pipeline: {done} of {total} items")
+
+        for behaviour in reality.behaviours(tell):
+            ledger.append(behaviour)
+            outcome.behaviours += 1
+
+    def _sound(
+        self, target: Target, reality: Reality, samples: Mapping[Part, Sequence[Sample]], outcome: Outcome
+    ) -> bool:
+        """Whether an artefact computes on real inputs what ONNX Runtime does. Its record proves that it was checked."""
+        if target.job.backend == "onnxruntime":
+            return True
+        part = (target.component, target.variant, target.job.segment)
+        reference = reality.built[reality.targets.reference(*part).key]
+        try:
+            found = check(reality.built[target.job.key], reference, samples[part], open_executor)
+        except AnswerIsNo as error:
+            self._problem(outcome, "left out", f"{target.name}: {error}")
+            return False
+        self.step(f"checked {target.name}: largest relative difference {found.relative:.1e}")
+        return True
+
+    def _subjects(
+        self, targets: Sequence[Target], built: Mapping[str, Path], samples: Mapping[Part, Sequence[Sample]]
+    ) -> Iterator[tuple[str, Subject]]:
+        """What is measured, by the name that progress calls it."""
+        for target in targets:
+            real = samples[target.component, target.variant, target.job.segment]
+            yield target.name, ArtefactSubject(built[target.job.key], real)
+        digests = source_digests(self.app)
+        for name, component in self.app.value.components.items():
+            for variant, made in component.realisations.items():
+                if made.function is not None and (not self.only or name in self.only):
+                    source = digests[f"{name}/{variant}"]
+                    real = samples[name, variant, WHOLE]
+                    yield f"{name}/{variant}", FunctionSubject(self.app.folder, made.function, source, real)
+
+    def _measure(
+        self,
+        hardware: Sequence[HardwareClass],
+        subjects: Mapping[str, Subject],
+        known: Collection[tuple[object, ...]],
+        records: Ledger,
+        outcome: Outcome,
+    ) -> None:
+        names = {id(subject): name for name, subject in subjects.items()}
+        wanted = sum(h.cores >= s.threads for s in subjects.values() for h in hardware)
+        done = 0
+        values = list(subjects.values())
+        with ended(
+            measure_all(values, hardware, open_executor, load_function, self.budget, frozenset(known))
+        ) as outcomes:
+            for done, found in enumerate(outcomes, 1):
+                name = f"{names[id(found.subject)]} on {found.hardware}"
+                if found.record is None:
+                    self._problem(outcome, "not measured", f"{name}: {found.error}")
+                    continue
+                records.append(found.record)
+                outcome.measured += 1
+                p50 = 1000 * found.record.latency.quantiles["0.5"]
+                self.step(f"measured {done} of {wanted}: {name}: p50 {p50:.3g} ms")
+        outcome.kept = wanted - done
+
+    def _hops(self, outcome: Outcome) -> None:
+        """Measure what handing over between nodes costs, unless it is known of this machine."""
+        if len(self.infra.sites) < 2:
+            return
+        file = self.folder / HOPS_FILE
+        ledger = Ledger(file)
+        known = (
+            {hop.bytes for hop in read_jsonl(file, HopOverhead) if hop.host == host_name()} if file.exists() else set()
+        )
+        missing = [size for size in HOP_SIZES if size not in known]
+        if not missing:
+            return
+        from runtime.hops import measure_hops  # loads Ray
+
+        self.step("measuring what a hop between two nodes costs")
+        for hop in measure_hops(missing):
+            ledger.append(hop)
+            outcome.hops += 1

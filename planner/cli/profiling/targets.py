@@ -1,0 +1,91 @@
+"""What there is to build: every model of an application, in every part between its cuts, by backend and threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise, product
+
+from compiler.host import host
+from compiler.job import BACKENDS, Backend, Job, job
+from specs.application import Application, Component, Cuts
+from specs.artefact import WHOLE, Segment
+from specs.load import Document
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One artefact to build and measure."""
+
+    component: str
+    variant: str
+    job: Job
+
+    @property
+    def name(self) -> str:
+        part = "" if self.job.segment.is_whole else f"[{self.job.segment}]"
+        threads = f", {self.job.threads} threads" if self.job.threads > 1 else ""
+        return f"{self.component}/{self.variant}{part} {self.job.backend}{threads}"
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The targets of an application on this machine. A model's digest is computed once."""
+
+    app: Document[Application]
+
+    @cached_property
+    def _bases(self) -> dict[tuple[str, str, Backend], Job]:
+        found: dict[tuple[str, str, Backend], Job] = {}
+        for name, component in self.app.value.components.items():
+            for variant, real in component.realisations.items():
+                if real.model is not None:
+                    first = job(self.app.folder / real.model, BACKENDS[0])
+                    for backend in BACKENDS:
+                        target = {"kind": "onnxruntime"} if backend == "onnxruntime" else host().target
+                        found[name, variant, backend] = first.model_copy(update={"backend": backend, "target": target})
+        return found
+
+    def job(self, component: str, variant: str, backend: Backend, threads: int, segment: Segment) -> Job:
+        base = self._bases[component, variant, backend]
+        return base.model_copy(update={"threads": threads, "segment": segment})
+
+    def reference(self, component: str, variant: str, segment: Segment = WHOLE) -> Job:
+        """What all others are compared with: ONNX Runtime on one thread."""
+        return self.job(component, variant, "onnxruntime", 1, segment)
+
+    def references(self) -> Iterator[Target]:
+        """The reference of every part of every model."""
+        for name, component in self.app.value.components.items():
+            for variant, real in component.realisations.items():
+                if real.model is not None:
+                    for segment in segments(component, variant):
+                        yield Target(name, variant, self.reference(name, variant, segment))
+
+    def measured(self, cores: int, only: tuple[str, ...]) -> Iterator[Target]:
+        """What to measure for devices of up to `cores`; threads are powers of two, as far as this machine goes."""
+        threads = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= min(cores, host().cores)]
+        for name, component in self.app.value.components.items():
+            backends = [b for b in BACKENDS if component.backends is None or b in component.backends]
+            for variant, real in component.realisations.items():
+                if real.model is not None and (not only or name in only):
+                    for segment, backend, count in product(segments(component, variant), backends, threads):
+                        yield Target(name, variant, self.job(name, variant, backend, count, segment))
+
+
+def segments(component: Component, variant: str) -> tuple[Segment, ...]:
+    """Every contiguous part of a variant between its declared cuts, the whole first."""
+    edges = _edges(component, variant)
+    parts = [Segment(begin=a, end=b) for i, a in enumerate(edges[:-1]) for b in edges[i + 1 :]]
+    return tuple(sorted(parts, key=lambda part: not part.is_whole))
+
+
+def atoms(component: Component, variant: str) -> tuple[Segment, ...]:
+    """The parts between neighbouring cuts, from the model's inputs to its outputs."""
+    return tuple(Segment(begin=a, end=b) for a, b in pairwise(_edges(component, variant)))
+
+
+def _edges(component: Component, variant: str) -> list[tuple[str, ...]]:
+    cuts = component.split.tensors(variant) if isinstance(component.split, Cuts) else ()
+    return [(), *((cut,) for cut in cuts), ()]

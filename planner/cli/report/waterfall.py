@@ -1,0 +1,94 @@
+"""The latency waterfall: when stages and transfers begin and end, as predicted and, with a run, as measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from specs.plan import Plan, StagePrediction
+from specs.run_result import RunResult
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Milliseconds: where a stage begins at the mean, its mean wait and service."""
+
+    start: float
+    wait: float
+    service: float
+
+    @property
+    def end(self) -> float:
+        return self.start + self.wait + self.service
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    stage: StagePrediction
+    predicted: Bar
+    measured: Bar | None
+
+
+@dataclass(frozen=True, slots=True)
+class Waterfall:
+    """`scale` is the milliseconds that the whole width stands for; `ticks` are round numbers of them."""
+
+    rows: tuple[Row, ...]
+    scale: float
+    ticks: tuple[float, ...]
+
+
+def draw_waterfall(plan: Plan, run: RunResult | None, edges: Sequence[tuple[str, str]] = ()) -> Waterfall:
+    """Rows in the plan's order, as for a request that takes every stage; means, since only means add up.
+
+    `edges` are (producer, consumer) by stage name: a stage begins when the last value that it needs is there. Without
+    them rows follow one another.
+    """
+    happened_in = run.stages if run else ()
+    seen: dict[_Key, tuple[float, float]] = {
+        (s.kind, s.name, s.site): (s.wait_measured.mean_ms, s.service_measured.mean_ms) for s in happened_in if s.n
+    }
+    planned = {_key(s): (s.wait.mean_ms, s.service.mean_ms) for s in plan.stages}
+    predicted = _schedule(plan.stages, planned, edges)
+    happened = _schedule([s for s in plan.stages if _key(s) in seen], seen, edges)
+    rows = tuple(Row(s, predicted[_key(s)], happened.get(_key(s))) for s in plan.stages)
+    scale = 1.02 * max([1e-6, *(bar.end for bar in (*predicted.values(), *happened.values()))])
+    return Waterfall(rows, scale, _ticks(scale))
+
+
+_Key = tuple[str, str, str]
+
+
+def _key(stage: StagePrediction) -> _Key:
+    return stage.kind, stage.name, stage.site
+
+
+def _schedule(
+    stages: Sequence[StagePrediction], times: Mapping[_Key, tuple[float, float]], edges: Sequence[tuple[str, str]]
+) -> dict[_Key, Bar]:
+    """When each of `stages` begins and ends, given (wait, service) of each."""
+    bars: dict[_Key, Bar] = {}
+    ends: dict[str, float] = {}
+    last = 0.0
+    for stage in stages:
+        if not edges:
+            start = last
+        elif stage.kind == "transfer":
+            start = ends.get(stage.name.split(" -> ")[0], 0.0)
+        else:
+            producers = [p for p, c in edges if c == stage.name]
+            start = max((ends.get(f"{p} -> {stage.name}", ends.get(p, 0.0)) for p in producers), default=0.0)
+        wait, service = times[_key(stage)]
+        bar = Bar(start, wait, service)
+        bars[_key(stage)] = bar
+        ends[stage.name] = last = bar.end
+    return bars
+
+
+def _ticks(scale: float) -> tuple[float, ...]:
+    step = 10.0**-6
+    while scale / step > 8:
+        for factor in (2.0, 2.5, 2.0):
+            if scale / step > 8:
+                step *= factor
+    return tuple(i * step for i in range(int(scale / step) + 1))

@@ -1,0 +1,145 @@
+"""What each verb answers with ``--format json``: versioned, with a JSON Schema by `planner schema`."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from pydantic import Field
+
+from specs.base import Spec
+from specs.errors import Issue
+from specs.profile import Record
+from specs.quantities import Number
+
+
+class Located(Spec):
+    """One issue: where, what, and the way out. `line` and `column` count from 1; 0 is not known."""
+
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    message: str
+    hint: str = ""
+
+
+def located(issue: Issue) -> Located:
+    """`issue` as a value for programs."""
+    place = issue.place
+    if place is None:
+        return Located(message=issue.message, hint=issue.hint)
+    return Located(file=place.file, line=place.line, column=place.column, message=issue.message, hint=issue.hint)
+
+
+class ValidateResult(Spec):
+    """`planner validate`: whether the files are right, and every issue if not."""
+
+    schema_: Literal["tierplan.validate/v1"] = Field(alias="schema", default="tierplan.validate/v1")
+    ok: bool
+    application: str = ""
+    components: int = 0
+    models: int = 0
+    sites: int = 0
+    constraints: int = 0
+    issues: tuple[Located, ...] = ()
+
+
+class InitResult(Spec):
+    """`planner init`: the files written."""
+
+    schema_: Literal["tierplan.init/v1"] = Field(alias="schema", default="tierplan.init/v1")
+    folder: str
+    files: tuple[str, ...]
+
+
+class ProfileResult(Spec):
+    """`planner profile APP`: what was measured now, and what stood already."""
+
+    schema_: Literal["tierplan.profiling/v1"] = Field(alias="schema", default="tierplan.profiling/v1")
+    folder: str
+    measured: int
+    kept: int
+    records: tuple[Record, ...]
+    behaviours: int
+    hops: int
+    problems: tuple[str, ...] = ()
+    seconds: Number
+
+
+class ModelRow(Spec):
+    """A model with one backend and number of threads. Milliseconds, bytes.
+
+    No `compile_seconds` where it was cached, no `p99_ms` where there were too few runs for it.
+    """
+
+    backend: str
+    threads: int
+    p50_ms: Number
+    p99_ms: Number | None = None
+    per_second: Number
+    spread_ms: Number
+    memory: Number
+    compile_seconds: Number | None = None
+    fallback: tuple[str, ...] = ()
+
+
+class ModelProfile(Spec):
+    """`planner profile MODEL.onnx`: what the model costs on this machine, on random inputs."""
+
+    schema_: Literal["tierplan.model-profile/v1"] = Field(alias="schema", default="tierplan.model-profile/v1")
+    model: str
+    host: str
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    data: Literal["random"] = "random"
+    rows: tuple[ModelRow, ...]
+
+
+class VerifyRow(Spec):
+    """One figure of the plan, computed a second way."""
+
+    name: str
+    claimed: Number
+    recomputed: Number
+    ok: bool
+
+
+class VerifyResult(Spec):
+    """`planner verify`: every claim of the plan, computed without the solver's model."""
+
+    schema_: Literal["tierplan.verify/v1"] = Field(alias="schema", default="tierplan.verify/v1")
+    plan: str
+    ok: bool
+    checks: tuple[VerifyRow, ...]
+
+
+class CompileResult(Spec):
+    """`planner compile`: the bundle written."""
+
+    schema_: Literal["tierplan.compile/v1"] = Field(alias="schema", default="tierplan.compile/v1")
+    bundle: str
+    plan: str
+    artefacts: int
+    compiled: int
+    files: int
+    bytes: int
+
+
+class ReportResult(Spec):
+    """`planner report`: the page written."""
+
+    schema_: Literal["tierplan.report/v1"] = Field(alias="schema", default="tierplan.report/v1")
+    file: str
+    plan: str
+    run: bool
+    bytes: int
+
+
+MODELS: Final[dict[str, type[Spec]]] = {
+    "validate": ValidateResult,
+    "init": InitResult,
+    "profiling": ProfileResult,
+    "model-profile": ModelProfile,
+    "verify": VerifyResult,
+    "compile": CompileResult,
+    "report": ReportResult,
+}

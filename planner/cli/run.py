@@ -1,0 +1,170 @@
+"""`planner run`: a bundle runs, and what is measured stands beside what was predicted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.options import PROFILES, ProfilesFolder, Seed
+from planner.cli.output import Format, FormatOption, Progress, emit, number, table
+from specs.errors import AnswerIsNo, InputError, Issue, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.console import Console
+
+    from runtime.items import Item
+    from specs.application import Application
+    from specs.load import Document
+    from specs.plan import Percentiles
+    from specs.run_result import RunResult
+
+
+def run(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that `planner compile` made.")],
+    app: Annotated[
+        Path, typer.Option("--app", "-a", metavar="APP", help="The application, whose data gives the requests.")
+    ] = Path("app.yaml"),
+    profiles: ProfilesFolder = PROFILES,
+    requests: Annotated[int, typer.Option("--requests", "-n", min=1, max=1_000_000, help="How many.")] = 300,
+    members: Annotated[
+        list[str] | None,
+        typer.Option("--members", "-m", metavar="SITE=N", help="How many of a class of sites take part; default 1."),
+    ] = None,
+    multiplier: Annotated[
+        float, typer.Option("--multiplier", min=1e-6, help="Times its peak rate that each of them asks.")
+    ] = 1.0,
+    seed: Seed = 1,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", metavar="HOST:PORT", help="A Ray cluster whose nodes carry the label site=MEMBER."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The result.")] = Path("run.json"),
+    fmt: FormatOption = Format.table,
+) -> None:
+    """Run a slice of the plan on Ray, one node a site, with links and slower machines as the infrastructure says.
+
+    The prediction for exactly that slice is saved, beside the result, before the first request. Exit code 1 where an
+    answer is wrong or missing, or a latency limit is missed.
+
+    Example: planner run bundle --app app.yaml --requests 300 --members phones=2 --multiplier 150 -o run.json
+    """
+    chosen = parse_members(members or [])
+
+    from planner import default_slice, load_situation, predict
+    from planner.cli.files import write_json
+    from runtime.bundle import open_bundle
+    from runtime.run import Progress as State
+    from runtime.run import execute
+    from specs.digest import digest_value
+    from specs.load import load_application
+
+    with Progress() as progress:
+        opened = open_bundle(bundle)
+        document = load_application(app)
+        if document.digest != opened.plan.inputs.app:
+            raise InputError(
+                Issue("not the application that the bundle was made from", Place(str(app)), "compile again")
+            )
+        situation = load_situation(app, opened.infra.file, profiles, None if address else this_host())
+        part = default_slice(situation, opened.plan, chosen, multiplier, requests, seed)
+        prediction = predict(situation, opened.plan, part)
+        prediction_file = output.with_name("prediction.json")
+        write_json(prediction_file, prediction)
+        progress.say(f"plan {opened.plan.digest}")
+        progress.say(f"prediction {digest_value(prediction.dump())} in {prediction_file}")
+
+        def tell(state: State) -> None:
+            counts = ", ".join(f"{n} {status}" for status, n in sorted(state.counts.items()) if n)
+            progress.step(f"{state.phase}: {counts} of {state.requests}" if counts else state.phase)
+
+        items = some_items(document, requests, seed)
+        done = execute(opened, part, items, prediction, address=address, on_progress=tell)
+        for reason, count in done.reasons.most_common(5):
+            progress.say(f"{count} {reason}")
+    result = done.result
+    write_json(output, result)
+    emit(result.dump(), fmt, lambda out: _show(result, out, output))
+    missed = shortcomings(result)
+    if missed:
+        raise AnswerIsNo("; ".join(missed))
+
+
+def this_host() -> str:
+    """This machine as profiles name it: what was emulated on another one does not hold here."""
+    from compiler.host import host
+
+    return str(host())
+
+
+def parse_members(texts: list[str]) -> dict[str, int]:
+    """``phones=2`` -> {"phones": 2}. Raises InputError for anything else."""
+    found: dict[str, int] = {}
+    for text in texts:
+        site, _, count = text.partition("=")
+        if not site or not count.isdecimal() or len(count) > 7 or int(count) < 1:
+            raise InputError(Issue(f"expected SITE=N with N at least 1, got {text!r}", None, "--members phones=2"))
+        found[site] = int(count)
+    return found
+
+
+def some_items(app: Document[Application], most: int, seed: int) -> list[Item]:
+    """At most `most` items of the application's data, drawn at random with `seed`, in the order of the data."""
+    import random
+
+    from runtime.items import read_items
+
+    refs = [ref for data in app.value.data for ref in read_items(app.value, data, app.folder)]
+    if not refs:
+        raise InputError(Issue("the application names no data to make requests of", app.place("data"), "add data:"))
+    drawn = sorted(random.Random(seed).sample(range(len(refs)), min(most, len(refs))))
+    return [refs[i].read() for i in drawn]
+
+
+def shortcomings(result: RunResult) -> list[str]:
+    """What a run missed, in words: requests without a right answer, and limits."""
+    r = result.requests
+    counts: Mapping[str, int] = {
+        "wrong (not what the reference answers)": r.wrong,
+        "lost": r.lost,
+        "failed": r.failed,
+        "refused": r.refused,
+    }
+    found = [f"{count} of {r.sent} requests {what}" for what, count in counts.items() if count]
+    for path in result.paths:
+        for name, limit in path.limit_ms.items():
+            value: float = getattr(path.measured, f"{name}_ms")
+            if value > limit:
+                ends = f"{path.from_} -> {path.to} over {path.over}"
+                found.append(f"{name} of {ends} is {number(value)} ms, limit {number(limit)} ms")
+    return found
+
+
+def _show(result: RunResult, out: Console, file: Path) -> None:
+    columns = ["", "site", "n", "p50", "measured", "p95", "measured", "p99", "measured"]
+
+    def figures(predicted: Percentiles, measured: Percentiles) -> list[str]:
+        return [number(getattr(p, key)) for key in ("p50_ms", "p95_ms", "p99_ms") for p in (predicted, measured)]
+
+    rows = [
+        [f"{p.from_} -> {p.to} ({p.over})", "end to end", str(p.n), *figures(p.predicted, p.measured)]
+        for p in result.paths
+    ]
+    for s in result.stages:
+        if s.n:
+            rows.append([s.name, s.site, str(s.n), *figures(s.service_predicted, s.service_measured)])
+            if s.wait_predicted.p99_ms >= 0.05 or s.wait_measured.p99_ms >= 0.05:
+                rows.append(["  waiting", "", "", *figures(s.wait_predicted, s.wait_measured)])
+    out.print(table(columns, rows, title="predicted and measured, ms", right=columns[2:]))
+    r = result.requests
+    out.print(
+        f"requests: {r.sent} sent, {r.answered} answered, {r.refused} refused, {r.failed} failed, {r.lost} lost, "
+        f"{r.wrong} wrong; {number(result.throughput)} a second"
+    )
+    for data, value in result.accuracy.items():
+        out.print(f"accuracy on {data}: {value:.4f} measured")
+    out.print(f"network and slower machines: {result.shaping}")
+    out.print(f"plan {result.plan[:16]}, prediction {result.prediction[:16]}; in {file}")

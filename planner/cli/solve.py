@@ -1,0 +1,145 @@
+"""`planner solve`: what runs where."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.naming import stage_name
+from planner.cli.options import PROFILES, ProfilesFolder, Seed
+from planner.cli.output import Format, FormatOption, Progress, emit, number, table
+from specs.errors import AnswerIsNo, InputError, Issue, NotKnown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from specs.plan import Plan
+
+
+def solve(
+    app: Annotated[Path | None, typer.Argument(metavar="APP", help="The application (app.yaml).")] = None,
+    infra: Annotated[
+        Path | None, typer.Option("--infra", "-i", metavar="INFRA", help="The infrastructure (infra.yaml).")
+    ] = None,
+    profiles: ProfilesFolder = PROFILES,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The plan.")] = Path("plan.yaml"),
+    problem: Annotated[
+        Path | None, typer.Option("--problem", metavar="FILE", help="Solve the numbers alone, as --save-problem wrote.")
+    ] = None,
+    save_problem: Annotated[
+        Path | None, typer.Option("--save-problem", metavar="FILE", help="Write the numbers that the solver sees.")
+    ] = None,
+    time_limit: Annotated[float, typer.Option("--time-limit", min=0.01, help="Seconds.")] = 60.0,
+    gap: Annotated[
+        float, typer.Option("--gap", min=0.0, max=1.0, help="Stop at this relative gap to the bound.")
+    ] = 0.0,
+    seed: Seed = 0,
+    fmt: FormatOption = Format.table,
+) -> None:
+    """Choose site, hardware, variant, backend, threads and replicas of every component, with a proof.
+
+    Exit code 1 where no plan keeps all constraints: those in conflict are named. 4 where time ran out before an answer.
+
+    Example: planner solve app.yaml --infra infra.yaml --profiles profiles -o plan.yaml
+    """
+    if problem is not None:
+        if app is not None or infra is not None or save_problem is not None:
+            raise InputError(
+                Issue("--problem stands alone: it already holds the numbers", None, "leave APP and --infra out")
+            )
+        _solve_problem(problem, time_limit, gap, seed, fmt)
+        return
+    if app is None or infra is None:
+        raise InputError(
+            Issue("expected APP and --infra, or --problem", None, "planner solve app.yaml --infra infra.yaml")
+        )
+
+    from planner import load_situation
+    from planner import solve as find_plan
+    from planner.cli.loading import load_checked
+    from specs.plan import write_plan
+
+    load_checked(app, infra, models=False)
+    situation = load_situation(app, infra, profiles)
+    if save_problem is not None:
+        from planner.formulate import formulate
+        from planner.problem_file import write_problem
+
+        write_problem(formulate(situation), save_problem)
+        with Progress() as progress:
+            progress.say(f"wrote {save_problem}")
+    plan = find_plan(situation, time_limit=time_limit, gap=gap, seed=seed)
+    write_plan(plan, output)
+    emit(plan.dump(), fmt, lambda out: show_plan(plan, out, output))
+    if plan.status == "infeasible":
+        names = ", ".join(f"{c.name} ({c.file}:{c.line})" for c in plan.conflict)
+        raise AnswerIsNo(f"no plan keeps all constraints; these cannot hold together: {names}")
+    if plan.status == "unknown":
+        raise NotKnown(
+            f"neither a plan nor a proof that there is none within {time_limit:g} s; allow more --time-limit"
+        )
+
+
+def show_plan(plan: Plan, out: Console, file: Path) -> None:
+    """The plan for people: what runs where, then latency, cost and the proof."""
+    if plan.assignments:
+        times = {s.name: s for s in plan.stages if s.kind == "stage"}
+        columns = ["component", "site", "hardware", "variant", "backend", "threads", "replicas", "p50 ms", "p99 ms"]
+        rows = []
+        for a in plan.assignments:
+            name = stage_name(a)
+            stage = times.get(name)
+            spent = [
+                number(s) if s is not None else ""
+                for s in (
+                    stage.service.p50_ms + stage.wait.p50_ms if stage else None,
+                    stage.service.p99_ms + stage.wait.p99_ms if stage else None,
+                )
+            ]
+            rows.append([name, a.site, a.hardware, a.variant, a.backend, str(a.threads), str(a.replicas), *spent])
+        out.print(table(columns, rows, right=columns[5:]))
+    for path in plan.paths:
+        p = path.predicted
+        limits = ", ".join(f"{k} <= {number(v)} ms" for k, v in path.limit_ms.items())
+        text = f"{path.from_} -> {path.to} over {path.over}: p50 {number(p.p50_ms)}, p95 {number(p.p95_ms)}"
+        out.print(f"{text}, p99 {number(p.p99_ms)} ms predicted" + (f" (limit {limits})" if limits else ""))
+    if plan.cost is not None:
+        cost = plan.cost
+        out.print(
+            f"cost: {cost.per_month:,.2f} {cost.currency}/month, {number(cost.per_1000)} {cost.currency}/1,000 requests"
+        )
+    for behaviour in plan.behaviour:
+        for data, value in behaviour.accuracy.items():
+            out.print(f"accuracy on {data}: {value:.4f} ({behaviour.source})")
+    for c in plan.constraints:
+        if c.binding:
+            out.print(f"binding: {c.name} ({c.file}:{c.line}), slack {number(c.slack)} {c.unit}")
+    if plan.conflict:
+        out.print(table(["cannot hold together", "where"], [[c.name, f"{c.file}:{c.line}"] for c in plan.conflict]))
+    emulated = sorted({a.hardware for a in plan.assignments if a.provenance == "emulated"})
+    if emulated:
+        out.print(f"emulated: this machine, slowed, stood for {', '.join(emulated)}")
+    proof = f", gap {100 * plan.gap:.2f} %" if plan.gap is not None else ""
+    out.print(f"status: {plan.status}{proof}, {plan.seconds:.2f} s; plan {plan.digest[:16]} in {file}")
+
+
+def _solve_problem(file: Path, time_limit: float, gap: float, seed: int, fmt: Format) -> None:
+    """Solve a Problem file and write the Solution to stdout."""
+    from dataclasses import asdict
+
+    from planner.problem_file import read_problem
+    from planner.solver import solve_problem
+
+    solution = solve_problem(read_problem(file), time_limit=time_limit, gap=gap, seed=seed)
+    value = {"schema": "tierplan.solution/v0", **asdict(solution)}
+
+    def show(out: Console) -> None:
+        out.print(table(["field", "value"], [[key, str(item)] for key, item in value.items() if key != "schema"]))
+
+    emit(value, fmt, show)
+    if solution.status == "infeasible":
+        raise AnswerIsNo(f"no solution: {file} is infeasible")
+    if solution.status == "unknown":
+        raise NotKnown(f"no answer within {time_limit:g} s; allow more --time-limit")

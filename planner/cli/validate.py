@@ -1,0 +1,55 @@
+"""`planner validate`: is what the files say right?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.options import AppFile
+from planner.cli.output import Format, FormatOption, emit
+from specs.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def validate(
+    app: AppFile,
+    infra: Annotated[
+        Path | None, typer.Option("--infra", "-i", metavar="INFRA", help="Check against this infrastructure as well.")
+    ] = None,
+    fmt: FormatOption = Format.table,
+) -> None:
+    """Check an application (and an infrastructure): words, units, references, cycles, types of every edge.
+
+    Example: planner validate app.yaml --infra infra.yaml
+    """
+    from planner.cli.loading import load_checked
+    from planner.cli.results import ValidateResult, located
+
+    try:
+        loaded = load_checked(app, infra, models=True)
+    except InputError as error:
+        if fmt is not Format.table:
+            result = ValidateResult(ok=False, issues=tuple(located(i) for i in error.issues))
+            emit(result.dump(), fmt, lambda _: None)
+        raise
+    spec = loaded.app.value
+    sites = loaded.infra.value.sites if loaded.infra else {}
+    result = ValidateResult(
+        ok=True,
+        application=spec.name,
+        components=len(spec.components),
+        models=len(loaded.signatures),
+        sites=len(sites),
+        constraints=len(spec.constraints),
+    )
+
+    def show(out: Console) -> None:
+        count = {"components": result.components, "models": result.models, "constraints": result.constraints}
+        text = ", ".join(f"{n} {what}" for what, n in count.items())
+        out.print(f"{spec.name} is valid: {text}" + (f"; {result.sites} sites" if infra else ""))
+
+    emit(result.dump(), fmt, show)

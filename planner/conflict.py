@@ -1,0 +1,49 @@
+"""Why there is no plan: a minimal set of the user's constraints and capacities that cannot hold together."""
+
+from __future__ import annotations
+
+import time
+
+from planner.problem import Problem
+from planner.situation import Situation
+from planner.solver.solve import is_feasible
+from specs.errors import AnswerIsNo, Issue
+
+
+def minimal_conflict(problem: Problem, time_limit: float = 30.0, seed: int = 0) -> tuple[int, ...] | None:
+    """Indices of constraints that cannot hold together, of which every proper subset can.
+
+    Found by deletion: a constraint is dropped only if it is proven that the rest is still infeasible, never for want of
+    time. Capacities are dropped first, so that the user's own constraints are named where either would do. None if even
+    no constraint at all leaves no choice. The set may not be minimal if `time_limit` (seconds) runs out.
+    """
+    started = time.perf_counter()
+    everything = frozenset(range(len(problem.constraints)))
+
+    def impossible(kept: frozenset[int]) -> bool:
+        left = time_limit - (time.perf_counter() - started)
+        return left > 0 and is_feasible(problem, everything - kept, left, seed=seed) == "no"
+
+    if impossible(frozenset()):
+        return None
+    kept = everything
+    capacities = ("devices", "rate")
+    for index in sorted(everything, key=lambda i: (problem.constraints[i].kind not in capacities, i)):
+        if impossible(kept - {index}):
+            kept -= {index}
+    return tuple(sorted(kept))
+
+
+def no_option(situation: Situation, problem: Problem) -> AnswerIsNo:
+    """The answer where even without any constraint nothing can run: says what has no option."""
+    options: dict[str, int] = {}
+    for scenario in problem.scenarios:
+        for step in scenario.steps:
+            tasks = {t for o in step.options for t in range(o.first, o.last + 1)}
+            options[step.name] = max(options.get(step.name, 0), len(tasks) // step.tasks)
+    absent = [name for name, covered in options.items() if not covered]
+    if not absent:
+        return AnswerIsNo("no plan: no way to route the application's messages between the sites that can run it")
+    place = situation.app.place("components", absent[0])
+    hint = "give a pool more memory or cores, or profile a smaller variant"
+    return AnswerIsNo(str(Issue(f"component {absent[0]!r} has no option: no device of any pool holds it", place, hint)))

@@ -1,0 +1,363 @@
+"""Predicted percentiles of a placement: sums, mixtures and joins of whole distributions, not of their moments.
+
+Waits of different queues, services and transfers are taken as independent. At a join, what two branches have in
+common up to their last common stage is shared; from there on branches are taken as independent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import sqrt
+from typing import Final, Literal
+
+import numpy as np
+
+from planner.demand import Demand
+from planner.distribution import Grid, Reals, Transform, from_quantiles, normal
+from planner.formulate import hop_moments, limit_name, moments
+from planner.layout import FlowLayout, Layout, Leg
+from planner.network import Passage
+from planner.pipeline import Shape, relevant
+from planner.queueing import NO_WAIT, Moments, Wait, many_servers, single_server, utilisation
+from specs.application import OverBranch, PathConstraint
+from specs.errors import InputError, Issue
+from specs.plan import PathPrediction, Percentiles, StagePrediction
+
+QUANTILES: Final = (0.5, 0.95, 0.99)
+
+
+@dataclass(frozen=True)
+class Queue:
+    """First come, first served: what arrives (rate, moments, equally likely values), and how many servers there are."""
+
+    name: str
+    servers: int
+    arrivals: tuple[tuple[float, Moments, Reals], ...]
+
+    @cached_property
+    def load(self) -> float:
+        """Utilisation of each server."""
+        return utilisation((rate, service) for rate, service, _ in self.arrivals) / self.servers
+
+    @cached_property
+    def wait(self) -> Wait:
+        """Raises InputError where the queue has no end."""
+        if self.load >= 1:
+            raise InputError(Issue(f"overloaded: {self.name} would be busy {self.load:.0%} of the time", None,
+                                   "lower the rate, or give it more"))  # fmt: skip
+        if not self.arrivals:
+            return NO_WAIT
+        if self.servers == 1:
+            return single_server((rate, service) for rate, service, _ in self.arrivals)
+        rate = sum(r for r, _, _ in self.arrivals)
+        (_, service, _), *others = self.arrivals
+        assert not others, "a queue of several servers serves one stage"
+        return many_servers(rate, service, self.servers)
+
+    def transform(self, grid: Grid) -> Transform:
+        """Of the wait. With c servers: the M/G/1 wait for services of 1/c at the same load, kept with Erlang's C."""
+        total = sum(rate for rate, _, _ in self.arrivals)
+        service = sum(
+            (grid.transform(values / self.servers) * (rate / total) for rate, _, values in self.arrivals),
+            start=np.zeros(grid.size + 1, dtype=np.complex128),
+        )
+        return grid.waiting(service, self.wait.busy, self.load)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Waits at queues, and sums of equally likely values: a stage's visit or a message's transfer."""
+
+    queues: tuple[str, ...]
+    parts: tuple[Reals, ...]
+
+
+@dataclass
+class Latency:
+    """All predictions of a layout under a demand."""
+
+    layout: Layout
+    demand: Demand
+    queues: dict[str, Queue] = field(default_factory=dict)
+    stage_timing: dict[int, Timing] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._stage_queues()
+        self._link_queues()
+
+    # Queues
+
+    def rate(self, index: int) -> float:
+        """Peak arrivals a second at one member's replicas of a stage."""
+        return sum(self._flow_rate(of, index) for of in self.layout.flows if index in of.stages)
+
+    def _flow_rate(self, of: FlowLayout, index: int) -> float:
+        a = self.layout.stages[index].assignment
+        return self.demand.at(of.flow, a.site) * of.pipeline.share(a.component)
+
+    def _stage_queues(self) -> None:
+        infra = self.layout.situation.infra.value
+        timed: dict[str, list[tuple[float, Moments, Reals]]] = {}
+        for index, stage in enumerate(self.layout.stages):
+            a = stage.assignment
+            latency = stage.record.latency
+            values = from_quantiles(latency.points(), latency.mean)
+            arrival = (self.rate(index), moments(stage.record), values)
+            if infra.hardware[a.hardware].sharing == "time":
+                name = f"pool {a.pool} at {a.site}"
+                timed.setdefault(name, []).append(arrival)
+            else:
+                name = f"stage {stage.name} at {a.site}.{a.pool} ({index})"
+                self.queues[name] = Queue(f"stage {stage.name} at {a.site}", a.replicas, (arrival,))
+            self.stage_timing[index] = Timing((name,), (values,))
+        for name, arrivals in timed.items():
+            stages = [s.name for s in self.layout.stages if f"pool {s.assignment.pool} at {s.assignment.site}" == name]
+            self.queues[name] = Queue(f"{name} (stages {', '.join(stages)})", 1, tuple(arrivals))
+
+    def _link_queues(self) -> None:
+        arrivals: dict[str, list[tuple[float, Moments, Reals]]] = {}
+        for of in self.layout.flows:
+            for leg in of.legs:
+                for passage in leg.route:
+                    for name, rate, site in self.link_servers(passage):
+                        requests = self.demand.at(of.flow, site) * leg.message.share
+                        size = of.pipeline.size(leg.message)
+                        values = self._bytes(of, leg) / rate
+                        arrivals.setdefault(name, []).append((requests, size.scaled(1 / rate), values))
+        for name, arriving in arrivals.items():
+            self.queues[name] = Queue(name, 1, tuple(arriving))
+
+    def link_servers(self, passage: Passage) -> list[tuple[str, float, str]]:
+        """(queue, bytes a second, the site each member of which has one) of one direction of a link."""
+        network = self.layout.situation.network
+        direction = network.direction(passage)
+        name = f"link {passage.link} {passage.way}"
+        found = [(name, direction.rate, network.finer_end(passage.link))]
+        if direction.shared:
+            found.append((f"{name} shared", direction.shared.rate, direction.shared.by))
+        return found
+
+    def _bytes(self, of: FlowLayout, leg: Leg) -> Reals:
+        """Equally likely sizes of a message. Several values are added in an order that makes them independent."""
+        total: Reals | None = None
+        for i, payload in enumerate(of.pipeline.payloads(leg.message)):
+            points = [(float(p), b) for p, b in payload.quantiles.items()]
+            values = from_quantiles(points, payload.mean)
+            if i:
+                values = np.random.default_rng(i).permutation(values)
+            total = values if total is None else total + values
+        assert total is not None
+        return total
+
+    def leg_timing(self, of: FlowLayout, leg: Leg) -> Timing:
+        """Waits and times of a message that crosses sites; nothing within one."""
+        if not leg.route:
+            return Timing((), ())
+        network = self.layout.situation.network
+        per_byte = 0.0
+        parts: list[Reals] = []
+        queues: list[str] = []
+        for passage in leg.route:
+            delay = network.link(passage).delay
+            parts.append(normal(delay.mean, delay.jitter))
+            for name, rate, _ in self.link_servers(passage):
+                per_byte += 1 / rate
+                queues.append(name)
+        hop = hop_moments(self.layout.situation, of.pipeline.size(leg.message).mean)
+        parts.append(self._bytes(of, leg) * per_byte)
+        parts.append(normal(hop.mean, sqrt(hop.variance)))
+        return Timing(tuple(queues), tuple(parts))
+
+    # Sums
+
+    def _sum(self, grid: Grid, timing: Timing, kind: Literal["all", "wait", "service"] = "all") -> Transform:
+        total = np.ones(grid.size + 1, dtype=np.complex128)
+        if kind != "service":
+            for name in timing.queues:
+                total = total * self._waiting(grid, name)
+        if kind != "wait":
+            for values in timing.parts:
+                total = total * grid.transform(values)
+        return total
+
+    def _waiting(self, grid: Grid, name: str) -> Transform:
+        key = (grid.step, name)
+        if key not in self._known:
+            self._known[key] = self.queues[name].transform(grid)
+        return self._known[key]
+
+    @cached_property
+    def _known(self) -> dict[tuple[float, str], Transform]:
+        return {}
+
+    def _horizon(self, timings: Sequence[Timing]) -> float:
+        """Seconds that hardly any sum of all these times exceeds."""
+        mean = variance = furthest = 0.0
+        for timing in timings:
+            for name in timing.queues:
+                wait = self.queues[name].wait
+                mean += wait.mean
+                variance += wait.variance
+            for values in timing.parts:
+                mean += float(values.mean())
+                variance += float(values.var())
+                furthest = max(furthest, float(values.max()))
+        return max(1e-6, mean + 14 * sqrt(variance), 1.5 * furthest)
+
+    # Paths
+
+    def finish(self, of: FlowLayout, shape: Shape, to: str, grid: Grid) -> Transform:
+        """Of the time from a request's start to its end at `to`, in one branch pattern."""
+        live = set(of.pipeline.live(shape))
+        legs = [leg for leg in of.legs if of.pipeline.messages.index(leg.message) in live]
+        end = self._end(of, to)
+        into: dict[int, list[Leg]] = {}
+        for leg in legs:
+            if leg.consumer != -2 or leg.message.consumer.name == to:
+                into.setdefault(leg.consumer, []).append(leg)
+        order = [-1, *self._ordered(of, into), *([-2] if end == -2 else [])]
+        above = self._ancestors(order, into)
+        parent: dict[int, int] = {}
+        since: dict[int, Transform] = {}
+
+        def chain(node: int) -> list[int]:
+            found = [node]
+            while found[-1] != -1:
+                found.append(parent[found[-1]])
+            return found
+
+        def between(top: int, node: int) -> Transform:
+            total = np.ones(grid.size + 1, dtype=np.complex128)
+            while node != top:
+                total = total * since[node]
+                node = parent[node]
+            return total
+
+        for node in order[1:]:
+            arriving = [
+                leg for leg in into[node] if leg.route or not any(leg.producer in above[o.producer] for o in into[node])
+            ]
+            common = set.intersection(*(set(chain(leg.producer)) for leg in into[node]))
+            parent[node] = next(n for n in chain(into[node][0].producer) if n in common)
+            ways = [between(parent[node], leg.producer) * self._sum(grid, self.leg_timing(of, leg)) for leg in arriving]
+            since[node] = grid.slowest(ways)
+            if node >= 0:
+                since[node] = since[node] * self._sum(grid, self.stage_timing[node])
+        return between(-1, end)
+
+    def _end(self, of: FlowLayout, to: str) -> int:
+        if to not in of.flow.components:
+            return -2
+        return [s for s in of.stages if self.layout.stages[s].assignment.component == to][-1]
+
+    def _ordered(self, of: FlowLayout, into: dict[int, list[Leg]]) -> list[int]:
+        """The stages that run, each after what it takes from."""
+        waiting = [s for s in of.stages if s in into]
+        done: list[int] = []
+        while waiting:
+            ready = next(s for s in waiting if all(leg.producer in (-1, *done) for leg in into[s]))
+            waiting.remove(ready)
+            done.append(ready)
+        return done
+
+    @staticmethod
+    def _ancestors(order: list[int], into: dict[int, list[Leg]]) -> dict[int, set[int]]:
+        above: dict[int, set[int]] = {-1: set()}
+        for node in order[1:]:
+            above[node] = set().union(*({leg.producer} | above[leg.producer] for leg in into[node]))
+        return above
+
+    def paths(self) -> tuple[PathPrediction, ...]:
+        """One for each path constraint of each flow, then one for each sink that none speaks of."""
+        found: list[PathPrediction] = []
+        for of in self.layout.flows:
+            constraints = relevant(self.layout.situation, of.flow)
+            for constraint in constraints.values():
+                prediction = self._predict(of, constraint, constraint.limits)
+                if prediction:
+                    found.append(prediction)
+            for sink in of.flow.sinks:
+                if all(c.to != sink for c in constraints.values()):
+                    whole = PathConstraint.model_construct(from_=of.flow.source, to=sink, over="all")
+                    prediction = self._predict(of, whole, {})
+                    if prediction:
+                        found.append(prediction)
+        return tuple(found)
+
+    def _predict(self, of: FlowLayout, constraint: PathConstraint, limits: dict[float, float]) -> PathPrediction | None:
+        """None where no request takes that path."""
+        shapes = of.pipeline.requests(constraint)
+        if not shapes:
+            return None
+        grid = self._grid(of)
+        mixed = sum(
+            (self.finish(of, s, constraint.to, grid) * s.probability for s in shapes),
+            start=np.zeros(grid.size + 1, dtype=np.complex128),
+        )
+        over = constraint.over.when if isinstance(constraint.over, OverBranch) else "all"
+        return PathPrediction(
+            flow=of.flow.name,
+            **{"from": constraint.from_},
+            to=constraint.to,
+            over=over,
+            predicted=_percentiles(grid, mixed),
+            limit_ms={f"p{q * 100:.0f}": limit * 1e3 for q, limit in limits.items()},
+        )
+
+    def _grid(self, of: FlowLayout) -> Grid:
+        timings = [self.stage_timing[s] for s in of.stages] + [self.leg_timing(of, leg) for leg in of.legs]
+        return Grid(self._horizon(timings) / 8192)
+
+    def stages(self) -> tuple[StagePrediction, ...]:
+        """Every stage, and every message that crosses sites (once for flows that name it alike)."""
+        found: list[StagePrediction] = []
+        for index, stage in enumerate(self.layout.stages):
+            weights = {of.flow.name: self._flow_rate(of, index) for of in self.layout.flows if index in of.stages}
+            every = sum(
+                self.demand.at(of.flow, stage.assignment.site) for of in self.layout.flows if index in of.stages
+            )
+            share = sum(weights.values()) / every if every > 0 else 0.0
+            found.append(self._parts(stage.name, "stage", stage.assignment.site, self.stage_timing[index], share))
+        named: dict[str, StagePrediction] = {}
+        for of in self.layout.flows:
+            for leg in of.legs:
+                if leg.route:
+                    where = f"{leg.start} -> {leg.end}"
+                    timing = self.leg_timing(of, leg)
+                    named.setdefault(
+                        f"{leg.name} {where}", self._parts(leg.name, "transfer", where, timing, leg.message.share)
+                    )
+        return (*found, *named.values())
+
+    def _parts(
+        self, name: str, kind: Literal["stage", "transfer"], site: str, timing: Timing, share: float
+    ) -> StagePrediction:
+        waits = Grid(self._horizon([Timing(timing.queues, ())]) / 2048, 2048)
+        services = Grid(self._horizon([Timing((), timing.parts)]) / 2048, 2048)
+        wait = _percentiles(waits, self._sum(waits, timing, "wait"))
+        service = _percentiles(services, self._sum(services, timing, "service"))
+        return StagePrediction(name=name, kind=kind, site=site, wait=wait, service=service, share=share)
+
+
+def _percentiles(grid: Grid, transform: Transform) -> Percentiles:
+    p50, p95, p99 = grid.quantiles(transform, QUANTILES)
+    return Percentiles(p50_ms=p50 * 1e3, p95_ms=p95 * 1e3, p99_ms=p99 * 1e3, mean_ms=grid.mean(transform) * 1e3)
+
+
+def exceeded(latency: Latency, limits: tuple[PathPrediction, ...]) -> dict[str, float]:
+    """Limits that the predictions miss: name -> predicted seconds over the limit's."""
+    found: dict[str, float] = {}
+    constraints = latency.layout.situation.app.value.constraints
+    for name, constraint in constraints.items():
+        if isinstance(constraint, PathConstraint):
+            over = constraint.over.when if isinstance(constraint.over, OverBranch) else "all"
+            for path in limits:
+                if (path.from_, path.to, path.over) == (constraint.from_, constraint.to, over):
+                    for q, limit in constraint.limits.items():
+                        value = getattr(path.predicted, f"p{q * 100:.0f}_ms") / 1e3
+                        if value > limit:
+                            full = limit_name(name, q)
+                            found[full] = max(found.get(full, 0.0), value / limit)
+    return found

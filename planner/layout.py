@@ -1,0 +1,146 @@
+"""A placement in full: which stages there are for each flow, what they take from whom, and over which links."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from planner.flows import Flow
+from planner.network import Passage
+from planner.pipeline import Message, Pipeline
+from planner.situation import Situation
+from specs.errors import InputError, Issue
+from specs.plan import Assignment, Plan
+from specs.profile import Record
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One assignment, and the profile record that it rests on."""
+
+    assignment: Assignment
+    record: Record
+
+    @property
+    def name(self) -> str:
+        a = self.assignment
+        return a.component if a.segment.is_whole else f"{a.component}[{a.segment}]"
+
+
+@dataclass(frozen=True)
+class Leg:
+    """A message of a flow between two nodes (stage indices, or -1 and -2 for the source and a sink)."""
+
+    message: Message
+    producer: int
+    consumer: int
+    name: str
+    start: str
+    end: str
+    route: tuple[Passage, ...]
+
+
+@dataclass(frozen=True)
+class FlowLayout:
+    """The stages (indices into `Layout.stages`) and messages of one flow."""
+
+    pipeline: Pipeline
+    stages: tuple[int, ...]
+    legs: tuple[Leg, ...]
+
+    @property
+    def flow(self) -> Flow:
+        return self.pipeline.flow
+
+
+@dataclass(frozen=True)
+class Layout:
+    situation: Situation
+    stages: tuple[Stage, ...]
+
+    @cached_property
+    def flows(self) -> tuple[FlowLayout, ...]:
+        return tuple(self._flow(flow) for flow in self.situation.flows)
+
+    def _flow(self, flow: Flow) -> FlowLayout:
+        chains = {c: self._chain(flow, c) for c in flow.components}
+        variants = {c: self.stages[chain[0]].assignment.variant for c, chain in chains.items()}
+        behaviour = next(
+            (b for b in self.situation.behaviours if all(b.variants[c] == v for c, v in variants.items())), None
+        )
+        if behaviour is None:
+            raise InputError(Issue(f"the plan combines variants that have no behaviour: {variants}"))
+        pipeline = Pipeline(self.situation, flow, behaviour)
+        legs: list[Leg] = []
+        for message in pipeline.messages:
+            leg = self._leg(pipeline, chains, message)
+            if leg is not None:
+                legs.append(leg)
+        return FlowLayout(pipeline, tuple(s for chain in chains.values() for s in chain), tuple(legs))
+
+    def _chain(self, flow: Flow, component: str) -> tuple[int, ...]:
+        """The stages of a component in the order of its segments. Raises InputError where they do not make a whole."""
+        mine = {
+            s.assignment.segment.begin: i
+            for i, s in enumerate(self.stages)
+            if s.assignment.component == component and flow.name in s.assignment.flows
+        }
+        chain: list[int] = []
+        begin: tuple[str, ...] = ()
+        while begin in mine and mine[begin] not in chain:
+            chain.append(mine[begin])
+            begin = self.stages[chain[-1]].assignment.segment.end
+            if not begin:
+                break
+        if not chain or begin or len(chain) != len(mine):
+            raise InputError(Issue(f"the plan does not cover {component} exactly once for flow {flow.name}"))
+        return tuple(chain)
+
+    def _leg(self, pipeline: Pipeline, chains: dict[str, tuple[int, ...]], message: Message) -> Leg | None:
+        """The message as it passes here; None for a cut inside one stage."""
+        flow = pipeline.flow
+        producer, consumer = message.producer, message.consumer
+        start = end = flow.site
+        one, other = -1, -2
+        if producer.name in chains:
+            one = chains[producer.name][self._covering(pipeline, chains[producer.name], producer.name, producer.task)]
+            start = self.stages[one].assignment.site
+        if consumer.name in chains:
+            other = chains[consumer.name][self._covering(pipeline, chains[consumer.name], consumer.name, consumer.task)]
+            end = self.stages[other].assignment.site
+        if one == other:
+            return None
+        name = f"{self._called(one, producer.name)} -> {self._called(other, consumer.name)}"
+        return Leg(message, one, other, name, start, end, self.situation.network.route(flow.site, start, end))
+
+    def _covering(self, pipeline: Pipeline, chain: tuple[int, ...], component: str, task: int) -> int:
+        """Which stage of the chain holds a task."""
+        cuts = self.situation.cuts(component, pipeline.variants[component])
+        for position, index in enumerate(chain):
+            end = self.stages[index].assignment.segment.end
+            if not end or (end[0] in cuts and task <= cuts.index(end[0])):
+                return position
+        raise InputError(Issue(f"the plan cuts {component} at a tensor that is not declared"))
+
+    def _called(self, index: int, name: str) -> str:
+        return self.stages[index].name if index >= 0 else name
+
+
+def layout_of(situation: Situation, assignments: Sequence[Assignment]) -> Layout:
+    """The placement that `assignments` mean. Raises InputError where a record is not there or flows are not covered."""
+    records = {r.digest: r for r in situation.records}
+    stages: list[Stage] = []
+    for a in assignments:
+        if a.record not in records:
+            message = f"the profile record of {a.component} at {a.site} is not in the profiles"
+            raise InputError(Issue(message, None, "the plan is older than its inputs: solve again"))
+        stages.append(Stage(a, records[a.record]))
+    return Layout(situation, tuple(stages))
+
+
+def plan_layout(situation: Situation, plan: Plan) -> Layout:
+    """Raises InputError for a plan without a placement, or as `layout_of` does."""
+    if plan.status not in ("optimal", "feasible"):
+        raise InputError(Issue(f"the plan is {plan.status}: it places nothing"))
+    return layout_of(situation, plan.assignments)

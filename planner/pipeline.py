@@ -1,0 +1,169 @@
+"""A flow under one combination of variants: which tasks there are, which messages pass, and which ways requests go."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from planner.flows import Flow
+from planner.queueing import ZERO, Moments
+from planner.situation import Situation
+from specs.application import PathConstraint
+from specs.behaviour import Behaviour, PayloadSize
+from specs.errors import InputError, Issue
+
+MAX_PATHS: Final = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A source, a sink, or the task `task` of a component (its model's segments between declared cuts)."""
+
+    name: str
+    task: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What `consumer` takes from `producer`: `values` are keys of `Behaviour.payloads`. `share` of requests send it.
+
+    A message from a source or to what it gates is sent always; any other only where both ends run.
+    """
+
+    producer: Node
+    consumer: Node
+    values: tuple[str, ...]
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A branch pattern: the components that run, and the probability."""
+
+    runs: frozenset[str]
+    probability: float
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    situation: Situation
+    flow: Flow
+    behaviour: Behaviour
+
+    @property
+    def variants(self) -> dict[str, str]:
+        return {c: self.behaviour.variants[c] for c in self.flow.components}
+
+    @cached_property
+    def tasks(self) -> dict[str, int]:
+        """How many tasks each component has."""
+        return {c: len(self.situation.cuts(c, v)) + 1 for c, v in self.variants.items()}
+
+    @cached_property
+    def shapes(self) -> tuple[Shape, ...]:
+        """Branch patterns of this flow's components, most probable first; probabilities sum to 1."""
+        found: dict[frozenset[str], float] = {}
+        ours = set(self.flow.components)
+        for pattern in self.behaviour.patterns:
+            runs = frozenset(pattern.runs) & ours
+            found[runs] = found.get(runs, 0.0) + pattern.probability
+        total = sum(found.values())
+        ordered = sorted(found.items(), key=lambda item: (-item[1], sorted(item[0])))
+        return tuple(Shape(runs, p / total) for runs, p in ordered if p > 0)
+
+    def share(self, component: str) -> float:
+        """Of requests that run `component`."""
+        return sum(s.probability for s in self.shapes if component in s.runs)
+
+    @cached_property
+    def messages(self) -> tuple[Message, ...]:
+        app, graph = self.situation.app.value, self.situation.graph
+        found: list[Message] = []
+        for component, tasks in self.tasks.items():
+            cuts = self.situation.cuts(component, self.variants[component])
+            for i in range(tasks - 1):
+                key = f"{component}@{cuts[i]}"
+                found.append(Message(Node(component, i), Node(component, i + 1), (key,), self.share(component)))
+        for edge in graph.edges:
+            if edge.consumer not in self.flow.components and edge.consumer not in self.flow.sinks:
+                continue
+            consumer = app.components.get(edge.consumer)
+            if edge.producer == self.flow.source:
+                share, start = 1.0, Node(edge.producer)
+            else:
+                start = Node(edge.producer, self.tasks[edge.producer] - 1)
+                gates = (
+                    consumer is not None and consumer.when is not None and consumer.when.ref.producer == edge.producer
+                )
+                both = {edge.producer} if gates or consumer is None else {edge.producer, edge.consumer}
+                share = sum(s.probability for s in self.shapes if both <= s.runs)
+            values = tuple(f"{edge.producer}.{output}" for output in edge.outputs)
+            found.append(Message(start, Node(edge.consumer), values, share))
+        return tuple(found)
+
+    def payloads(self, message: Message) -> list[PayloadSize]:
+        """Raises InputError where the behaviour lacks a size."""
+        sizes = self.behaviour.payloads
+        absent = [v for v in message.values if v not in sizes]
+        if absent:
+            where = self.situation.app.place("components", message.producer.name)
+            raise InputError(Issue(f"payload size of {absent[0]!r} is not in the behaviour", where, "profile again"))
+        return [sizes[v] for v in message.values]
+
+    def size(self, message: Message) -> Moments:
+        """Bytes of `message`: its values are taken as independent."""
+        total = ZERO
+        for payload in self.payloads(message):
+            total = total.plus(Moments(payload.mean, payload.second, payload.third))
+        return total
+
+    def reached(self, shape: Shape, to: str) -> bool:
+        """Whether requests of `shape` reach the sink (or run the component) `to`."""
+        if to in self.flow.components:
+            return to in shape.runs
+        inputs = self.situation.app.value.sinks[to].inputs.values()
+        late = [ref for ref in inputs if ref.producer != self.flow.source]
+        return all(ref.producer in shape.runs or ref.if_skipped is not None for ref in late)
+
+    def live(self, shape: Shape) -> tuple[int, ...]:
+        """Indices of the messages that a request of `shape` waits for: both ends run."""
+        apps = self.situation.app.value.components
+
+        def runs(name: str) -> bool:
+            return name in shape.runs or name not in apps
+
+        return tuple(i for i, m in enumerate(self.messages) if runs(m.producer.name) and runs(m.consumer.name))
+
+    def requests(self, constraint: PathConstraint) -> tuple[Shape, ...]:
+        """The branch patterns of the constraint's requests, with probabilities among them; none if there are none."""
+        over = constraint.over
+        chosen = [s for s in self.shapes if self.reached(s, constraint.to) and (over == "all" or over.when in s.runs)]
+        total = sum(s.probability for s in chosen)
+        return tuple(Shape(s.runs, s.probability / total) for s in chosen)
+
+    def paths(self, shape: Shape, to: str) -> tuple[tuple[int, ...], ...]:
+        """Every way from the source to `to` in `shape`, as message indices. Raises InputError beyond `MAX_PATHS`."""
+        after: dict[Node, list[int]] = {}
+        for i in self.live(shape):
+            after.setdefault(self.messages[i].producer, []).append(i)
+        end = Node(to, self.tasks.get(to, 1) - 1)
+        found: list[tuple[int, ...]] = []
+        stack: list[tuple[Node, tuple[int, ...]]] = [(Node(self.flow.source), ())]
+        while stack:
+            node, way = stack.pop()
+            if node == end:
+                found.append(way)
+            elif len(found) > MAX_PATHS:
+                place = self.situation.app.place("components")
+                raise InputError(Issue(f"not supported yet: more than {MAX_PATHS} paths to {to!r}", place))
+            else:
+                stack += [(self.messages[i].consumer, (*way, i)) for i in after.get(node, [])]
+        return tuple(sorted(found))
+
+
+def relevant(situation: Situation, flow: Flow) -> Mapping[str, PathConstraint]:
+    """The path constraints of the flow's source, by name."""
+    found = situation.app.value.constraints.items()
+    return {n: c for n, c in found if isinstance(c, PathConstraint) and c.from_ == flow.source}

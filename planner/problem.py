@@ -1,0 +1,244 @@
+"""The Problem: the numbers alone, as integers. No YAML, no models.
+
+Units: microseconds (us) and their squares for times, nanoseconds (ns) where waits are tested, parts per billion (ppb)
+for utilisations, probabilities and shares, kB (1,000 bytes, rounded up) for memory, and micro-units of the currency a
+month (ucur) for money. docs/solver.md gives the meaning of each table, docs/problem-format.md the file format.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+PPB: Final = 1_000_000_000
+LIMIT: Final = 10**15
+"""No number of a Problem is larger."""
+
+ConstraintKind = Literal["path", "budget", "accuracy", "residency", "pin", "devices", "rate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """What can be named in a conflict: a constraint of the user's, or a capacity. Relaxing it means it is not there."""
+
+    kind: ConstraintKind
+    name: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitLevel:
+    """A server promises this mean wait (us) and variance (us^2) if what visits it passes the test."""
+
+    wait_us: int
+    wait_var: int
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One executor of a `time` device, one direction of a link, or a rate that several links share.
+
+    `levels` rise; the first is no wait at all. Level k may be chosen if the sum over all visits of work_ns +
+    ceil(1000 wait_us[k] load_ppb / 1e9) is at most 1000 wait_us[k], and the sum of load_ppb at most `max_load`.
+    """
+
+    name: str
+    constraint: int
+    max_load: int
+    levels: tuple[WaitLevel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What one option or transfer asks of a server: rate E[S^2] / 2 in ns, and rate E[S] in ppb, both at the peak."""
+
+    server: int
+    work_ns: int
+    load_ppb: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Devices of one kind at each member of a site. `price` is of one device at every member together, ucur a month."""
+
+    name: str
+    sharing: Literal["cores", "time"]
+    constraint: int
+    cores: int
+    memory_kb: int
+    minimum: int
+    maximum: int
+    price: int
+
+
+@dataclass(frozen=True, slots=True)
+class StationLevel:
+    """With `replicas`, loads up to `load_ppb` (1e9 is one Erlang) wait this long."""
+
+    replicas: int
+    load_ppb: int
+    wait_us: int
+    wait_var: int
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """Replicas of one segment, variant, backend and threads in one pool, with one queue.
+
+    In a `cores` pool, `levels` says how long it waits with how many replicas. In a `time` pool there is one replica and
+    no level: the device's server says it.
+    """
+
+    name: str
+    pool: int
+    threads: int
+    memory_kb: int
+    levels: tuple[StationLevel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """Runs tasks `first` to `last` of a step at `site`. `barred` names the constraints that rule it out."""
+
+    station: int
+    site: int
+    first: int
+    last: int
+    mean_us: int
+    var_us2: int
+    load_ppb: int
+    visits: tuple[Visit, ...]
+    cost: int
+    barred: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A component: `tasks` segments in a row, each to be covered by exactly one option."""
+
+    name: str
+    tasks: int
+    options: tuple[Option, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Where a message leaves or arrives: a task of a step, or (`step` = -1) the fixed `site` of a source or sink."""
+
+    step: int
+    task: int
+    site: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Taking an edge's message from site `start` to another, `end`. The time leaves out the waits at `visits`."""
+
+    start: int
+    end: int
+    mean_us: int
+    var_us2: int
+    visits: tuple[Visit, ...]
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """A message. Between different sites it needs one of `transfers`; within one site it is free."""
+
+    name: str
+    producer: End
+    consumer: End
+    transfers: tuple[Transfer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A way through steps and edges, by their indices in the scenario."""
+
+    steps: tuple[int, ...]
+    edges: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TailRow:
+    """A path whose mean and variance are at most these is over the limit in at most `excess_ppb` of all requests."""
+
+    mean_us: int
+    var_us2: int
+    excess_ppb: int
+
+
+@dataclass(frozen=True, slots=True)
+class LimitShape:
+    """One branch pattern of a limit: its paths, each of which takes one row."""
+
+    paths: tuple[Path, ...]
+    rows: tuple[TailRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The rows taken by all paths of all shapes may exceed `allowed_ppb` of the requests in sum (union bound)."""
+
+    constraint: int
+    allowed_ppb: int
+    shapes: tuple[LimitShape, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MeanShape:
+    """A branch pattern's part in a latency objective: `weight` (parts per million) times its slowest path's mean."""
+
+    weight: int
+    paths: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One combination of variants of a flow. Each flow takes exactly one. `means` has an entry for each objective."""
+
+    name: str
+    flow: int
+    barred: tuple[int, ...]
+    steps: tuple[Step, ...]
+    edges: tuple[Edge, ...]
+    limits: tuple[Limit, ...]
+    means: tuple[tuple[MeanShape, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """Lexicographic, in order. A latency is in us times parts per million."""
+
+    kind: Literal["cost", "latency"]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    constraint: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """See the module. Indices count from 0 within each tuple. `members` is by flow."""
+
+    name: str
+    constraints: tuple[Constraint, ...]
+    sites: tuple[str, ...]
+    flows: tuple[str, ...]
+    members: tuple[int, ...]
+    pools: tuple[Pool, ...]
+    servers: tuple[Server, ...]
+    stations: tuple[Station, ...]
+    scenarios: tuple[Scenario, ...]
+    budgets: tuple[Budget, ...]
+    objectives: tuple[Objective, ...]
+
+
+def visit_ns(visit: Visit, wait_us: int) -> int:
+    """What a visit adds to the test of a level, in ns (see `Server`)."""
+    return visit.work_ns - (-1000 * wait_us * visit.load_ppb // PPB)

@@ -1,0 +1,234 @@
+"""Reads and writes a Problem as JSON, format version 0 (docs/problem-format.md)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path as FilePath
+from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+
+from planner.problem import LIMIT, End, Path, Problem, Scenario, Station, Visit
+from specs.errors import InputError, Issue, Place
+
+FORMAT: Final = "tierplan.problem/v0"
+MAX_BYTES: Final = 64_000_000
+MAX_ITEMS: Final = 100_000
+MAX_TEXT: Final = 500
+MAX_TASKS: Final = 65
+
+
+def write_problem(problem: Problem, file: str | FilePath) -> None:
+    """Write `problem`, replacing `file` in one step."""
+    target = FilePath(file)
+    temporary = target.with_name(target.name + ".part")
+    temporary.write_text(problem_json(problem), "utf-8")
+    temporary.replace(target)
+
+
+def problem_json(problem: Problem) -> str:
+    return json.dumps({"schema": FORMAT, **dataclasses.asdict(problem)}, indent=1, ensure_ascii=False) + "\n"
+
+
+def read_problem(file: str | FilePath) -> Problem:
+    """Read a Problem. Raises InputError, naming the value, for what is not one."""
+    name = str(file)
+    try:
+        with open(file, "rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(Issue(f"cannot read {name}: {error.strerror}", Place(name))) from error
+    if len(data) > MAX_BYTES:
+        raise InputError(Issue(f"the file is larger than {MAX_BYTES} bytes", Place(name)))
+    return parse_problem(data, name)
+
+
+def parse_problem(text: str | bytes, name: str = "<problem>") -> Problem:
+    """As `read_problem`, from text."""
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant, parse_int=_small_int)
+    except (ValueError, RecursionError) as error:
+        raise InputError(Issue(f"not a Problem: {error}", Place(name))) from error
+    try:
+        if not isinstance(value, dict) or value.pop("schema", None) != FORMAT:
+            raise _Wrong("schema", f"expected {FORMAT!r}")
+        problem: Problem = _read(value, Problem, "problem")
+        _check(problem)
+    except _Wrong as error:
+        raise InputError(Issue(f"not a Problem: {error}", Place(name))) from error
+    return problem
+
+
+class _Wrong(Exception):
+    def __init__(self, where: str, expected: str) -> None:
+        super().__init__(f"{where}: {expected}")
+
+
+def _refuse_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not a number here")
+
+
+def _small_int(text: str) -> int:
+    if len(text) > 20:
+        raise ValueError(f"the number {text[:20]}... is too large")
+    return int(text)
+
+
+def _read(value: Any, kind: Any, where: str) -> Any:
+    """`value` as `kind`: a dataclass, a tuple of such, an integer, or text."""
+    if kind is int:
+        if not isinstance(value, int) or isinstance(value, bool) or not -1 <= value <= LIMIT:
+            raise _Wrong(where, f"expected an integer from 0 to {LIMIT}, got {_short(value)}")
+        return value
+    if kind is str:
+        if not isinstance(value, str) or len(value) > MAX_TEXT:
+            raise _Wrong(where, f"expected text of at most {MAX_TEXT} characters, got {_short(value)}")
+        return value
+    if get_origin(kind) is Literal:
+        if value not in get_args(kind):
+            raise _Wrong(where, f"expected one of {', '.join(get_args(kind))}, got {_short(value)}")
+        return value
+    if get_origin(kind) is tuple:
+        if not isinstance(value, list) or len(value) > MAX_ITEMS:
+            raise _Wrong(where, f"expected a list of at most {MAX_ITEMS} items, got {_short(value)}")
+        return tuple(_read(item, get_args(kind)[0], f"{where}[{i}]") for i, item in enumerate(value))
+    hints = _hints(kind)
+    if not isinstance(value, dict) or set(value) != set(hints):
+        raise _Wrong(where, f"expected exactly the keys {', '.join(hints)}")
+    return kind(**{key: _read(value[key], hint, f"{where}.{key}") for key, hint in hints.items()})
+
+
+_KNOWN: dict[Any, dict[str, Any]] = {}
+
+
+def _hints(kind: Any) -> dict[str, Any]:
+    if kind not in _KNOWN:
+        _KNOWN[kind] = get_type_hints(kind)
+    return _KNOWN[kind]
+
+
+def _short(value: object) -> str:
+    return repr(value)[:60]
+
+
+def _index(value: int, length: int, where: str) -> None:
+    if not 0 <= value < length:
+        raise _Wrong(where, f"the index {value} is not one of the {length} there are")
+
+
+def _numbers(value: Any, where: str) -> Iterator[tuple[str, int]]:
+    """Every number below `value` but the parts of an End, which may be -1."""
+    if isinstance(value, int):
+        yield where, value
+    elif isinstance(value, tuple):
+        for i, item in enumerate(value):
+            yield from _numbers(item, f"{where}[{i}]")
+    elif dataclasses.is_dataclass(value) and not isinstance(value, (type, End, types.GenericAlias)):
+        for field in dataclasses.fields(value):
+            yield from _numbers(getattr(value, field.name), f"{where}.{field.name}")
+
+
+def _check(problem: Problem) -> None:
+    """Signs, indices and the order of levels, so that solving can rely on them."""
+    for where, number in _numbers(problem, "problem"):
+        if number < 0:
+            raise _Wrong(where, f"expected zero or more, got {number}")
+    if not problem.sites or not problem.flows or not problem.objectives:
+        raise _Wrong("problem", "expected at least one site, one flow and one objective")
+    if len(problem.members) != len(problem.flows):
+        raise _Wrong("members", "expected one for each flow")
+    named = len(problem.constraints)
+    for i, pool in enumerate(problem.pools):
+        _index(pool.constraint, named, f"pools[{i}].constraint")
+        if pool.minimum > pool.maximum or pool.cores < 1 or pool.maximum > MAX_ITEMS:
+            raise _Wrong(f"pools[{i}]", "expected minimum <= maximum and at least one core")
+        if pool.sharing == "time" and pool.maximum > 1:
+            raise _Wrong(f"pools[{i}]", "expected at most one device in a pool that shares time")
+    for i, server in enumerate(problem.servers):
+        _index(server.constraint, named, f"servers[{i}].constraint")
+        waits = [(level.wait_us, level.wait_var) for level in server.levels]
+        if not waits or waits[0] != (0, 0) or any(a[0] > b[0] or a[1] > b[1] for a, b in pairwise(waits)):
+            raise _Wrong(f"servers[{i}].levels", "expected levels that rise from 0")
+    for i, station in enumerate(problem.stations):
+        _check_station(problem, station, f"stations[{i}]")
+    for i, budget in enumerate(problem.budgets):
+        _index(budget.constraint, named, f"budgets[{i}].constraint")
+    for i, scenario in enumerate(problem.scenarios):
+        _check_scenario(problem, scenario, f"scenarios[{i}]")
+    if {s.flow for s in problem.scenarios} != set(range(len(problem.flows))):
+        raise _Wrong("scenarios", "expected at least one for each flow")
+
+
+def _check_station(problem: Problem, station: Station, where: str) -> None:
+    _index(station.pool, len(problem.pools), f"{where}.pool")
+    pool = problem.pools[station.pool]
+    if station.threads < 1 or (
+        pool.sharing == "cores" and (station.threads > pool.cores or station.memory_kb > pool.memory_kb)
+    ):
+        raise _Wrong(where, "expected a replica that fits into a device of its pool")
+    if (pool.sharing == "time") == bool(station.levels):
+        raise _Wrong(f"{where}.levels", "expected levels in a pool that shares cores, and none in one that shares time")
+    if any(level.replicas < 1 or level.replicas > MAX_ITEMS for level in station.levels):
+        raise _Wrong(f"{where}.levels", "expected at least one replica")
+
+
+def _check_scenario(problem: Problem, scenario: Scenario, where: str) -> None:
+    _index(scenario.flow, len(problem.flows), f"{where}.flow")
+    _check_barred(problem, scenario.barred, where)
+    if len(scenario.means) != sum(o.kind == "latency" for o in problem.objectives):
+        raise _Wrong(f"{where}.means", "expected one for each latency in objectives")
+    for s, step in enumerate(scenario.steps):
+        at = f"{where}.steps[{s}]"
+        if not 1 <= step.tasks <= MAX_TASKS:
+            raise _Wrong(f"{at}.tasks", f"expected 1 to {MAX_TASKS}")
+        for o, option in enumerate(step.options):
+            _index(option.station, len(problem.stations), f"{at}.options[{o}].station")
+            _index(option.site, len(problem.sites), f"{at}.options[{o}].site")
+            _index(option.last, step.tasks, f"{at}.options[{o}].last")
+            _index(option.first, option.last + 1, f"{at}.options[{o}].first")
+            _check_barred(problem, option.barred, f"{at}.options[{o}]")
+            _check_visits(problem, option.visits, f"{at}.options[{o}]")
+    for e, edge in enumerate(scenario.edges):
+        at = f"{where}.edges[{e}]"
+        for end in (edge.producer, edge.consumer):
+            _check_end(problem, scenario, end, at)
+        pairs = [(t.start, t.end) for t in edge.transfers]
+        if len(set(pairs)) != len(pairs):
+            raise _Wrong(f"{at}.transfers", "expected each pair of sites once")
+        for t, transfer in enumerate(edge.transfers):
+            _index(transfer.start, len(problem.sites), f"{at}.transfers[{t}].start")
+            _index(transfer.end, len(problem.sites), f"{at}.transfers[{t}].end")
+            _check_visits(problem, transfer.visits, f"{at}.transfers[{t}]")
+    for limit in scenario.limits:
+        _index(limit.constraint, len(problem.constraints), f"{where}.limits")
+    paths = [p for limit in scenario.limits for shape in limit.shapes for p in shape.paths]
+    paths += [p for mean in scenario.means for shape in mean for p in shape.paths]
+    for path in paths:
+        _check_path(scenario, path, where)
+
+
+def _check_end(problem: Problem, scenario: Scenario, end: End, where: str) -> None:
+    if end.step == -1:
+        _index(end.site, len(problem.sites), f"{where}: site")
+    else:
+        _index(end.step, len(scenario.steps), f"{where}: step")
+        _index(end.task, scenario.steps[end.step].tasks, f"{where}: task")
+
+
+def _check_path(scenario: Scenario, path: Path, where: str) -> None:
+    for step in path.steps:
+        _index(step, len(scenario.steps), f"{where}: a path's step")
+    for edge in path.edges:
+        _index(edge, len(scenario.edges), f"{where}: a path's edge")
+
+
+def _check_barred(problem: Problem, barred: tuple[int, ...], where: str) -> None:
+    for index in barred:
+        _index(index, len(problem.constraints), f"{where}.barred")
+
+
+def _check_visits(problem: Problem, visits: tuple[Visit, ...], where: str) -> None:
+    for visit in visits:
+        _index(visit.server, len(problem.servers), f"{where}.visits")

@@ -1,0 +1,321 @@
+"""The Situation: everything a decision rests on, loaded and checked to belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+
+from planner.flows import Flow, flows_of
+from planner.network import Network
+from specs.application import Application, Component, Cuts, Variant
+from specs.artefact import Segment
+from specs.behaviour import Behaviour
+from specs.digest import digest_file
+from specs.emulation import METHOD
+from specs.errors import InputError, Issue, Place
+from specs.graph import Graph
+from specs.infrastructure import Hardware, Infrastructure
+from specs.load import Document, load_application, load_infrastructure
+from specs.profile import BEHAVIOUR_FILE, HOPS_FILE, HopOverhead, Record, read_jsonl, read_records, winners
+from specs.selector import matching_sites
+from specs.support import unsupported
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Specs, and the facts about them.
+
+    `records` are the winning ones that speak of this application on this infrastructure. `digests` is the digest of
+    each ``COMPONENT/VARIANT`` (its model or function) and of each ``data:NAME``.
+    """
+
+    app: Document[Application]
+    infra: Document[Infrastructure]
+    records: tuple[Record, ...]
+    behaviours: tuple[Behaviour, ...]
+    hops: tuple[HopOverhead, ...]
+    digests: Mapping[str, str]
+
+    @cached_property
+    def graph(self) -> Graph:
+        return Graph(self.app.value)
+
+    @cached_property
+    def flows(self) -> tuple[Flow, ...]:
+        return flows_of(self.app, self.infra, self.graph)
+
+    @cached_property
+    def network(self) -> Network:
+        return Network(self.infra)
+
+    @cached_property
+    def _records_of(self) -> dict[tuple[str, str, str], list[Record]]:
+        found: dict[tuple[str, str, str], list[Record]] = {}
+        for record in self.records:
+            found.setdefault((record.source, record.segment, record.hardware), []).append(record)
+        return found
+
+    def records_of(self, component: str, variant: str, segment: Segment, hardware: str) -> list[Record]:
+        """The ways to run a segment on a class of hardware; none where it was not profiled there."""
+        source = self.digests[f"{component}/{variant}"]
+        allowed = self.app.value.components[component].backends
+        found = self._records_of.get((source, str(segment), hardware), [])
+        return [r for r in found if r.batch == 1 and (allowed is None or r.backend in allowed)]
+
+    def cuts(self, component: str, variant: str) -> tuple[str, ...]:
+        """The tensors at which `variant` may be cut, in order."""
+        return cuts_of(self.app.value.components[component], variant)
+
+
+def cuts_of(component: Component, variant: str) -> tuple[str, ...]:
+    return component.split.tensors(variant) if isinstance(component.split, Cuts) else ()
+
+
+def segment_of(cuts: tuple[str, ...], first: int, last: int) -> Segment:
+    """The segment from task `first` to task `last` of a model cut at `cuts` (tasks count from 0)."""
+    begin = (cuts[first - 1],) if first > 0 else ()
+    end = (cuts[last],) if last < len(cuts) else ()
+    return Segment(begin=begin, end=end)
+
+
+def load_situation(
+    app_file: str | Path, infra_file: str | Path, profiles: str | Path, host: str | None = None
+) -> Situation:
+    """Load specs and profiles, and check that they belong together.
+
+    `host` names this machine as profiles do: records emulated or measured on another one are then refused. Without it,
+    all emulated records must come from one host. Raises InputError with every issue of the first stage that finds any.
+    """
+    app, infra = load_application(app_file), load_infrastructure(infra_file)
+    folder = Path(profiles)
+    if not folder.is_dir():
+        raise InputError(
+            Issue(f"no profiles: {profiles} is not a folder", Place(str(profiles)), profile_command(app, infra))
+        )
+    behaviour_file, hops_file = folder / BEHAVIOUR_FILE, folder / HOPS_FILE
+    behaviours = read_jsonl(behaviour_file, Behaviour) if behaviour_file.exists() else []
+    hops = read_jsonl(hops_file, HopOverhead) if hops_file.exists() else []
+    return situation_of(app, infra, read_records(folder), behaviours, hops, source_digests(app), host, str(profiles))
+
+
+def situation_of(
+    app: Document[Application],
+    infra: Document[Infrastructure],
+    records: Iterable[Record],
+    behaviours: Iterable[Behaviour],
+    hops: Iterable[HopOverhead],
+    digests: Mapping[str, str],
+    host: str | None = None,
+    profiles: str = "profiles",
+) -> Situation:
+    """Check that facts and specs belong together. Raises InputError as `load_situation` does."""
+    _refuse_cycles(app)
+    if issues := unsupported(app, infra):
+        raise InputError(*issues)
+    ours = set(digests.values())
+    winning = [r for r in winners(records).values() if r.source in ours]
+    usable = [r for r in winning if _stands_for(r, infra.value, host)]
+    _one_host(usable, infra)
+    fresh = _fresh(behaviours, app, infra, digests, profiles)
+    situation = Situation(app, infra, tuple(usable), fresh, _one_channel(hops), digests)
+    issues = _missing(situation, [r for r in winning if not _stands_for(r, infra.value, host)], host)
+    if not situation.hops and len(infra.value.sites) > 1:
+        issues.append(Issue("hop overhead missing", infra.place("links"), profile_command(app, infra, profiles)))
+    if issues:
+        raise InputError(*issues)
+    return situation
+
+
+def profile_command(app: Document[Application], infra: Document[Infrastructure], profiles: str = "profiles") -> str:
+    return f"run: planner profile {app.file} --infra {infra.file} -o {profiles}"
+
+
+def source_digests(app: Document[Application]) -> dict[str, str]:
+    """Digests of every model, function file and data set that `app` names. Raises InputError where one is missing."""
+    digests: dict[str, str] = {}
+    issues: list[Issue] = []
+
+    def add(key: str, file: str, place: Place) -> None:
+        path = (app.folder / file).resolve()
+        if not path.is_relative_to(app.folder):
+            issues.append(Issue(f"{file!r} leaves the folder of the application", place))
+        elif not path.is_file():
+            what = "data" if key.startswith("data:") else "model" if not file.endswith(".py") else "function's"
+            issues.append(Issue(f"{what} file {file!r} is missing; looked in {app.folder}", place))
+        else:
+            digests[key] = digest_file(path)
+
+    for name, component in app.value.components.items():
+        for variant, realised in component.realisations.items():
+            place = (
+                app.place("components", name, "variants", variant)
+                if component.variants
+                else app.place("components", name, "model" if realised.model else "function")
+            )
+            file = _source_file(app, realised)
+            if file is None:
+                issues.append(Issue(f"not supported yet: {name}/{variant} is neither a model nor a function", place))
+            else:
+                add(f"{name}/{variant}", file, place)
+    for name, data in app.value.data.items():
+        add(f"data:{name}", data.file, app.place("data", name, "file"))
+    if issues:
+        raise InputError(*issues)
+    return digests
+
+
+def _source_file(app: Document[Application], variant: Variant) -> str | None:
+    """The model's file, or the file of the module that ``module:function`` names, relative to the app's folder."""
+    if variant.model is not None:
+        return variant.model
+    if variant.function is None:
+        return None
+    module = variant.function.split(":")[0].replace(".", "/")
+    package = f"{module}/__init__.py"
+    return package if (app.folder / package).is_file() else f"{module}.py"
+
+
+def _refuse_cycles(app: Document[Application]) -> None:
+    graph = Graph(app.value)
+    if graph.on_cycle:
+        name = graph.on_cycle[0]
+        raise InputError(
+            Issue(f"{', '.join(graph.on_cycle)}: feed themselves (a cycle)", app.place("components", name))
+        )
+
+
+def _stands_for(record: Record, infra: Infrastructure, host: str | None) -> bool:
+    """Whether `record` was made as the infrastructure now says that its hardware is stood for."""
+    hardware = infra.hardware.get(record.hardware)
+    if hardware is None:
+        return False
+    if hardware.emulate is None:
+        at_home = hardware.device != "here" or host is None or record.host == host
+        return record.emulated_by is None and at_home
+    by = record.emulated_by
+    if by is None or by.method != METHOD or abs(by.cpu - hardware.emulate.cpu) > 1e-9:
+        return False
+    return host is None or by.host == host
+
+
+def _one_host(records: list[Record], infra: Document[Infrastructure]) -> None:
+    hosts = sorted({r.emulated_by.host for r in records if r.emulated_by})
+    if len(hosts) > 1:
+        names = " and ".join(repr(h) for h in hosts)
+        raise InputError(
+            Issue(
+                f"profiles were emulated on different hosts: {names}",
+                infra.place("hardware"),
+                "profile again on one of them into an empty folder",
+            )
+        )
+
+
+def _one_channel(hops: Iterable[HopOverhead]) -> tuple[HopOverhead, ...]:
+    """The newest overhead of each size, of the channel that was measured last; by rising size."""
+    known = sorted(hops, key=lambda h: h.measured_at)
+    channel = known[-1].channel if known else ""
+    newest = {h.bytes: h for h in known if h.channel == channel}
+    return tuple(newest[size] for size in sorted(newest))
+
+
+def _fresh(
+    behaviours: Iterable[Behaviour],
+    app: Document[Application],
+    infra: Document[Infrastructure],
+    digests: Mapping[str, str],
+    profiles: str,
+) -> tuple[Behaviour, ...]:
+    """The newest behaviour of each combination of variants. Raises InputError where one is missing or stale."""
+    newest: dict[tuple[tuple[str, str], ...], Behaviour] = {}
+    for behaviour in sorted(behaviours, key=lambda b: b.measured_at):
+        newest[tuple(sorted(behaviour.variants.items()))] = behaviour
+    issues: list[Issue] = []
+    fresh: list[Behaviour] = []
+    components = app.value.components
+    for choice in product(*(c.realisations for c in components.values())):
+        variants = dict(zip(components, choice, strict=True))
+        found = newest.get(tuple(sorted(variants.items())))
+        named = (
+            ", ".join(f"{c}/{v}" for c, v in variants.items() if len(components[c].realisations) > 1)
+            or "this application"
+        )
+        way_out = profile_command(app, infra, profiles)
+        if found is None:
+            issues.append(Issue(f"behaviour missing for {named}", app.place("components"), way_out))
+            continue
+        needed = [f"{c}/{v}" for c, v in variants.items()]
+        changed = [k for k in {*found.inputs, *needed} if found.inputs.get(k) != digests.get(k)]
+        if changed:
+            what = ", ".join(sorted(changed))
+            issues.append(
+                Issue(f"behaviour of {named} is stale: {what} changed since", app.place("components"), way_out)
+            )
+        fresh.append(found)
+    if issues:
+        raise InputError(*issues[:8])
+    return tuple(fresh)
+
+
+def _missing(situation: Situation, refused: list[Record], host: str | None) -> list[Issue]:
+    """Whole models and atomic segments without a record on hardware where they may run."""
+    app, infra = situation.app, situation.infra
+    issues: dict[str, Issue] = {}
+    reachable = {site for flow in situation.flows for site in situation.network.sites_of(flow.site)}
+    for name, component in app.value.components.items():
+        sites = reachable if component.at is None else reachable & set(matching_sites(component.at, infra.value))
+        classes = [
+            p.hardware
+            for s in infra.value.sites
+            if s in sites
+            for p in infra.value.sites[s].pools.values()
+            if p.devices[1]
+        ]
+        for variant in component.realisations:
+            cuts = situation.cuts(name, variant)
+            segments = [segment_of(cuts, i, i) for i in range(len(cuts) + 1)] + (
+                [segment_of(cuts, 0, len(cuts))] if cuts else []
+            )
+            for hardware in dict.fromkeys(classes):
+                if hardware not in infra.value.hardware:
+                    issues[hardware] = Issue(f"unknown hardware {hardware!r}", infra.place("sites"))
+                    continue
+                for segment in segments:
+                    if not situation.records_of(name, variant, segment, hardware):
+                        what = f"{name}/{variant}" + ("" if segment.is_whole else f" segment {segment}")
+                        source = situation.digests[f"{name}/{variant}"]
+                        other = next(
+                            (
+                                r
+                                for r in refused
+                                if (r.source, r.segment, r.hardware) == (source, str(segment), hardware)
+                            ),
+                            None,
+                        )
+                        issues[f"{what} {hardware}"] = _absent(situation, what, name, hardware, other, host)
+    return list(issues.values())[:8]
+
+
+def _absent(
+    situation: Situation, what: str, component: str, hardware: str, other: Record | None, host: str | None
+) -> Issue:
+    way_out = profile_command(situation.app, situation.infra)
+    place = situation.app.place("components", component)
+    if other is None:
+        return Issue(f"profile missing: {what} on hardware {hardware!r}", place, way_out)
+    expected = describe_stand_in(situation.infra.value.hardware[hardware], host)
+    by = other.emulated_by
+    given = (
+        f"emulated at cpu {by.cpu:g} by {by.method} on {by.host!r}" if by else f"{other.provenance} on {other.host!r}"
+    )
+    return Issue(f"profile of {what} on hardware {hardware!r} was {given}; expected {expected}", place, way_out)
+
+
+def describe_stand_in(hardware: Hardware, host: str | None) -> str:
+    where = f" on {host!r}" if host else ""
+    if hardware.emulate:
+        return f"emulated at cpu {hardware.emulate.cpu:g} by {METHOD}{where}"
+    return f"measured{where if hardware.device == 'here' else ' on that hardware'}"

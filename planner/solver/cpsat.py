@@ -1,0 +1,127 @@
+"""CP-SAT, and all that must be known about OR-Tools to use it.
+
+The public module `ortools.sat.python.cp_model` imports pandas (0.3 s and more at each start). The helper below it
+takes a model as a protocol buffer in text form, which is all that is needed. One worker and a fixed seed: the same
+input gives the same answer as long as no wall-clock limit binds. With `relative_gap_limit`, CP-SAT says OPTIMAL for
+any answer within the gap, so optimality is read from the bound instead. In OR-Tools 9.15, the presolve step that
+looks for constraints included in others calls some feasible models of ours infeasible and loses optima of others
+(tests/planner/test_cpsat.py keeps one); `presolve_inclusion_work_limit: 0` leaves that step out (google/or-tools
+issue 5293 finds the same). Probing takes longer than it saves on models of this size.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Any, Literal
+
+from ortools.sat.python import cp_model_helper as helper
+
+from planner.solver.model import Model, Terms
+
+_LOW, _HIGH = -(2**63), 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`bound` is None without an objective. Times in seconds since the search began."""
+
+    status: Literal["optimal", "feasible", "infeasible", "unknown"]
+    values: tuple[int, ...] = ()
+    bound: int | None = None
+    improved: tuple[float, ...] = field(default=())
+
+
+class _Clock(helper.SolutionCallback):
+    """Remembers when each better solution came."""
+
+    def __init__(self, started: float) -> None:
+        super().__init__()
+        self.started = started
+        self.times: list[float] = []
+
+    def on_solution_callback(self) -> None:
+        self.times.append(time.perf_counter() - self.started)
+
+    OnSolutionCallback = on_solution_callback
+
+
+def run(
+    model: Model,
+    objective: Terms | None = None,
+    *,
+    hint: Sequence[int] = (),
+    time_limit: float,
+    gap: float = 0.0,
+    seed: int = 0,
+) -> Answer:
+    """Minimise `objective` (or find any answer) within `time_limit` seconds."""
+    started = time.perf_counter()
+    if model.impossible:
+        return Answer("infeasible")
+    if time_limit <= 0:
+        return Answer("unknown")
+    proto = helper.CpModelProto()
+    if not proto.parse_text_format(_text(model, objective, hint)):
+        raise RuntimeError("the model's text was refused")
+    wrapper = helper.SolveWrapper()
+    parameters = helper.SatParameters()
+    parameters.parse_text_format(
+        f"num_workers: 1 random_seed: {seed} max_time_in_seconds: {time_limit:.6f} relative_gap_limit: {gap:.9f} "
+        "presolve_inclusion_work_limit: 0 cp_model_probing_level: 0"
+    )
+    wrapper.set_parameters(parameters)
+    clock = _Clock(started)
+    wrapper.add_solution_callback(clock)
+    response: Any = wrapper.solve(proto)  # type: ignore[no-untyped-call]
+    wrapper.clear_solution_callback(clock)
+    return _answer(response, objective, tuple(clock.times), proto)
+
+
+def _answer(response: Any, objective: Terms | None, times: tuple[float, ...], proto: Any) -> Answer:
+    name = response.status.name
+    if name == "INFEASIBLE":
+        return Answer("infeasible")
+    if name == "MODEL_INVALID":
+        raise RuntimeError(f"the model is not valid: {helper.CpSatHelper.validate_model(proto)}")
+    if name not in ("OPTIMAL", "FEASIBLE"):
+        return Answer("unknown")
+    values = tuple(response.solution)
+    if objective is None:
+        return Answer("optimal", values, None, times)
+    value = sum(f * values[v] for v, f in objective)
+    bound = min(value, ceil(response.best_objective_bound - 1e-6))
+    if name == "OPTIMAL" and abs(response.best_objective_bound - response.objective_value) < 0.5:
+        bound = value
+    return Answer("optimal" if bound == value else "feasible", values, bound, times)
+
+
+def _text(model: Model, objective: Terms | None, hint: Sequence[int]) -> str:
+    """The model in the text form of CpModelProto."""
+    parts = [f"variables{{domain:[{low},{high}]}}" for low, high in model.domains]
+    for row in model.rows:
+        variables = ",".join(str(v) for v, _ in row.terms)
+        factors = ",".join(str(f) for _, f in row.terms)
+        low = _LOW if row.low is None else row.low
+        high = _HIGH if row.high is None else row.high
+        when = "" if row.when is None else f"enforcement_literal:[{row.when}] "
+        parts.append(f"constraints{{{when}linear{{vars:[{variables}] coeffs:[{factors}] domain:[{low},{high}]}}}}")
+    parts += [f"constraints{{exactly_one{{literals:[{','.join(map(str, one))}]}}}}" for one in model.one_of]
+    if objective:
+        summed = _summed(objective)
+        variables = ",".join(map(str, summed))
+        factors = ",".join(map(str, summed.values()))
+        parts.append(f"objective{{vars:[{variables}] coeffs:[{factors}]}}")
+    if hint:
+        variables = ",".join(str(i) for i in range(len(hint)))
+        parts.append(f"solution_hint{{vars:[{variables}] values:[{','.join(map(str, hint))}]}}")
+    return "\n".join(parts)
+
+
+def _summed(terms: Terms) -> Mapping[int, int]:
+    found: dict[int, int] = {}
+    for variable, factor in terms:
+        found[variable] = found.get(variable, 0) + factor
+    return {v: f for v, f in found.items() if f} or {0: 0}

@@ -1,0 +1,206 @@
+"""The exact value of a choice: what it costs, how long it takes, which constraints it breaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from planner.problem import Edge, Option, Path, Pool, Problem, Scenario, Transfer, Visit, visit_ns
+from planner.solver.packing import devices_needed
+from planner.solver.solution import Choice
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """`broken` holds constraints; `possible` is false where a message has no route. `bought` is by pool."""
+
+    possible: bool
+    broken: frozenset[int]
+    cost: int
+    objectives: tuple[int, ...]
+    bought: tuple[int, ...]
+
+    def holds(self, relaxed: frozenset[int] = frozenset()) -> bool:
+        return self.possible and self.broken <= relaxed
+
+
+@dataclass(frozen=True)
+class _Waits:
+    """Wait (mean us, variance us^2) by station and by server."""
+
+    station: dict[int, tuple[int, int]]
+    server: dict[int, tuple[int, int]]
+
+
+def chosen_options(scenario: Scenario, options: tuple[tuple[int, ...], ...]) -> list[list[Option]]:
+    return [[step.options[o] for o in picked] for step, picked in zip(scenario.steps, options, strict=True)]
+
+
+def locations(edge: Edge, chosen: list[list[Option]]) -> tuple[int, int]:
+    """The sites where the message leaves and arrives."""
+
+    def site(step: int, task: int, fixed: int) -> int:
+        return fixed if step < 0 else next(o.site for o in chosen[step] if o.first <= task <= o.last)
+
+    start, end = edge.producer, edge.consumer
+    return site(start.step, start.task, start.site), site(end.step, end.task, end.site)
+
+
+def transfer_of(edge: Edge, chosen: list[list[Option]]) -> Transfer | None:
+    """The transfer needed, None within one site. Raises LookupError where there is no route."""
+    a, b = locations(edge, chosen)
+    if a == b:
+        return None
+    for transfer in edge.transfers:
+        if (transfer.start, transfer.end) == (a, b):
+            return transfer
+    raise LookupError(edge.name)
+
+
+def evaluate(problem: Problem, choice: Choice, relaxed: frozenset[int] = frozenset()) -> Evaluation:
+    """Evaluate `choice`; capacities in `relaxed` count as unlimited, so that nothing waits there."""
+    broken: set[int] = set()
+    flows: list[tuple[Scenario, list[list[Option]], list[Transfer | None]]] = []
+    possible = True
+    for index, options in zip(choice.scenarios, choice.options, strict=True):
+        scenario = problem.scenarios[index]
+        chosen = chosen_options(scenario, options)
+        transfers: list[Transfer | None] = []
+        for edge in scenario.edges:
+            try:
+                transfers.append(transfer_of(edge, chosen))
+            except LookupError:
+                possible = False
+                transfers.append(None)
+        flows.append((scenario, chosen, transfers))
+        broken |= set(scenario.barred)
+        broken |= {c for step in chosen for option in step for c in option.barred}
+    waits = _Waits({}, {})
+    _station_waits(problem, choice, flows, waits, broken)
+    _server_waits(problem, flows, waits, broken, relaxed)
+    bought = _devices(problem, choice, flows, broken, relaxed)
+    cost = sum(pool.price * n for pool, n in zip(problem.pools, bought, strict=True))
+    for _, chosen, transfers in flows:
+        cost += sum(o.cost for step in chosen for o in step) + sum(t.cost for t in transfers if t)
+    broken |= {b.constraint for b in problem.budgets if cost > b.limit}
+    latencies = [0] * sum(o.kind == "latency" for o in problem.objectives)
+    for scenario, chosen, transfers in flows:
+        spent = _times(chosen, transfers, waits)
+        for limit in scenario.limits:
+            used = 0
+            for shape in limit.shapes:
+                for path in shape.paths:
+                    mean, variance = spent(path)
+                    rows = [r.excess_ppb for r in shape.rows if mean <= r.mean_us and variance <= r.var_us2]
+                    used += min(rows, default=limit.allowed_ppb + 1)
+            if used > limit.allowed_ppb:
+                broken.add(limit.constraint)
+        for i, shapes in enumerate(scenario.means):
+            for part in shapes:
+                latencies[i] += part.weight * max((spent(path)[0] for path in part.paths), default=0)
+    rest = iter(latencies)
+    objectives = tuple(cost if o.kind == "cost" else next(rest) for o in problem.objectives)
+    return Evaluation(possible, frozenset(broken - relaxed), cost, objectives, bought)
+
+
+_Flows = list[tuple[Scenario, list[list[Option]], list[Transfer | None]]]
+
+
+def _options(flows: _Flows) -> Iterator[Option]:
+    return (option for _, chosen, _ in flows for step in chosen for option in step)
+
+
+def _visits(flows: _Flows) -> Iterator[Visit]:
+    for _, chosen, transfers in flows:
+        yield from (visit for step in chosen for option in step for visit in option.visits)
+        yield from (visit for transfer in transfers if transfer for visit in transfer.visits)
+
+
+def _station_waits(problem: Problem, choice: Choice, flows: _Flows, waits: _Waits, broken: set[int]) -> None:
+    loads: dict[int, int] = {}
+    for option in _options(flows):
+        loads[option.station] = loads.get(option.station, 0) + option.load_ppb
+    for index, load in loads.items():
+        station = problem.stations[index]
+        if not station.levels:
+            waits.station[index] = (0, 0)
+            continue
+        replicas = choice.replicas[index]
+        levels = [level for level in station.levels if level.replicas == replicas and level.load_ppb >= load]
+        if levels:
+            best = min(levels, key=lambda level: level.load_ppb)
+            waits.station[index] = (best.wait_us, best.wait_var)
+        else:
+            waits.station[index] = (0, 0)
+            broken.add(-1)  # not a choice that the tables allow: no constraint can be relaxed to allow it
+
+
+def _server_waits(problem: Problem, flows: _Flows, waits: _Waits, broken: set[int], relaxed: frozenset[int]) -> None:
+    visits: dict[int, list[Visit]] = {}
+    for visit in _visits(flows):
+        visits.setdefault(visit.server, []).append(visit)
+    for index, at in visits.items():
+        server = problem.servers[index]
+        waits.server[index] = (0, 0)
+        if server.constraint in relaxed:
+            continue
+        busy = sum(v.load_ppb for v in at)
+        fitting = (
+            level for level in server.levels if sum(visit_ns(v, level.wait_us) for v in at) <= 1000 * level.wait_us
+        )
+        level = next(fitting, None)
+        if level is None or busy > server.max_load:
+            broken.add(server.constraint)
+        else:
+            waits.server[index] = (level.wait_us, level.wait_var)
+
+
+def _devices(
+    problem: Problem, choice: Choice, flows: _Flows, broken: set[int], relaxed: frozenset[int]
+) -> tuple[int, ...]:
+    used = sorted({option.station for option in _options(flows)})
+    bought: list[int] = []
+    for index, pool in enumerate(problem.pools):
+        here = [s for s in used if problem.stations[s].pool == index]
+        needed = _needed(problem, choice, pool, here, broken, pool.constraint in relaxed)
+        bought.append(max(pool.minimum, needed))
+    return tuple(bought)
+
+
+def _needed(problem: Problem, choice: Choice, pool: Pool, here: list[int], broken: set[int], unlimited: bool) -> int:
+    if pool.sharing == "time":
+        memory = sum(problem.stations[s].memory_kb for s in here)
+        if here and not unlimited and (memory > pool.memory_kb or pool.maximum < 1):
+            broken.add(pool.constraint)
+        return 1 if here else 0
+    items = [
+        (problem.stations[s].threads, problem.stations[s].memory_kb) for s in here for _ in range(choice.replicas[s])
+    ]
+    needed = devices_needed(items, pool.cores, pool.memory_kb, len(items) if unlimited else pool.maximum)
+    if needed is None:
+        broken.add(pool.constraint)
+        return len(items)
+    return needed
+
+
+def _times(
+    chosen: list[list[Option]], transfers: list[Transfer | None], waits: _Waits
+) -> Callable[[Path], tuple[int, int]]:
+    """A function from a path to its (mean, variance)."""
+    steps: list[tuple[int, int]] = []
+    for options in chosen:
+        mean = sum(o.mean_us + waits.station[o.station][0] for o in options)
+        variance = sum(o.var_us2 + waits.station[o.station][1] for o in options)
+        at = [waits.server[v.server] for o in options for v in o.visits]
+        steps.append((mean + sum(m for m, _ in at), variance + sum(v for _, v in at)))
+    edges: list[tuple[int, int]] = []
+    for transfer in transfers:
+        at = [waits.server[v.server] for v in transfer.visits] if transfer else []
+        mean = sum(m for m, _ in at) + (transfer.mean_us if transfer else 0)
+        edges.append((mean, sum(v for _, v in at) + (transfer.var_us2 if transfer else 0)))
+
+    def spent(path: Path) -> tuple[int, int]:
+        parts = [*(steps[s] for s in path.steps), *(edges[e] for e in path.edges)]
+        return sum(m for m, _ in parts), sum(v for _, v in parts)
+
+    return spent

@@ -1,0 +1,45 @@
+"""What the solver says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["optimal", "feasible", "infeasible", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """By flow: the scenario taken, the options taken in each of its steps, and how many members choose so (all).
+
+    `replicas` is by station, 0 where a station is not used.
+    """
+
+    scenarios: tuple[int, ...]
+    options: tuple[tuple[tuple[int, ...], ...], ...]
+    members: tuple[int, ...]
+    replicas: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """`objectives` and `bounds` are in the Problem's order and units; times in seconds, None where it did not happen.
+
+    `gap` is the largest relative distance of an objective from its bound. `seconds_proof` is when the status was
+    certain.
+    """
+
+    status: Status
+    choice: Choice | None = None
+    objectives: tuple[int, ...] = ()
+    bounds: tuple[int, ...] = ()
+    gap: float | None = None
+    seconds: float = 0.0
+    seconds_first: float | None = None
+    seconds_best: float | None = None
+    seconds_proof: float | None = None
+
+
+def relative_gap(objectives: tuple[int, ...], bounds: tuple[int, ...]) -> float:
+    pairs = zip(objectives, bounds, strict=True)
+    return max((abs(value - bound) / max(1, abs(value)) for value, bound in pairs), default=0.0)

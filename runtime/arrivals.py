@@ -1,0 +1,45 @@
+"""When requests leave: seeded arrivals at the chosen members."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Iterator, Sequence
+
+from runtime.fleet import Member
+from runtime.host import Departure
+from runtime.topology import Flow
+
+
+def departures(flows: Sequence[Flow], requests: int, items: dict[str, int], seed: int) -> dict[str, list[Departure]]:
+    """The first `requests` arrivals of all flows together, by member.
+
+    Each member has its own stream at its flow's rate: exponential gaps (`poisson`), or equal gaps from a random phase
+    (`constant`). `items` says how many items each source has; every request carries one, each used equally often.
+    """
+    streams = [_stream(flow, member, seed) for flow in flows for member in flow.members]
+    merged = heapq.merge(*streams, key=lambda entry: (entry[0], entry[2]))
+    orders = {source: _shuffled(count, seed, source) for source, count in items.items()}
+    used = dict.fromkeys(items, 0)
+    found: dict[str, list[Departure]] = {}
+    for number, (offset, flow, member) in zip(range(requests), merged, strict=False):
+        order = orders[flow.source]
+        item = order[used[flow.source] % len(order)]
+        used[flow.source] += 1
+        request = f"{flow.source}/{member}/{number}"
+        found.setdefault(str(member), []).append(Departure(offset, request, flow.name, item, True))
+    return found
+
+
+def _stream(flow: Flow, member: Member, seed: int) -> Iterator[tuple[float, Flow, Member]]:
+    rng = random.Random(f"{seed}/{flow.name}/{member}")
+    offset = rng.random() / flow.rate if flow.arrivals == "constant" else rng.expovariate(flow.rate)
+    while True:
+        yield offset, flow, member
+        offset += 1 / flow.rate if flow.arrivals == "constant" else rng.expovariate(flow.rate)
+
+
+def _shuffled(count: int, seed: int, source: str) -> list[int]:
+    order = list(range(count))
+    random.Random(f"{seed}/{source}/items").shuffle(order)
+    return order

@@ -1,0 +1,173 @@
+"""Measures behaviour: the reference pipeline on the application's data, for every combination of variants."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import numpy as np
+
+from runtime.functions import module_file
+from runtime.items import ItemRef, read_items
+from runtime.reference import Memo, Outcome, Reference
+from runtime.values import Value, size
+from runtime.work import Work
+from specs.application import Application
+from specs.behaviour import Accuracy, Behaviour, BranchPattern, PayloadSize
+from specs.digest import digest_file
+from specs.errors import InputError, Issue
+from specs.load import Document
+
+QUANTILES: Final = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
+_Z: Final = 1.959963984540054
+"""Of the normal distribution: 95 % lie within."""
+
+OpenWork = Callable[[str, str], Work]
+"""(component, variant) -> its work, the model whole."""
+
+
+def measure_behaviour(
+    app: Document[Application],
+    open_work: OpenWork,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Behaviour]:
+    """One Behaviour for each combination of variants, from all items of all the application's data.
+
+    Each item goes through all combinations at once, and a component runs once for each different way its inputs came
+    about. Payloads are those of the requests in which the value exists. `on_progress` gets (items done, all).
+
+    Raises InputError where there is no data, or an item or function is wrong.
+    """
+    spec = app.value
+    refs = {name: read_items(spec, name, app.folder) for name in spec.data}
+    total = sum(map(len, refs.values()))
+    if not total:
+        raise InputError(Issue("the application names no data to measure its behaviour on", app.place("data")))
+    combinations = _combinations(spec)
+    works = {(c, v): open_work(c, v) for c, s in spec.components.items() for v in s.realisations}
+    tallies = [_Tally() for _ in combinations]
+    references = [
+        Reference(spec, {c: [works[c, v]] for c, v in variants.items()}, variants) for variants in combinations
+    ]
+    done = 0
+    for data, items in refs.items():
+        sink = _labelled_sink(app, data)
+        for ref in items:
+            _take(ref, data, sink, references, tallies)
+            done += 1
+            if on_progress:
+                on_progress(done, total)
+    inputs = {f"data:{name}": digest_file(app.folder / dataset.file) for name, dataset in spec.data.items()}
+    sources = {f"{c}/{v}": source_digest(app, c, v) for c, s in spec.components.items() for v in s.realisations}
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    for variants, tally in zip(combinations, tallies, strict=True):
+        used = {key: sources[key] for key in (f"{c}/{v}" for c, v in variants.items())}
+        yield tally.behaviour(variants, total, {**inputs, **used}, now)
+
+
+def _combinations(app: Application) -> list[dict[str, str]]:
+    names = list(app.components)
+    choices = [list(app.components[name].realisations) for name in names]
+    return [dict(zip(names, chosen, strict=True)) for chosen in itertools.product(*choices)]
+
+
+def source_digest(app: Document[Application], component: str, variant: str) -> str:
+    """Digest of the model's file, or of the Python file that defines the function."""
+    realisation = app.value.components[component].realisations[variant]
+    if realisation.function:
+        return digest_file(module_file(app.folder, realisation.function))
+    if realisation.model is None:
+        raise InputError(Issue(f"not supported yet: {component}/{variant}", app.place("components", component)))
+    return digest_file(app.folder / realisation.model)
+
+
+def _labelled_sink(app: Document[Application], data: str) -> tuple[str, str] | None:
+    """(sink, input) that the label of `data` is compared with: the input of that name."""
+    label = app.value.data[data].label
+    if label is None:
+        return None
+    for name, sink in app.value.sinks.items():
+        if label in sink.inputs:
+            return name, label
+    hint = "call a sink's input like the label"
+    raise InputError(Issue(f"no sink has an input {label!r}", app.place("data", data, "label"), hint))
+
+
+def _take(
+    ref: ItemRef,
+    data: str,
+    sink: tuple[str, str] | None,
+    references: Sequence[Reference],
+    tallies: Sequence[_Tally],
+) -> None:
+    item = ref.read()
+    memo: Memo = {}
+    for reference, tally in zip(references, tallies, strict=True):
+        outcome = reference.run(item, memo)
+        right = None if sink is None else is_right(outcome.answers[sink[0]][sink[1]], ref.label)
+        tally.add(outcome, data, right)
+
+
+def is_right(answer: Value, label: Any) -> bool:
+    """Whether an answer is what the data's label says."""
+    if isinstance(answer, bytes):
+        return False
+    if isinstance(answer, str):
+        return bool(answer == label)
+    return bool(np.array_equal(answer.reshape(-1), np.asarray(label).reshape(-1)))
+
+
+class _Tally:
+    """What one combination of variants did so far."""
+
+    def __init__(self) -> None:
+        self.patterns: Counter[tuple[str, ...]] = Counter()
+        self.sizes: dict[str, list[int]] = {}
+        self.right: dict[str, list[bool]] = {}
+
+    def add(self, outcome: Outcome, data: str, right: bool | None) -> None:
+        self.patterns[outcome.runs] += 1
+        for key, value in outcome.values.items():
+            self.sizes.setdefault(key, []).append(size(value))
+        if right is not None:
+            self.right.setdefault(data, []).append(right)
+
+    def behaviour(self, variants: dict[str, str], items: int, inputs: dict[str, str], now: str) -> Behaviour:
+        patterns = sorted(self.patterns.items(), key=lambda entry: (-entry[1], entry[0]))
+        return Behaviour(
+            variants=variants,
+            patterns=tuple(BranchPattern(runs=runs, probability=n / items, count=n) for runs, n in patterns),
+            payloads={key: _payload(sizes) for key, sizes in self.sizes.items()},
+            accuracy=tuple(_accuracy(data, right) for data, right in self.right.items()),
+            items=items,
+            inputs=inputs,
+            measured_at=now,
+        )
+
+
+def _payload(sizes: Sequence[int]) -> PayloadSize:
+    array = np.asarray(sizes, dtype=float)
+    quantiles = {f"{q:g}": float(np.quantile(array, q)) for q in QUANTILES}
+    return PayloadSize(
+        mean=float(array.mean()), second=float((array**2).mean()), third=float((array**3).mean()), quantiles=quantiles
+    )
+
+
+def _accuracy(data: str, right: Sequence[bool]) -> Accuracy:
+    low, high = wilson(sum(right), len(right))
+    return Accuracy(data=data, value=sum(right) / len(right), low=low, high=high, n=len(right))
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a share of `right` in `n`.
+
+    (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n); E. B. Wilson, 1927.
+    """
+    p, z2 = right / n, _Z**2
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = _Z * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return min(p, max(0.0, middle - half)), max(p, min(1.0, middle + half))

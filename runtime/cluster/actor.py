@@ -1,0 +1,116 @@
+"""The Ray actor that holds one host."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runtime.bundle import Bundle, open_bundle
+from runtime.channel import OnError
+from runtime.channel.ray_calls import RayChannel
+from runtime.fleet import Member
+from runtime.host import Departure, Entry, Host, HostOptions, Hum, Noise
+from runtime.items import Item
+from runtime.machine import machine_id
+from runtime.message import decode
+from runtime.opening import open_stage
+from runtime.shaping import LinkState
+from runtime.topology import Topology
+from runtime.values import Value
+from runtime.work import Work
+from specs.errors import EnvironmentFailed
+
+
+@dataclass(frozen=True, slots=True)
+class HostOrder:
+    """What an actor needs to become a host. `bundle` is a folder on its machine, `links` the file of link state."""
+
+    member: Member
+    top: Topology
+    bundle: str
+    links: str
+    options: HostOptions
+
+
+class HostActor:
+    """Methods are asynchronous and short; what takes long runs in a thread, so that messages always get in."""
+
+    def __init__(self, order: HostOrder) -> None:
+        self._order = order
+        self._host: Host | None = None
+
+    async def machine(self) -> str:
+        """Which machine this is."""
+        return machine_id()
+
+    async def open(self, peers: Mapping[str, Any]) -> None:
+        """Load the stages of this member and become its host; `peers` are the actors of the others."""
+        self._host = await asyncio.to_thread(self._open, peers)
+
+    def _open(self, peers: Mapping[str, Any]) -> Host:
+        order = self._order
+        stages = order.top.stages_at(order.member.site)
+        _limit_pools(max((s.threads for s in stages), default=1))
+        bundle = open_bundle(order.bundle)
+        works = _open_works(bundle, order)
+        state = LinkState(Path(order.links)) if order.links else None
+
+        def channel(on_error: OnError) -> RayChannel:
+            return RayChannel(peers, on_error)
+
+        return Host(order.member, order.top, bundle.app.value, works, channel, state, order.options)
+
+    @property
+    def host(self) -> Host:
+        if self._host is None:
+            raise EnvironmentFailed(f"the host {self._order.member} is not open")
+        return self._host
+
+    async def deliver(self, data: bytes) -> None:
+        self.host.deliver(decode(data))
+
+    async def warm_up(self, stage: str, inputs: Sequence[Mapping[str, Value | None]], rounds: int) -> None:
+        await asyncio.to_thread(self.host.warm_up, stage, inputs, rounds)
+
+    async def give_items(self, items: Mapping[int, Item]) -> None:
+        self.host.give_items(items)
+
+    async def start_load(self, departures: Sequence[Departure], start_in: float, deadline: float) -> None:
+        self.host.start_load(departures, start_in, deadline)
+
+    async def start_background(self, noises: Sequence[Noise], hums: Sequence[Hum], seed: int) -> None:
+        self.host.start_background(noises, hums, seed)
+
+    async def progress(self) -> dict[str, int]:
+        return {str(status): count for status, count in self.host.progress().items()}
+
+    async def peer_gone(self, member: str, reason: str) -> None:
+        self.host.peer_gone(member, reason)
+
+    async def log(self) -> list[Entry]:
+        return self.host.log()
+
+    async def close(self) -> None:
+        if self._host is not None:
+            await asyncio.to_thread(self._host.close)
+
+
+def _open_works(bundle: Bundle, order: HostOrder) -> dict[str, list[Work]]:
+    """For each stage of the member, one work for each server of its queue."""
+    works: dict[str, list[Work]] = {}
+    for queue in order.top.queues:
+        if queue.site == order.member.site:
+            for stage in queue.stages:
+                spec = order.top.stage_by_id[stage]
+                works[stage] = [open_stage(bundle, spec) for _ in range(queue.servers)]
+    return works
+
+
+def _limit_pools(threads: int) -> None:
+    """Thread pools as the plan has them. Libraries read these when they are loaded, which is after this."""
+    for name in ("OMP_NUM_THREADS", "TVM_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = str(threads)

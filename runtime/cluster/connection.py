@@ -1,0 +1,136 @@
+"""The driver's connection to a Ray cluster: nodes by label, actors placed on them."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from runtime.cluster.settings import apply_settings
+from specs.errors import EnvironmentFailed, InputError, Issue
+
+PROBE_LIMIT: Final = 3.0
+CALL_LIMIT: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """``HOST:PORT``. Raises InputError for anything else."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise InputError(Issue(f"expected the address of a Ray head as HOST:PORT, got {text!r}"))
+    return Address(host, int(port))
+
+
+def probe(address: Address) -> None:
+    """Raises EnvironmentFailed where nobody listens: ray.init would try for minutes."""
+    try:
+        socket.create_connection((address.host, address.port), PROBE_LIMIT).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise EnvironmentFailed(
+            f"no Ray cluster at {address}: {reason} (start its head with `ray start --head --port={address.port}`)"
+        ) from error
+
+
+class Connection:
+    """Connected from construction to `close`."""
+
+    def __init__(self, address: str, *, local: bool) -> None:
+        """Raises EnvironmentFailed where the cluster cannot be reached or does not accept us."""
+        apply_settings(local=local)
+        parsed = parse_address(address)
+        probe(parsed)
+        import ray
+
+        self._ray = ray
+        self.address = parsed
+        if ray.is_initialized():
+            raise EnvironmentFailed("this process is connected to a Ray cluster already: one run at a time")
+        try:
+            ray.init(address=str(parsed), log_to_driver=False, logging_level="error", configure_logging=False)
+        except Exception as error:  # Ray raises many kinds: wrong version, wrong token, no node here
+            reason = str(error).strip().splitlines()
+            raise EnvironmentFailed(
+                f"cannot join the Ray cluster at {parsed}: {reason[0] if reason else type(error).__name__}"
+            ) from error
+
+    def check_sites(self, tiers: Mapping[str, str]) -> None:
+        """Each member (with its tier) must have a live node labelled ``site=MEMBER``.
+
+        Raises EnvironmentFailed naming those without one: Ray itself would wait for ever.
+        """
+        have = {node["Labels"].get("site") for node in self._ray.nodes() if node["Alive"]}
+        missing = [member for member in tiers if member not in have]
+        if missing:
+            lines = "\n".join(
+                f"  ray start --address={self.address} --labels=site={member},tier={tiers[member]}"
+                for member in missing
+            )
+            raise EnvironmentFailed(
+                f"no Ray node stands for {', '.join(missing)} at {self.address}; on the machine of each, run\n{lines}"
+            )
+
+    def place(self, member: str, kind: type[Any], *args: object) -> Any:
+        """An actor of class `kind` on the node of `member`."""
+        actor = self._ray.remote(kind).options(
+            num_cpus=0,
+            max_concurrency=10_000,
+            max_restarts=0,
+            max_task_retries=0,
+            label_selector={"site": member},
+        )
+        return actor.remote(*args)
+
+    def call(self, actors: Mapping[str, Any], method: str, *args: object, limit: float = CALL_LIMIT) -> dict[str, Any]:
+        """`method` of every actor at once; results by member.
+
+        Raises what an actor's own code raised; EnvironmentFailed for one that died or did not answer in `limit` s.
+        """
+        return self.gather({member: getattr(actor, method).remote(*args) for member, actor in actors.items()}, limit)
+
+    def gather(self, refs: Mapping[str, Any], limit: float = CALL_LIMIT) -> dict[str, Any]:
+        """The results behind `refs`, with errors as in `call`."""
+        results: dict[str, Any] = {}
+        for member, ref in refs.items():
+            try:
+                results[member] = self._ray.get(ref, timeout=limit)
+            except self._ray.exceptions.RayTaskError as error:
+                cause = error.cause if error.cause is not None else error
+                raise cause from None
+            except self._ray.exceptions.GetTimeoutError as error:
+                raise EnvironmentFailed(f"the host at {member} did not answer within {limit:.0f} s") from error
+            except self._ray.exceptions.RayError as error:
+                raise EnvironmentFailed(f"the host at {member} died: {str(error).splitlines()[0]}") from error
+        return results
+
+    def ask(self, refs: Mapping[str, Any], limit: float) -> tuple[dict[str, Any], dict[str, str]]:
+        """Results by member, and the reasons of those that died. Who does not answer in time is in neither."""
+        results: dict[str, Any] = {}
+        died: dict[str, str] = {}
+        done, _ = self._ray.wait(list(refs.values()), num_returns=len(refs), timeout=limit)
+        for member, ref in refs.items():
+            if ref in done:
+                try:
+                    results[member] = self._ray.get(ref)
+                except self._ray.exceptions.RayActorError as error:
+                    died[member] = str(error).strip().splitlines()[0]
+        return results, died
+
+    def kill(self, actors: Sequence[Any]) -> None:
+        """End the actors' processes."""
+        for actor in actors:
+            self._ray.kill(actor)
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        self._ray.shutdown()

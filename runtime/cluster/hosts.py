@@ -1,0 +1,154 @@
+"""All hosts of a run as Ray actors, on a cluster of our own or on one that is there."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from runtime.bundle import Bundle
+from runtime.cluster.actor import HostActor, HostOrder
+from runtime.cluster.connection import Connection
+from runtime.cluster.local import LocalCluster
+from runtime.host import Departure, Entry, HostOptions
+from runtime.hosts import Load, StageInputs
+from runtime.items import Item
+from runtime.machine import machine_id
+from runtime.shaping import LinkState, Routes
+from runtime.topology import Topology
+from runtime.values import size
+from specs.errors import EnvironmentFailed
+
+CHUNK: Final = 8_000_000
+"""Bytes of items in one call: below what travels inline, so that no object store has to hold them."""
+POLL_LIMIT: Final = 5.0
+LOG_LIMIT: Final = 60.0
+
+
+class RayHosts:
+    """See `runtime.hosts.Hosts`. Nodes start with construction; `open` waits for them."""
+
+    def __init__(
+        self, bundle: Bundle, top: Topology, options: HostOptions, tiers: Mapping[str, str], address: str | None
+    ) -> None:
+        """`tiers` maps every member of the run to its tier; `address` is of an existing cluster's head."""
+        self._bundle, self._top, self._options, self._tiers = bundle, top, options, tiers
+        self._address = address
+        self._connection: Connection | None = None
+        self._actors: dict[str, Any] = {}
+        self._gone: dict[str, str] = {}
+        self._counts: dict[str, dict[str, int]] = {}
+        self._folder = tempfile.TemporaryDirectory(prefix="tierplan-links-")
+        self._cluster: LocalCluster | None = None
+        if address is None:
+            self._cluster = LocalCluster([{"site": m, "tier": tier} for m, tier in tiers.items()])
+
+    @property
+    def _ray(self) -> Connection:
+        if self._connection is None:
+            raise EnvironmentFailed("the hosts are not open")
+        return self._connection
+
+    def open(self) -> None:
+        address = self._cluster.wait() if self._cluster else self._address
+        assert address is not None
+        self._connection = Connection(address, local=self._cluster is not None)
+        self._connection.check_sites(self._tiers)
+        links = Path(self._folder.name) / "links"
+        if self._options.shape:
+            LinkState.create(links, Routes(self._top).capacities)
+        for member in self._top.hosts:
+            file = str(links) if self._options.shape else ""
+            bundle = str(self._bundle.folder.resolve())
+            order = HostOrder(member, self._top, bundle, file, self._options)
+            self._actors[str(member)] = self._connection.place(str(member), HostActor, order)
+        machines = self._ray.call(self._actors, "machine")
+        self._check_machines(machines)
+        self._ray.call(self._actors, "open", dict(self._actors))
+
+    def _check_machines(self, machines: Mapping[str, str]) -> None:
+        """What this version needs: the bundle's folder and the links' file are on this machine."""
+        elsewhere = sorted(member for member, machine in machines.items() if machine != machine_id())
+        if elsewhere:
+            raise EnvironmentFailed(
+                f"not supported yet: {', '.join(elsewhere)} on another machine than this one; the bundle's folder and "
+                "the shaped links are shared through this machine's file system"
+            )
+
+    def warm_up(self, inputs: Mapping[str, Mapping[str, StageInputs]], rounds: int) -> None:
+        refs = {
+            f"{member}/{stage}": self._actors[member].warm_up.remote(stage, recorded, rounds)
+            for member, stages in inputs.items()
+            for stage, recorded in stages.items()
+        }
+        self._ray.gather(refs)
+
+    def give_items(self, items: Mapping[str, Mapping[int, Item]]) -> None:
+        for member, mine in items.items():
+            for number, chunk in enumerate(_chunks(mine)):
+                self._ray.gather({f"{member}/{number}": self._actors[member].give_items.remote(chunk)})
+
+    def start_background(self, loads: Mapping[str, Load], seed: int) -> None:
+        refs = {m: self._actors[m].start_background.remote(load.noises, load.hums, seed) for m, load in loads.items()}
+        self._ray.gather(refs)
+
+    def start_load(self, departures: Mapping[str, Sequence[Departure]], start_in: float, deadline: float) -> None:
+        refs = {m: self._actors[m].start_load.remote(mine, start_in, deadline) for m, mine in departures.items()}
+        self._ray.gather(refs)
+
+    def progress(self) -> dict[str, int]:
+        alive = {m: a for m, a in self._actors.items() if m not in self._gone}
+        counts, died = self._ray.ask({m: a.progress.remote() for m, a in alive.items()}, POLL_LIMIT)
+        self._counts.update(counts)
+        for member, reason in died.items():
+            self._gone[member] = reason
+            self._counts.pop(member, None)
+            for other in set(self._actors) - set(self._gone):
+                self._actors[other].peer_gone.remote(member, reason)
+        total: dict[str, int] = {}
+        for mine in self._counts.values():
+            for status, count in mine.items():
+                total[status] = total.get(status, 0) + count
+        return total
+
+    def logs(self) -> dict[str, list[Entry]]:
+        alive = {m: a for m, a in self._actors.items() if m not in self._gone}
+        logs, died = self._ray.ask({m: a.log.remote() for m, a in alive.items()}, LOG_LIMIT)
+        self._gone.update(died)
+        return logs
+
+    def gone(self) -> Mapping[str, str]:
+        return dict(self._gone)
+
+    def close(self) -> None:
+        try:
+            if self._connection is not None:
+                alive = [a for m, a in self._actors.items() if m not in self._gone]
+                with contextlib.suppress(Exception):  # the cluster may be what failed
+                    self._ray.ask({str(i): a.close.remote() for i, a in enumerate(alive)}, POLL_LIMIT)
+                with contextlib.suppress(Exception):
+                    self._connection.kill(alive)
+                self._connection.close()
+        finally:
+            self._connection = None
+            self._actors.clear()
+            if self._cluster is not None:
+                self._cluster.close()
+                self._cluster = None
+            self._folder.cleanup()
+
+
+def _chunks(items: Mapping[int, Item]) -> Iterator[dict[int, Item]]:
+    chunk: dict[int, Item] = {}
+    held = 0
+    for number, item in items.items():
+        weight = sum(size(value) for value in item.values.values())
+        if chunk and held + weight > CHUNK:
+            yield chunk
+            chunk, held = {}, 0
+        chunk[number] = item
+        held += weight
+    if chunk:
+        yield chunk

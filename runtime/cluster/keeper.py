@@ -1,0 +1,91 @@
+"""Keeps the Ray nodes of one local run: ``python -m runtime.cluster.keeper`` with the nodes as JSON on stdin.
+
+The nodes live exactly as long as the keeper's stdin is open. When the command that started it ends, in whatever way,
+the pipe closes, and the keeper kills the nodes and removes their folder. It runs in a session of its own, so that
+Ctrl-C reaches the command alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from runtime.cluster.settings import apply_settings
+
+LOOPBACK = "127.0.0.2"
+"""Reachable from this machine alone. Ray takes 127.0.0.1 for the machine's outer address."""
+OBJECT_STORE = 80_000_000
+"""Bytes of shared memory a node; Ray's least is 75 MiB. Messages travel inline and need none of it."""
+
+
+def main() -> int:
+    """Start the nodes, print the head's address as JSON on stdout, wait for the end of stdin, clean up."""
+    asked: dict[str, Any] = json.loads(sys.stdin.readline())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    apply_settings(local=True)
+    answer = os.dup(1)
+    os.dup2(2, 1)  # Ray prints; stdout is for the answer alone
+    folder: str = asked["folder"]
+    nodes: list[Any] = []
+    try:
+        # A node's processes die with the thread that started them, so the threads stay until the end.
+        with ThreadPoolExecutor(len(asked["nodes"])) as pool:
+            try:
+                first, *others = asked["nodes"]
+                head = _start(folder, first, None)
+                nodes.append(head)
+                nodes += pool.map(lambda labels: _start(folder, labels, head.gcs_address), others)
+                os.write(answer, json.dumps({"address": head.gcs_address}).encode() + b"\n")
+                sys.stdin.read()
+            except KeyboardInterrupt:
+                pass
+            except Exception as error:
+                reason = f"{type(error).__name__}: {error}".splitlines()[0]
+                os.write(answer, json.dumps({"error": reason}).encode() + b"\n")
+            finally:
+                for node in reversed(nodes):
+                    with contextlib.suppress(Exception):
+                        node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 0
+
+
+def _start(folder: str, labels: Mapping[str, str], head: str | None) -> Any:
+    """A Ray node with `labels`; the head where `head` (its address) is None."""
+    from ray._private.node import Node
+    from ray._private.parameter import RayParams
+
+    # Socket names are given, because nodes that start together would choose the same. A unix socket's path has 107
+    # characters at most, so they are short.
+    name = labels["site"][-40:]
+    params = RayParams(
+        node_ip_address=LOOPBACK,
+        num_cpus=0,
+        num_gpus=0,
+        object_store_memory=OBJECT_STORE,
+        labels=dict(labels),
+        include_dashboard=False,
+        include_log_monitor=False,
+        temp_dir=folder,
+        plasma_store_socket_name=f"{folder}/{name}.p",
+        raylet_socket_name=f"{folder}/{name}.r",
+        min_worker_port=0,
+        max_worker_port=0,
+        node_manager_port=0,
+        gcs_address=head,
+        redis_address=head,
+        dashboard_agent_listen_port=None,
+    )
+    return Node(params, head=head is None, shutdown_at_exit=False, spawn_reaper=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""A Ray cluster of our own on this machine: one node a site member."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from specs.errors import EnvironmentFailed
+
+START_LIMIT: Final = 90.0
+STOP_LIMIT: Final = 20.0
+
+
+class LocalCluster:
+    """Nodes under a keeper process. `wait` gives the address; `close` leaves nothing behind."""
+
+    def __init__(self, nodes: Sequence[Mapping[str, str]]) -> None:
+        """Begin to start a node with each of the `nodes` labels; the first is the head."""
+        # In /tmp whatever TMPDIR says: the path of a unix socket is limited to 107 characters.
+        root = tempfile.gettempdir() if len(tempfile.gettempdir()) < 30 else "/tmp"
+        self.folder = tempfile.mkdtemp(prefix="tierplan-", dir=root)
+        self._keeper = subprocess.Popen(
+            [sys.executable, "-m", "runtime.cluster.keeper"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        )
+        assert self._keeper.stdin is not None
+        asked = {"folder": self.folder, "nodes": [dict(labels) for labels in nodes]}
+        self._keeper.stdin.write(json.dumps(asked).encode() + b"\n")
+        self._keeper.stdin.flush()
+
+    def wait(self) -> str:
+        """The address of the head, once all nodes run. Raises EnvironmentFailed where they do not start."""
+        assert self._keeper.stdout is not None
+        give_up = time.monotonic() + START_LIMIT
+        ready = False
+        while not ready and time.monotonic() < give_up:
+            ready = bool(select.select([self._keeper.stdout], [], [], 0.5)[0])
+        line = self._keeper.stdout.readline() if ready else b""
+        answer = json.loads(line) if line else {"error": f"no answer within {START_LIMIT:.0f} s"}
+        if "error" in answer:
+            raise EnvironmentFailed(f"Ray nodes did not start on this machine: {answer['error']}")
+        return str(answer["address"])
+
+    def close(self) -> None:
+        """Kill the nodes and wait until their processes and files are gone."""
+        assert self._keeper.stdin is not None
+        assert self._keeper.stdout is not None
+        with contextlib.suppress(OSError):
+            self._keeper.stdin.close()
+        try:
+            self._keeper.wait(STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._keeper.pid, signal.SIGKILL)
+            self._keeper.wait()
+        self._keeper.stdout.close()
+
+
+@contextlib.contextmanager
+def local_cluster(nodes: Sequence[Mapping[str, str]]) -> Iterator[LocalCluster]:
+    """The nodes start at once; ask `wait` before using them."""
+    cluster = LocalCluster(nodes)
+    try:
+        yield cluster
+    finally:
+        cluster.close()

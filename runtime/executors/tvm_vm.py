@@ -1,0 +1,107 @@
+"""Running what TVM compiled, on its virtual machine."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runtime.executors.values import Arguments
+from specs.artefact import Artefact
+from specs.artefact_folder import the_file
+from specs.errors import EnvironmentFailed
+
+
+class TvmExecutor:
+    """One virtual machine over a shared library; machines of one process share the library and its weights."""
+
+    def __init__(self, folder: Path, artefact: Artefact) -> None:
+        file = the_file(folder, artefact, ".so")
+        self._arguments = Arguments(artefact)
+        self._threads = artefact.threads
+        self._outputs = tuple(artefact.outputs)
+        self._library = _load(str(file.resolve()), artefact.key)
+        from tvm.runtime import cpu, empty
+        from tvm.runtime.vm import VirtualMachine
+
+        self._main = VirtualMachine(self._library, cpu())["main"]
+        self._tensors = [empty((1, *map(int, t.shape)), t.numpy) for t in artefact.inputs.values()]
+        self._views = [_writable(tensor) for tensor in self._tensors]
+        self._pool_of = threading.local()
+
+    def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
+        """Arrays by name, with the batch dimension. Raises InputError for inputs of another type or shape.
+
+        Inputs are copied into memory of the executor; outputs are views of memory that is theirs alone.
+        """
+        self._use_pool()
+        for view, value in zip(self._views, self._arguments(inputs), strict=True):
+            np.copyto(view, value)
+        result = self._main(*self._tensors)
+        tensors = [result] if hasattr(result, "numpy") else list(result)
+        return {name: self._own(tensor) for name, tensor in zip(self._outputs, tensors, strict=True)}
+
+    def _own(self, tensor: Any) -> np.ndarray[Any, Any]:
+        """`tensor` as an array; copied where the model hands an input through, which the next run overwrites."""
+        array = np.from_dlpack(tensor)
+        if any(np.may_share_memory(array, view) for view in self._views):
+            return array.copy()
+        return array
+
+    def _use_pool(self) -> None:
+        """Give the calling thread a pool of the artefact's size; TVM keeps one a thread. One thread needs none."""
+        if self._threads > 1 and not hasattr(self._pool_of, "ready"):
+            _configure_pool(self._threads)
+            self._pool_of.ready = True
+
+
+def _writable(tensor: Any) -> np.ndarray[Any, Any]:
+    """A view of a tensor's memory to write to."""
+    view = np.from_dlpack(tensor)
+    if not view.flags.writeable:  # numpy takes what says nothing about it for read-only
+        address, size = view.ctypes.data, view.nbytes
+        buffer = (ctypes.c_char * size).from_address(address)
+        view = np.frombuffer(memoryview(buffer), view.dtype).reshape(view.shape)
+    return view
+
+
+def _configure_pool(threads: int) -> None:
+    """Give the calling thread a pool of `threads`, which share the cores that this process may use.
+
+    TVM's other modes count big and little cores by their frequency, find one core in a virtual machine and so no
+    second thread.
+    """
+    if getattr(_pools, "threads", 1) != threads:
+        from tvm_ffi import get_global_func
+
+        cores = [str(core) for core in sorted(os.sched_getaffinity(0))]
+        get_global_func("runtime.config_threadpool")(_SHARE_ALL_CORES, threads, cores)
+        _pools.threads = threads
+
+
+_SHARE_ALL_CORES = -3
+"""TVM's ThreadGroup::kSpecifyThreadShareAllCore."""
+
+_pools = threading.local()
+
+
+@lru_cache(maxsize=256)
+def _load(file: str, key: str) -> Any:
+    """The library in `file`, once a process: its weights are shared by all machines. `key` tells contents apart."""
+    os.environ.setdefault("TVM_BIND_THREADS", "0")  # several stages share a machine: none may pin its cores
+    try:
+        from tvm.runtime import load_module
+    except ImportError as error:
+        raise EnvironmentFailed(
+            f"the artefact needs TVM, which cannot be imported: {error}; install tierplan[tvm]"
+        ) from error
+    try:
+        return load_module(file)
+    except Exception as error:  # TVM raises its own errors, the loader OSError
+        raise EnvironmentFailed(f"cannot load {file}: {str(error).strip().splitlines()[0]}") from error

@@ -1,0 +1,169 @@
+"""The user's Python functions: loaded from their own project folder only, called by keyword, outputs checked.
+
+A function ``blog.images:shrink`` stands in ``blog/images.py`` (or ``blog.py`` for ``blog:shrink``) of the project. Its
+top-level package may import itself and whatever is installed, but no other file of the project: a bundle carries only
+that package.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import re
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from runtime.values import Value, conform
+from specs.errors import InputError, Issue, Place
+from specs.tensors import TensorType
+
+Function = Callable[..., Any]
+
+_NAME: Final = re.compile(r"^(?P<module>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)$")
+_LOCK: Final = threading.RLock()
+
+
+def split_name(function: str) -> tuple[str, str]:
+    """``blog.images:shrink`` as module and name. Raises InputError for anything else."""
+    match = _NAME.match(function)
+    if not match:
+        raise InputError(Issue(f"expected a function as module:name, got {function!r}"))
+    return match["module"], match["name"]
+
+
+def module_file(project: Path, function: str) -> Path:
+    """The file that defines `function`. Raises InputError where there is none inside `project`."""
+    module, _ = split_name(function)
+    base = project.joinpath(*module.split("."))
+    for file in (base.with_suffix(".py"), base / "__init__.py"):
+        if file.is_file():
+            return _inside(file, project, function)
+    wanted = base.with_suffix(".py")
+    raise InputError(Issue(f"{function}: no such module", Place(str(wanted)), "functions live in the project's folder"))
+
+
+def package_files(project: Path, function: str) -> list[Path]:
+    """All Python files of the function's top-level package (or its one module), sorted: what a bundle carries."""
+    module_file(project, function)
+    top = project / split_name(function)[0].split(".")[0]
+    if top.is_dir():
+        return [_inside(file, project, function) for file in sorted(top.rglob("*.py"))]
+    return [_inside(top.with_suffix(".py"), project, function)]
+
+
+def _inside(file: Path, project: Path, function: str) -> Path:
+    if not file.resolve().is_relative_to(project.resolve()):
+        raise InputError(Issue(f"{function}: the file leaves the project's folder", Place(str(file))))
+    return file
+
+
+def load_function(project: Path, function: str) -> Function:
+    """Import `function` from `project`. Raises InputError where it is missing, not callable or fails to import.
+
+    A package of that name that another project brought is forgotten first. The package stays findable, so that imports
+    inside its functions work too.
+    """
+    module, name = split_name(function)
+    file = module_file(project, function)
+    top = module.split(".")[0]
+    if top in sys.stdlib_module_names:
+        raise InputError(Issue(f"{function}: {top} is a module of Python itself", Place(str(file)), "rename it"))
+    with _LOCK:
+        _forget_others(top, project, file)
+        if not any(isinstance(f, _ProjectFinder) and f.top == top for f in sys.meta_path):
+            sys.meta_path.insert(0, _ProjectFinder(project, top))
+        try:
+            loaded = importlib.import_module(module)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise InputError(Issue(f"{function}: cannot import: {reason}", Place(str(file)))) from error
+    found = getattr(loaded, name, None)
+    if not callable(found):
+        raise InputError(Issue(f"{function}: {module} has no function {name!r}", Place(str(file))))
+    function_found: Function = found
+    return function_found
+
+
+def _forget_others(top: str, project: Path, file: Path) -> None:
+    """Drop modules of the same top-level name that another project brought.
+
+    Raises InputError for a name that an installed package has taken.
+    """
+    home = project.resolve()
+    stale = [f for f in sys.meta_path if isinstance(f, _ProjectFinder) and f.top == top and f.project != home]
+    for finder in stale:
+        sys.meta_path.remove(finder)
+    loaded = sys.modules.get(top)
+    origin = _origin(loaded) if loaded else None
+    if origin is None or origin.is_relative_to(home):
+        return
+    if not any(origin.is_relative_to(finder.project) for finder in stale):
+        hint = "rename the project's package"
+        raise InputError(Issue(f"{top} is the name of a package that is already imported", Place(str(file)), hint))
+    for name in [n for n in sys.modules if n == top or n.startswith(f"{top}.")]:
+        del sys.modules[name]
+
+
+def _origin(module: ModuleType) -> Path | None:
+    file = getattr(module, "__file__", None)
+    places = [file] if file else list(getattr(module, "__path__", []))
+    return Path(places[0]).resolve() if places else None
+
+
+class _SourceLoader(importlib.machinery.SourceFileLoader):
+    """Writes no bytecode: a bundle stays as it was signed off."""
+
+    def set_data(self, path: str, data: Any, *, _mode: int = 0o666) -> None:
+        """Nothing is written."""
+
+
+class _ProjectFinder(importlib.abc.MetaPathFinder):
+    """Finds the modules of one top-level package of the project, by path."""
+
+    def __init__(self, project: Path, top: str) -> None:
+        self.project = project.resolve()
+        self.top = top
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname.split(".")[0] != self.top:
+            return None
+        base = self.project.joinpath(*fullname.split("."))
+        if not base.resolve().is_relative_to(self.project):
+            return None
+        package = base / "__init__.py"
+        if package.is_file():
+            return importlib.util.spec_from_file_location(
+                fullname, package, loader=_SourceLoader(fullname, str(package)), submodule_search_locations=[str(base)]
+            )
+        file = base.with_suffix(".py")
+        if file.is_file():
+            return importlib.util.spec_from_file_location(fullname, file, loader=_SourceLoader(fullname, str(file)))
+        if base.is_dir():
+            spec = importlib.machinery.ModuleSpec(fullname, None, is_package=True)
+            spec.submodule_search_locations = [str(base)]
+            return spec
+        return None
+
+
+def call_function(
+    function: Function, name: str, inputs: Mapping[str, Value], outputs: Mapping[str, TensorType]
+) -> dict[str, Value]:
+    """Call `function` with `inputs` by keyword and return its outputs in canonical form.
+
+    Scalars are passed as numpy scalars. Raises InputError where what it returns is not a dictionary of exactly the
+    declared `outputs`; what the function itself raises passes through.
+    """
+    given = {k: v if isinstance(v, (bytes, str)) or v.ndim else v[()] for k, v in inputs.items()}
+    result = function(**given)
+    if not isinstance(result, Mapping) or set(result) != set(outputs):
+        found = f"the keys {sorted(map(str, result))}" if isinstance(result, Mapping) else type(result).__name__
+        raise InputError(Issue(f"{name}: expected a dictionary with {sorted(outputs)}, got {found}"))
+    return {key: conform(result[key], kind, f"{name}: {key}") for key, kind in outputs.items()}

@@ -1,0 +1,487 @@
+"""A host: one process at one site member, with its queues, executors, joins, load generator and answers.
+
+Neighbours in the host hand over by a call; what leaves goes through the shaper to the channel. Nothing here knows Ray.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
+
+from runtime.channel import Channel, OnError
+from runtime.consumer import Consumer, Partial, consumers_at, edges_from, told_of
+from runtime.fleet import Member
+from runtime.items import Item
+from runtime.message import Kind, Message, StageTime, Trace, TransferTime
+from runtime.queues import BoundedQueue, Server
+from runtime.reference import truth
+from runtime.shaping import LinkState, Routes, Shaper
+from runtime.topology import Queue, Stage, Topology
+from runtime.values import Value
+from runtime.work import Work
+from specs.application import Application
+from specs.emulation import stretch
+from specs.errors import TierplanError
+from specs.graph import Graph
+
+Status = Literal["pending", "answered", "refused", "failed", "lost"]
+SWITCH_INTERVAL: Final = 5e-4
+"""Seconds after which Python lets another thread run: at the default 5 ms a Python stage would hold up messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostOptions:
+    """`queue_limit` requests may wait at a queue, `partial_limit` at joins. `clock` names this machine's clock."""
+
+    queue_limit: int
+    partial_limit: int
+    seed: int
+    clock: str
+    shape: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """Request `request` of `flow` leaves `offset` seconds after the start, carrying item `item`."""
+
+    offset: float
+    request: str
+    flow: str
+    item: int
+    measured: bool
+
+
+@dataclass(slots=True)
+class Entry:
+    """A line of the client's log. `latency` in seconds, of answered requests; `started` on the host's clock."""
+
+    request: str
+    flow: str
+    item: int
+    measured: bool
+    started: float
+    deadline: float
+    status: Status = "pending"
+    reason: str = ""
+    latency: float = 0.0
+    answers: dict[str, dict[str, Value]] = field(default_factory=dict)
+    trace: Trace = field(default_factory=Trace)
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """Background work: at `rate` a second, a request like one of `inputs` comes to `stage` from members left out."""
+
+    stage: str
+    rate: float
+    inputs: tuple[Mapping[str, Value | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hum:
+    """Background traffic: at `rate` a second, one of `payloads` bytes passes the capacity `capacity` at `speed`."""
+
+    capacity: int
+    speed: float
+    rate: float
+    payloads: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Task:
+    stage: Stage
+    inputs: dict[str, Value | None]
+    ready: float
+    message: Message
+    """The message that stands for the request: flow, origin, deadline, what is skipped and the trace so far."""
+
+    background: bool = False
+
+
+class Host:
+    """See the module. All public methods may be called from any thread."""
+
+    def __init__(
+        self,
+        member: Member,
+        top: Topology,
+        app: Application,
+        works: Mapping[str, Sequence[Work]],
+        open_channel: Callable[[OnError], Channel],
+        state: LinkState | None,
+        options: HostOptions,
+    ) -> None:
+        """`works` holds, for each stage of this member, one work for each server of its queue."""
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        self.member = member
+        self.name = str(member)
+        self._top, self._app, self._graph = top, app, Graph(app)
+        self._options = options
+        self._works = works
+        self._consumers: dict[str, Consumer] = {c.id: c for c in consumers_at(member.site, top, app)}
+        self._edges = edges_from(top)
+        self._edge_names = {(e.flow, e.producer, e.consumer): e.name for e in top.edges}
+        self._gated = _gated(app)
+        self._routes = Routes(top) if options.shape else None
+        self._lock = threading.Lock()
+        self._partials: OrderedDict[tuple[str, str], Partial] = OrderedDict()
+        self._settled: OrderedDict[tuple[str, str], float] = OrderedDict()
+        self._entries: dict[str, Entry] = {}
+        self._items: dict[int, Item] = {}
+        self._gone: dict[str, str] = {}
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self.dropped = 0
+        self._channel = open_channel(self._undelivered)
+        self._shaper = Shaper(self._channel.send, state, options.seed, self._late)
+        self._queues: dict[str, BoundedQueue[_Task]] = {}
+        self._servers: list[Server[_Task]] = []
+        for queue in top.queues:
+            if queue.site == member.site:
+                self._open_queue(queue)
+
+    def _open_queue(self, queue: Queue) -> None:
+        waiting: BoundedQueue[_Task] = BoundedQueue(self._options.queue_limit)
+        for stage in queue.stages:
+            self._queues[stage] = waiting
+        for server in range(queue.servers):
+            serve = _Serve(self, server)
+            self._servers.append(Server(waiting, serve, f"{queue.id}#{server}"))
+
+    # --- messages in
+
+    def deliver(self, message: Message) -> None:
+        """Take a message that another host sent."""
+        if message.kind in ("refused", "failed"):
+            self._end(message.request, "refused" if message.kind == "refused" else "failed", message.reason)
+            return
+        if message.kind == "values" and message.clock == self._options.clock:
+            name = self._edge_names[message.flow, message.producer, message.consumer]
+            passed = TransferTime(name, self.name, time.monotonic() - message.sent, message.queued)
+            message = replace(message, trace=message.trace.merged(Trace(transfers=(passed,))))
+        elif message.clock != self._options.clock:
+            # Another machine's clock: what was left of the deadline when it was sent is left now, the trip apart.
+            message = replace(message, deadline=time.monotonic() + message.deadline - message.sent)
+        self._accept(message)
+
+    def _accept(self, message: Message) -> None:
+        """Join `message` with what arrived of its request before, and start its consumer when that has all it needs."""
+        now = time.monotonic()
+        self._sweep(now)
+        if now > message.deadline:
+            self._late(message)
+            return
+        consumer = self._consumers[message.consumer]
+        key = (message.request, message.consumer)
+        with self._lock:
+            if key in self._settled:
+                return
+            partial = self._partials.get(key)
+            if partial is None:
+                partial = self._partials[key] = Partial(message)
+            partial.add(message)
+            try:
+                verdict = consumer.verdict(partial)
+            except TierplanError as error:
+                verdict, problem = "skipped", str(error)
+            else:
+                problem = ""
+            full = verdict == "waiting" and len(self._partials) > self._options.partial_limit
+            if verdict != "waiting" or full:
+                del self._partials[key]
+                self._settled[key] = message.deadline
+        if problem:
+            self._tell(message, "failed", f"{message.consumer}: {problem}")
+        elif full:
+            limit = self._options.partial_limit
+            self._tell(message, "refused", f"{self.name}: more than {limit} requests wait at joins")
+        elif verdict == "ready":
+            self._start(consumer, partial, message, now)
+
+    def _start(self, consumer: Consumer, partial: Partial, message: Message, now: float) -> None:
+        inputs = consumer.inputs(partial)
+        whole = replace(message, values={}, skipped=tuple(sorted(partial.skipped)), trace=partial.trace)
+        stage = self._top.stage_by_id.get(consumer.id)
+        if stage is None:
+            self._answer(consumer.id, inputs, whole, now)
+        elif not self._queues[stage.id].put(_Task(stage, inputs, now, whole)):
+            limit = self._options.queue_limit
+            self._tell(whole, "refused", f"the queue of {stage.name} at {self.name} is full ({limit} wait)")
+
+    def _sweep(self, now: float) -> None:
+        """Drop what waits for a request whose deadline has passed."""
+        late: list[tuple[str, Partial]] = []
+        with self._lock:
+            while self._settled and next(iter(self._settled.values())) < now:
+                self._settled.popitem(last=False)
+            while self._partials:
+                key, partial = next(iter(self._partials.items()))
+                if partial.first.deadline >= now:
+                    break
+                late.append((key[1], partial))
+                del self._partials[key]
+        for consumer, partial in late:
+            missing = ", ".join(self._consumers[consumer].waits_for(partial))
+            self._late(partial.first, f"{consumer} waited for {missing}")
+
+    # --- work
+
+    def serve(self, task: _Task, server: int) -> None:
+        """Run one task in the thread of server number `server`. Never raises: what goes wrong ends the request."""
+        stage, message = task.stage, task.message
+        started = time.monotonic()
+        if started > message.deadline:
+            if not task.background:
+                self._late(message, f"it waited for {stage.name}")
+            return
+        begun = time.perf_counter()
+        try:
+            made = self._works[stage.id][server].run(task.inputs)
+        except Exception as error:  # user code may raise anything
+            if not task.background:
+                self._tell(message, "failed", f"{stage.name} at {self.name}: {type(error).__name__}: {error}")
+            return
+        stretch(begun, stage.cpu if self._options.shape else 1.0)
+        if task.background:
+            return
+        ended = time.monotonic()
+        time_ = StageTime(stage.name, self.name, started - task.ready, ended - started, ended)
+        try:
+            self._hand_over(stage, message, made, message.trace.merged(Trace(stages=(time_,))), ended)
+        except TierplanError as error:
+            self._tell(message, "failed", f"{stage.name} at {self.name}: {error}")
+
+    def _hand_over(self, stage: Stage, message: Message, made: Mapping[str, Value], trace: Trace, now: float) -> None:
+        """Send what `stage` made to those that take it, and tell who must know what its gates shut."""
+        joint = "." if stage.last else "@"
+        values = {f"{stage.component}{joint}{name}": value for name, value in made.items()}
+        known = frozenset(message.skipped)
+        new: frozenset[str] = frozenset()
+        if stage.last:
+            gates = {c: truth(values[key], key) for c, key in self._gated.get(stage.component, {}).items()}
+            new = self._graph.skipped(gates) if gates else frozenset()
+        skipped = tuple(sorted(known | new))
+        base = replace(
+            message, producer=stage.id, skipped=skipped, trace=trace, sent=now, clock=self._options.clock, values={}
+        )
+        for edge in self._edges.get((message.flow, stage.id), ()):
+            target = self._top.stage_by_id.get(edge.consumer)
+            runs = target is None or target.component not in skipped
+            if runs or edge.always:
+                taken = {key: values[key] for key in edge.values}
+                self._send(replace(base, kind="values", consumer=edge.consumer, values=taken), edge.to_site, now)
+            elif target is not None and target.component in new:
+                self._send(replace(base, kind="skip", consumer=edge.consumer, trace=Trace()), edge.to_site, now)
+        for consumer, site in told_of(new, message.flow, stage, self._top, self._app).items():
+            self._send(replace(base, kind="skip", consumer=consumer, trace=Trace()), site, now)
+
+    # --- messages out
+
+    def _send(self, message: Message, site: str, now: float) -> None:
+        target = str(self._top.member[message.origin, site])
+        if target == self.name:
+            self._accept(message)
+        else:
+            steps = self._routes.steps(message.origin, self.member.site, site) if self._routes else ()
+            self._shaper.send(target, message, steps, now)
+
+    def _tell(self, message: Message, kind: Kind, reason: str) -> None:
+        """End the request of `message` at its origin."""
+        if message.origin == self.name:
+            self._end(message.request, "refused" if kind == "refused" else "failed", reason)
+            return
+        site = self._top.flow_by_name[message.flow].site
+        now = time.monotonic()
+        word = replace(message, kind=kind, consumer="", values={}, reason=reason, sent=now, clock=self._options.clock)
+        steps = self._routes.steps(message.origin, self.member.site, site) if self._routes else ()
+        self._shaper.send(message.origin, word, steps, now)
+
+    def _late(self, message: Message, where: str = "it was on its way") -> None:
+        self.dropped += 1
+        self._tell(message, "failed", f"the deadline passed while {where}")
+
+    def _undelivered(self, member: str, message: Message, reason: str) -> None:
+        """The channel could not bring `message` to `member`."""
+        if self._stop.is_set():
+            return
+        if message.kind == "values" or (message.kind == "skip" and self._needed(message)):
+            self._tell(message, "failed", f"{member} cannot be reached: {reason}")
+
+    def _needed(self, message: Message) -> bool:
+        """Whether a notice was for somebody who runs, and would now wait in vain."""
+        stage = self._top.stage_by_id.get(message.consumer)
+        return stage is None or stage.component not in message.skipped
+
+    # --- the client's side
+
+    def give_items(self, items: Mapping[int, Item]) -> None:
+        """Items, by number, for departures to carry."""
+        self._items.update(items)
+
+    def start_load(self, departures: Sequence[Departure], start_in: float, deadline: float) -> None:
+        """Send requests, the offsets counted from `start_in` seconds from now; each is given up after `deadline` s."""
+        self._run(self._generate, departures, time.monotonic() + start_in, deadline)
+
+    def _generate(self, departures: Sequence[Departure], start: float, deadline: float) -> None:
+        for departure in departures:
+            due = start + departure.offset
+            if self._stop.wait(max(0.0, due - time.monotonic())):
+                return
+            entry = Entry(departure.request, departure.flow, departure.item, departure.measured, due, due + deadline)
+            with self._lock:
+                self._entries[departure.request] = entry
+            self._enter(entry, self._items[departure.item])
+
+    def _enter(self, entry: Entry, item: Item) -> None:
+        """The source: what its consumers take goes to them."""
+        flow = self._top.flow_by_name[entry.flow]
+        for edge in self._edges[entry.flow, flow.source]:
+            values = {key: item.values[key.partition(".")[2]] for key in edge.values}
+            message = Message(
+                kind="values",
+                request=entry.request,
+                flow=entry.flow,
+                origin=self.name,
+                producer=flow.source,
+                consumer=edge.consumer,
+                deadline=entry.deadline,
+                sent=entry.started,
+                clock=self._options.clock,
+                values=values,
+            )
+            self._send(message, edge.to_site, entry.started)
+
+    def _answer(self, sink: str, inputs: Mapping[str, Value | None], message: Message, now: float) -> None:
+        wanted = {e.consumer for e in self._top.edges if e.flow == message.flow and e.consumer in self._app.sinks}
+        with self._lock:
+            entry = self._entries.get(message.request)
+            if entry is None or entry.status != "pending":
+                return
+            entry.answers[sink] = {name: _own(value) for name, value in inputs.items() if value is not None}
+            entry.trace = entry.trace.merged(message.trace)
+            if set(entry.answers) == wanted:
+                entry.status, entry.latency = "answered", now - entry.started
+
+    def _end(self, request: str, status: Status, reason: str) -> None:
+        with self._lock:
+            entry = self._entries.get(request)
+            if entry is not None and entry.status == "pending":
+                entry.status, entry.reason = status, reason
+
+    def peer_gone(self, member: str, reason: str) -> None:
+        """`member` is dead. Requests that it may hold fail with that reason when their deadline passes."""
+        with self._lock:
+            self._gone[member] = reason
+
+    def progress(self) -> dict[Status, int]:
+        """How many measured requests have which status. Those past their deadline are ended first."""
+        now = time.monotonic()
+        self._sweep(now)
+        counts: dict[Status, int] = {"pending": 0, "answered": 0, "refused": 0, "failed": 0, "lost": 0}
+        with self._lock:
+            for entry in self._entries.values():
+                if entry.status == "pending" and now > entry.deadline + self._grace(entry):
+                    self._give_up(entry)
+                if entry.measured:
+                    counts[entry.status] += 1
+        return counts
+
+    def _grace(self, entry: Entry) -> float:
+        """Seconds that word of a passed deadline may take to come back, before the request counts as lost."""
+        return min(2.0, 0.5 * (entry.deadline - entry.started))
+
+    def _give_up(self, entry: Entry) -> None:
+        used = {str(m) for (origin, _), m in self._top.member.items() if origin == self.name}
+        dead = sorted(used & set(self._gone))
+        entry.status = "failed" if dead else "lost"
+        entry.reason = f"{dead[0]} is gone: {self._gone[dead[0]]}" if dead else "no answer of any kind"
+
+    def log(self) -> list[Entry]:
+        """The client's log so far."""
+        with self._lock:
+            return list(self._entries.values())
+
+    # --- what the members left out would ask
+
+    def start_background(self, noises: Sequence[Noise], hums: Sequence[Hum], seed: int) -> None:
+        """Poisson arrivals of synthetic requests at stages, and of bytes on shared capacities, until `close`."""
+        start = time.monotonic()
+        for number, noise in enumerate(noises):
+            self._run(self._make_noise, noise, start, random.Random(f"{seed}/{self.name}/noise/{number}"))
+        for number, hum in enumerate(hums):
+            self._run(self._make_hum, hum, start, random.Random(f"{seed}/{self.name}/hum/{number}"))
+
+    def _run(self, target: Callable[..., None], *args: object) -> None:
+        thread = threading.Thread(target=target, args=args, name=target.__name__, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _make_noise(self, noise: Noise, start: float, rng: random.Random) -> None:
+        stage = self._top.stage_by_id[noise.stage]
+        due = start
+        while True:
+            due += rng.expovariate(noise.rate)
+            if self._stop.wait(max(0.0, due - time.monotonic())):
+                return
+            word = Message("values", "", stage.flows[0], self.name, stage.id, deadline=float("inf"))
+            self._queues[stage.id].put(_Task(stage, dict(rng.choice(noise.inputs)), due, word, background=True))
+
+    def _make_hum(self, hum: Hum, start: float, rng: random.Random) -> None:
+        due = start
+        while True:
+            due += rng.expovariate(hum.rate)
+            if self._stop.wait(max(0.0, due - time.monotonic())):
+                return
+            self._shaper.reserve(hum.capacity, hum.speed, rng.choice(hum.payloads), due)
+
+    # --- before and after
+
+    def warm_up(self, stage: str, inputs: Sequence[Mapping[str, Value | None]], rounds: int) -> None:
+        """Run every work of `stage` on recorded inputs, so that no request pays for what happens once.
+
+        Raises whatever the work raises.
+        """
+        for work in self._works[stage]:
+            for turn in range(rounds):
+                work.run(inputs[turn % len(inputs)])
+
+    def close(self) -> None:
+        """Stop every thread. What is under way is dropped."""
+        self._stop.set()
+        self._channel.close()
+        for queue in self._queues.values():
+            queue.close()
+        self._shaper.close()
+        for thread in self._threads:
+            thread.join(1.0)
+        for server in self._servers:
+            server.join(1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Serve:
+    host: Host
+    server: int
+
+    def __call__(self, task: _Task) -> None:
+        self.host.serve(task, self.server)
+
+
+def _gated(app: Application) -> dict[str, dict[str, str]]:
+    """By component that decides gates: the gated components and the reference that each looks at."""
+    found: dict[str, dict[str, str]] = {}
+    for name, component in app.components.items():
+        if component.when is not None:
+            found.setdefault(component.when.ref.producer, {})[name] = component.when.ref.from_
+    return found
+
+
+def _own(value: Value) -> Value:
+    """A copy that does not keep the message's buffer alive."""
+    return value if isinstance(value, (bytes, str)) else value.copy()

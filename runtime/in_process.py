@@ -1,0 +1,92 @@
+"""All hosts of a run in this process: the same hosts, queues and links, without Ray."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from runtime.bundle import Bundle
+from runtime.channel.memory import MemoryChannel
+from runtime.host import Departure, Entry, Host, HostOptions
+from runtime.hosts import Load, StageInputs
+from runtime.items import Item
+from runtime.message import Message
+from runtime.opening import open_stage
+from runtime.shaping import LinkState, Routes
+from runtime.topology import Topology
+from runtime.work import Work
+
+
+class InProcessHosts:
+    """See `runtime.hosts.Hosts`."""
+
+    def __init__(self, bundle: Bundle, top: Topology, options: HostOptions) -> None:
+        self._bundle, self._top, self._options = bundle, top, options
+        self._hosts: dict[str, Host] = {}
+        self._deliver: dict[str, Callable[[Message], None]] = {}
+        self._states: list[LinkState] = []
+        self._folder = tempfile.TemporaryDirectory(prefix="tierplan-")
+
+    def open(self) -> None:
+        file = Path(self._folder.name) / "links"
+        LinkState.create(file, Routes(self._top).capacities)
+        for member in self._top.hosts:
+            works: dict[str, list[Work]] = {}
+            for queue in self._top.queues:
+                if queue.site == member.site:
+                    for stage in queue.stages:
+                        spec = self._top.stage_by_id[stage]
+                        works[stage] = [open_stage(self._bundle, spec) for _ in range(queue.servers)]
+            state = LinkState(file)
+            self._states.append(state)
+            host = Host(
+                member,
+                self._top,
+                self._bundle.app.value,
+                works,
+                lambda on_error: MemoryChannel(self._deliver, on_error),
+                state,
+                self._options,
+            )
+            self._hosts[str(member)] = host
+            self._deliver[str(member)] = host.deliver
+
+    def warm_up(self, inputs: Mapping[str, Mapping[str, StageInputs]], rounds: int) -> None:
+        for member, stages in inputs.items():
+            for stage, recorded in stages.items():
+                self._hosts[member].warm_up(stage, recorded, rounds)
+
+    def give_items(self, items: Mapping[str, Mapping[int, Item]]) -> None:
+        for member, mine in items.items():
+            self._hosts[member].give_items(mine)
+
+    def start_background(self, loads: Mapping[str, Load], seed: int) -> None:
+        for member, load in loads.items():
+            self._hosts[member].start_background(load.noises, load.hums, seed)
+
+    def start_load(self, departures: Mapping[str, Sequence[Departure]], start_in: float, deadline: float) -> None:
+        for member, mine in departures.items():
+            self._hosts[member].start_load(mine, start_in, deadline)
+
+    def progress(self) -> dict[str, int]:
+        total: dict[str, int] = {}
+        for host in self._hosts.values():
+            for status, count in host.progress().items():
+                total[status] = total.get(status, 0) + count
+        return total
+
+    def logs(self) -> dict[str, list[Entry]]:
+        return {member: host.log() for member, host in self._hosts.items()}
+
+    def gone(self) -> Mapping[str, str]:
+        return {}
+
+    def close(self) -> None:
+        for host in self._hosts.values():
+            host.close()
+        for state in self._states:
+            state.close()
+        self._hosts.clear()
+        self._states.clear()
+        self._folder.cleanup()

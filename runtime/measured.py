@@ -1,0 +1,126 @@
+"""The clients' logs as a RunResult, beside the prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from runtime.behaviour import is_right
+from runtime.host import Entry
+from runtime.items import Item
+from runtime.reference import Outcome
+from runtime.topology import Topology
+from runtime.values import equal
+from specs.application import Application
+from specs.plan import PathPrediction, Percentiles, StagePrediction
+from specs.run_result import MeasuredPath, MeasuredStage, Requests
+
+
+def percentiles(seconds: Sequence[float]) -> Percentiles:
+    """In milliseconds; all zero where nothing was measured."""
+    if not seconds:
+        return Percentiles(p50_ms=0, p95_ms=0, p99_ms=0, mean_ms=0)
+    ms = np.asarray(seconds) * 1e3
+    p50, p95, p99 = (float(np.quantile(ms, q)) for q in (0.5, 0.95, 0.99))
+    return Percentiles(p50_ms=p50, p95_ms=p95, p99_ms=p99, mean_ms=float(ms.mean()))
+
+
+def is_wrong(entry: Entry, outcome: Outcome) -> bool:
+    """Whether an answer differs from the reference's for the same item."""
+    if set(entry.answers) != set(outcome.answers):
+        return True
+    return any(
+        set(mine) != set(outcome.answers[sink])
+        or any(not equal(value, outcome.answers[sink][name]) for name, value in mine.items())
+        for sink, mine in entry.answers.items()
+    )
+
+
+def count(entries: Iterable[Entry], outcomes: Mapping[tuple[str, int], Outcome], sent: int) -> Requests:
+    """`sent` requests left; those that no log speaks of are lost."""
+    status = {"answered": 0, "refused": 0, "failed": 0}
+    wrong = 0
+    for entry in entries:
+        if entry.status in status:
+            status[entry.status] += 1
+        if entry.status == "answered":
+            wrong += is_wrong(entry, outcomes[entry.flow, entry.item])
+    return Requests(sent=sent, lost=sent - sum(status.values()), wrong=wrong, **status)
+
+
+def accuracy(entries: Iterable[Entry], items: Sequence[Item], app: Application) -> dict[str, float]:
+    """Share of right answers among those answered, by the data that the items and labels come from."""
+    right: dict[str, list[bool]] = {}
+    for entry in entries:
+        item = items[entry.item]
+        label = app.data[item.data].label if item.data in app.data else None
+        for answers in entry.answers.values():
+            if entry.status == "answered" and label in answers:
+                right.setdefault(item.data, []).append(is_right(answers[label], item.label))
+    return {data: sum(found) / len(found) for data, found in right.items()}
+
+
+def measured_path(
+    predicted: PathPrediction, entries: Iterable[Entry], outcomes: Mapping[tuple[str, int], Outcome], app: Application
+) -> MeasuredPath:
+    """The requests that `predicted` speaks of: of its flow, and of its branch where it names a component."""
+    branch = next((w for w in predicted.over.replace(":", " ").split() if w in app.components), None)
+    seconds = [
+        latency
+        for entry in entries
+        if entry.flow == predicted.flow
+        and entry.status == "answered"
+        and (branch is None or branch in outcomes[entry.flow, entry.item].runs)
+        and (latency := _latency(entry, predicted.to, app)) is not None
+    ]
+    return MeasuredPath.model_validate(
+        {
+            "flow": predicted.flow,
+            "from": predicted.from_,
+            "to": predicted.to,
+            "over": predicted.over,
+            "n": len(seconds),
+            "predicted": predicted.predicted,
+            "measured": percentiles(seconds),
+            "limit_ms": predicted.limit_ms,
+        }
+    )
+
+
+def _latency(entry: Entry, to: str, app: Application) -> float | None:
+    """Until the answer, or the end of component `to`; None where the request did not run it."""
+    if to in app.sinks:
+        return entry.latency
+    ends = [t.ended for t in entry.trace.stages if t.stage.partition("[")[0] == to]
+    return max(ends) - entry.started if ends else None
+
+
+def measured_stage(predicted: StagePrediction, entries: Iterable[Entry], top: Topology) -> MeasuredStage:
+    """Times of one stage at one class of sites, or of one transfer (wait for links; the rest is its service)."""
+    waits: list[float] = []
+    services: list[float] = []
+    sites = {str(s.member): s.member.site for s in top.serving}
+    for entry in entries:
+        if entry.status != "answered":
+            continue
+        if predicted.kind == "stage":
+            for stage in entry.trace.stages:
+                if stage.stage == predicted.name and sites[stage.member] == predicted.site:
+                    waits.append(stage.wait)
+                    services.append(stage.service)
+        else:
+            for transfer in entry.trace.transfers:
+                if transfer.edge == predicted.name:
+                    waits.append(transfer.wait)
+                    services.append(transfer.seconds - transfer.wait)
+    return MeasuredStage(
+        name=predicted.name,
+        kind=predicted.kind,
+        site=predicted.site,
+        n=len(services),
+        wait_predicted=predicted.wait,
+        wait_measured=percentiles(waits),
+        service_predicted=predicted.service,
+        service_measured=percentiles(services),
+    )

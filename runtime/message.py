@@ -1,0 +1,130 @@
+"""What one host sends another: the values of one edge for one request, or word that a request goes no further."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from runtime.values import Value, pack, size, unpack
+
+Kind = Literal["values", "skip", "refused", "failed"]
+_LENGTH: Final = struct.Struct("<I")
+
+
+@dataclass(frozen=True, slots=True)
+class StageTime:
+    """One stage of one request: seconds waited in its queue, seconds of service, and when it ended (host clock)."""
+
+    stage: str
+    member: str
+    wait: float
+    service: float
+    ended: float
+
+
+@dataclass(frozen=True, slots=True)
+class TransferTime:
+    """One edge between two members: seconds from the producer's hand-over to arrival, `wait` of them for links."""
+
+    edge: str
+    member: str
+    seconds: float
+    wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Times of the stages and transfers behind a message; each at most once."""
+
+    stages: tuple[StageTime, ...] = ()
+    transfers: tuple[TransferTime, ...] = ()
+
+    def merged(self, other: Trace) -> Trace:
+        """Both, without what they have in common."""
+        return Trace(
+            tuple(dict.fromkeys((*self.stages, *other.stages))),
+            tuple(dict.fromkeys((*self.transfers, *other.transfers))),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """From `producer` to `consumer` (stages, a source or a sink, by id) for one request.
+
+    `deadline` and `sent` are CLOCK_MONOTONIC of the sender; `clock` names the machine whose clock that is; `queued` is
+    how many seconds it waited for shaped links. `skipped` are components that this request leaves out. `values` are by
+    reference, ``component.output``.
+    """
+
+    kind: Kind
+    request: str
+    flow: str
+    origin: str
+    consumer: str
+    deadline: float
+    producer: str = ""
+    sent: float = 0.0
+    clock: str = ""
+    queued: float = 0.0
+    values: Mapping[str, Value] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
+    trace: Trace = Trace()
+    reason: str = ""
+
+    @property
+    def payload(self) -> int:
+        """Bytes of the values: what links are charged for."""
+        return sum(size(value) for value in self.values.values())
+
+
+def encode(message: Message) -> bytes:
+    """One self-contained buffer: a JSON header and the raw values. No pickle, so it may come from outside."""
+    values, buffers = pack(message.values)
+    head = {
+        "k": message.kind,
+        "r": message.request,
+        "f": message.flow,
+        "o": message.origin,
+        "p": message.producer,
+        "c": message.consumer,
+        "d": message.deadline,
+        "s": message.sent,
+        "m": message.clock,
+        "q": message.queued,
+        "x": message.skipped,
+        "w": message.reason,
+        "v": values,
+        "t": [[t.stage, t.member, t.wait, t.service, t.ended] for t in message.trace.stages],
+        "e": [[t.edge, t.member, t.seconds, t.wait] for t in message.trace.transfers],
+    }
+    text = json.dumps(head, separators=(",", ":")).encode()
+    return b"".join((_LENGTH.pack(len(text)), text, *buffers))
+
+
+def decode(data: bytes | memoryview) -> Message:
+    """The inverse of `encode`. Raises ValueError where `data` is not a message."""
+    view = memoryview(data)
+    try:
+        (length,) = _LENGTH.unpack_from(view)
+        head: dict[str, Any] = json.loads(bytes(view[_LENGTH.size : _LENGTH.size + length]))
+        return Message(
+            kind=head["k"],
+            request=head["r"],
+            flow=head["f"],
+            origin=head["o"],
+            producer=head["p"],
+            consumer=head["c"],
+            deadline=head["d"],
+            sent=head["s"],
+            clock=head["m"],
+            queued=head["q"],
+            skipped=tuple(head["x"]),
+            reason=head["w"],
+            values=unpack(head["v"], view[_LENGTH.size + length :]),
+            trace=Trace(tuple(StageTime(*t) for t in head["t"]), tuple(TransferTime(*t) for t in head["e"])),
+        )
+    except (KeyError, TypeError, struct.error) as error:
+        raise ValueError(f"not a message: {error}") from error

@@ -1,0 +1,65 @@
+"""Opens what a bundle holds: the work of each stage, and the reference pipeline over the same artefacts."""
+
+from __future__ import annotations
+
+from runtime.bundle import Bundle
+from runtime.reference import Reference
+from runtime.topology import Stage, Topology
+from runtime.work import Work, open_function, open_model, read_artefact
+from specs.errors import InputError, Issue
+from specs.graph import Graph
+from specs.tensors import TensorType
+
+
+def output_types(bundle: Bundle) -> dict[str, TensorType]:
+    """Types of all values by reference: declared, or read from the artefacts of models."""
+    app = bundle.app.value
+    types = {f"{s}.{v}": spec.type for s, source in app.sources.items() for v, spec in source.values.items()}
+    for name, component in app.components.items():
+        types.update({f"{name}.{output}": kind for output, kind in component.outputs.items()})
+    for entry in bundle.manifest.artefacts:
+        if not entry.function:
+            found = read_artefact(bundle.folder / entry.folder)
+            types.update({f"{entry.component}.{output}": kind for output, kind in found.outputs.items()})
+    return types
+
+
+def open_stage(bundle: Bundle, stage: Stage) -> Work:
+    """The work of `stage`, for one thread. Raises InputError where the artefact or function cannot be loaded."""
+    entry = bundle.artefact(stage.component, str(stage.segment), stage.variant, stage.backend, stage.threads)
+    app = bundle.app.value
+    if entry.function:
+        return open_function(app, stage.component, stage.variant, bundle.project, output_types(bundle))
+    from runtime.executors import open_executor  # loads the backend's library, which a host of functions needs not
+
+    return open_model(app, stage.component, bundle.folder / entry.folder, open_executor, stage.threads)
+
+
+def open_references(bundle: Bundle, top: Topology) -> dict[str, Reference]:
+    """By flow, the reference pipeline over exactly the artefacts that the flow's stages run."""
+    works: dict[str, Work] = {}
+    found: dict[str, Reference] = {}
+    for flow in top.flows:
+        chains: dict[str, list[Work]] = {}
+        tags: dict[str, str] = {}
+        for stage in _in_order(top, flow.name, bundle):
+            work = works.get(stage.id) or works.setdefault(stage.id, open_stage(bundle, stage))
+            chains.setdefault(stage.component, []).append(work)
+            tags[stage.component] = f"{stage.variant}/{stage.backend}x{stage.threads}"
+        found[flow.name] = Reference(bundle.app.value, chains, tags)
+    return found
+
+
+def _in_order(top: Topology, flow: str, bundle: Bundle) -> list[Stage]:
+    """The flow's stages, segments of a component from its inputs to its outputs."""
+    ordered: list[Stage] = []
+    for component in Graph(bundle.app.value).order:
+        mine = [s for s in top.stages if s.component == component and flow in s.flows]
+        following = {s.segment.begin: s for s in mine}
+        begin: tuple[str, ...] = ()
+        for _ in mine:
+            if begin not in following:
+                raise InputError(Issue(f"the plan's segments of {component} do not follow one another"))
+            ordered.append(following[begin])
+            begin = following[begin].segment.end
+    return ordered

@@ -1,0 +1,328 @@
+"""Cross references: that what a file names exists, fits and can run. All issues at once, each at its line."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from specs.application import (
+    AccuracyConstraint,
+    Application,
+    LatencyObjective,
+    OverBranch,
+    PathConstraint,
+    Ref,
+    ResidencyConstraint,
+    Selector,
+    Variant,
+)
+from specs.artefact import ModelSignature
+from specs.edges import check_edges, value_type
+from specs.errors import Issue
+from specs.graph import Graph
+from specs.infrastructure import Infrastructure
+from specs.load import Document
+from specs.nearest import near
+from specs.selector import matching_sites
+from specs.yamlfile import Path_
+
+Signatures = Mapping[tuple[str, str], ModelSignature]
+"""(component, variant) -> the signature that the compiler read from its model."""
+
+_FUNCTION: Final = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$")
+_MAX_SOURCE: Final = 1_000_000
+"""Bytes of a Python file that is read to see whether it has the function."""
+
+
+def check(
+    app: Document[Application], infra: Document[Infrastructure] | None = None, signatures: Signatures | None = None
+) -> list[Issue]:
+    """Every broken reference and every edge whose two ends disagree, sorted by file and line.
+
+    Without `infra` nothing is said of sites; types of models are checked for the `signatures` given.
+    """
+    issues = [*_names(app), *_references(app), *_cycles(app), *_realisations(app), *_skips(app)]
+    issues += check_edges(app, signatures or {})
+    if infra is not None:
+        issues += [*_infrastructure(infra), *_placement(app, infra)]
+    files = [app.file, infra.file if infra else ""]
+    unique = {str(issue): issue for issue in issues}
+    return sorted(unique.values(), key=lambda i: _position(i, files))
+
+
+def _position(issue: Issue, files: list[str]) -> tuple[int, int, int]:
+    place = issue.place
+    return (files.index(place.file) if place.file in files else 2, place.line, place.column) if place else (3, 0, 0)
+
+
+def _names(app: Document[Application]) -> Iterator[Issue]:
+    """Sources, components and sinks share one space of names, since inputs and constraints speak of all three."""
+    seen: dict[str, str] = {}
+    spaces: tuple[tuple[str, Iterable[str]], ...] = (
+        ("sources", app.value.sources),
+        ("components", app.value.components),
+        ("sinks", app.value.sinks),
+    )
+    for space, names in spaces:
+        for name in names:
+            if name in seen:
+                yield Issue(f"the name {name!r} is taken by one of the {seen[name]}", app.place(space, name))
+            seen.setdefault(name, space)
+
+
+def _references(app: Document[Application]) -> Iterator[Issue]:
+    spec = app.value
+    for name, source in spec.sources.items():
+        for value, declared in source.values.items():
+            if declared.type.is_blob and declared.size is None:
+                place = app.place("sources", name, "values", value)
+                message = f"{name}.{value} is {declared.type}: its size is missing"
+                yield Issue(message, place, "add size: {p50: ..., p99: ...}")
+    for name, component in spec.components.items():
+        for key, ref in component.inputs.items():
+            yield from _reference(app, ref, ("components", name, "inputs", key))
+        if component.when is not None:
+            yield from _reference(app, component.when.ref, ("components", name, "when"))
+    for name, sink in spec.sinks.items():
+        for key, ref in sink.inputs.items():
+            yield from _reference(app, ref, ("sinks", name, "inputs", key))
+    yield from _constraints(app)
+
+
+def _reference(app: Document[Application], ref: Ref, path: Path_) -> Iterator[Issue]:
+    spec = app.value
+    producers = [*spec.sources, *spec.components]
+    place = app.place(*path, "from") if (*path, "from") in app.yaml.places else app.place(*path)
+    if ref.producer not in producers:
+        yield Issue(f"unknown source or component {ref.producer!r}", place, near(ref.producer, producers))
+        return
+    component = spec.components.get(ref.producer)
+    outputs = component.outputs if component else spec.sources[ref.producer].values
+    models_only = component is not None and all(v.model for v in component.realisations.values())
+    if ref.output not in outputs and not (models_only and not outputs):
+        yield Issue(f"{ref.producer!r} has no output {ref.output!r}", place, near(ref.output, outputs))
+
+
+def _constraints(app: Document[Application]) -> Iterator[Issue]:
+    spec = app.value
+    for name, constraint in spec.constraints.items():
+        at: Path_ = ("constraints", name)
+        if isinstance(constraint, PathConstraint):
+            yield from _known(app, (*at, "from"), "source", constraint.from_, spec.sources)
+            yield from _known(app, (*at, "to"), "sink or component", constraint.to, [*spec.sinks, *spec.components])
+            if isinstance(constraint.over, OverBranch):
+                yield from _known(app, (*at, "over", "when"), "component", constraint.over.when, spec.components)
+            if constraint.from_ in spec.sources and constraint.to in (*spec.sinks, *spec.components):
+                yield from _joined(app, at, constraint)
+        elif isinstance(constraint, AccuracyConstraint):
+            yield from _known(app, (*at, "on"), "data", constraint.on, spec.data)
+        elif isinstance(constraint, ResidencyConstraint):
+            ref = Ref.model_construct(from_=constraint.value)
+            if "." not in constraint.value:
+                place = app.place(*at, "value")
+                yield Issue(f"expected source.value or component.output, got {constraint.value!r}", place)
+            else:
+                yield from _reference(app, ref, (*at, "value"))
+    for index, term in enumerate(spec.objective):
+        if isinstance(term, LatencyObjective):
+            paths = [n for n, c in spec.constraints.items() if isinstance(c, PathConstraint)]
+            yield from _known(app, ("objective", index, "latency"), "path constraint", term.latency, paths)
+    for name, data in spec.data.items():
+        taken = [key for sink in spec.sinks.values() for key in sink.inputs]
+        if data.label is not None:
+            yield from _known(app, ("data", name, "label"), "input of a sink", data.label, taken)
+        yield from _file(app, data.file, ("data", name, "file"), "data")
+
+
+def _joined(app: Document[Application], at: Path_, constraint: PathConstraint) -> Iterator[Issue]:
+    if not _cycle(app.value) and constraint.to not in Graph(app.value).descendants([constraint.from_]):
+        yield Issue(f"nothing leads from {constraint.from_!r} to {constraint.to!r}", app.place(*at))
+
+
+def _known(
+    document: Document[Application] | Document[Infrastructure], path: Path_, kind: str, word: str, known: Iterable[str]
+) -> Iterator[Issue]:
+    names = list(known)
+    if word not in names:
+        yield Issue(f"unknown {kind} {word!r}", document.place(*path), near(word, names))
+
+
+def _cycles(app: Document[Application]) -> Iterator[Issue]:
+    if cycle := _cycle(app.value):
+        chain = " -> ".join([*cycle, cycle[0]])
+        yield Issue(f"components feed themselves: {chain}", app.place("components", cycle[0]), "expected a DAG")
+
+
+def _cycle(app: Application) -> list[str]:
+    """The members of one cycle, in the order in which they feed one another, from the first declared; else nothing."""
+    graph = Graph(app)
+    left = graph.on_cycle
+    if not left:
+        return []
+    # Each component left over waits for another one left over: going up from any of them must come round.
+    trail = [left[0]]
+    while True:
+        above = next(p for p, _ in graph.takes(trail[-1]) if p in left)
+        if above in trail:
+            ring = trail[trail.index(above) :][::-1]
+            first = min(range(len(ring)), key=lambda i: list(app.components).index(ring[i]))
+            return ring[first:] + ring[:first]
+        trail.append(above)
+
+
+def _realisations(app: Document[Application]) -> Iterator[Issue]:
+    for name, component in app.value.components.items():
+        for variant, real in component.realisations.items():
+            at: Path_ = ("components", name, *(("variants", variant) if component.variants else ()))
+            if real.model is not None:
+                yield from _file(app, real.model, (*at, "model"), "model")
+            if real.function is not None:
+                yield from _function(app, real, (*at, "function"))
+        if component.split is not None and any(v.function for v in component.realisations.values()):
+            yield Issue(f"{name!r} is a function; only models can be split", app.place("components", name, "split"))
+        if not component.outputs and any(v.function for v in component.realisations.values()):
+            yield Issue(f"the outputs of function {name!r} are missing", app.place("components", name), "add outputs:")
+
+
+def inside(folder: Path, file: str) -> Path | None:
+    """`file` under `folder`, or None where it would leave it (links are followed)."""
+    path = (folder / file).resolve()
+    return path if path.is_relative_to(folder.resolve()) else None
+
+
+def _file(app: Document[Application], file: str, path: Path_, kind: str) -> Iterator[Issue]:
+    real = inside(app.folder, file)
+    if real is None:
+        yield Issue(f"{file!r} leaves the folder of the application", app.place(*path), "copy it there")
+    elif not real.is_file():
+        yield Issue(f"{kind} file {file!r} is missing", app.place(*path), "paths are relative to this file's folder")
+
+
+def _function(app: Document[Application], variant: Variant, path: Path_) -> Iterator[Issue]:
+    """The function must stand in the project. Its file is read, not run."""
+    text, place = variant.function or "", app.place(*path)
+    if not _FUNCTION.match(text):
+        yield Issue(f"expected module:function, got {text!r}", place)
+        return
+    module, _, function = text.partition(":")
+    base = module.replace(".", "/")
+    file = f"{base}/__init__.py" if (app.folder / base / "__init__.py").is_file() else f"{base}.py"
+    real = inside(app.folder, file)
+    if real is None or not real.is_file():
+        yield Issue(f"{text}: {file} is missing", place, "paths are relative to this file's folder")
+        return
+    try:
+        tree = ast.parse(real.read_bytes()[:_MAX_SOURCE])
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        yield Issue(f"{text}: {file} is not Python: {error}", place)
+        return
+    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    if function not in functions:
+        yield Issue(f"{file} has no function {function!r}", place, near(function, functions))
+
+
+def _skips(app: Document[Application]) -> Iterator[Issue]:
+    """Gates must be booleans, and an answer must not depend on one being open."""
+    spec = app.value
+    graph = Graph(spec)
+    maybe: set[str] = set()
+    for name in graph.order:
+        component = spec.components[name]
+        gate = component.when
+        if gate is not None or any(r.producer in maybe and r.if_skipped is None for r in component.inputs.values()):
+            maybe.add(name)
+        declared = value_type(spec, gate.ref) if gate else None
+        if gate and declared is not None and (declared.dtype != "bool" or declared.shape):
+            place = app.place("components", name, "when")
+            yield Issue(f"a gate must be bool; {gate.ref.from_} is {declared}", place)
+    consumers = [("components", n, c.inputs) for n, c in spec.components.items()]
+    for space, name, inputs in [*consumers, *(("sinks", n, s.inputs) for n, s in spec.sinks.items())]:
+        for key, ref in inputs.items():
+            place = app.place(space, name, "inputs", key)
+            declared = value_type(spec, ref)
+            if space == "sinks" and ref.producer in maybe and ref.if_skipped is None:
+                hint = "join the branches in a component before it"
+                yield Issue(f"{name!r} gets no {key!r} when {ref.producer!r} is skipped", place, hint)
+            if ref.if_skipped is not None and declared is not None and declared.is_blob:
+                yield Issue(f"if_skipped is a number, but {ref.from_} is {declared}", place)
+
+
+def _infrastructure(infra: Document[Infrastructure]) -> Iterator[Issue]:
+    spec = infra.value
+    for name, site in spec.sites.items():
+        per = site.count.per
+        if per is not None:
+            yield from _known(infra, ("sites", name, "count"), "site", per, (s for s in spec.sites if s != name))
+        for pool, devices in site.pools.items():
+            yield from _known(infra, ("sites", name, "pools", pool), "hardware", devices.hardware, spec.hardware)
+    chain = _per_cycle(spec)
+    if chain:
+        text = " -> ".join([*chain, chain[0]])
+        yield Issue(f"sites are counted by each other: {text}", infra.place("sites", chain[0], "count"))
+    for name, link in spec.links.items():
+        for end in link.between:
+            yield from _known(infra, ("links", name, "between"), "site", end, spec.sites)
+        for way in ("up", "down"):
+            shared = link.direction(way).shared
+            if shared is not None:
+                at = ("links", name, way, "shared")
+                yield from _known(infra, at, "end of this link", shared.by, link.between)
+
+
+def _per_cycle(infra: Infrastructure) -> list[str]:
+    for name in infra.sites:
+        trail: list[str] = []
+        site: str | None = name
+        while site in infra.sites and site not in trail:
+            trail.append(site)
+            site = infra.sites[site].count.per
+        if site == name:
+            return trail
+    return []
+
+
+def _placement(app: Document[Application], infra: Document[Infrastructure]) -> Iterator[Issue]:
+    """Selectors that match no site, and sites that the requests of a source can never reach."""
+    spec = app.value
+    for name, source in spec.sources.items():
+        yield from _selector(app, ("sources", name, "at"), source.at, infra.value)
+        for entry in matching_sites(source.at, infra.value):
+            for site in infra.value.sites:
+                if infra.value.sites[site].pools and site not in _reachable(infra.value, entry):
+                    place = infra.place("sites", site)
+                    yield Issue(f"no route between sites {entry!r} and {site!r}", place, "add a link")
+    for name, component in spec.components.items():
+        if component.at is not None:
+            yield from _selector(app, ("components", name, "at"), component.at, infra.value)
+    for name, constraint in spec.constraints.items():
+        if isinstance(constraint, ResidencyConstraint):
+            yield from _selector(app, ("constraints", name, "only_at"), constraint.only_at, infra.value)
+
+
+def _selector(app: Document[Application], path: Path_, selector: Selector, infra: Infrastructure) -> Iterator[Issue]:
+    if matching_sites(selector, infra):
+        return
+    for key, word in selector.items():
+        known = {"site": list(infra.sites), "tier": sorted({s.tier for s in infra.sites.values()})}.get(key)
+        if known is None:
+            known = sorted({s.labels[key] for s in infra.sites.values() if key in s.labels})
+        if word not in known:
+            place = app.place(*path, key)
+            yield Issue(f"no site with {key} {word!r}", place, near(word, known) or f"no site has a label {key!r}")
+            return
+    yield Issue(f"no site matches all of {selector}", app.place(*path))
+
+
+def _reachable(infra: Infrastructure, start: str) -> set[str]:
+    found, todo = {start}, [start]
+    while todo:
+        site = todo.pop()
+        for link in infra.links.values():
+            if site in link.between:
+                fresh = set(link.between) - found
+                found |= fresh
+                todo += fresh
+    return found

@@ -1,0 +1,90 @@
+"""Types along the edges: what a producer says it gives against what a model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from specs.application import Application, Ref
+from specs.artefact import ModelSignature
+from specs.errors import Issue
+from specs.load import Document
+from specs.nearest import near
+from specs.tensors import TensorType
+
+
+def value_type(app: Application, ref: Ref) -> TensorType | None:
+    """The declared type of the value that `ref` names; None where none is declared."""
+    if ref.producer in app.sources:
+        value = app.sources[ref.producer].values.get(ref.output)
+        return value.type if value else None
+    component = app.components.get(ref.producer)
+    return component.outputs.get(ref.output) if component else None
+
+
+def compatible(given: TensorType, taken: TensorType) -> bool:
+    """Equal element types and sizes; a dimension that is a name agrees with any size."""
+    if given.dtype != taken.dtype or len(given.shape) != len(taken.shape):
+        return False
+    sizes = zip(given.shape, taken.shape, strict=True)
+    return all(a == b or isinstance(a, str) or isinstance(b, str) for a, b in sizes)
+
+
+def check_edges(app: Document[Application], signatures: Mapping[tuple[str, str], ModelSignature]) -> list[Issue]:
+    """Where a model and its component disagree on names or types, and where the two ends of an edge do."""
+    issues: list[Issue] = []
+    for (component, variant), signature in signatures.items():
+        issues += _outputs(app, component, variant, signature)
+        issues += _inputs(app, component, variant, signature, signatures)
+    return issues
+
+
+def _outputs(app: Document[Application], component: str, variant: str, signature: ModelSignature) -> Iterator[Issue]:
+    model = app.value.components[component].realisations[variant].model
+    for name, declared in app.value.components[component].outputs.items():
+        place = app.place("components", component, "outputs", name)
+        given = signature.outputs.get(name)
+        if given is None:
+            yield Issue(f"model {model} has no output {name!r}", place, near(name, signature.outputs))
+        elif not compatible(given, declared):
+            yield Issue(f"{component}.{name} is declared {declared}, but model {model} gives {given}", place)
+
+
+def _inputs(
+    app: Document[Application],
+    component: str,
+    variant: str,
+    signature: ModelSignature,
+    signatures: Mapping[tuple[str, str], ModelSignature],
+) -> Iterator[Issue]:
+    spec = app.value.components[component]
+    model = spec.realisations[variant].model
+    for name in signature.inputs:
+        if name not in spec.inputs:
+            place = app.place("components", component, "inputs")
+            yield Issue(f"input {name!r} of model {model} is not given", place, f"{name}: SOURCE.VALUE")
+    for name, ref in spec.inputs.items():
+        place = app.place("components", component, "inputs", name)
+        taken = signature.inputs.get(name)
+        if taken is None:
+            yield Issue(f"model {model} has no input {name!r}", place, near(name, signature.inputs))
+            continue
+        for given in _given(app.value, ref, signatures):
+            if not compatible(given, taken):
+                source = _declaration(app, ref)
+                message = f"{ref.from_} is {given} (line {source}), but input {name!r} of {component!r} takes {taken}"
+                yield Issue(f"{message}, says model {model}", place)
+
+
+def _given(app: Application, ref: Ref, signatures: Mapping[tuple[str, str], ModelSignature]) -> list[TensorType]:
+    """The type that `ref` has: as declared, else as each variant of its producer's models says."""
+    declared = value_type(app, ref)
+    if declared is not None:
+        return [declared]
+    known = {s.outputs.get(ref.output) for (component, _), s in signatures.items() if component == ref.producer}
+    return [t for t in known if t is not None]
+
+
+def _declaration(app: Document[Application], ref: Ref) -> int:
+    if ref.producer in app.value.sources:
+        return app.place("sources", ref.producer, "values", ref.output).line
+    return app.place("components", ref.producer, "outputs", ref.output).line

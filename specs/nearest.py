@@ -1,0 +1,15 @@
+"""The way out for a word that is not known: the nearest one that is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """The way out for an unknown `word`: the nearest of `known`, else all of them (eight at most)."""
+    names = list(known)
+    close = get_close_matches(word, names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"known: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else ""

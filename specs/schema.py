@@ -1,0 +1,44 @@
+"""JSON Schemas of every file that people or other programs read and write, for editors and checks."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from specs.application import Application
+from specs.artefact import Artefact
+from specs.base import Spec
+from specs.behaviour import Behaviour
+from specs.errors import InputError, Issue
+from specs.infrastructure import Infrastructure
+from specs.manifest import Manifest
+from specs.nearest import near
+from specs.plan import Plan
+from specs.profile import HopOverhead, Record
+from specs.run_result import Prediction, RunResult
+
+MODELS: Final[dict[str, type[Spec]]] = {
+    "app": Application,
+    "infra": Infrastructure,
+    "profile": Record,
+    "behaviour": Behaviour,
+    "hop": HopOverhead,
+    "plan": Plan,
+    "artefact": Artefact,
+    "bundle": Manifest,
+    "prediction": Prediction,
+    "run": RunResult,
+}
+"""Short name, as in ``tierplan.NAME/v1`` -> model."""
+
+
+def json_schema(model: type[Spec]) -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of what may stand in a file of `model`."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | model.model_json_schema(by_alias=True)
+
+
+def find(name: str, models: dict[str, type[Spec]] | None = None) -> type[Spec]:
+    """The model called `name` in `models`. Raises InputError, with the nearest name, where there is none."""
+    known = MODELS if models is None else models
+    if name not in known:
+        raise InputError(Issue(f"unknown schema {name!r}", None, near(name, known)))
+    return known[name]

@@ -1,0 +1,135 @@
+"""What the grammar allows and this version does not do yet: refused with its line, never ignored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from specs.application import (
+    Application,
+    Component,
+    Constraint,
+    EnergyConstraint,
+    LatencyObjective,
+    MemoryConstraint,
+    ShareConstraint,
+    ThroughputConstraint,
+    Trace,
+)
+from specs.errors import Issue
+from specs.infrastructure import Infrastructure, Link
+from specs.load import Document
+from specs.yamlfile import Path_
+
+_Found = Iterator[tuple[Path_, str, str]]
+"""(path in the file, what is not supported, the way out)."""
+
+
+def unsupported(app: Document[Application], infra: Document[Infrastructure] | None = None) -> list[Issue]:
+    """Every feature that the files use and this version cannot do, in the order of the files."""
+    found = [_issue(app, *f) for f in _application(app.value)]
+    if infra is not None:
+        found += [_issue(infra, *f) for f in _infrastructure(infra.value)]
+    return found
+
+
+def _issue(document: Document[Application] | Document[Infrastructure], path: Path_, what: str, hint: str) -> Issue:
+    return Issue(f"not supported yet: {what}", document.place(*path), hint)
+
+
+def _application(app: Application) -> _Found:
+    for name, source in app.sources.items():
+        if isinstance(source.arrivals, Trace):
+            yield ("sources", name, "arrivals"), "arrivals from a trace", "use poisson or constant"
+    for name, component in app.components.items():
+        for key, what, hint in _component(component):
+            yield ("components", name, *key), what, hint
+    for name, sink in app.sinks.items():
+        if sink.at != "origin":
+            yield ("sinks", name, "at"), "a sink at other sites than the one that asked", "use at: origin"
+        for value, ref in sink.inputs.items():
+            if ref.if_skipped is not None:
+                hint = "join the branches in a component before it"
+                yield ("sinks", name, "inputs", value, "if_skipped"), "if_skipped at a sink", hint
+    for name, constraint in app.constraints.items():
+        if limited := _constraint(constraint):
+            yield ("constraints", name), f"a constraint on {limited}", ""
+    for index, term in enumerate(app.objective):
+        if not isinstance(term, LatencyObjective) and term != "cost":
+            yield ("objective", index), f"the objective {term}", "use cost, or {latency: CONSTRAINT}"
+
+
+def _component(component: Component) -> _Found:
+    if component.api is not None:
+        yield ("api",), "a hosted API", "use a function"
+    if component.per is not None:
+        yield ("per",), "fan-out (per)", ""
+    if component.split == "allowed":
+        yield ("split",), "finding cuts (split: allowed)", "name them, as in split: {at: [tensor]}"
+    for key, what in _COMPONENT_KEYS.items():
+        if getattr(component, {"with": "with_"}.get(key, key)):
+            yield (key,), what, ""
+    for name, variant in component.variants.items():
+        if variant.quantize is not None:
+            yield ("variants", name, "quantize"), "quantizing a variant", "give a model that is quantized already"
+        if variant.calibrate is not None:
+            yield ("variants", name, "calibrate"), "calibration data", ""
+
+
+_COMPONENT_KEYS = {
+    "dims": "buckets of a named dimension (dims)",
+    "state": "components that keep state",
+    "environment": "environment variables",
+    "secrets": "secrets",
+    "requires": "required capabilities (requires)",
+    "with": "affinity (with)",
+    "apart_from": "separation (apart_from)",
+}
+
+
+def _constraint(constraint: Constraint) -> str | None:
+    kinds: tuple[tuple[type, str], ...] = (
+        (ShareConstraint, "the share answered"),
+        (ThroughputConstraint, "throughput"),
+        (EnergyConstraint, "energy"),
+        (MemoryConstraint, "memory"),
+    )
+    return next((what for kind, what in kinds if isinstance(constraint, kind)), None)
+
+
+def _infrastructure(infra: Infrastructure) -> _Found:
+    for name, hardware in infra.hardware.items():
+        if hardware.use is not None:
+            yield ("hardware", name, "use"), "the catalogue of hardware (use)", "write cores, memory and price here"
+    for site, spec in infra.sites.items():
+        for pool, devices in spec.pools.items():
+            at = ("sites", site, "pools", pool, "devices")
+            used = infra.hardware.get(devices.hardware)
+            if used is not None and used.sharing == "time" and devices.devices[1] > 1:
+                yield at, "more than one device in a pool with sharing: time", "use sharing: cores, or one device"
+    for name, link in infra.links.items():
+        if link.loss > 0:
+            yield ("links", name, "loss"), "loss on a link", ""
+        if _ambiguous(infra, link):
+            what = f"a link between {link.between[0]!r} and {link.between[1]!r}, of which each has many members"
+            yield ("links", name, "between"), what, "say how they belong together with count: N per SITE"
+    for name in infra.fleets:
+        yield ("fleets", name), "fleets", "use count"
+
+
+def _ambiguous(infra: Infrastructure, link: Link) -> bool:
+    """Whether a member of one end does not say which member of the other end it is joined to."""
+    a, b = link.between
+    if a not in infra.sites or b not in infra.sites:
+        return False
+    parents = {site: _parents(infra, site) for site in (a, b)}
+    many = all(any(infra.sites[s].count.count > 1 for s in (site, *parents[site])) for site in (a, b))
+    return many and b not in parents[a] and a not in parents[b]
+
+
+def _parents(infra: Infrastructure, site: str) -> list[str]:
+    parents: list[str] = []
+    per = infra.sites[site].count.per
+    while per is not None and per in infra.sites and per not in parents:
+        parents.append(per)
+        per = infra.sites[per].count.per
+    return parents

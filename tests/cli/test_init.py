@@ -1,0 +1,31 @@
+"""`planner init` writes an application that is right as it stands, and overwrites nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.cli.calling import planner
+
+
+def test_what_init_writes_is_valid(tmp_path: Path) -> None:
+    assert planner("init", "shop", folder=tmp_path).code == 0
+    called = planner("validate", "shop/app.yaml", "--infra", "shop/infra.yaml", folder=tmp_path)
+    assert (called.code, called.err) == (0, "")
+    assert called.out.startswith("starter is valid")
+
+
+def test_init_overwrites_nothing(tmp_path: Path) -> None:
+    (tmp_path / "app.yaml").write_text("mine")
+    called = planner("init", ".", folder=tmp_path)
+    assert called.code == 2
+    assert "app.yaml: the file exists already" in called.err
+    assert (tmp_path / "app.yaml").read_text() == "mine"
+    assert not (tmp_path / "infra.yaml").exists()
+
+
+def test_init_answers_in_json(tmp_path: Path) -> None:
+    called = planner("init", "x", "--format", "json", folder=tmp_path)
+    answer = json.loads(called.out)
+    assert answer["schema"] == "tierplan.init/v1"
+    assert all((tmp_path / "x" / name).is_file() for name in answer["files"])

@@ -1,0 +1,89 @@
+"""The frame of the command: help, streams, exit codes, one line an error, no traceback."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from planner.cli.main import main
+from tests.cli.calling import planner
+
+VERBS = ("init", "validate", "profile", "solve", "verify", "compile", "run", "report", "schema")
+HEAVY = ("tvm", "ray", "ortools", "onnx", "onnxruntime", "networkx", "numpy", "pydantic")
+
+
+def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"\n  {verb} " in shown for verb in VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_each_verb_has_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    assert f"Example: planner {verb}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_help_loads_no_heavy_library() -> None:
+    code = f"import sys, planner.cli.main as m; m.main(['--help']); print([x for x in {HEAVY!r} if x in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["slove"], "slove"),
+        (["solve", "--tiem-limit", "3"], "--tiem-limit"),
+        (["solve", "a.yaml", "--time-limit", "soon"], "--time-limit"),
+        (["solve", "a.yaml", "--infra", "i.yaml", "--gap", "7"], "--gap"),
+        (["run"], "BUNDLE"),
+        (["validate", "a.yaml", "--format", "xml"], "xml"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_code_2(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert streams.err.startswith("error: ")
+    assert expected in streams.err
+    assert streams.err.count("\n") == 1
+
+
+def test_no_arguments_show_the_help_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert "Commands:" in streams.err
+
+
+def test_a_traceback_is_shown_with_debug_alone(tmp_path: Path) -> None:
+    plain = planner("validate", "no.yaml", folder=tmp_path)
+    assert plain.code == 2
+    assert plain.err == "error: no.yaml: cannot read no.yaml: No such file or directory\n"
+    assert "Traceback" in planner("validate", "no.yaml", "--debug", folder=tmp_path).err
+
+
+def test_a_name_cannot_drive_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text('schema: "\\e[31mred\\nnext"\n', "utf-8")
+    called = planner("validate", "a.yaml", folder=tmp_path)
+    assert called.code == 2
+    assert "\x1b" not in called.err
+
+
+def test_a_place_that_cannot_be_written_is_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    called = planner("init", "file/inner", folder=tmp_path)
+    assert called.code == 3
+    assert called.err.startswith("error: ")
+    assert "Traceback" not in called.err
+
+
+def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("planner 0.")

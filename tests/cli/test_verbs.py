@@ -1,0 +1,232 @@
+"""The verbs on a real application: streams, formats against their schemas, and what they write."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from planner.cli import results
+from specs.plan import read_plan
+from specs.schema import MODELS, json_schema
+from tests.cli.calling import Called, planner
+
+ALL = MODELS | results.MODELS
+
+
+def answer(called: Called, name: str) -> dict[str, Any]:
+    """What was said as JSON, valid under its own schema."""
+    value: dict[str, Any] = json.loads(called.out)
+    assert value["schema"] == f"tierplan.{name}/v1"
+    jsonschema.validate(value, json_schema(ALL[name]))
+    return value
+
+
+def test_validate_answers_in_every_format(project: Path) -> None:
+    value = answer(planner("validate", "app.yaml", "--format", "json", folder=project), "validate")
+    assert value["ok"] is True
+    said = planner("validate", "app.yaml", "-f", "yaml", folder=project)
+    assert yaml.safe_load(said.out) == value
+
+
+def test_validate_gives_issues_to_programs_too(project: Path) -> None:
+    (project / "judge.onnx").unlink()
+    called = planner("validate", "app.yaml", "--format", "json", folder=project)
+    value = answer(called, "validate")
+    assert called.code == 2
+    assert value["ok"] is False
+    assert [(i["line"], i["column"]) for i in value["issues"]] == [(15, 5)]
+    assert called.err.count("error: ") == 1
+
+
+def test_a_profile_that_is_complete_measures_nothing_again(solved: Path) -> None:
+    before = (solved / "profiles" / "profiles.jsonl").read_bytes()
+    called = planner("profile", "app.yaml", "--infra", "infra.yaml", "--format", "json", folder=solved)
+    value = answer(called, "profiling")
+    assert (called.code, value["measured"], value["behaviours"], value["hops"]) == (0, 0, 0, 0)
+    assert value["kept"] == len(value["records"]) == 4
+    assert (solved / "profiles" / "profiles.jsonl").read_bytes() == before
+
+
+def test_a_profile_goes_on_where_it_stopped(solved: Path) -> None:
+    """Even where a crash left half a line."""
+    file = solved / "profiles" / "profiles.jsonl"
+    lines = file.read_text("utf-8").splitlines(keepends=True)
+    file.write_text("".join(lines[:2]) + lines[2][:40], "utf-8")
+    arguments = ("--infra", "infra.yaml", "--budget", "0.05", "--format", "json")
+    value = answer(planner("profile", "app.yaml", *arguments, folder=solved), "profiling")
+    assert (value["measured"], value["kept"]) == (2, 2)
+    assert file.read_text("utf-8").startswith("".join(lines[:2]))
+
+
+def test_profile_of_one_component_alone(solved: Path) -> None:
+    (solved / "profiles" / "profiles.jsonl").unlink()
+    arguments = ("--infra", "infra.yaml", "--budget", "0.05", "--only", "measure", "--format", "json")
+    value = answer(planner("profile", "app.yaml", *arguments, folder=solved), "profiling")
+    assert {r["backend"] for r in value["records"]} == {"python"}
+    unknown = planner("profile", "app.yaml", "--infra", "infra.yaml", "--only", "mesure", folder=solved)
+    assert unknown.err == "error: unknown component 'mesure' (did you mean 'measure'?)\n"
+
+
+def test_profile_of_a_model_alone_needs_no_yaml(project: Path) -> None:
+    called = planner("profile", "judge.onnx", "--budget", "0.05", "--format", "json", folder=project, timeout=300)
+    value = answer(called, "model-profile")
+    assert {(r["backend"], r["threads"]) for r in value["rows"]} >= {("tvm", 1), ("onnxruntime", 1)}
+    assert value["data"] == "random"
+    assert all(0 < r["p50_ms"] <= r.get("p99_ms", r["p50_ms"]) for r in value["rows"])
+
+
+def test_solve_writes_the_plan_that_it_shows(solved: Path) -> None:
+    called = planner("solve", "app.yaml", "--infra", "infra.yaml", "-o", "new.yaml", "--format", "json", folder=solved)
+    value = answer(called, "plan")
+    assert called.code == 0
+    assert yaml.safe_load((solved / "new.yaml").read_text("utf-8")) == value
+    assert read_plan(solved / "new.yaml").digest == read_plan(solved / "plan.yaml").digest
+
+
+def test_solve_shows_a_table_of_what_runs_where(solved: Path) -> None:
+    called = planner("solve", "app.yaml", "--infra", "infra.yaml", folder=solved)
+    assert called.code == 0
+    for word in ("component", "measure", "judge", "onnxruntime", "p99", "USD/month", "status: optimal", "gap 0.00 %"):
+        assert word in called.out
+    assert called.err == ""
+
+
+def test_solve_names_what_cannot_hold_together(solved: Path) -> None:
+    file = solved / "app.yaml"
+    file.write_text(file.read_text("utf-8").replace("p99: 500 ms", "p99: 1 us"), "utf-8")
+    called = planner("solve", "app.yaml", "--infra", "infra.yaml", folder=solved)
+    assert called.code == 1
+    assert called.err.startswith("no: ")
+    assert "answer_time.p99 (app.yaml:24)" in called.err
+    plan = read_plan(solved / "plan.yaml")
+    assert plan.status == "infeasible"
+    assert ("answer_time.p99", 24) in [(c.name, c.line) for c in plan.conflict]
+
+
+def test_the_problem_alone_gives_the_same_objective(solved: Path) -> None:
+    saved = planner("solve", "app.yaml", "--infra", "infra.yaml", "--save-problem", "p.json", folder=solved)
+    assert saved.code == 0
+    called = planner("solve", "--problem", "p.json", "--format", "json", folder=solved)
+    assert called.code == 0
+    assert json.loads(called.out)["status"] == "optimal"
+
+
+def test_verify_recomputes_the_plan(solved: Path) -> None:
+    called = planner("verify", "plan.yaml", "app.yaml", "--infra", "infra.yaml", "--format", "json", folder=solved)
+    value = answer(called, "verify")
+    assert called.code == 0, called.err
+    assert value["ok"]
+    assert value["checks"]
+
+
+def test_verify_says_no_to_a_false_claim(solved: Path) -> None:
+    plan = yaml.safe_load((solved / "plan.yaml").read_text("utf-8"))
+    plan["cost"]["per_month"] += 5
+    (solved / "plan.yaml").write_text(yaml.safe_dump(plan), "utf-8")
+    called = planner("verify", "plan.yaml", "app.yaml", "--infra", "infra.yaml", folder=solved)
+    assert called.code == 1
+    assert called.err.startswith("no: ")
+
+
+def test_compile_is_deterministic(solved: Path) -> None:
+    arguments = ("compile", "plan.yaml", "app.yaml", "--infra", "infra.yaml", "-o", "again", "--format", "json")
+    value = answer(planner(*arguments, folder=solved), "compile")
+    assert value["compiled"] == 0
+    assert (solved / "again" / "manifest.json").read_bytes() == (solved / "bundle" / "manifest.json").read_bytes()
+
+
+def test_run_saves_the_prediction_first_and_measures_beside_it(solved: Path) -> None:
+    arguments = ("--requests", "30", "--members", "phones=2", "--multiplier", "2", "--format", "json")
+    called = planner("run", "bundle", *arguments, folder=solved, timeout=300)
+    assert called.code == 0, called.err
+    value = answer(called, "run")
+    assert value["requests"] == {"sent": 30, "answered": 30, "refused": 0, "failed": 0, "lost": 0, "wrong": 0}
+    assert value["plan"] == read_plan(solved / "plan.yaml").digest
+    lines = called.err.splitlines()
+    assert lines[0] == f"plan {value['plan']}"
+    assert lines[1].startswith(f"prediction {value['prediction']} in ")
+    saved = json.loads((solved / "prediction.json").read_text("utf-8"))
+    jsonschema.validate(saved, json_schema(MODELS["prediction"]))
+    assert json.loads((solved / "run.json").read_text("utf-8")) == value
+    page = planner("report", "plan.yaml", "--run", "run.json", "--infra", "infra.yaml", folder=solved)
+    assert (page.code, page.out) == (0, "wrote report.html\n")
+    assert "Predicted and measured" in (solved / "report.html").read_text("utf-8")
+
+
+def test_run_says_which_limit_is_missed(solved: Path) -> None:
+    """A plan's limit below what any machine can do is missed when it runs."""
+    from planner.cli.run import shortcomings
+    from tests.cli.samples import sample_plan, sample_run
+
+    result = sample_run(sample_plan())
+    assert shortcomings(result) == []
+    path = result.paths[0].model_copy(update={"limit_ms": {"p99": 300.0}})
+    requests = result.requests.model_copy(update={"answered": 298, "lost": 1, "wrong": 2})
+    found = shortcomings(result.model_copy(update={"paths": (path,), "requests": requests}))
+    assert found[0] == "2 of 300 requests wrong (not what the reference answers)"
+    assert found[1] == "1 of 300 requests lost"
+    assert re.match(r"p99 of upload -> answer over all is 334 ms, limit 300 ms", found[2])
+
+
+def test_an_interruption_ends_profile_cleanly(project: Path) -> None:
+    """Code 130, what was measured is kept whole, and no child is left."""
+    steps = project / "steps.py"
+    slow = steps.read_text("utf-8").replace("    counts =", "    time.sleep(0.1)\n    counts =")
+    steps.write_text(f"import time\n{slow}", "utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "planner.cli.main",
+        "profile",
+        "app.yaml",
+        "--infra",
+        "infra.yaml",
+        "--budget",
+        "20",
+    ]
+    process = subprocess.Popen(
+        command,
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # A test that runs in the background of a shell would hand on that interruptions are ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    marker = project / "profiles" / "behaviour.jsonl"
+    deadline = time.monotonic() + 120
+    while not (marker.exists() and marker.stat().st_size) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(1.0)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert out == ""
+    assert err.splitlines()[-1] == "interrupted"
+    assert "Traceback" not in err
+    file = project / "profiles" / "profiles.jsonl"
+    assert all(json.loads(line) for line in file.read_text("utf-8").splitlines()) if file.exists() else True
+    time.sleep(0.5)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+def test_schema_prints_one_or_lists_all(project: Path) -> None:
+    assert set(json.loads(planner("schema", "--format", "json", folder=project).out)["names"]) == set(ALL)
+    printed = json.loads(planner("schema", "app", folder=project).out)
+    jsonschema.validate(yaml.safe_load((project / "app.yaml").read_text("utf-8")), printed)
+    called = planner("schema", "ap", folder=project)
+    assert called.code == 2
+    assert "did you mean 'app'" in called.err

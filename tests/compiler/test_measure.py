@@ -1,0 +1,120 @@
+"""Measuring: what a profile says comes from real runs, under the class's emulation, and can be resumed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compiler.host import host
+from compiler.job import job
+from compiler.make import make
+from compiler.measure import ArtefactSubject, Budget, FunctionSubject, HardwareClass, classes, measure_all
+from compiler.samples import load_samples, save_samples
+from compiler.statistics import summarise
+from compiler.store import Store
+from runtime.executors import open_executor
+from runtime.functions import load_function
+from specs.errors import InputError
+from specs.infrastructure import Emulation, Hardware
+from tests.compiler.models import cnn, pixels, save
+
+BUDGET = Budget(seconds=0.05, least=15, warmup=2)
+SLOW = HardwareClass("slow", cores=2, cpu=0.25)
+HERE = HardwareClass("here", cores=2, cpu=None)
+
+
+@pytest.fixture(scope="module")
+def subjects(tmp_path_factory: pytest.TempPathFactory) -> list[ArtefactSubject | FunctionSubject]:
+    folder = tmp_path_factory.mktemp("measured")
+    rng = np.random.default_rng(0)
+    file = save(cnn(rng), folder / "cnn.onnx")
+    store = Store(folder / "store")
+    samples = [pixels(rng) for _ in range(2)]
+    (folder / "work.py").write_text(
+        "import time\n\ndef wait(text):\n    end = time.perf_counter() + 0.002\n"
+        "    while time.perf_counter() < end:\n        pass\n    return {'size': len(text)}\n"
+    )
+    return [
+        ArtefactSubject(make(job(file, "tvm"), store), samples),
+        ArtefactSubject(make(job(file, "onnxruntime"), store), samples),
+        FunctionSubject(folder, "work:wait", "f" * 64, [{"text": "hello"}]),
+    ]
+
+
+def test_every_subject_is_measured_on_every_class_and_slower_classes_take_longer(
+    subjects: list[ArtefactSubject | FunctionSubject],
+) -> None:
+    outcomes = list(measure_all(subjects, [SLOW, HERE], open_executor, load_function, BUDGET))
+    assert [o.error for o in outcomes] == [None] * 6
+    records = {(o.subject.backend, o.hardware): o.record for o in outcomes if o.record}
+    assert len(records) == 6
+    for backend in ("tvm", "onnxruntime", "python"):
+        slow, here = records[backend, "slow"], records[backend, "here"]
+        assert slow.provenance == "emulated"
+        assert slow.emulated_by is not None
+        assert slow.emulated_by.cpu == 0.25
+        assert here.provenance == "measured"
+        assert here.emulated_by is None
+        assert slow.latency.n >= BUDGET.fewest
+        assert slow.latency.mean > here.latency.quantiles["0.5"]
+        assert slow.memory == here.memory
+    spin = records["python", "slow"].latency
+    assert spin.quantiles["0.5"] >= 0.008 - 1e-4  # 2 ms of work at a quarter of the speed
+    known = {r.key for r in records.values()}
+    assert list(measure_all(subjects, [SLOW, HERE], open_executor, load_function, BUDGET, known)) == []
+
+
+def test_a_subject_that_fails_does_not_stop_the_others(subjects: list[ArtefactSubject | FunctionSubject]) -> None:
+    wrong = ArtefactSubject(subjects[1].folder, [{"pixels": np.zeros((1, 2), np.uint8)}])  # type: ignore[union-attr]
+    outcomes = list(measure_all([wrong, subjects[1]], [HERE], open_executor, load_function, BUDGET))
+    assert isinstance(outcomes[0].error, InputError)
+    assert outcomes[1].record is not None
+
+
+def test_a_class_with_too_few_cores_is_left_out(subjects: list[ArtefactSubject | FunctionSubject]) -> None:
+    none = HardwareClass("none", cores=0, cpu=None)
+    assert list(measure_all(subjects, [none], open_executor, load_function, BUDGET)) == []
+
+
+def test_classes_are_those_that_this_host_can_stand_for() -> None:
+    hardware = {
+        "phone": Hardware(cores=2, emulate=Emulation(cpu=0.15)),
+        "own": Hardware(cores=4, device="here"),
+        "elsewhere": Hardware(cores=8),
+    }
+    found = classes(hardware)
+    assert [(c.name, c.cpu) for c in found] == [("phone", 0.15), ("own", None)]
+    assert host().cores >= 1
+
+
+@given(st.lists(st.floats(1e-6, 10), min_size=2, max_size=300))
+def test_a_summary_has_the_samples_moments_and_rising_quantiles_within_its_range(times: list[float]) -> None:
+    found = summarise(times)
+    assert found.n == len(times)
+    assert found.mean == pytest.approx(np.mean(times), rel=1e-5)
+    assert found.second == pytest.approx(np.mean(np.square(times)), rel=1e-5)
+    points = found.points()
+    assert [x for _, x in points] == sorted(x for _, x in points)
+    assert points[0][1] >= min(times) * (1 - 1e-5)
+    assert points[-1][1] <= max(times) * (1 + 1e-5)
+    assert "0.5" in found.quantiles
+    assert ("0.99" in found.quantiles) >= (len(times) >= 101)
+
+
+def test_samples_come_back_as_they_were(tmp_path: Path) -> None:
+    x = np.arange(6, dtype=np.int64).reshape(1, 6)
+    samples: list[dict[str, Any]] = [{"photo": b"\xff\xd8\x00", "text": "Grüße", "x": x}, {"x": np.float32(2)}]
+    file = tmp_path / "samples.npz"
+    save_samples(file, samples)
+    first, second = load_samples(file)
+    assert first["photo"] == b"\xff\xd8\x00"
+    assert first["text"] == "Grüße"
+    np.testing.assert_array_equal(first["x"], samples[0]["x"])
+    assert second["x"] == 2
+    with pytest.raises(InputError, match="expected an array"):
+        save_samples(file, [{"x": object()}])

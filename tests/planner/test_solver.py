@@ -1,0 +1,116 @@
+"""The solver against brute force on random small worlds, and what it promises about statuses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from planner.formulate import formulate
+from planner.problem import Problem
+from planner.solver import Solution, solve_problem
+from planner.solver.evaluate import evaluate
+from planner.solver.greedy import solve_greedily
+from planner.solver.packing import devices_needed, totals_suffice
+from tests.planner.blog import situation
+from tests.planner.brute import TooLarge, brute_force
+from tests.planner.worlds import world
+
+SEEDS, DEEP = 600, 2000
+BLOCK = 50
+
+
+def compare(problem: Problem) -> tuple[Solution, bool]:
+    """The solution, after it was found to equal brute force, and whether greedy finds no as good one."""
+    solution = solve_problem(problem)
+    best = brute_force(problem)
+    assert solution.status == ("infeasible" if best is None else "optimal")
+    assert solution.objectives == (best or ())
+    if solution.choice is not None:
+        found = evaluate(problem, solution.choice)
+        assert found.holds()
+        assert found.objectives == best
+        assert solution.bounds == best
+    greedy = solve_greedily(problem)
+    if greedy.choice is not None:
+        assert best is not None
+        assert evaluate(problem, greedy.choice).holds()
+        assert greedy.objectives >= best
+    return solution, best is not None and greedy.objectives != best
+
+
+def family(seeds: range) -> None:
+    """All seeds of a family, and its shares: problems that are infeasible, and on which greedy is not optimal."""
+    infeasible = not_greedy = count = 0
+    for seed in seeds:
+        try:
+            solution, beaten = compare(formulate(world(seed)))
+        except TooLarge:
+            continue
+        count += 1
+        infeasible += solution.status == "infeasible"
+        not_greedy += beaten
+    print(f"{count} problems: {infeasible / count:.0%} infeasible, on {not_greedy / count:.0%} greedy is not optimal")
+    assert count >= 0.9 * len(seeds)
+    assert infeasible >= 0.2 * count
+    assert not_greedy >= 0.2 * count
+
+
+def test_status_and_objective_equal_brute_force() -> None:
+    family(range(SEEDS))
+
+
+@pytest.mark.deep
+def test_status_and_objective_equal_brute_force_on_many_more() -> None:
+    family(range(SEEDS, SEEDS + DEEP))
+
+
+@pytest.mark.parametrize("seed", [25, 50, 75])
+def test_presolve_does_not_lose_the_optimum(seed: int) -> None:
+    """These three are wrong with the default presolve of OR-Tools 9.15; see planner/solver/cpsat.py."""
+    problem = formulate(world(seed))
+    assert solve_problem(problem).objectives == (brute_force(problem) or ())
+
+
+def test_the_same_input_gives_the_same_choice() -> None:
+    problem = formulate(situation())
+    first = solve_problem(problem, seed=3)
+    assert [solve_problem(problem, seed=3).choice for _ in range(3)] == [first.choice] * 3
+
+
+def test_without_time_nothing_is_claimed() -> None:
+    solution = solve_problem(formulate(situation()), time_limit=0.0)
+    assert solution.status == "unknown"
+    assert solution.choice is None
+
+
+def test_an_answer_within_a_gap_is_called_feasible_unless_it_is_proven() -> None:
+    problem = formulate(situation())
+    solution = solve_problem(problem, gap=1.0)
+    assert solution.gap is not None
+    assert (solution.status == "optimal") == (solution.objectives == solution.bounds)
+    assert solution.objectives >= solve_problem(problem).objectives
+
+
+def test_a_budget_below_the_optimum_is_infeasible() -> None:
+    problem = formulate(situation())
+    cost = solve_problem(problem).objectives[0]
+    tight = replace(problem, budgets=(replace(problem.budgets[0], limit=cost - 1),))
+    exact = replace(problem, budgets=(replace(problem.budgets[0], limit=cost),))
+    assert solve_problem(tight).status == "infeasible"
+    assert solve_problem(exact).objectives[0] == cost
+
+
+def test_replicas_are_packed_into_devices_not_summed() -> None:
+    assert devices_needed([(2, 1), (2, 1), (2, 1)], 3, 10, 9) == 3
+    assert devices_needed([(2, 1), (1, 1), (2, 1), (1, 1)], 3, 10, 9) == 2
+    assert devices_needed([(1, 6), (1, 6)], 4, 10, 9) == 2
+    assert devices_needed([(1, 6), (1, 6)], 4, 10, 1) is None
+    assert devices_needed([(5, 1)], 4, 10, 9) is None
+    assert devices_needed([], 4, 10, 9) == 0
+
+
+def test_totals_are_exact_only_for_threads_that_divide() -> None:
+    assert totals_suffice([1, 2, 4], 8)
+    assert not totals_suffice([2, 3], 6)
+    assert not totals_suffice([2], 3)

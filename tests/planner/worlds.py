@@ -1,0 +1,289 @@
+"""Random small worlds: an application, an infrastructure and facts about them, made from a seed without any file."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from planner.situation import Situation, situation_of
+from specs.application import Application
+from specs.behaviour import Accuracy, Behaviour, BranchPattern, PayloadSize
+from specs.digest import digest_bytes
+from specs.graph import Graph
+from specs.infrastructure import Infrastructure
+from specs.load import Document
+from specs.profile import Distribution, HopOverhead, Record
+from specs.yamlfile import parse_yaml
+
+WHEN = "2026-01-01T00:00:00Z"
+LEVELS = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1.0)
+
+
+def document(value: Mapping[str, Any], model: type[Any], name: str) -> Document[Any]:
+    """`value` as if it had been read from the file `name`."""
+    text = yaml.safe_dump(dict(value), sort_keys=False)
+    read = parse_yaml(text, name)
+    return Document(model.model_validate(read.value), read, digest_bytes(text.encode()))
+
+
+def spread(mean: float, cv: float, n: int = 400) -> Distribution:
+    """A gamma-like distribution of this mean and coefficient of variation, with its quantiles."""
+    draw = random.Random(f"{mean:.9g} {cv:.9g}")
+    shape = 1 / cv**2
+    sample = sorted(draw.gammavariate(shape, 1.0) for _ in range(n))
+    factor = mean * n / sum(sample)
+    sample = [x * factor for x in sample]
+    at = {str(p): sample[min(n - 1, round(p * (n - 1)))] for p in LEVELS}
+    moments = [sum(x**k for x in sample) / n for k in (1, 2, 3)]
+    return Distribution(mean=moments[0], second=moments[1], third=moments[2], quantiles=at, n=n, spread=mean * 0.01)
+
+
+def payload(mean: float, cv: float) -> PayloadSize:
+    of = spread(mean, cv)
+    return PayloadSize(mean=of.mean, second=of.second, third=of.third, quantiles=of.quantiles)
+
+
+def record(
+    source: str,
+    hardware: str,
+    mean: float,
+    *,
+    segment: str = "..",
+    threads: int = 1,
+    backend: str = "onnxruntime",
+    memory: float = 5e7,
+    cv: float = 0.2,
+) -> Record:
+    return Record(
+        source=source,
+        segment=segment,
+        backend=backend,
+        threads=threads,
+        hardware=hardware,
+        provenance="measured",
+        method="timer",
+        host="test",
+        latency=spread(mean, cv),
+        memory=memory,
+        artefact=digest_bytes(f"{source}{segment}{backend}{threads}".encode()),
+        measured_at=WHEN,
+    )
+
+
+def hops() -> list[HopOverhead]:
+    return [
+        HopOverhead(channel="c", bytes=size, latency=spread(mean, 0.2), host="test", measured_at=WHEN)
+        for size, mean in ((100, 3e-4), (100_000, 6e-4), (1_000_000, 2e-3))
+    ]
+
+
+def world(seed: int) -> Situation:
+    """One application of 2 to 5 components on 2 to 4 sites. Small enough for brute force over its Problem."""
+    draw = random.Random(seed)
+    infra = _infrastructure(draw)
+    app = _application(draw, infra)
+    return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+
+
+def _infrastructure(draw: random.Random) -> dict[str, Any]:
+    fanout = draw.choice([1, 2, 5])
+    bases = draw.choice([1, 2])
+    time_edge = draw.random() < 0.5
+    hardware = {
+        "small": {
+            "cores": 1,
+            "memory": f"{draw.choice([90, 150, 400])} MB",
+            "sharing": "time" if time_edge else "cores",
+        },
+        "micro": {
+            "cores": 2,
+            "memory": f"{draw.choice([120, 1000])} MB",
+            "price": f"{draw.choice([0.01, 0.03])}/h",
+            "power": "4..9 W",
+        },
+        "large": {"cores": draw.choice([2, 4]), "memory": "4 GB", "price": f"{draw.choice([0.04, 0.09])}/h"},
+    }
+    sites: dict[str, Any] = {
+        "edge": {
+            "tier": "edge",
+            "count": f"{fanout} per base",
+            "labels": {"region": "eu"},
+            "pools": {"soc": {"hardware": "small", "devices": draw.choice([1, "0..1"]), "owned": True}},
+        },
+        "base": {
+            "tier": "base",
+            "count": bases,
+            "electricity": "0.25/kWh",
+            "labels": {"region": "eu"},
+            "pools": {"rack": {"hardware": "micro", "devices": draw.choice(["0..1", "0..2"])}},
+        },
+    }
+    link = {"delay": {"mean": f"{draw.choice([3, 8])} ms", "jitter": f"{draw.choice([0, 1])} ms"}}
+    rate = draw.choice([4, 10, 40])
+    links: dict[str, Any] = {
+        "radio": {"between": ["edge", "base"], **link, "up": {"rate": f"{rate} Mbit/s"}, "down": {"rate": "40 Mbit/s"}},
+    }
+    if draw.random() < 0.4:
+        links["radio"]["up"]["shared"] = {"by": "base", "rate": f"{draw.choice([10, 40])} Mbit/s"}
+    if draw.random() < 0.7:
+        sites["cloud"] = {
+            "tier": "cloud",
+            "labels": {"region": draw.choice(["eu", "us"])},
+            "pools": {"vm": {"hardware": "large", "devices": "0..3"}},
+        }
+        egress = f"{draw.choice([0, 0.05])}/GB"
+        links["back"] = {"between": ["base", "cloud"], "delay": "12 ms", "rate": "100 Mbit/s", "egress": egress}
+    return {"schema": "tierplan.infra/v1", "currency": "USD", "hardware": hardware, "sites": sites, "links": links}
+
+
+def _application(draw: random.Random, infra: dict[str, Any]) -> dict[str, Any]:
+    """A chain, perhaps with a gated middle, perhaps cut, perhaps with two variants of one component."""
+    n = draw.choice([2, 2, 3, 3, 3, 4, 5] if "cloud" not in infra["sites"] else [2, 2, 3, 3, 4])
+    names = [f"c{i}" for i in range(n)]
+    components: dict[str, Any] = {}
+    for i, name in enumerate(names):
+        source = "src.photo" if i == 0 else f"{names[i - 1]}.out"
+        components[name] = {
+            "model": f"{name}.onnx",
+            "inputs": {"x": source},
+            "outputs": {"out": "f32[8]", "sure": "bool"},
+        }
+    if n >= 3 and draw.random() < 0.5:
+        gated = draw.randrange(1, n - 1)
+        components[names[gated]]["when"] = f"not {names[gated - 1]}.sure"
+        last = components[names[gated + 1]]["inputs"]
+        last["x"] = {"from": f"{names[gated]}.out", "if_skipped": 0}
+        last["y"] = f"{names[gated - 1]}.out"
+    if n >= 3 and draw.random() < 0.3:
+        components[names[-1]]["inputs"]["z"] = "src.note"
+    if draw.random() < 0.5:
+        chosen = draw.choice(names)
+        del components[chosen]["model"]
+        components[chosen]["variants"] = {v: {"model": f"{chosen}_{v}.onnx"} for v in ("small", "large")}
+    if n <= 3 and draw.random() < 0.35:
+        components[draw.choice(names)]["split"] = {"at": ["cut_a"]}
+    if draw.random() < 0.2:
+        components[draw.choice(names)]["at"] = {"tier": draw.choice([s["tier"] for s in infra["sites"].values()])}
+    slow = draw.choice([30, 45, 70, 110, 180, 300])
+    limits = {
+        f"p{q}": f"{limit} ms"
+        for q, limit in draw.choice(
+            [
+                ((99, slow * 1.3),),
+                ((95, slow),),
+                ((50, slow * 0.6), (99, slow * 1.4)),
+                ((99, slow * 1.2),),
+            ]
+        )
+    }
+    over: Any = "all"
+    gated_names = [c for c, spec in components.items() if "when" in spec]
+    if gated_names and draw.random() < 0.2:
+        over = {"when": gated_names[0]}
+    constraints: dict[str, Any] = {"time": {"from": "src", "to": "out", **limits, "over": over}}
+    if draw.random() < 0.5:
+        constraints["budget"] = {"cost": f"<= {draw.choice([16, 30, 50, 90, 150])} USD/month"}
+    if draw.random() < 0.4:
+        constraints["quality"] = {"accuracy": f">= {draw.choice([0.6, 0.8, 0.9, 0.94])}", "on": "held_out"}
+    if draw.random() < 0.25:
+        constraints["privacy"] = {"value": "src.photo", "only_at": {"region": "eu"}}
+    at: dict[str, str] = {"tier": "edge"}
+    if n == 2 and draw.random() < 0.3:
+        at = {"region": "eu"}
+    objective: list[Any] = draw.choice([["cost"], ["cost", {"latency": "time"}], [{"latency": "time"}, "cost"]])
+    peak = draw.choice([0.5, 2, 4, 8])
+    return {
+        "schema": "tierplan.app/v1",
+        "name": "random",
+        "sources": {
+            "src": {
+                "at": at,
+                "rate": {"mean": f"{peak / 4}/s", "peak": f"{peak}/s"},
+                "values": {
+                    "photo": {"type": "jpeg", "size": {"p50": "10 kB", "p99": "30 kB"}},
+                    "note": {"type": "string", "size": "60 B"},
+                },
+            }
+        },
+        "components": components,
+        "sinks": {"out": {"at": "origin", "inputs": {"y": f"{names[-1]}.out"}}},
+        "data": {"held_out": {"file": "held_out.jsonl", "label": "y"}},
+        "constraints": constraints,
+        "objective": objective,
+    }
+
+
+def facts(app: Document[Application], infra: Document[Infrastructure], draw: random.Random) -> Situation:
+    """Records, behaviours and hop overheads for `app` on `infra`, drawn at random."""
+    digests = {"data:held_out": "d0"}
+    records: list[Record] = []
+    pace = {"small": draw.choice([2.0, 4.0]), "micro": 1.0, "large": draw.choice([0.3, 0.6])}
+    for name, component in app.value.components.items():
+        for variant in component.realisations:
+            source = digests[f"{name}/{variant}"] = digest_bytes(f"{name}/{variant}".encode())
+            work = draw.choice([1, 3, 8, 20]) * 1e-3 * (2.5 if variant == "large" else 1.0)
+            parts = {"..": 1.0}
+            if component.split:
+                parts |= {"..cut_a": 0.45, "cut_a..": 0.6}
+            for hardware, factor in pace.items():
+                for segment, share in parts.items():
+                    memory = draw.choice([2e7, 6e7, 8e7])
+                    mean = work * factor * share
+                    records.append(
+                        record(source, hardware, mean, segment=segment, memory=memory, cv=draw.choice([0.1, 0.3, 0.6]))
+                    )
+                    if hardware == "large" and draw.random() < 0.3:
+                        records.append(record(source, hardware, mean * 0.6, segment=segment, threads=2, memory=memory))
+                    if draw.random() < 0.3:
+                        records.append(
+                            record(
+                                source,
+                                hardware,
+                                mean * draw.choice([0.8, 1.5]),
+                                segment=segment,
+                                backend="tvm",
+                                memory=memory * 2,
+                            )
+                        )
+    return situation_of(app, infra, records, _behaviours(app, digests, draw), hops(), digests)
+
+
+def _behaviours(app: Document[Application], digests: dict[str, str], draw: random.Random) -> list[Behaviour]:
+    components = app.value.components
+    chosen = next((c for c, spec in components.items() if spec.variants), None)
+    found: list[Behaviour] = []
+    sizes = {"src.photo": payload(draw.choice([1e4, 4e4]), 0.4), "src.note": payload(60, 0.1)}
+    for name in components:
+        sizes[f"{name}.out"] = payload(draw.choice([100, 3e3, 2e4]), draw.choice([0.05, 0.3]))
+        sizes[f"{name}.sure"] = payload(40, 0.05)
+        sizes[f"{name}@cut_a"] = payload(draw.choice([2e3, 2e4]), 0.05)
+    for variant in ("small", "large") if chosen else ("default",):
+        variants = {c: (variant if c == chosen else "default") for c in components}
+        patterns: list[BranchPattern] = []
+        gated = [c for c, spec in components.items() if spec.when]
+        p = draw.choice([0.3, 0.8]) if gated else 1.0
+        for probability, opened in ((p, True), (1 - p, False)):
+            if probability > 0:
+                gates = {c: opened != components[c].when.negated for c in gated}  # type: ignore[union-attr]
+                runs = Graph(app.value).runs(gates)
+                patterns.append(BranchPattern(runs=runs, probability=probability, count=round(1000 * probability)))
+        right = {"default": 0.93, "small": draw.choice([0.7, 0.85]), "large": 0.95}[variant]
+        accuracy = Accuracy(data="held_out", value=right, low=right - 0.02, high=right + 0.02, n=1000)
+        inputs = {f"{c}/{v}": digests[f"{c}/{v}"] for c, v in variants.items()} | {
+            "data:held_out": digests["data:held_out"]
+        }
+        found.append(
+            Behaviour(
+                variants=variants,
+                patterns=tuple(patterns),
+                payloads=sizes,
+                accuracy=(accuracy,),
+                items=1000,
+                inputs=inputs,
+                measured_at=WHEN,
+            )
+        )
+    return found

@@ -1,0 +1,1 @@
+"""Functions of the sample application that the runtime's tests run."""

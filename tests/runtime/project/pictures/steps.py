@@ -1,0 +1,38 @@
+"""Small, exact and fast: every answer can be computed by hand."""
+
+import time
+
+import numpy as np
+
+from pictures.letters import LETTERS
+
+
+def shrink(photo):
+    if photo[:1] == b"!":
+        raise ValueError("not a picture")
+    return {"pixels": np.frombuffer(photo[:8].ljust(8, b"\0"), np.uint8).copy()}
+
+
+def vision_small(pixels):
+    total = float(pixels.sum())
+    return {"score": np.array([total, -total], np.float32), "sure": bool(pixels[0] % 2)}
+
+
+def vision_large(pixels):
+    total = float(pixels.sum())
+    return {"score": np.array([total, total], np.float32), "sure": bool(pixels[0] % 4 != 0)}
+
+
+def tokens(caption):
+    ids = [LETTERS.find(letter) + 1 for letter in caption.lower()[:4]]
+    return {"ids": np.array((ids + [0] * 4)[:4], np.int64)}
+
+
+def language(ids):
+    return {"vector": np.array([ids.sum(), ids.max(), 1], np.float32)}
+
+
+def decide(score, vector):
+    if score[0] == 7:
+        time.sleep(0.5)
+    return {"verdict": np.array([int(score[0] + 10 * vector[0] + vector[2]) % 3], np.int64)}

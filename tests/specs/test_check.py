@@ -1,0 +1,176 @@
+"""Cross references: each broken one is found, at its line, with the way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from specs.artefact import ModelSignature
+from specs.tensors import parse_type
+from tests.specs.writing import APP, INFRA, changed, problems
+
+
+def signature(inputs: dict[str, str], outputs: dict[str, str]) -> ModelSignature:
+    def types(named: dict[str, str]) -> dict[str, object]:
+        return {name: parse_type(text) for name, text in named.items()}
+
+    return ModelSignature.model_validate({"inputs": types(inputs), "outputs": types(outputs)})
+
+
+def with_model(folder: Path, *changes: tuple[str, str]) -> str:
+    """The application with `embed` as a model."""
+    (folder / "embed.onnx").write_bytes(b"a test of names does not read it")
+    return changed(APP, ("function: steps:embed", "model: embed.onnx"), *changes)
+
+
+def test_files_that_are_right_have_no_problem(tmp_path: Path) -> None:
+    assert problems(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "ids: split.ids",
+            "ids: spilt.ids",
+            "app.yaml:17:14: unknown source or component 'spilt' (did you mean 'split'?)",
+        ),
+        ("ids: split.ids", "ids: split.idz", "app.yaml:17:14: 'split' has no output 'idz' (did you mean 'ids'?)"),
+        ("text: ask.text", "text: ask.txt", "app.yaml:12:14: 'ask' has no output 'txt' (did you mean 'text'?)"),
+        ("not split.short", "not split.sort", "app.yaml:15:5: 'split' has no output 'sort' (did you mean 'short'?)"),
+        ("not split.short", "split.ids", "app.yaml:15:5: a gate must be bool; split.ids is i64[16]"),
+        ("{from: ask,", "{from: asc,", "app.yaml:28:17: unknown source 'asc' (did you mean 'ask'?)"),
+        ("to: answer,", "to: anwser,", "app.yaml:28:28: unknown sink or component 'anwser' (did you mean 'answer'?)"),
+        ("p99: 200 ms", "p99: 200 ms, over: {when: embedd}", "unknown component 'embedd' (did you mean 'embed'?)"),
+        (
+            "latency: answer_time",
+            "latency: answer_tim",
+            "unknown path constraint 'answer_tim' (did you mean 'answer_time'?)",
+        ),
+        ("tier: edge", "tier: egde", "app.yaml:5:10: no site with tier 'egde' (did you mean 'edge'?)"),
+        ("tier: edge", "planet: mars", "app.yaml:5:10: no site with planet 'mars' (no site has a label 'planet')"),
+        (", size: 80 B", "", "app.yaml:8:7: ask.text is string: its size is missing (add size: {p50: ..., p99: ...})"),
+        ("steps:embed", "steps:embedd", "steps.py has no function 'embedd' (did you mean 'embed'?)"),
+        ("steps:embed", "stops:embed", "stops:embed: stops.py is missing"),
+        ("steps:embed", "../steps:embed", "expected module:function, got '../steps:embed'"),
+        ("function: steps:embed", "model: embed.onnx", "app.yaml:16:5: model file 'embed.onnx' is missing"),
+        ("function: steps:embed", "model: ../embed.onnx", "'../embed.onnx' leaves the folder of the application"),
+        ("function: steps:embed", "model: /etc/passwd", "'/etc/passwd' leaves the folder of the application"),
+        (", if_skipped: 0", "", "'answer' gets no 'verdict' when 'decide' is skipped"),
+        ("  answer: {at", "  embed: {at", "the name 'embed' is taken by one of the components"),
+    ],
+)
+def test_a_broken_reference_is_named_at_its_line(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    found = problems(tmp_path, changed(APP, (old, new)))
+    assert any(expected in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("10 per bases", "10 per base", "infra.yaml:8:5: unknown site 'base' (did you mean 'bases'?)"),
+        ("{hardware: phone,", "{hardware: phones,", "unknown hardware 'phones' (did you mean 'phone'?)"),
+        ("[phones, bases]", "[phones, bsaes]", "unknown site 'bsaes' (did you mean 'bases'?)"),
+        ("count: 2", "count: 2 per phones", "sites are counted by each other: phones -> bases -> phones"),
+        (
+            "[bases, cloud], delay: 20 ms",
+            "[phones, bases], delay: 20 ms",
+            "no route between sites 'phones' and 'cloud'",
+        ),
+        (
+            "rate: 10 Mbit/s",
+            "up: {rate: 1 Mbit/s, shared: {by: cloud, rate: 9 Mbit/s}}, down: {rate: 1 Mbit/s}",
+            "unknown end of this link 'cloud'",
+        ),
+    ],
+)
+def test_a_broken_infrastructure_is_named_at_its_line(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    found = problems(tmp_path, infra=changed(INFRA, (old, new)))
+    assert any(expected in line for line in found), found
+
+
+def test_a_cycle_names_its_members_in_order(tmp_path: Path) -> None:
+    app = changed(APP, ("inputs: {text: ask.text}", "inputs: {text: ask.text, again: decide.verdict}"))
+    assert "app.yaml:10:3: components feed themselves: split -> decide -> split (expected a DAG)" in problems(
+        tmp_path, app
+    )
+
+
+def test_a_component_that_feeds_itself_is_a_cycle(tmp_path: Path) -> None:
+    app = changed(APP, ("inputs: {ids: split.ids}", "inputs: {ids: embed.vector}"))
+    assert any("components feed themselves: embed -> embed" in line for line in problems(tmp_path, app))
+
+
+def test_a_path_that_nothing_leads_along_is_refused(tmp_path: Path) -> None:
+    more = "  other:\n    at: {tier: edge}\n    rate: 1/s\n    values: {x: {type: bool}}\ncomponents:\n"
+    app = changed(APP, ("components:\n", more), ("{from: ask,", "{from: other,"))
+    assert any("nothing leads from 'other' to 'answer'" in line for line in problems(tmp_path, app))
+
+
+def test_data_must_exist_and_its_label_be_an_answer(tmp_path: Path) -> None:
+    app = APP + "data: {held_out: {file: data.jsonl, label: verdikt}}\n"
+    found = problems(tmp_path, app)
+    assert any("data file 'data.jsonl' is missing" in line for line in found)
+    assert any("unknown input of a sink 'verdikt' (did you mean 'verdict'?)" in line for line in found)
+
+
+def test_residency_names_a_value_and_a_place(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path, changed(APP, ("objective:", "  stay: {value: ask.txt, only_at: {region: uk}}\nobjective:"))
+    )
+    assert any("'ask' has no output 'txt'" in line for line in found)
+    assert any("no site with region 'uk'" in line for line in found)
+
+
+def test_a_shape_mismatch_names_both_types_and_both_lines(tmp_path: Path) -> None:
+    signatures = {("embed", "default"): signature({"ids": "i64[32]"}, {"vector": "f32[8]"})}
+    found = problems(tmp_path, with_model(tmp_path), signatures=signatures)
+    expected = "split.ids is i64[16] (line 13), but input 'ids' of 'embed' takes i64[32], says model embed.onnx"
+    assert found == [f"app.yaml:17:14: {expected}"]
+
+
+def test_a_type_between_two_models_without_declared_outputs_is_checked(tmp_path: Path) -> None:
+    app = with_model(
+        tmp_path, ('    outputs: {vector: "f32[8]"}\n', ""), ("function: steps:decide", "model: embed.onnx")
+    )
+    signatures = {
+        ("embed", "default"): signature({"ids": "i64[16]"}, {"vector": "f32[9]"}),
+        ("decide", "default"): signature({"ids": "i64[16]", "vector": "f32[8]"}, {"verdict": "i64[1]"}),
+    }
+    found = problems(tmp_path, app, signatures=signatures)
+    assert any("embed.vector is f32[9]" in line and "takes f32[8]" in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (signature({"idx": "i64[16]"}, {"vector": "f32[8]"}), "has no input 'ids' (did you mean 'idx'?)"),
+        (
+            signature({"ids": "i64[16]", "mask": "i64[16]"}, {"vector": "f32[8]"}),
+            "input 'mask' of model embed.onnx is not",
+        ),
+        (signature({"ids": "i64[16]"}, {"vectors": "f32[8]"}), "has no output 'vector' (did you mean 'vectors'?)"),
+        (
+            signature({"ids": "i64[16]"}, {"vector": "f16[8]"}),
+            "embed.vector is declared f32[8], but model embed.onnx gives f16[8]",
+        ),
+    ],
+)
+def test_a_model_must_agree_with_its_component(tmp_path: Path, given: ModelSignature, expected: str) -> None:
+    found = problems(tmp_path, with_model(tmp_path), signatures={("embed", "default"): given})
+    assert any(expected in line for line in found), found
+
+
+def test_a_named_dimension_agrees_with_any_size(tmp_path: Path) -> None:
+    signatures = {("embed", "default"): signature({"ids": "i64[T]"}, {"vector": "f32[8]"})}
+    assert problems(tmp_path, with_model(tmp_path), signatures=signatures) == []
+
+
+def test_all_problems_of_both_files_come_at_once(tmp_path: Path) -> None:
+    app = changed(
+        APP, ("ids: split.ids", "ids: spilt.ids"), ("tier: edge", "tier: egde"), ("steps:decide", "steps:decode")
+    )
+    found = problems(tmp_path, app, changed(INFRA, ("[phones, bases]", "[phones, bsaes]")))
+    assert len(found) >= 4
+    assert {line.split(":")[0] for line in found} == {"app.yaml", "infra.yaml"}

@@ -1,0 +1,95 @@
+"""What is not built yet is refused with its line; what is built is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from specs.load import load_application, load_infrastructure
+from specs.support import unsupported
+from tests.specs.writing import APP, INFRA, changed, lines, load
+
+DATA = Path(__file__).parent / "data"
+
+
+def test_the_files_of_the_tests_are_supported(tmp_path: Path) -> None:
+    assert unsupported(*load(tmp_path)) == []
+
+
+def test_the_example_of_the_grammar_lists_what_is_not_built_with_lines() -> None:
+    found = lines(unsupported(load_application(DATA / "app.yaml"), load_infrastructure(DATA / "infra.yaml")))
+    places = [line.split(": ")[0] for line in found]
+    assert places == [
+        "app.yaml:24:5",
+        "app.yaml:39:5",
+        "app.yaml:43:14",
+        "app.yaml:43:30",
+        "app.yaml:60:3",
+        "infra.yaml:5:11",
+        "infra.yaml:6:11",
+        "infra.yaml:7:11",
+    ]
+    assert all(": not supported yet: " in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("rate: 1/s", "rate: 1/s\n    arrivals: {trace: day.csv}", "7:5: not supported yet: arrivals from a trace"),
+        ("function: steps:embed", "api: {url: x}", "16:5: not supported yet: a hosted API"),
+        ("function: steps:embed", "function: steps:embed\n    per: ask.text", "17:5: not supported yet: fan-out (per)"),
+        ("function: steps:embed", "function: steps:embed\n    state: {kept: 1}", "components that keep state"),
+        ("function: steps:embed", "function: steps:embed\n    environment: {A: b}", "environment variables"),
+        ("function: steps:embed", "function: steps:embed\n    secrets: [key]", "secrets"),
+        ("function: steps:embed", "function: steps:embed\n    requires: [gpu]", "required capabilities"),
+        ("function: steps:embed", "function: steps:embed\n    with: [split]", "affinity"),
+        ("function: steps:embed", "function: steps:embed\n    apart_from: [split]", "separation"),
+        ("function: steps:embed", "function: steps:embed\n    dims: {T: [16]}", "buckets of a named dimension"),
+        ("function: steps:embed", "model: m.onnx\n    split: allowed", "17:5: not supported yet: finding cuts"),
+        ("{at: origin,", "{at: {tier: cloud},", "a sink at other sites"),
+        ("verdict: decide.verdict", "verdict: {from: decide.verdict, if_skipped: 0}", "if_skipped at a sink"),
+        (
+            "p99: 200 ms}",
+            "p99: 200 ms}\n  s: {from: ask, to: answer, share: '>= 99 %'}",
+            "29:3: not supported yet: a constraint on",
+        ),
+        ("p99: 200 ms}", "p99: 200 ms}\n  s: {throughput: '>= 3/s'}", "a constraint on throughput"),
+        ("p99: 200 ms}", "p99: 200 ms}\n  s: {energy: '<= 3 J'}", "a constraint on energy"),
+        ("p99: 200 ms}", "p99: 200 ms}\n  s: {memory: '<= 3 MB'}", "a constraint on memory"),
+        ("objective: [cost,", "objective: [accuracy,", "29:13: not supported yet: the objective accuracy"),
+    ],
+)
+def test_each_part_of_an_application_that_is_not_built_is_named(
+    tmp_path: Path, old: str, new: str, expected: str
+) -> None:
+    found = lines(unsupported(*load(tmp_path, app=changed(APP, (old, new)))))
+    assert len(found) == 1
+    assert expected in found[0]
+    assert found[0].startswith("app.yaml:")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("phone: {cores: 1,", "phone: {use: catalog/phone,", "infra.yaml:3:11: not supported yet: the catalogue"),
+        (
+            "devices: 1,",
+            "devices: 0..2,",
+            "infra.yaml:9:36: not supported yet: more than one device in a pool with sharing",
+        ),
+        ("delay: 5 ms,", "delay: 5 ms, loss: 1 %,", "loss on a link"),
+        (
+            "10 per bases",
+            "10",
+            "infra.yaml:20:11: not supported yet: a link between 'phones' and 'bases', of which each has",
+        ),
+        ("links:", "fleets: {all: [{hardware: phone, share: 1.0}]}\nlinks:", "fleets"),
+    ],
+)
+def test_each_part_of_an_infrastructure_that_is_not_built_is_named(
+    tmp_path: Path, old: str, new: str, expected: str
+) -> None:
+    found = lines(unsupported(*load(tmp_path, infra=changed(INFRA, (old, new)))))
+    assert len(found) == 1
+    assert expected in found[0]

@@ -125,4 +125,5 @@ def normal(mean: float, deviation: float) -> Reals:
     from statistics import NormalDist
 
     inverse = NormalDist(mean, deviation).inv_cdf
-    return np.maximum(0.0, np.array([inverse(float(u)) for u in _LEVELS[::8]]))
+    values: Reals = np.array([max(0.0, inverse(float(u))) for u in _LEVELS[::8]])
+    return values

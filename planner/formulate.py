@@ -280,8 +280,9 @@ class _Builder:
     def _scenario(self, index: int, pipeline: Pipeline) -> Scenario:
         flow, variants = pipeline.flow, pipeline.variants
         steps = tuple(self._step(index, pipeline, c) for c in flow.components)
-        sites = [sorted({o.site for o in step.options if not o.barred}) for step in steps]
-        edges = tuple(self._edge(pipeline, m, steps, sites) for m in pipeline.messages)
+        for step in steps:
+            self._refuse_unreachable(pipeline, step)
+        edges = tuple(self._edge(pipeline, m, steps) for m in pipeline.messages)
         self._refuse_meeting(pipeline, steps)
         named = [
             f"{c}={v}" for c, v in variants.items() if len(self.situation.app.value.components[c].realisations) > 1
@@ -401,6 +402,17 @@ class _Builder:
                 barred=barred,
             )
 
+    def _refuse_unreachable(self, pipeline: Pipeline, step: Step) -> None:
+        """Requests start at the flow's site, and links go both ways: a component must be reachable from there."""
+        names = list(self.situation.infra.value.sites)
+        home = pipeline.flow.site
+        routes = self.situation.network.routes(home)
+        allowed = [names[o.site] for o in step.options if not o.barred]
+        if allowed and not any(site == home or (home, site) in routes for site in allowed):
+            app = self.situation.app
+            message = f"no route between sites {home!r} and {allowed[0]!r}, where {step.name!r} must run"
+            raise InputError(Issue(message, app.place("components", step.name, "at"), "add a link under `links`"))
+
     def _refuse_meeting(self, pipeline: Pipeline, steps: tuple[Step, ...]) -> None:
         """Two branches of one request on one executor wait for each other, which no table here knows."""
         app, graph = self.situation.app, self.situation.graph
@@ -427,7 +439,7 @@ class _Builder:
 
     # Messages
 
-    def _edge(self, pipeline: Pipeline, message: Message, steps: tuple[Step, ...], sites: list[list[int]]) -> Edge:
+    def _edge(self, pipeline: Pipeline, message: Message, steps: tuple[Step, ...]) -> Edge:
         names = list(self.situation.infra.value.sites)
         flow = pipeline.flow
         order = flow.components
@@ -447,14 +459,6 @@ class _Builder:
             if a != b and route is not None:
                 transfers.append(self._transfer(pipeline, message, a, b, route))
         name = f"{message.producer.name}->{message.consumer.name}"
-        unbarred = [[e.site] if e.step < 0 else sites[e.step] for e in (producer, consumer)]
-        known = {(t.start, t.end) for t in transfers}
-        if all(unbarred) and not any(a == b or (a, b) in known for a, b in product(*unbarred)):
-            start, finish = names[unbarred[0][0]], names[unbarred[1][0]]
-            where = message.consumer.name if message.consumer.name in order else message.producer.name
-            place = self.situation.app.place("components", where, "at")
-            hint = f"{name} needs one: add a link under `links`"
-            raise InputError(Issue(f"no route between sites {start!r} and {finish!r}", place, hint))
         return Edge(name, producer, consumer, tuple(transfers))
 
     def _transfer(self, pipeline: Pipeline, message: Message, a: int, b: int, route: tuple[Passage, ...]) -> Transfer:

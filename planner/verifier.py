@@ -667,7 +667,9 @@ class _Checking:
             nonlocal joined
             into = [m for m in messages if m.consumer == node]
             joined = joined or len(into) > 1
-            return np.max([done[m.producer] + self._transfer(flow, m, n) for m in into], axis=0)
+            arriving = [done[m.producer] + self._transfer(flow, m, n) for m in into]
+            latest: Sample = np.max(arriving, axis=0)
+            return latest
 
         for component in [c for c in self.situation.graph.order if c in flow.chains and c in runs]:
             for i in flow.chains[component]:

@@ -97,10 +97,14 @@ def _latency(entry: Entry, to: str, app: Application) -> float | None:
 
 
 def measured_stage(predicted: StagePrediction, entries: Iterable[Entry], top: Topology) -> MeasuredStage:
-    """Times of one stage at one class of sites, or of one transfer (wait for links; the rest is its service)."""
+    """Times of one stage at one class of sites, or of one transfer (wait for links; the rest is its service).
+
+    The site of a transfer is written ``phones -> bases``.
+    """
     waits: list[float] = []
     services: list[float] = []
     sites = {str(s.member): s.member.site for s in top.serving}
+    ways = {(edge.flow, edge.name): f"{edge.from_site} -> {edge.to_site}" for edge in top.edges}
     for entry in entries:
         if entry.status != "answered":
             continue
@@ -111,7 +115,7 @@ def measured_stage(predicted: StagePrediction, entries: Iterable[Entry], top: To
                     services.append(stage.service)
         else:
             for transfer in entry.trace.transfers:
-                if transfer.edge == predicted.name:
+                if transfer.edge == predicted.name and ways[entry.flow, transfer.edge] == predicted.site:
                     waits.append(transfer.wait)
                     services.append(transfer.seconds - transfer.wait)
     return MeasuredStage(

@@ -159,13 +159,13 @@ def _check(bundle: Bundle, part: Slice, prediction: Prediction, items: Sequence[
     for flow in top.flows:
         if not any(item.source == flow.source for item in items):
             raise InputError(Issue(f"there is no item for source {flow.source}"))
-    predicted = {(s.kind, s.name) for s in prediction.stages}
-    for kind, name in (
-        *(("stage", stage.name) for stage in top.stages),
-        *(("transfer", edge.name) for edge in top.edges if edge.hops),
+    predicted = {(s.kind, s.name, s.site) for s in prediction.stages}
+    for kind, name, site in (
+        *(("stage", stage.name, stage.site) for stage in top.stages),
+        *(("transfer", edge.name, f"{edge.from_site} -> {edge.to_site}") for edge in top.edges if edge.hops),
     ):
-        if (kind, name) not in predicted:
-            raise InputError(Issue(f"the prediction says nothing of {kind} {name!r}"))
+        if (kind, name, site) not in predicted:
+            raise InputError(Issue(f"the prediction says nothing of {kind} {name!r} at {site}"))
 
 
 def _counts(items: Sequence[Item], top: Topology) -> dict[str, int]:

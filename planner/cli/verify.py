@@ -22,9 +22,7 @@ def verify(
     app: AppFile,
     infra: InfraFile,
     profiles: ProfilesFolder = PROFILES,
-    every: Annotated[
-        bool, typer.Option("--all", help="Show every claim, those of small parts too.")
-    ] = False,
+    every: Annotated[bool, typer.Option("--all", help="Show every claim, those of small parts too.")] = False,
     fmt: FormatOption = Format.table,
 ) -> None:
     """Recompute latency, cost and every constraint of a plan without the solver's model.

@@ -5,7 +5,7 @@ takes a model as a protocol buffer in text form, which is all that is needed. On
 input gives the same answer as long as no wall-clock limit binds. With `relative_gap_limit`, CP-SAT says OPTIMAL for
 any answer within the gap, so optimality is read from the bound instead. In OR-Tools 9.15, the presolve step that
 looks for constraints included in others calls some feasible models of ours infeasible and loses optima of others
-(tests/planner/test_cpsat.py keeps one); `presolve_inclusion_work_limit: 0` leaves that step out (google/or-tools
+(tests/planner/test_solver.py keeps three); `presolve_inclusion_work_limit: 0` leaves that step out (google/or-tools
 issue 5293 finds the same). Probing takes longer than it saves on models of this size.
 """
 

@@ -40,10 +40,14 @@ class RayHosts:
         self._actors: dict[str, Any] = {}
         self._gone: dict[str, str] = {}
         self._counts: dict[str, dict[str, int]] = {}
-        self._folder = tempfile.TemporaryDirectory(prefix="tierplan-links-")
         self._cluster: LocalCluster | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         if address is None:
             self._cluster = LocalCluster([{"site": m, "tier": tier} for m, tier in tiers.items()])
+            self._links = Path(self._cluster.folder) / "links"
+        else:
+            self._folder = tempfile.TemporaryDirectory(prefix="tierplan-links-")
+            self._links = Path(self._folder.name) / "links"
 
     @property
     def _ray(self) -> Connection:
@@ -56,11 +60,10 @@ class RayHosts:
         assert address is not None
         self._connection = Connection(address, local=self._cluster is not None)
         self._connection.check_sites(self._tiers)
-        links = Path(self._folder.name) / "links"
         if self._options.shape:
-            LinkState.create(links, Routes(self._top).capacities)
+            LinkState.create(self._links, Routes(self._top).capacities)
         for member in self._top.hosts:
-            file = str(links) if self._options.shape else ""
+            file = str(self._links) if self._options.shape else ""
             bundle = str(self._bundle.folder.resolve())
             order = HostOrder(member, self._top, bundle, file, self._options)
             self._actors[str(member)] = self._connection.place(str(member), HostActor, order)
@@ -137,7 +140,8 @@ class RayHosts:
             if self._cluster is not None:
                 self._cluster.close()
                 self._cluster = None
-            self._folder.cleanup()
+            if self._folder is not None:
+                self._folder.cleanup()
 
 
 def _chunks(items: Mapping[int, Item]) -> Iterator[dict[int, Item]]:

@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -54,8 +55,17 @@ def main() -> int:
                     with contextlib.suppress(Exception):
                         node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
     return 0
+
+
+def _remove(folder: str) -> None:
+    """Workers outlive their node by a moment and may still write; so again, until it stays away."""
+    for _ in range(50):
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.1)
+        if not os.path.exists(folder):
+            return
 
 
 def _start(folder: str, labels: Mapping[str, str], head: str | None) -> Any:
@@ -74,6 +84,7 @@ def _start(folder: str, labels: Mapping[str, str], head: str | None) -> Any:
         labels=dict(labels),
         include_dashboard=False,
         include_log_monitor=False,
+        no_monitor=True,
         temp_dir=folder,
         plasma_store_socket_name=f"{folder}/{name}.p",
         raylet_socket_name=f"{folder}/{name}.r",

@@ -12,8 +12,8 @@ SETTINGS: Final = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_max_direct_call_object_size": str(INLINE_BYTES),
     "RAY_task_rpc_inlined_bytes_limit": str(5 * INLINE_BYTES),
-    "RAY_DEDUP_LOGS": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_task_events_report_interval_ms": "0",
 }
 
 

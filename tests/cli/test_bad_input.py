@@ -185,7 +185,7 @@ def test_a_port_that_something_else_uses(solved: Path) -> None:
     """What answers there is no Ray cluster."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        called = planner("run", "bundle", "--address", f"127.0.0.1:{port}", folder=solved, timeout=300)
+        called = planner("run", "bundle", "--address", f"127.0.0.1:{port}", folder=solved, timeout=60)
     one_line(called, 3, f"127.0.0.1:{port}")
 
 

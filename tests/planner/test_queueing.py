@@ -103,4 +103,6 @@ def test_moments_of_a_sum_are_those_of_the_sum() -> None:
     random = np.random.default_rng(11)
     a, b = random.gamma(2, 1, 400_000), random.gamma(3, 0.5, 400_000)
     total = of(a).plus(of(b))
-    assert (total.mean, total.second, total.third) == pytest.approx(tuple(float(((a + b) ** k).mean()) for k in (1, 2, 3)), rel=0.02)
+    assert (total.mean, total.second, total.third) == pytest.approx(
+        tuple(float(((a + b) ** k).mean()) for k in (1, 2, 3)), rel=0.02
+    )

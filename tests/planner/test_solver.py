@@ -65,7 +65,7 @@ def test_status_and_objective_equal_brute_force_on_many_more() -> None:
     family(range(SEEDS, SEEDS + DEEP))
 
 
-@pytest.mark.parametrize("seed", [25, 50, 75])
+@pytest.mark.parametrize("seed", [1, 6, 25])
 def test_presolve_does_not_lose_the_optimum(seed: int) -> None:
     """These three are wrong with the default presolve of OR-Tools 9.15; see planner/solver/cpsat.py."""
     problem = formulate(world(seed))

@@ -24,7 +24,7 @@ def lateness(mean: float, variance: float, limit: float) -> float:
 def test_the_largest_variance_is_just_late_enough(part: float, excess: float) -> None:
     variance = largest_variance(part, 1.0, excess)
     assert variance is not None
-    assert lateness(part, variance, 1.0) <= excess * (1 + 1e-6) + 1e-12
+    assert lateness(part, variance, 1.0) <= excess * (1 + 1e-4) + 1e-9
 
 
 def test_a_mean_beyond_the_limit_has_no_variance() -> None:
@@ -48,7 +48,7 @@ def test_rows_never_promise_more_than_the_lognormal_keeps(
             continue
         mean = row.mean_us
         late = lateness(mean, row.var_us2 * inside, limit)
-        assert late * probability * PPB <= row.excess_ppb * (1 + 1e-6) + 1
+        assert late * probability * PPB <= row.excess_ppb * (1 + 1e-4) + 1
 
 
 def test_a_rare_branch_may_be_late_altogether() -> None:

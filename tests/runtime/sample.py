@@ -131,7 +131,7 @@ def make_prediction(bundle: Bundle, part: Slice) -> Prediction:
     top = topology(bundle.plan, bundle.app.value, bundle.infra.value, part)
     path = {"flow": "upload@phones", "from": "upload", "to": "answer", "predicted": ZERO, "limit_ms": {"p99": 900}}
     names = [("stage", s.name, s.site) for s in top.stages]
-    names += [("transfer", e.name, e.to_site) for e in top.edges if e.hops]
+    names += [("transfer", e.name, f"{e.from_site} -> {e.to_site}") for e in top.edges if e.hops]
     return Prediction(
         plan=bundle.plan.digest,
         slice=part,

@@ -72,12 +72,12 @@ def test_shaped_links_add_their_delay_and_their_bytes(tmp_path: Path) -> None:
     everything_in_the_cloud = dict.fromkeys(("shrink", "vision", "tokens", "language", "decide"), ("cloud", "vm"))
     project = copy_project(tmp_path)
     bundle = make_bundle(tmp_path, make_plan(project, everything_in_the_cloud), project)
-    done = go(bundle, 80, photo_bytes=20_000, multiplier=0.2)
+    done = go(bundle, 40, photo_bytes=20_000, multiplier=0.4)
     shrink = next(s for s in done.result.stages if s.name == "upload -> shrink")
     # 20 kB at 1 MB/s, then at the shared 12.5 MB/s, then at 125 MB/s, and 5 + 3 ms of delay.
     expected = 20 + 1.6 + 0.16 + 8
     assert shrink.service_measured.p50_ms == pytest.approx(expected, rel=0.2)
-    assert go(bundle, 30, photo_bytes=20_000, shape=False).result.paths[0].measured.p50_ms < 15
+    assert go(bundle, 20, photo_bytes=20_000, shape=False).result.paths[0].measured.p50_ms < 15
 
 
 def test_a_slower_class_takes_longer_by_its_factor(tmp_path: Path) -> None:
@@ -116,7 +116,8 @@ def test_a_full_queue_refuses_with_the_reason_and_later_requests_are_served(tmp_
     assert requests.refused > 0
     assert requests.answered > 4
     assert requests.answered + requests.refused == requests.sent
-    assert set(done.reasons) == {"refused: the queue of decide at bases-0 is full (4 wait)"}
+    assert "refused: the queue of decide at bases-0 is full (4 wait)" in done.reasons
+    assert all(reason.startswith("refused: the queue of ") for reason in done.reasons)
 
 
 def test_work_past_its_deadline_is_dropped_and_told(tmp_path: Path) -> None:
@@ -149,28 +150,28 @@ def test_members_left_out_load_what_they_share(tmp_path: Path) -> None:
     project = copy_project(tmp_path, steps=("    if score[0] == 7:\n        time.sleep(0.5)", "    time.sleep(0.01)"))
     bundle = make_bundle(tmp_path, make_plan(project), project)
     waits = []
-    for background in ({}, {"bases": 80.0}):
-        done = go(bundle, 60, multiplier=0.3, background=background)
+    for background in ({}, {"bases": 60.0}):
+        done = go(bundle, 60, multiplier=0.4, background=background)
         assert done.result.requests.answered == 60
         assert done.result.requests.wrong == 0
         (decide,) = [s for s in done.result.stages if s.name == "decide"]
         waits.append(decide.wait_measured.mean_ms)
-    # 80/s x 10 ms is 0.8 busy: M/D/1 waits 20 ms on average.
+    # With the chosen members' own 16/s it is 0.76 busy for 10 ms each: M/D/1 waits 16 ms on average.
     assert waits[0] < 5
-    assert 8 < waits[1] < 60
+    assert 6 < waits[1] < 90
 
 
 def test_members_left_out_load_links_that_they_share(tmp_path: Path) -> None:
     project = copy_project(tmp_path, infra=("rate: 100 Mbit/s", "rate: 1 Mbit/s"))
     bundle = make_bundle(tmp_path, make_plan(project, {"shrink": ("bases", "rack")}), project)
     queued = []
-    for background in ({}, {"bases": 40.0}):
-        done = go(bundle, 60, multiplier=0.1, background=background)
+    for background in ({}, {"bases": 30.0}):
+        done = go(bundle, 60, multiplier=0.3, background=background)
         (upload,) = [s for s in done.result.stages if s.name == "upload -> shrink"]
         queued.append(upload.wait_measured.mean_ms)
-    # 40/s x 2 kB at 125 kB/s is 0.64 busy with 16 ms each: M/D/1 waits 14 ms on average.
-    assert queued[0] < 4
-    assert 5 < queued[1] < 45
+    # With the chosen members' own 12/s, 2 kB at 125 kB/s is 0.67 busy with 16 ms each: M/D/1 waits 16 ms on average.
+    assert queued[0] < 8
+    assert queued[0] + 4 < queued[1] < 90
 
 
 def test_a_run_leaves_no_thread(tmp_path: Path) -> None:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from specs.plan import Plan, StagePrediction
 from specs.run_result import RunResult
 
+ARROW = " -> "
+"""Between the two ends in a transfer's name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Bar:
@@ -39,7 +42,7 @@ class Waterfall:
 
 
 def draw_waterfall(plan: Plan, run: RunResult | None, edges: Sequence[tuple[str, str]] = ()) -> Waterfall:
-    """Rows in the plan's order, as for a request that takes every stage; means, since only means add up.
+    """Rows by when they begin, as for a request that takes every stage; means, since only means add up.
 
     `edges` are (producer, consumer) by stage name: a stage begins when the last value that it needs is there. Without
     them rows follow one another.
@@ -48,10 +51,18 @@ def draw_waterfall(plan: Plan, run: RunResult | None, edges: Sequence[tuple[str,
     seen: dict[_Key, tuple[float, float]] = {
         (s.kind, s.name, s.site): (s.wait_measured.mean_ms, s.service_measured.mean_ms) for s in happened_in if s.n
     }
-    planned = {_key(s): (s.wait.mean_ms, s.service.mean_ms) for s in plan.stages}
+    planned: dict[_Key, tuple[float, float]] = {_key(s): (s.wait.mean_ms, s.service.mean_ms) for s in plan.stages}
+    # With a run, what was predicted for exactly its slice stands beside what it measured.
+    planned |= {
+        (s.kind, s.name, s.site): (s.wait_predicted.mean_ms, s.service_predicted.mean_ms)
+        for s in happened_in
+        if (s.kind, s.name, s.site) in planned
+    }
     predicted = _schedule(plan.stages, planned, edges)
     happened = _schedule([s for s in plan.stages if _key(s) in seen], seen, edges)
-    rows = tuple(Row(s, predicted[_key(s)], happened.get(_key(s))) for s in plan.stages)
+    # In the order in which they begin; sorting is stable, so that equals stay in the plan's order.
+    ordered = sorted(plan.stages, key=lambda s: (predicted[_key(s)].start, predicted[_key(s)].end))
+    rows = tuple(Row(s, predicted[_key(s)], happened.get(_key(s))) for s in ordered)
     scale = 1.02 * max([1e-6, *(bar.end for bar in (*predicted.values(), *happened.values()))])
     return Waterfall(rows, scale, _ticks(scale))
 
@@ -67,21 +78,33 @@ def _schedule(
     stages: Sequence[StagePrediction], times: Mapping[_Key, tuple[float, float]], edges: Sequence[tuple[str, str]]
 ) -> dict[_Key, Bar]:
     """When each of `stages` begins and ends, given (wait, service) of each."""
-    bars: dict[_Key, Bar] = {}
+    by_name: dict[str, list[_Key]] = {}
+    for stage in stages:
+        by_name.setdefault(stage.name, []).append(_key(stage))
+    producers: dict[str, list[str]] = {}
+    for producer, consumer in edges:
+        producers.setdefault(consumer, []).append(producer)
     ends: dict[str, float] = {}
+
+    def end(name: str) -> float:
+        """When `name` is done; a source is at once. The application is a DAG, so this ends."""
+        if name not in ends:
+            longest = max((sum(times[key]) for key in by_name.get(name, [])), default=0.0)
+            ends[name] = start(name) + longest
+        return ends[name]
+
+    def start(name: str) -> float:
+        before, arrow, _ = name.partition(ARROW)
+        if arrow:
+            return end(before)
+        needed = (f"{p}{ARROW}{name}" if f"{p}{ARROW}{name}" in by_name else p for p in producers.get(name, []))
+        return max((end(need) for need in needed), default=0.0)
+
+    bars: dict[_Key, Bar] = {}
     last = 0.0
     for stage in stages:
-        if not edges:
-            start = last
-        elif stage.kind == "transfer":
-            start = ends.get(stage.name.split(" -> ")[0], 0.0)
-        else:
-            producers = [p for p, c in edges if c == stage.name]
-            start = max((ends.get(f"{p} -> {stage.name}", ends.get(p, 0.0)) for p in producers), default=0.0)
-        wait, service = times[_key(stage)]
-        bar = Bar(start, wait, service)
-        bars[_key(stage)] = bar
-        ends[stage.name] = last = bar.end
+        bars[_key(stage)] = bar = Bar(start(stage.name) if edges else last, *times[_key(stage)])
+        last = bar.end
     return bars
 
 

@@ -1,0 +1,65 @@
+"""Conflicts: what cannot hold together, each named, none too many."""
+
+from __future__ import annotations
+
+import pytest
+
+from planner import solve
+from planner.conflict import minimal_conflict
+from planner.formulate import formulate
+from planner.solver import solve_problem
+from specs.errors import AnswerIsNo
+from tests.planner.blog import situation
+from tests.planner.brute import TooLarge, brute_force
+from tests.planner.test_variants import changed
+from tests.planner.worlds import world
+
+
+def minimal(seeds: range) -> None:
+    found = 0
+    for seed in seeds:
+        problem = formulate(world(seed))
+        if solve_problem(problem).status != "infeasible":
+            continue
+        conflict = minimal_conflict(problem)
+        everything = frozenset(range(len(problem.constraints)))
+        if conflict is None:
+            continue
+        found += 1
+        kept = frozenset(conflict)
+        try:
+            assert brute_force(problem, everything - kept) is None, seed
+            for one in kept:
+                assert brute_force(problem, everything - kept | {one}) is not None, (seed, problem.constraints[one])
+        except TooLarge:
+            continue
+    assert found >= 0.15 * len(seeds)
+
+
+def test_every_proper_subset_of_a_conflict_is_feasible() -> None:
+    minimal(range(60))
+
+
+@pytest.mark.deep
+def test_every_proper_subset_of_a_conflict_is_feasible_on_many_more() -> None:
+    minimal(range(60, 800))
+
+
+def test_a_conflict_names_constraints_and_lines() -> None:
+    plan = solve(changed(app={"p99: 600 ms": "p99: 60 ms"}))
+    assert plan.status == "infeasible"
+    assert [c.name for c in plan.conflict] == ["answer_time.p99"]
+    lines = situation().app.yaml.place("constraints", "answer_time", "p99")
+    assert (plan.conflict[0].file, plan.conflict[0].line) == (lines.file, lines.line)
+
+
+def test_a_budget_and_a_floor_can_conflict_with_latency() -> None:
+    plan = solve(changed(app={"150 USD/month": "1 USD/month"}))
+    assert plan.status == "infeasible"
+    assert "budget" in {c.name for c in plan.conflict}
+
+
+def test_a_component_that_no_device_holds_is_named() -> None:
+    small = {"memory: 150 MB": "memory: 1 MB", "memory: 4 GB": "memory: 1 MB", "memory: 8 GB": "memory: 1 MB"}
+    with pytest.raises(AnswerIsNo, match=r"component 'shrink' has no option: no device of any pool holds it"):
+        solve(changed(infra=small))

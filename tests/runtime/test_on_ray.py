@@ -1,0 +1,211 @@
+"""Whole runs on Ray: hosts as actors on labelled nodes, on clusters of our own and on one that is there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.cluster.hosts import RayHosts
+from runtime.run import Execution, execute
+from runtime.values import Value
+from specs.errors import EnvironmentFailed, InputError
+from tests.runtime.processes import children, folders, in_folder, until
+from tests.runtime.sample import copy_project, make_bundle, make_items, make_plan, make_prediction, make_slice
+from tests.runtime.test_reference import by_hand
+
+ROOT = Path(__file__).parents[2]
+SITES = {"phones-0": "edge", "phones-1": "edge", "bases-0": "base_station", "cloud-0": "cloud"}
+
+
+def ray_start(*arguments: str) -> None:
+    command = [str(Path(sys.executable).with_name("ray")), "start", "--num-cpus=0", "--disable-usage-stats"]
+    limits = ["--object-store-memory=80000000", "--include-log-monitor=false"]
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    done = subprocess.run(
+        [*command, *limits, *arguments], env=environment, capture_output=True, text=True, timeout=90, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:] + done.stdout[-2000:]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.2", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def existing() -> Iterator[str]:
+    """The address of a cluster that somebody started with `ray start`, a node for each member of `SITES`."""
+    folder = tempfile.mkdtemp(prefix="rs-", dir="/tmp")
+    port = free_port()
+    ip = "--node-ip-address=127.0.0.2"
+    try:
+        labels = iter(f"--labels=site={site},tier={tier}" for site, tier in SITES.items())
+        ray_start("--head", f"--port={port}", "--include-dashboard=false", ip, f"--temp-dir={folder}", next(labels))
+        for label in labels:
+            ray_start(f"--address=127.0.0.2:{port}", ip, label)
+        yield f"127.0.0.2:{port}"
+    finally:
+        for pid in in_folder(folder):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        until(lambda: not in_folder(folder), 10)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def go(folder: Path, count: int, address: str | None, **changes: Any) -> Execution:
+    """Run the sample application, whose functions are those of `folder`/project where that exists."""
+    options = {k: changes.pop(k) for k in ("deadline", "shape", "on_progress") if k in changes}
+    project = folder / "project" if (folder / "project").exists() else copy_project(folder)
+    bundle = make_bundle(folder, make_plan(project), project)
+    part = make_slice(requests=count, **changes)
+    return execute(bundle, part, make_items(40), make_prediction(bundle, part), address=address, **options)
+
+
+def test_an_existing_cluster_answers_500_requests_as_the_reference_does(tmp_path: Path, existing: str) -> None:
+    done = go(tmp_path, 500, existing, multiplier=4)
+    requests = done.result.requests
+    assert (requests.sent, requests.answered, requests.wrong, requests.lost) == (500, 500, 0, 0)
+    items = make_items(40)
+    for entry in done.log:
+        verdict: Value = entry.answers["answer"]["verdict"]
+        assert verdict.tolist() == [by_hand(items[entry.item], "small")[0]]  # type: ignore[union-attr]
+    by_name = {s.name: s for s in done.result.stages}
+    # 5 ms of delay with 1 ms of jitter, and a hop of a few ms between two processes.
+    assert 5 < by_name["shrink -> vision"].service_measured.p50_ms < 25
+    assert by_name["shrink"].n == 500
+    assert by_name["language"].n == by_name["tokens -> language"].n > 0
+
+
+def test_a_host_that_dies_fails_its_requests_with_the_reason_and_loses_none(
+    tmp_path: Path, existing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[RayHosts] = []
+    create = RayHosts.__init__
+
+    def remember(self: RayHosts, *arguments: Any) -> None:
+        create(self, *arguments)
+        made.append(self)
+
+    monkeypatch.setattr(RayHosts, "__init__", remember)
+    started = threading.Event()
+
+    def kill() -> None:
+        import ray
+
+        started.wait(60)
+        time.sleep(0.5)
+        ray.kill(made[0]._actors["cloud-0"])
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    done = go(
+        tmp_path,
+        60,
+        existing,
+        deadline=2.0,
+        on_progress=lambda p: started.set() if p.phase == "running" else None,
+    )
+    killer.join()
+    requests = done.result.requests
+    assert requests.lost == 0
+    assert requests.failed > 5
+    assert requests.answered > 20
+    assert requests.answered + requests.failed == requests.sent == 60
+    assert all("cloud-0" in reason for reason in done.reasons)
+    items = make_items(40)
+    assert all(not by_hand(items[e.item], "small")[1] for e in done.log if e.status == "failed")
+
+
+def test_a_site_without_a_node_is_named_with_the_command_that_adds_it(tmp_path: Path, existing: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(EnvironmentFailed) as caught:
+        go(tmp_path, 5, existing, members={"phones": 4, "bases": 2, "cloud": 1})
+    message = str(caught.value)
+    assert "no Ray node stands for bases-1, phones-2, phones-3" in message
+    assert f"ray start --address={existing} --labels=site=bases-1,tier=base_station" in message
+    assert time.monotonic() - began < 20
+
+
+def test_the_driver_can_run_again_after_a_refusal(tmp_path: Path, existing: str) -> None:
+    assert go(tmp_path, 5, existing, shape=False).result.requests.answered == 5
+
+
+def test_an_address_where_nobody_listens_fails_at_once(tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(EnvironmentFailed, match=r"no Ray cluster at 127.0.0.2:\d+"):
+        go(tmp_path, 5, f"127.0.0.2:{free_port()}")
+    assert time.monotonic() - began < 20
+    with pytest.raises(InputError, match="HOST:PORT"):
+        go(tmp_path, 5, "nowhere")
+
+
+def test_a_cluster_of_our_own_answers_and_leaves_nothing(tmp_path: Path) -> None:
+    before, files = children(), folders()
+    done = go(tmp_path, 40, None, members={"phones": 1, "bases": 1, "cloud": 1})
+    assert done.result.requests.answered == 40
+    assert done.result.requests.wrong == 0
+    assert "no root" in done.result.shaping
+    assert until(lambda: children() <= before, 5)
+    assert folders() <= files
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from runtime.run import execute
+from tests.runtime.sample import make_bundle, make_items, make_prediction, make_slice
+
+if __name__ == "__main__":
+    bundle = make_bundle(Path(sys.argv[1]))
+    part = make_slice(requests=100_000, members={"phones": 1, "bases": 1, "cloud": 1})
+    tell = lambda p: print(p.phase, sum(p.counts.values()), flush=True)
+    try:
+        execute(bundle, part, make_items(10), make_prediction(bundle, part), on_progress=tell)
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "phase"), [(signal.SIGINT, "running"), (signal.SIGINT, "starting"), (signal.SIGKILL, "running")]
+)
+def test_an_interrupted_run_leaves_nothing(tmp_path: Path, end: signal.Signals, phase: str) -> None:
+    files = folders()
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    line = ""
+    while not line.startswith(phase) or (phase == "running" and line.endswith(" 0\n")):
+        line = process.stdout.readline()
+        assert line, process.communicate()[1]
+    if phase == "starting":
+        time.sleep(1.5)
+    mine = folders() - files
+    assert mine
+    started = children(process.pid)
+    process.send_signal(end)
+    process.communicate(timeout=40)
+    assert process.returncode == (130 if end == signal.SIGINT else -signal.SIGKILL)
+    assert until(lambda: not any(map(in_folder, mine)), 20), [in_folder(f) for f in mine]
+    assert until(lambda: not mine & folders(), 10)
+    assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started), 10)

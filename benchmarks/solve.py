@@ -1,7 +1,7 @@
 """Solve time and cost of plans on random worlds by size, beside greedy, brute force and single-tier baselines.
 
-`python -m benchmarks.solve` writes benchmarks/results/solve.json. Worlds are those of tests/planner/worlds.py, made from seeds
-only, so that the rows can be made again. A ratio below 1 is in our favour.
+`python -m benchmarks.solve` writes benchmarks/results/solve.json. Worlds are those of
+tests/planner/worlds.py, made from seeds only, so that the rows can be made again. A ratio below 1 is in our favour.
 """
 
 from __future__ import annotations

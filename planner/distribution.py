@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -19,7 +20,6 @@ Transform = NDArray[np.complex128]
 POINTS: Final = 4096
 """Equally likely values that stand for a distribution known by its quantiles."""
 _LEVELS: Final[Reals] = np.asarray((np.arange(POINTS) + 0.5) / POINTS, dtype=np.float64)
-_NORMAL: Final = 6.0
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,14 @@ def normal(mean: float, deviation: float) -> Reals:
     """Equally likely values of a normal distribution cut off at 0."""
     if deviation <= 0:
         return np.full(1, mean)
+    values: Reals = np.maximum(0.0, mean + deviation * _standard_normal())
+    return values
+
+
+@cache
+def _standard_normal() -> Reals:
     from statistics import NormalDist
 
-    inverse = NormalDist(mean, deviation).inv_cdf
-    values: Reals = np.array([max(0.0, inverse(float(u))) for u in _LEVELS[::8]])
+    inverse = NormalDist().inv_cdf
+    values: Reals = np.array([inverse(float(u)) for u in _LEVELS[::8]])
     return values

@@ -253,12 +253,29 @@ class _Draft:
 
         Proven by the solver where the plan is optimal and time allows, else read from the slack (1 % of the limit).
         """
+        if not self._matters(index):
+            return False
         if self.solution.status == "optimal" and seconds > 0:
             below = self.solution.objectives[0]
             answer = is_feasible(self.given.problem, frozenset([index]), seconds, below, seed)
             if answer != "unknown":
                 return answer == "yes"
         return slack <= 0.01 * abs(limit)
+
+    def _matters(self, index: int) -> bool:
+        """Whether leaving the constraint out can change the first objective at all, as far as that is plain to see.
+
+        A budget never makes the least cost higher: it only rules out dearer plans. Floors, pins and residency matter
+        only if they bar something.
+        """
+        problem = self.given.problem
+        kind = problem.constraints[index].kind
+        if kind == "budget":
+            return problem.objectives[0].kind != "cost"
+        if kind not in ("accuracy", "pin", "residency"):
+            return True
+        options = (o for s in problem.scenarios for step in s.steps for o in step.options)
+        return any(index in s.barred for s in problem.scenarios) or any(index in o.barred for o in options)
 
 
 def _in_units(objective: Objective, value: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from specs.errors import EnvironmentFailed, InputError, Issue
 
 PROBE_LIMIT: Final = 3.0
 CALL_LIMIT: Final = 60.0
+HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
+"""What an HTTP/2 client says first: the preface and an empty frame of settings (RFC 9113, section 3.4)."""
+HTTP2_SETTINGS: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +36,18 @@ def parse_address(text: str) -> Address:
 
 
 def probe(address: Address) -> None:
-    """Raises EnvironmentFailed where nobody listens: ray.init would try for minutes."""
+    """Raises EnvironmentFailed where nobody listens, or what listens speaks no HTTP/2 (as a Ray head does).
+
+    ray.init would try either for minutes. Over TLS only the connection is tried.
+    """
     try:
-        socket.create_connection((address.host, address.port), PROBE_LIMIT).close()
+        with socket.create_connection((address.host, address.port), PROBE_LIMIT) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") != "1":
+                connection.settimeout(PROBE_LIMIT)
+                connection.sendall(HTTP2_PREFACE)
+                answer = connection.recv(9, socket.MSG_WAITALL)
+                if len(answer) < 9 or answer[3] != HTTP2_SETTINGS:
+                    raise OSError("what listens there is no Ray head")
     except OSError as error:
         reason = error.strerror or str(error)
         raise EnvironmentFailed(

@@ -73,9 +73,10 @@ def _start(folder: str, labels: Mapping[str, str], head: str | None) -> Any:
     from ray._private.node import Node
     from ray._private.parameter import RayParams
 
-    # Socket names are given, because nodes that start together would choose the same. A unix socket's path has 107
-    # characters at most, so they are short.
-    name = labels["site"][-40:]
+    # Nodes that start together would choose the same names for sockets and logs, and one in ten would die of it; so each
+    # has a folder of its own. A unix socket's path has 107 characters at most.
+    home = f"{folder}/{labels['site'][-40:]}"
+    os.mkdir(home)
     params = RayParams(
         node_ip_address=LOOPBACK,
         num_cpus=0,
@@ -85,9 +86,9 @@ def _start(folder: str, labels: Mapping[str, str], head: str | None) -> Any:
         include_dashboard=False,
         include_log_monitor=False,
         no_monitor=True,
-        temp_dir=folder,
-        plasma_store_socket_name=f"{folder}/{name}.p",
-        raylet_socket_name=f"{folder}/{name}.r",
+        temp_dir=home,
+        plasma_store_socket_name=f"{home}/plasma",
+        raylet_socket_name=f"{home}/raylet",
         min_worker_port=0,
         max_worker_port=0,
         node_manager_port=0,

@@ -1,0 +1,36 @@
+"""Binding constraints: those without which the first objective would be better."""
+
+from __future__ import annotations
+
+from planner import solve
+from planner.formulate import formulate
+from planner.problem import Problem
+from tests.planner.brute import TooLarge, brute_force
+from tests.planner.worlds import world
+
+
+def test_a_constraint_binds_if_and_only_if_the_plan_is_better_without_it() -> None:
+    bound = checked = 0
+    for seed in range(60):
+        given = world(seed)
+        plan = solve(given)
+        if plan.status != "optimal" or plan.tightened:
+            continue
+        problem = formulate(given)
+        names = [c.name for c in problem.constraints]
+        best = brute_force_or_none(problem, frozenset())
+        for check in plan.constraints:
+            without = brute_force_or_none(problem, frozenset([names.index(check.name)]))
+            if best is not None and without is not None:
+                checked += 1
+                bound += check.binding
+                assert check.binding == (without[0] < best[0]), (seed, check.name)
+    assert checked > 20
+    assert bound > 3
+
+
+def brute_force_or_none(problem: Problem, relaxed: frozenset[int]) -> tuple[int, ...] | None:
+    try:
+        return brute_force(problem, relaxed)
+    except TooLarge:
+        return None

@@ -31,6 +31,7 @@ def main() -> int:
     asked: dict[str, Any] = json.loads(sys.stdin.readline())
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     apply_settings(local=True)
+    _settle_imports()
     answer = os.dup(1)
     os.dup2(2, 1)  # Ray prints; stdout is for the answer alone
     folder: str = asked["folder"]
@@ -59,6 +60,18 @@ def main() -> int:
     return 0
 
 
+def _settle_imports() -> None:
+    """Ask once whether Ray's optional parts are installed.
+
+    Each node asks by trying to import them. Threads that try at the same time can be told "yes" by the half-imported
+    module of another, and their node dies of it a few seconds later: one start in ten did.
+    """
+    from ray._private import utils
+
+    answer = utils.get_dashboard_dependency_error()
+    utils.get_dashboard_dependency_error = lambda: answer
+
+
 def _remove(folder: str) -> None:
     """Workers outlive their node by a moment and may still write; so again, until it stays away."""
     for _ in range(50):
@@ -73,8 +86,8 @@ def _start(folder: str, labels: Mapping[str, str], head: str | None) -> Any:
     from ray._private.node import Node
     from ray._private.parameter import RayParams
 
-    # Nodes that start together would choose the same names for sockets and logs, and one in ten would die of it; so each
-    # has a folder of its own. A unix socket's path has 107 characters at most.
+    # Nodes that start together would choose the same names for sockets and logs, so each has a folder of its own. A unix
+    # socket's path has 107 characters at most.
     home = f"{folder}/{labels['site'][-40:]}"
     os.mkdir(home)
     params = RayParams(

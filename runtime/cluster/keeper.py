@@ -86,8 +86,8 @@ def _start(folder: str, labels: Mapping[str, str], head: str | None) -> Any:
     from ray._private.node import Node
     from ray._private.parameter import RayParams
 
-    # Nodes that start together would choose the same names for sockets and logs, so each has a folder of its own. A unix
-    # socket's path has 107 characters at most.
+    # Nodes that start together would choose the same names for sockets and logs, so each has a folder of its own. The
+    # path of a unix socket has 107 characters at most.
     home = f"{folder}/{labels['site'][-40:]}"
     os.mkdir(home)
     params = RayParams(

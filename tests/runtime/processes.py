@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import time
@@ -18,6 +19,16 @@ def children(of: int | None = None) -> set[int]:
     except psutil.NoSuchProcess:
         return set()
     return {p.pid for p in found if p.status() != psutil.STATUS_ZOMBIE}
+
+
+def alive(pids: set[int]) -> set[int]:
+    """Those of `pids` that still run; a zombie that nobody has collected does not."""
+    found = set()
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                found.add(pid)
+    return found
 
 
 def in_folder(folder: str) -> set[int]:

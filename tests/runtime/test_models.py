@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -23,16 +24,20 @@ pytest.importorskip("onnxruntime")
 WEIGHT = np.array([[1, 2], [3, 4], [5, 6], [7, 8], [1, 3], [5, 7], [2, 4], [6, 8]], np.float32)
 
 
-def _save(file: Path, nodes: list[object], inputs: dict[str, object], outputs: dict[str, object]) -> None:
-    helper, mapping = onnx.helper, {np.uint8: onnx.TensorProto.UINT8, np.float32: onnx.TensorProto.FLOAT}
+def _save(file: Path, nodes: list[Any], inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
+    helper = onnx.helper
+    mapping: dict[Any, int] = {np.uint8: onnx.TensorProto.UINT8, np.float32: onnx.TensorProto.FLOAT}
     kinds = {**mapping, np.bool_: onnx.TensorProto.BOOL}
-    weights = [onnx.numpy_helper.from_array(WEIGHT, "weight"), onnx.numpy_helper.from_array(np.float32([30]), "limit")]  # type: ignore[arg-type]
-    used = {name for node in nodes for name in node.input}  # type: ignore[attr-defined]
+    weights = [
+        onnx.numpy_helper.from_array(WEIGHT, "weight"),
+        onnx.numpy_helper.from_array(np.array([30], np.float32), "limit"),
+    ]
+    used = {name for node in nodes for name in node.input}
     graph = helper.make_graph(
         nodes,
         "half",
-        [helper.make_tensor_value_info(n, kinds[k], s) for n, (k, s) in inputs.items()],  # type: ignore[misc]
-        [helper.make_tensor_value_info(n, kinds[k], s) for n, (k, s) in outputs.items()],  # type: ignore[misc]
+        [helper.make_tensor_value_info(n, kinds[k], s) for n, (k, s) in inputs.items()],
+        [helper.make_tensor_value_info(n, kinds[k], s) for n, (k, s) in outputs.items()],
         [w for w in weights if w.name in used],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -114,10 +119,12 @@ def by_hand(item: Item) -> int:
 
 
 @pytest.mark.parametrize("on", ["process", "ray"])
-def test_a_split_model_answers_as_the_whole_does_and_its_cut_crosses_the_link(split_bundle: Bundle, on: str) -> None:
+def test_a_split_model_answers_as_the_whole_does_and_its_cut_crosses_the_link(
+    split_bundle: Bundle, on: Literal["ray", "process"]
+) -> None:
     part = make_slice(requests=80, multiplier=2, members={"phones": 1, "bases": 1, "cloud": 1})
     items = make_items(80, seed=5)
-    done = execute(split_bundle, part, items, make_prediction(split_bundle, part), on=on)  # type: ignore[arg-type]
+    done = execute(split_bundle, part, items, make_prediction(split_bundle, part), on=on)
     assert done.result.requests.answered == 80
     assert done.result.requests.wrong == 0
     for entry in done.log:

@@ -22,7 +22,7 @@ from runtime.cluster.hosts import RayHosts
 from runtime.run import Execution, execute
 from runtime.values import Value
 from specs.errors import EnvironmentFailed, InputError
-from tests.runtime.processes import children, folders, in_folder, until
+from tests.runtime.processes import alive, children, folders, in_folder, until
 from tests.runtime.sample import copy_project, make_bundle, make_items, make_plan, make_prediction, make_slice
 from tests.runtime.test_reference import by_hand
 
@@ -208,4 +208,4 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, end: signal.Signals, 
     assert process.returncode == (130 if end == signal.SIGINT else -signal.SIGKILL)
     assert until(lambda: not any(map(in_folder, mine)), 20), [in_folder(f) for f in mine]
     assert until(lambda: not mine & folders(), 10)
-    assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in started), 10)
+    assert until(lambda: not alive(started), 10), alive(started)

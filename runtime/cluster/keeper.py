@@ -8,6 +8,7 @@ Ctrl-C reaches the command alone.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import shutil
@@ -16,14 +17,20 @@ import sys
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Final
+
+import psutil
 
 from runtime.cluster.settings import apply_settings
 
-LOOPBACK = "127.0.0.2"
+LOOPBACK: Final = "127.0.0.2"
 """Reachable from this machine alone. Ray takes 127.0.0.1 for the machine's outer address."""
-OBJECT_STORE = 80_000_000
+OBJECT_STORE: Final = 80_000_000
 """Bytes of shared memory a node; Ray's least is 75 MiB. Messages travel inline and need none of it."""
+
+
+_PR_SET_CHILD_SUBREAPER: Final = 36
+"""Of prctl(2), Linux."""
 
 
 def main() -> int:
@@ -31,6 +38,7 @@ def main() -> int:
     asked: dict[str, Any] = json.loads(sys.stdin.readline())
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     apply_settings(local=True)
+    _adopt_orphans()
     _settle_imports()
     answer = os.dup(1)
     os.dup2(2, 1)  # Ray prints; stdout is for the answer alone
@@ -55,6 +63,7 @@ def main() -> int:
                 for node in reversed(nodes):
                     with contextlib.suppress(Exception):
                         node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
+                _kill_orphans()
     finally:
         _remove(folder)
     return 0
@@ -70,6 +79,22 @@ def _settle_imports() -> None:
 
     answer = utils.get_dashboard_dependency_error()
     utils.get_dashboard_dependency_error = lambda: answer
+
+
+def _adopt_orphans() -> None:
+    """Processes whose parent dies become children of the keeper. Agents of a killed node do not always end by it."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _kill_orphans() -> None:
+    """Kill all that is still below the keeper, until there is nothing."""
+    for _ in range(50):
+        left = psutil.Process().children(recursive=True)
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        if not psutil.wait_procs(left, timeout=0.2)[1] and not left:
+            return
 
 
 def _remove(folder: str) -> None:

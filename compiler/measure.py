@@ -1,7 +1,8 @@
 """What an artefact or a function costs on a hardware class: measured in a child process, as it will run.
 
 Thread pools of TVM and ONNX Runtime disturb each other, so that each backend and number of threads has its own child;
-within it, artefacts and classes share the start-up. A slower class is this host, stretched (`specs.emulation`).
+within it, artefacts share the start-up. A slower class is this host, stretched (`specs.emulation`): the same runs speak
+for every class.
 """
 
 from __future__ import annotations
@@ -37,15 +38,25 @@ _WORKER = "compiler.measure_worker"
 class Budget:
     """How long to measure: until `seconds` have passed and `least` runs are done, at the latest after `seconds_most`.
 
-    `warmup` runs come first and are not counted; nothing is judged from fewer than `fewest`.
+    `warmup` runs come first and are not counted; nothing is judged from fewer than `fewest`. Before each run the
+    process writes `evict` bytes, so that caches hold something else, and rests for `pause` seconds; with no pause, runs
+    follow each other at once.
     """
 
-    seconds: float = 0.4
-    least: int = 30
+    seconds: float = 0.6
+    least: int = 100
     most: int = 4000
-    seconds_most: float = 1.5
+    seconds_most: float = 2.0
     fewest: int = 10
     warmup: int = 3
+    pause: float = 0.003
+    evict: int = 8_000_000
+
+    @property
+    def method(self) -> str:
+        """How it is measured, in words."""
+        how = f"each after a pause of {1e3 * self.pause:g} ms that cools the caches" if self.pause else "back to back"
+        return f"wall clock of single runs in a process of their own, {how}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,16 +164,18 @@ def measure_all(
                     except InputError as error:
                         yield from (Outcome(subject, h.name, None, error) for h in wanted)
                         continue
-                    for place in wanted:
-                        if child is None or not child.alive:
-                            child = Child(_WORKER, limits or Limits(seconds=120))
-                        yield _measure(child, subject, place, opener, file, budget or Budget())
+                    if child is None or not child.alive:
+                        child = Child(_WORKER, limits or Limits(seconds=120))
+                    yield from _measure(child, subject, wanted, opener, file, budget or Budget())
             finally:
                 if child is not None:
                     child.close()
 
 
-def _measure(child: Child, subject: Subject, place: HardwareClass, opener: str, file: Path, budget: Budget) -> Outcome:
+def _measure(
+    child: Child, subject: Subject, places: Sequence[HardwareClass], opener: str, file: Path, budget: Budget
+) -> Iterator[Outcome]:
+    """One subject, measured once for all `places`."""
     request = {
         "open": opener,
         "backend": subject.backend,
@@ -170,18 +183,25 @@ def _measure(child: Child, subject: Subject, place: HardwareClass, opener: str, 
         "function": None if isinstance(subject, ArtefactSubject) else subject.function,
         "threads": subject.threads,
         "samples": str(file),
-        "cpu": place.cpu or 1.0,
+        "cpus": [_share(place) for place in places],
         "budget": {name: getattr(budget, name) for name in Budget.__slots__},
     }
     try:
-        answer = child.ask(request, f"measuring {_name(subject)} on {place.name}")
+        answer = child.ask(request, f"measuring {_name(subject)}")
     except TierplanError as error:
-        return Outcome(subject, place.name, None, error)
-    distribution = Distribution.model_validate(answer["latency"])
-    return Outcome(subject, place.name, _record(subject, place, distribution, float(answer["memory"])), None)
+        yield from (Outcome(subject, place.name, None, error) for place in places)
+        return
+    for place in places:
+        latency = Distribution.model_validate(answer["latency"][_share(place)])
+        record = _record(subject, place, latency, float(answer["memory"]), budget.method)
+        yield Outcome(subject, place.name, record, None)
 
 
-def _record(subject: Subject, place: HardwareClass, latency: Distribution, memory: float) -> Record:
+def _share(place: HardwareClass) -> str:
+    return repr(place.cpu or 1.0)
+
+
+def _record(subject: Subject, place: HardwareClass, latency: Distribution, memory: float, method: str) -> Record:
     artefact = subject.artefact if isinstance(subject, ArtefactSubject) else None
     emulated = place.emulated_by
     return Record(
@@ -192,7 +212,7 @@ def _record(subject: Subject, place: HardwareClass, latency: Distribution, memor
         hardware=place.name,
         emulated_by=emulated,
         provenance="emulated" if emulated else "measured",
-        method="wall clock of runs one after another in a process of their own",
+        method=method,
         host=str(host()),
         latency=latency,
         memory=memory,
@@ -205,7 +225,7 @@ def _record(subject: Subject, place: HardwareClass, latency: Distribution, memor
 def _key(subject: Subject, place: HardwareClass) -> tuple[object, ...]:
     """The key that this measurement's record would have."""
     nothing = Distribution(mean=0, second=0, third=0, quantiles={}, n=0, spread=0)
-    return _record(subject, place, nothing, 0).key
+    return _record(subject, place, nothing, 0, "").key
 
 
 def _name(subject: Subject) -> str:

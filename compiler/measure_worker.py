@@ -11,16 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from compiler.child import serve
 from compiler.samples import load_samples
 from compiler.statistics import summarise
-from specs.emulation import stretch
+from specs.emulation import Stopwatch, emulated_seconds
 
 _LIBRARIES = {"tvm": "tvm.runtime.vm", "onnxruntime": "onnxruntime"}
 """Imported before memory is measured: a process pays for its library once, not once a model."""
-
-_MEMORY: dict[str, int] = {}
-"""Peak bytes by what was measured in this child."""
 
 
 def handle(request: dict[str, Any]) -> dict[str, Any]:
@@ -29,11 +28,10 @@ def handle(request: dict[str, Any]) -> dict[str, Any]:
     samples = load_samples(Path(request["samples"]))
     before = _settle()
     run = _open(request)
-    times = _time(run, samples, float(request["cpu"]), request["budget"])
-    what = f"{request['folder']}:{request['function']}"
-    # Opened again for another class, its weights are there already: the first measurement counts.
-    _MEMORY[what] = max(_MEMORY.get(what, 0), _status("VmHWM") - before)
-    return {"latency": summarise(times).dump(), "memory": _MEMORY[what]}
+    runs = _time(run, samples, request["budget"])
+    memory = _status("VmHWM") - before
+    latency = {cpu: summarise([emulated_seconds(*r, float(cpu)) for r in runs]).dump() for cpu in request["cpus"]}
+    return {"latency": latency, "memory": memory}
 
 
 def _open(request: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
@@ -49,26 +47,31 @@ def _open(request: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
 
 
 def _time(
-    run: Callable[[dict[str, Any]], Any], samples: list[dict[str, Any]], cpu: float, budget: dict[str, Any]
-) -> list[float]:
-    """Seconds of each run, the samples in turn."""
+    run: Callable[[dict[str, Any]], Any], samples: list[dict[str, Any]], budget: dict[str, Any]
+) -> list[tuple[float, float]]:
+    """Seconds (elapsed, on the processor) of each run, the samples in turn, each after a pause that cools the caches.
+
+    A stage serves one request now and then, and others use the machine between: runs back to back would promise more.
+    """
     turns = itertools.cycle(samples)
     for _ in range(int(budget["warmup"])):
         run(next(turns))
-    times: list[float] = []
+    others = np.zeros(budget["evict"], np.uint8)
+    runs: list[tuple[float, float]] = []
     began = time.perf_counter()
-    while len(times) < budget["most"]:
-        started = time.perf_counter()
+    while len(runs) < budget["most"]:
+        if budget["pause"]:
+            others += 1
+            time.sleep(budget["pause"])
+        watch = Stopwatch.start()
         run(next(turns))
-        stretch(started, cpu)
-        ended = time.perf_counter()
-        times.append(ended - started)
-        spent, count = ended - began, len(times)
+        runs.append(watch.read())
+        spent, count = time.perf_counter() - began, len(runs)
         if count >= budget["fewest"] and (
             (spent >= budget["seconds"] and count >= budget["least"]) or spent >= budget["seconds_most"]
         ):
             break
-    return times
+    return runs
 
 
 def _settle() -> int:

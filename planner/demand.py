@@ -34,6 +34,14 @@ class Demand:
             return own
         return own + background * (left_out[flow.name] / total if total > 0 else 1 / len(left_out))
 
+    def asking(self, flow: Flow) -> int:
+        """How many members of the flow's class send requests of their own."""
+        return flow.members if self.part is None else self.part.members.get(flow.site, 1)
+
+    def total(self, flow: Flow) -> float:
+        """Requests a second of all members that send requests of their own."""
+        return flow.peak * self.asking(flow) * (1.0 if self.part is None else self.part.multiplier)
+
     def chosen_rate(self, flow: Flow, site: str) -> float:
         """What the chosen members of the slice send through one member of `site`."""
         assert self.part is not None

@@ -118,6 +118,14 @@ def from_quantiles(points: Sequence[tuple[float, float]], mean: float) -> Reals:
     return scaled
 
 
+def independent_sum(parts: Sequence[Reals]) -> Reals:
+    """Equally likely values of the sum of independent times: each is added in a shuffled (but fixed) order."""
+    total = parts[0]
+    for number, values in enumerate(parts[1:], 1):
+        total = total + np.random.default_rng(number).permutation(values)
+    return total
+
+
 def normal(mean: float, deviation: float) -> Reals:
     """Equally likely values of a normal distribution cut off at 0."""
     if deviation <= 0:

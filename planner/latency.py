@@ -10,17 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import sqrt
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
 from planner.demand import Demand
-from planner.distribution import Grid, Reals, Transform, from_quantiles, normal
+from planner.distribution import Grid, Reals, Transform, from_quantiles, independent_sum, normal
 from planner.formulate import hop_moments, limit_name, moments
 from planner.layout import FlowLayout, Layout, Leg
 from planner.network import Passage
 from planner.pipeline import Shape, relevant
-from planner.queueing import NO_WAIT, Moments, Wait, many_servers, single_server, utilisation
+from planner.queueing import NO_WAIT, ZERO, Moments, Wait, many_servers, single_server, utilisation
+from planner.visits import in_order, visits
 from specs.application import OverBranch, PathConstraint
 from specs.errors import InputError, Issue
 from specs.plan import PathPrediction, Percentiles, StagePrediction
@@ -28,13 +29,21 @@ from specs.plan import PathPrediction, Percentiles, StagePrediction
 QUANTILES: Final = (0.5, 0.95, 0.99)
 
 
+class Arrival(NamedTuple):
+    """A class of what arrives at a queue: how many a second, and its service as moments and equally likely values."""
+
+    rate: float
+    service: Moments
+    values: Reals
+
+
 @dataclass(frozen=True)
 class Queue:
-    """First come, first served: what arrives (rate, moments, equally likely values), and how many servers there are."""
+    """First come, first served: what arrives, and how many servers there are."""
 
     name: str
     servers: int
-    arrivals: tuple[tuple[float, Moments, Reals], ...]
+    arrivals: tuple[Arrival, ...]
 
     @cached_property
     def load(self) -> float:
@@ -99,33 +108,69 @@ class Latency:
 
     def _stage_queues(self) -> None:
         infra = self.layout.situation.infra.value
-        timed: dict[str, list[tuple[float, Moments, Reals]]] = {}
         for index, stage in enumerate(self.layout.stages):
             a = stage.assignment
             latency = stage.record.latency
             values = from_quantiles(latency.points(), latency.mean)
-            arrival = (self.rate(index), moments(stage.record), values)
-            if infra.hardware[a.hardware].sharing == "time":
-                name = f"pool {a.pool} at {a.site}"
-                timed.setdefault(name, []).append(arrival)
-            else:
-                name = f"stage {stage.name} at {a.site}.{a.pool} ({index})"
+            name = self.executor(index)
+            if infra.hardware[a.hardware].sharing != "time":
+                arrival = Arrival(self.rate(index), moments(stage.record), values)
                 self.queues[name] = Queue(f"stage {stage.name} at {a.site}", a.replicas, (arrival,))
             self.stage_timing[index] = Timing((name,), (values,))
-        for name, arrivals in timed.items():
-            stages = [s.name for s in self.layout.stages if f"pool {s.assignment.pool} at {s.assignment.site}" == name]
+        for name, arrivals in self._visiting().items():
+            stages = [s.name for i, s in enumerate(self.layout.stages) if self.executor(i) == name]
             self.queues[name] = Queue(f"{name} (stages {', '.join(stages)})", 1, tuple(arrivals))
 
+    def executor(self, index: int) -> str:
+        """The queue that a stage draws from."""
+        stage = self.layout.stages[index]
+        a = stage.assignment
+        if self.layout.situation.infra.value.hardware[a.hardware].sharing == "time":
+            return f"pool {a.pool} at {a.site}"
+        return f"stage {stage.name} at {a.site}.{a.pool} ({index})"
+
+    def _visiting(self) -> dict[str, list[Arrival]]:
+        """What arrives at executors that serve several stages: visits, whose service is the sum of their stages'."""
+        infra = self.layout.situation.infra.value
+        found: dict[str, list[Arrival]] = {}
+        for of in self.layout.flows:
+            for shape in of.pipeline.shapes:
+                for visit in self._visits(of, shape):
+                    a = self.layout.stages[visit[0]].assignment
+                    if infra.hardware[a.hardware].sharing == "time":
+                        service = ZERO
+                        for index in visit:
+                            service = service.plus(moments(self.layout.stages[index].record))
+                        values = independent_sum([self.stage_timing[index].parts[0] for index in visit])
+                        rate = self.demand.at(of.flow, a.site) * shape.probability
+                        found.setdefault(self.executor(visit[0]), []).append(Arrival(rate, service, values))
+        return found
+
+    def _visits(self, of: FlowLayout, shape: Shape) -> tuple[tuple[int, ...], ...]:
+        key = (of.flow.name, shape.runs)
+        if key not in self._visits_known:
+            self._visits_known[key] = visits(self.layout, of, shape)
+        return self._visits_known[key]
+
+    @cached_property
+    def _visits_known(self) -> dict[tuple[str, frozenset[str]], tuple[tuple[int, ...], ...]]:
+        return {}
+
+    def _timing(self, of: FlowLayout, shape: Shape, index: int) -> Timing:
+        """Of a stage in requests of `shape`: it waits where it begins a visit."""
+        timing = self.stage_timing[index]
+        return timing if any(v[0] == index for v in self._visits(of, shape)) else Timing((), timing.parts)
+
     def _link_queues(self) -> None:
-        arrivals: dict[str, list[tuple[float, Moments, Reals]]] = {}
+        arrivals: dict[str, list[Arrival]] = {}
         for of in self.layout.flows:
             for leg in of.legs:
                 for passage in leg.route:
                     for name, rate, site in self.link_servers(passage):
                         requests = self.demand.at(of.flow, site) * leg.message.share
                         size = of.pipeline.size(leg.message)
-                        values = self._bytes(of, leg) / rate
-                        arrivals.setdefault(name, []).append((requests, size.scaled(1 / rate), values))
+                        values = self.bytes_of(of, leg) / rate
+                        arrivals.setdefault(name, []).append(Arrival(requests, size.scaled(1 / rate), values))
         for name, arriving in arrivals.items():
             self.queues[name] = Queue(name, 1, tuple(arriving))
 
@@ -139,17 +184,12 @@ class Latency:
             found.append((f"{name} shared", direction.shared.rate, direction.shared.by))
         return found
 
-    def _bytes(self, of: FlowLayout, leg: Leg) -> Reals:
-        """Equally likely sizes of a message. Several values are added in an order that makes them independent."""
-        total: Reals | None = None
-        for i, payload in enumerate(of.pipeline.payloads(leg.message)):
-            points = [(float(p), b) for p, b in payload.quantiles.items()]
-            values = from_quantiles(points, payload.mean)
-            if i:
-                values = np.random.default_rng(i).permutation(values)
-            total = values if total is None else total + values
-        assert total is not None
-        return total
+    def bytes_of(self, of: FlowLayout, leg: Leg) -> Reals:
+        """Equally likely sizes of a message."""
+        sizes = of.pipeline.payloads(leg.message)
+        return independent_sum(
+            [from_quantiles([(float(p), b) for p, b in size.quantiles.items()], size.mean) for size in sizes]
+        )
 
     def leg_timing(self, of: FlowLayout, leg: Leg) -> Timing:
         """Waits and times of a message that crosses sites; nothing within one."""
@@ -166,7 +206,7 @@ class Latency:
                 per_byte += 1 / rate
                 queues.append(name)
         hop = hop_moments(self.layout.situation, of.pipeline.size(leg.message).mean)
-        parts.append(self._bytes(of, leg) * per_byte)
+        parts.append(self.bytes_of(of, leg) * per_byte)
         parts.append(normal(hop.mean, sqrt(hop.variance)))
         return Timing(tuple(queues), tuple(parts))
 
@@ -217,7 +257,7 @@ class Latency:
         for leg in legs:
             if leg.consumer != -2 or leg.message.consumer.name == to:
                 into.setdefault(leg.consumer, []).append(leg)
-        order = [-1, *self._ordered(of, into), *([-2] if end == -2 else [])]
+        order = [-1, *in_order(of, into), *([-2] if end == -2 else [])]
         above = self._ancestors(order, into)
         parent: dict[int, int] = {}
         since: dict[int, Transform] = {}
@@ -244,23 +284,13 @@ class Latency:
             ways = [between(parent[node], leg.producer) * self._sum(grid, self.leg_timing(of, leg)) for leg in arriving]
             since[node] = grid.slowest(ways)
             if node >= 0:
-                since[node] = since[node] * self._sum(grid, self.stage_timing[node])
+                since[node] = since[node] * self._sum(grid, self._timing(of, shape, node))
         return between(-1, end)
 
     def _end(self, of: FlowLayout, to: str) -> int:
         if to not in of.flow.components:
             return -2
         return [s for s in of.stages if self.layout.stages[s].assignment.component == to][-1]
-
-    def _ordered(self, of: FlowLayout, into: dict[int, list[Leg]]) -> list[int]:
-        """The stages that run, each after what it takes from."""
-        waiting = [s for s in of.stages if s in into]
-        done: list[int] = []
-        while waiting:
-            ready = next(s for s in waiting if all(leg.producer in (-1, *done) for leg in into[s]))
-            waiting.remove(ready)
-            done.append(ready)
-        return done
 
     @staticmethod
     def _ancestors(order: list[int], into: dict[int, list[Leg]]) -> dict[int, set[int]]:
@@ -314,12 +344,12 @@ class Latency:
         """Every stage, and every message that crosses sites (once for flows that name it alike)."""
         found: list[StagePrediction] = []
         for index, stage in enumerate(self.layout.stages):
-            weights = {of.flow.name: self._flow_rate(of, index) for of in self.layout.flows if index in of.stages}
-            every = sum(
-                self.demand.at(of.flow, stage.assignment.site) for of in self.layout.flows if index in of.stages
+            site = stage.assignment.site
+            every = sum(self.demand.at(of.flow, site) for of in self.layout.flows if index in of.stages)
+            share = self.rate(index) / every if every > 0 else 0.0
+            found.append(
+                self._parts(stage.name, "stage", site, self.stage_timing[index], share, self._beginning(index))
             )
-            share = sum(weights.values()) / every if every > 0 else 0.0
-            found.append(self._parts(stage.name, "stage", stage.assignment.site, self.stage_timing[index], share))
         named: dict[str, StagePrediction] = {}
         for of in self.layout.flows:
             for leg in of.legs:
@@ -331,12 +361,30 @@ class Latency:
                     )
         return (*found, *named.values())
 
+    def _beginning(self, index: int) -> float:
+        """The share of a stage's runs that begin a visit, and so wait."""
+        site = self.layout.stages[index].assignment.site
+        begun = every = 0.0
+        for of in self.layout.flows:
+            for shape in of.pipeline.shapes:
+                for visit in self._visits(of, shape):
+                    rate = self.demand.at(of.flow, site) * shape.probability
+                    every += rate * (index in visit)
+                    begun += rate * (index == visit[0])
+        return begun / every if every > 0 else 1.0
+
     def _parts(
-        self, name: str, kind: Literal["stage", "transfer"], site: str, timing: Timing, share: float
+        self,
+        name: str,
+        kind: Literal["stage", "transfer"],
+        site: str,
+        timing: Timing,
+        share: float,
+        waits_in: float = 1.0,
     ) -> StagePrediction:
         waits = Grid(self._horizon([Timing(timing.queues, ())]) / 2048, 2048)
         services = Grid(self._horizon([Timing((), timing.parts)]) / 2048, 2048)
-        wait = _percentiles(waits, self._sum(waits, timing, "wait"))
+        wait = _percentiles(waits, waits_in * self._sum(waits, timing, "wait") + (1 - waits_in))
         service = _percentiles(services, self._sum(services, timing, "service"))
         return StagePrediction(name=name, kind=kind, site=site, wait=wait, service=service, share=share)
 

@@ -44,8 +44,8 @@ from specs.quantities import HOURS_PER_MONTH
 
 ROUNDS: Final = 8
 """How often limits are tightened before giving up."""
-MARGIN: Final = 0.997
-"""A missed limit is tightened by what it was missed by, and a little more."""
+MARGIN: Final = 0.003
+"""A missed limit is tightened by what it was missed by and by this share more, which doubles with each round."""
 BINDING_SECONDS: Final = 5.0
 Restrict = Callable[[Formulation], Formulation]
 
@@ -68,7 +68,7 @@ def solve(
     """
     started = time.perf_counter()
     limits: dict[str, float] = {}
-    for _ in range(ROUNDS):
+    for number in range(ROUNDS):
         given = restrict(formulation(situation, limits))
         left = time_limit - (time.perf_counter() - started)
         solution = solve_problem(given.problem, time_limit=left, gap=gap, seed=seed)
@@ -79,7 +79,7 @@ def solve(
         if not missed:
             return draft.plan(started, time_limit, seed)
         for name, factor in missed.items():
-            limits[name] = limits.get(name, _limit(situation, name)) / factor * MARGIN
+            limits[name] = limits.get(name, _limit(situation, name)) / factor * (1 - MARGIN * 2**number)
     worst = ", ".join(f"{name} by {100 * (factor - 1):.1f} %" for name, factor in missed.items())
     raise NotKnown(f"predictions still miss {worst} after tightening {ROUNDS} times")
 

@@ -26,7 +26,7 @@ from runtime.topology import Queue, Stage, Topology
 from runtime.values import Value
 from runtime.work import Work
 from specs.application import Application
-from specs.emulation import stretch
+from specs.emulation import Stopwatch
 from specs.errors import TierplanError
 from specs.graph import Graph
 
@@ -102,6 +102,10 @@ class _Task:
     """The message that stands for the request: flow, origin, deadline, what is skipped and the trace so far."""
 
     background: bool = False
+
+    @property
+    def request(self) -> str:
+        return self.message.request
 
 
 class Host:
@@ -240,14 +244,15 @@ class Host:
             if not task.background:
                 self._late(message, f"it waited for {stage.name}")
             return
-        begun = time.perf_counter()
+        watch = Stopwatch.start()
         try:
             made = self._works[stage.id][server].run(task.inputs)
         except Exception as error:  # user code may raise anything
             if not task.background:
                 self._tell(message, "failed", f"{stage.name} at {self.name}: {type(error).__name__}: {error}")
             return
-        stretch(begun, stage.cpu if self._options.shape else 1.0)
+        if self._options.shape:
+            watch.stretch(stage.cpu)
         if task.background:
             return
         ended = time.monotonic()

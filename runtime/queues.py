@@ -1,13 +1,27 @@
-"""Bounded first-come-first-served queues and the threads that serve them."""
+"""Bounded first-come-first-served queues and the threads that serve them.
+
+A server goes on with the request that it has while the queue holds more of it, and only then takes the oldest item: so
+neighbours on one executor are served in one go, as the planner predicts (a *visit*).
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-T = TypeVar("T")
+
+class Queued(Protocol):
+    """What waits in a queue."""
+
+    @property
+    def request(self) -> str:
+        """Of which request it is; empty for what belongs to none."""
+        ...
+
+
+T = TypeVar("T", bound=Queued)
 
 
 class BoundedQueue(Generic[T]):
@@ -28,12 +42,19 @@ class BoundedQueue(Generic[T]):
             self._changed.notify()
             return True
 
-    def get(self) -> T | None:
-        """The oldest item, when there is one; None once the queue is closed."""
+    def get(self, request: str = "") -> T | None:
+        """The oldest item of `request`, or the oldest of all, when there is one; None once the queue is closed."""
         with self._changed:
             while self._open and not self._items:
                 self._changed.wait()
-            return self._items.popleft() if self._open else None
+            if not self._open:
+                return None
+            if request:
+                for place, item in enumerate(self._items):
+                    if item.request == request:
+                        del self._items[place]
+                        return item
+            return self._items.popleft()
 
     def close(self) -> None:
         """Wake all who wait; what still waits in the queue is dropped."""
@@ -55,8 +76,10 @@ class Server(Generic[T]):
         self._thread.start()
 
     def _loop(self) -> None:
-        while (item := self._queue.get()) is not None:
+        request = ""
+        while (item := self._queue.get(request)) is not None:
             self._serve(item)
+            request = item.request
 
     def join(self, timeout: float) -> None:
         self._thread.join(timeout)

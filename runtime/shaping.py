@@ -26,7 +26,7 @@ from typing import Final
 from runtime.message import Message
 from runtime.topology import Hop, Topology
 
-METHOD: Final = "links reserved hop by hop inside the senders (no root), service stretched by sleeping"
+METHOD: Final = "links reserved hop by hop inside the senders (no root), processor time stretched by sleeping"
 NONE: Final = "none: the network and the processors as they are"
 
 _FREE_AT: Final = struct.Struct("<d")

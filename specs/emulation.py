@@ -1,22 +1,45 @@
 """How one machine stands for a slower one, the same in profiling and in running.
 
-A stage that worked for `t` seconds waits `t (1/cpu - 1)` more, so that its service takes `t / cpu`. The core is free
-meanwhile, so that several emulated sites fit on one machine. No privilege is needed.
+Work that took `b` seconds of its thread's processor time is made to take `b / cpu` seconds. The core is free meanwhile,
+so that several emulated sites fit on one machine; and since processor time is what counts, work that had to wait for a
+core, because other emulated sites used it, is not slowed twice: the emulated machine would not have shared it. Time
+that the work spends blocked (a file, a reply) passes at its own pace, beside the stretched time. No privilege is
+needed.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Final
 
-METHOD: Final = "stretch"
+METHOD: Final = "stretched processor time"
 
 
-def stretch(started: float, cpu: float) -> None:
-    """Wait until the work begun at `started` (`time.perf_counter`) has taken `1 / cpu` of its time so far."""
-    if cpu >= 1.0:
-        return
-    now = time.perf_counter()
-    end = started + (now - started) / cpu
-    while (left := end - time.perf_counter()) > 0:
-        time.sleep(left if left > 2e-3 else left / 2)
+def emulated_seconds(elapsed: float, busy: float, cpu: float) -> float:
+    """What work of `elapsed` seconds, `busy` of them on a processor, takes at the share `cpu` of this one's speed."""
+    return elapsed if cpu >= 1.0 else max(elapsed, busy / cpu)
+
+
+@dataclass(frozen=True, slots=True)
+class Stopwatch:
+    """Started when work begins, in the thread that does it. Both times in seconds, of `time`'s clocks of that name."""
+
+    perf_counter: float
+    thread_time: float
+
+    @staticmethod
+    def start() -> Stopwatch:
+        return Stopwatch(time.perf_counter(), time.thread_time())
+
+    def read(self) -> tuple[float, float]:
+        """(elapsed, busy) so far, for the thread that started it."""
+        busy = time.thread_time() - self.thread_time
+        return time.perf_counter() - self.perf_counter, busy
+
+    def stretch(self, cpu: float) -> None:
+        """Wait until the work done so far has taken as long as `emulated_seconds` says."""
+        elapsed, busy = self.read()
+        end = self.perf_counter + emulated_seconds(elapsed, busy, cpu)
+        while (left := end - time.perf_counter()) > 0:
+            time.sleep(left if left > 2e-3 else left / 2)  # sleeping oversleeps by some 0.1 ms

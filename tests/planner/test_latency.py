@@ -7,7 +7,7 @@ import pytest
 
 from planner.demand import Demand
 from planner.distribution import POINTS, Grid, from_quantiles, normal
-from planner.latency import Latency, Queue
+from planner.latency import Arrival, Latency, Queue
 from planner.layout import plan_layout
 from planner.plan import solve
 from planner.queueing import Moments, single_server
@@ -55,7 +55,7 @@ def test_a_wait_has_the_percentiles_of_a_simulated_queue() -> None:
     for i, (at, length) in enumerate(zip(arrivals.tolist(), services.tolist(), strict=True)):
         start = max(at, free)
         waits[i], free = start - at, start + length
-    queue = Queue("q", 1, ((rate, of(service), service),))
+    queue = Queue("q", 1, (Arrival(rate, of(service), service),))
     grid = Grid(0.3 / 8192)
     found = grid.quantiles(queue.transform(grid), LEVELS)
     assert found == pytest.approx(list(np.quantile(waits[5000:], LEVELS)), rel=0.05, abs=2e-4)
@@ -81,7 +81,8 @@ def test_an_overloaded_queue_names_its_stage() -> None:
     demand = Demand(world)
     layout = plan_layout(world, plan)
     busy = Latency(layout, demand)
-    name = next(n for n in busy.queues if n.startswith("stage tokens"))
-    rate, service, values = busy.queues[name].arrivals[0]
-    with pytest.raises(InputError, match="overloaded: stage tokens at bases"):
-        _ = Queue(busy.queues[name].name, 1, ((rate / busy.queues[name].load * 1.2, service, values),)).wait
+    name = next(n for n in busy.queues if n.startswith("stage language"))
+    arrival = busy.queues[name].arrivals[0]
+    more = arrival._replace(rate=arrival.rate / busy.queues[name].load * 1.2)
+    with pytest.raises(InputError, match="overloaded: stage language at frankfurt"):
+        _ = Queue(busy.queues[name].name, 1, (more,)).wait

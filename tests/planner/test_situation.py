@@ -13,6 +13,7 @@ import yaml
 
 from planner import load_situation
 from planner.situation import Situation, situation_of
+from specs.emulation import METHOD
 from specs.errors import InputError
 from specs.profile import EmulatedBy, Record, json_line
 from tests.planner.blog import situation
@@ -151,10 +152,10 @@ def again(change: Callable[[Record], Record], host: str | None = None) -> Situat
 @pytest.mark.parametrize(
     ("by", "host", "expected"),
     [
-        (EmulatedBy(host="test", method="stretch", cpu=0.5), None, "was emulated at cpu 0.5"),
+        (EmulatedBy(host="test", method=METHOD, cpu=0.5), None, "was emulated at cpu 0.5"),
         (EmulatedBy(host="test", method="quota", cpu=0.1), None, "by quota"),
-        (EmulatedBy(host="other", method="stretch", cpu=0.1), "test", "on 'other'"),
-        (None, None, "expected emulated at cpu 0.1 by stretch"),
+        (EmulatedBy(host="other", method=METHOD, cpu=0.1), "test", "on 'other'"),
+        (None, None, f"expected emulated at cpu 0.1 by {METHOD}"),
     ],
     ids=["factor", "method", "host", "not emulated"],
 )
@@ -168,7 +169,7 @@ def test_another_emulation_is_refused(by: EmulatedBy | None, host: str | None, e
 
 def test_emulated_profiles_of_two_hosts_do_not_mix() -> None:
     def change(r: Record) -> Record:
-        by = EmulatedBy(host="other", method="stretch", cpu=0.25)
+        by = EmulatedBy(host="other", method=METHOD, cpu=0.25)
         return r.model_copy(update={"emulated_by": by}) if r.hardware == "micro" else r
 
     with pytest.raises(InputError, match="emulated on different hosts: 'other' and 'test'"):

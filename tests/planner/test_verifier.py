@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -48,6 +49,14 @@ def example() -> tuple[Situation, Plan]:
 
 def test_the_verifier_agrees_with_the_example() -> None:
     assert not verify(*example()).wrong
+
+
+def test_how_the_path_of_a_spec_is_written_says_nothing() -> None:
+    given, plan = example()
+    value = plan.dump()
+    for constraint in value["constraints"]:
+        constraint["file"] = f"./elsewhere/../{Path(constraint['file']).name}"
+    assert not verify(given, Plan.model_validate(value), SAMPLES).wrong
 
 
 def at(*path: Any, to: Any = None, times: float | None = None, add: float | None = None) -> Change:

@@ -24,7 +24,7 @@ from specs.errors import InputError, Issue
 from specs.load import Document
 from specs.tensors import TensorType
 
-SAMPLES: Final = 32
+SAMPLES: Final = 128
 """Real inputs that each measurement goes round."""
 ITEMS_TRIED: Final = 512
 """Items of the data that are run at most to find them."""

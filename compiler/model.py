@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 from onnx import checker, external_data_helper, helper, shape_inference
 
-from specs.digest import digest_file, digest_value
+from specs.digest import digest_model
 from specs.errors import InputError, Issue, Place
 
 MAX_BYTES = 2 << 30
@@ -53,9 +53,7 @@ def source_digest(path: Path) -> str:
     except Exception as error:
         raise InputError(Issue(f"not an ONNX model: {_first_line(error)}", Place(str(path)))) from error
     _check_external(model, path)
-    files = sorted({_location(t) for t in _tensors(model.graph) if _is_external(t)})
-    own = digest_file(path)
-    return own if not files else digest_value([own, *(digest_file(path.parent / f) for f in files)])
+    return digest_model(path)
 
 
 def prepare(model: onnx.ModelProto, dims: Mapping[str, int], file: str) -> onnx.ModelProto:

@@ -13,7 +13,7 @@ from planner.network import Network
 from specs.application import Application, Component, Cuts, Variant
 from specs.artefact import Segment
 from specs.behaviour import Behaviour
-from specs.digest import digest_file
+from specs.digest import digest_file, digest_model
 from specs.emulation import METHOD
 from specs.errors import InputError, Issue, Place
 from specs.graph import Graph
@@ -146,7 +146,7 @@ def source_digests(app: Document[Application]) -> dict[str, str]:
             what = "data" if key.startswith("data:") else "model" if not file.endswith(".py") else "function's"
             issues.append(Issue(f"{what} file {file!r} is missing; looked in {app.folder}", place))
         else:
-            digests[key] = digest_file(path)
+            digests[key] = digest_model(path) if path.suffix == ".onnx" else digest_file(path)
 
     for name, component in app.value.components.items():
         for variant, realised in component.realisations.items():

@@ -7,7 +7,6 @@ sums.
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+import networkx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -85,6 +85,26 @@ def verify(situation: Situation, plan: Plan, samples: int = SAMPLES) -> Report:
     if all(c.ok for c in checking.checks):
         checking.rest()
     return Report(tuple(checking.checks))
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a plan means to the verifier, by the names that predictions use; the runtime must mean the same.
+
+    `queues`: (site, pool, servers, stages that draw from it). `transfers`: (flow, name, values, from, to, route as
+    (link, direction)). `links`: (link, direction, site each member of which has one, bytes a second), shared rates with
+    the direction ``shared up`` or ``shared down``. `batches`: (stage, site, batch, wait in ms).
+    """
+
+    queues: frozenset[tuple[str, str, int, tuple[str, ...]]]
+    transfers: frozenset[tuple[str, str, tuple[str, ...], str, str, tuple[tuple[str, str], ...]]]
+    links: frozenset[tuple[str, str, str, float]]
+    batches: frozenset[tuple[str, str, int, float]]
+
+
+def meaning(situation: Situation, plan: Plan) -> Meaning:
+    """Of a plan that places something; its claims are not checked here."""
+    return _Checking(situation, plan, 0).meaning()
 
 
 def _inputs(situation: Situation, plan: Plan) -> None:
@@ -188,19 +208,18 @@ class _Checking:
         return True
 
     def least_delay(self, origin: str, start: str, end: str) -> float:
-        heap, done = [(0.0, start)], set()
-        while heap:
-            delay, site = heapq.heappop(heap)
-            if site == end:
-                return delay
-            if site not in done:
-                done.add(site)
-                for link in self.infra.links.values():
-                    if site in link.between:
-                        other = link.between[1] if link.between[0] == site else link.between[0]
-                        if self.one_member(origin, other):
-                            heapq.heappush(heap, (delay + link.delay.mean, other))
-        return math.inf
+        """By networkx, over the sites that requests of `origin` can use."""
+        graph: Any = networkx.Graph()
+        graph.add_nodes_from((start, end))
+        for link in self.infra.links.values():
+            one, other = link.between
+            if self.one_member(origin, one) and self.one_member(origin, other):
+                known = graph.get_edge_data(one, other, {"delay": math.inf})["delay"]
+                graph.add_edge(one, other, delay=min(known, link.delay.mean))
+        try:
+            return float(networkx.dijkstra_path_length(graph, start, end, weight="delay"))
+        except networkx.NetworkXNoPath:
+            return math.inf
 
     # Placement
 
@@ -334,6 +353,33 @@ class _Checking:
             values = tuple(f"{edge.producer}.{o}" for o in edge.outputs)
             found.append(_Message(producer, consumer, edge.producer, edge.consumer, values, share, start, end))
         return found
+
+    def meaning(self) -> Meaning:
+        drawing: dict[str, list[int]] = {}
+        for i in range(len(self.plan.assignments)):
+            drawing.setdefault(self.queue_of(i), []).append(i)
+        a = self.plan.assignments
+        passing = [(f, m) for f in self.flows for m in self.messages(f)]
+        crossed = {entry for _, m in passing for entry in self.crossed(m)}
+        return Meaning(
+            frozenset(
+                (a[i[0]].site, a[i[0]].pool, self.servers(queue), tuple(sorted(map(self._called, i))))
+                for queue, i in drawing.items()
+            ),
+            frozenset(
+                (
+                    f.name,
+                    f"{self._called(m.producer)} -> {self._called(m.consumer)}",
+                    tuple(sorted(m.values)),
+                    m.start,
+                    m.end,
+                    tuple(self.hops(m.start, m.end)),
+                )
+                for f, m in passing
+            ),
+            frozenset((*name.split(" ", 1), site, rate) for name, rate, site in crossed),  # type: ignore[misc]
+            frozenset((self._called(i), one.site, one.batch, one.batch_wait_ms) for i, one in enumerate(a)),
+        )
 
     # The rest
 

@@ -18,7 +18,7 @@ from runtime.values import Value, size
 from runtime.work import Work
 from specs.application import Application
 from specs.behaviour import Accuracy, Behaviour, BranchPattern, PayloadSize
-from specs.digest import digest_file
+from specs.digest import digest_file, digest_model
 from specs.errors import InputError, Issue
 from specs.load import Document
 
@@ -82,7 +82,7 @@ def source_digest(app: Document[Application], component: str, variant: str) -> s
         return digest_file(module_file(app.folder, realisation.function))
     if realisation.model is None:
         raise InputError(Issue(f"not supported yet: {component}/{variant}", app.place("components", component)))
-    return digest_file(app.folder / realisation.model)
+    return digest_model(app.folder / realisation.model)
 
 
 def _labelled_sink(app: Document[Application], data: str) -> tuple[str, str] | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from specs.errors import InputError, Issue, Place
+from specs.external_data import external_files
 
 
 def digest_bytes(data: bytes) -> str:
@@ -21,6 +22,21 @@ def digest_file(file: str | Path) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise InputError(Issue(f"cannot read {file}: {error.strerror}", Place(str(file)))) from error
+
+
+def digest_model(file: str | Path) -> str:
+    """Digest of an ONNX model: of its bytes and of those of its external data.
+
+    Raises InputError where a file cannot be read, or lies outside the model's folder.
+    """
+    path = Path(file)
+    own, root = digest_file(path), path.parent.resolve()
+    others = external_files(path)
+    for name in others:
+        if not (root / name).resolve().is_relative_to(root):
+            message = f"external data is outside the model's folder: {name!r}"
+            raise InputError(Issue(message, Place(str(path)), "keep external data beside the model"))
+    return own if not others else digest_value([own, *(digest_file(root / name) for name in others)])
 
 
 def canonical_json(value: Any) -> str:

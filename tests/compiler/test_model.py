@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 
 from compiler.model import load_model, prepare, source_digest
 from compiler.signature import read_signature
+from specs.digest import digest_file, digest_model
 from specs.errors import InputError
 from tests.compiler.models import cnn, model, save
 
@@ -82,6 +83,7 @@ def test_external_data_beside_the_model_is_read_and_part_of_its_digest(tmp_path:
     file = _with_external(tmp_path, "weights.bin")
     assert load_model(file).graph.initializer[0].raw_data == data.read_bytes()
     before = source_digest(file)
+    assert before == digest_model(file) != digest_file(file)
     data.write_bytes(np.zeros(4, np.float32).tobytes())
     assert source_digest(file) != before
 

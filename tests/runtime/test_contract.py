@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from planner.formulate import Formulation
+from planner.layout import plan_layout
+from planner.plan import solve
+from planner.situation import Situation
+from planner.verifier import Meaning, meaning
 from runtime.fleet import Member
 from runtime.shaping import Routes, Step
 from runtime.topology import Edge, Flow, Hop, LinkUse, Queue, Topology, topology
@@ -14,6 +21,8 @@ from specs.errors import InputError
 from specs.load import load_application, load_infrastructure
 from specs.plan import Plan
 from specs.run_result import Slice
+from tests.planner.test_example_plan import planned, recorded
+from tests.planner.worlds import world
 from tests.runtime.sample import assignment, copy_project, make_plan, make_slice
 
 LTE_UP, LTE_DOWN = Hop("lte", "up"), Hop("lte", "down")
@@ -158,3 +167,93 @@ def test_a_site_of_many_members_that_nobody_belongs_to_is_refused(tmp_path: Path
     project = copy_project(tmp_path, infra=("    tier: cloud\n", "    tier: cloud\n    count: 3\n"))
     with pytest.raises(InputError, match="not supported yet: requests from phones served at cloud"):
         derive(project)
+
+
+def meant_by(top: Topology) -> Meaning:
+    """What the runtime's topology says, in the verifier's terms."""
+    named = {stage.id: stage.name for stage in top.stages}
+    used = {hop for edge in top.edges for hop in edge.hops}
+    own = {(u.link, str(u.direction), u.instances, u.rate) for u in top.links if Hop(u.link, u.direction) in used}
+    shared = {
+        (u.link, f"shared {u.direction}", u.shared_by, u.shared_rate)
+        for u in top.links
+        if u.shared_by and Hop(u.link, u.direction) in used
+    }
+    return Meaning(
+        frozenset((q.site, q.pool, q.servers, tuple(sorted(named[s] for s in q.stages))) for q in top.queues),
+        frozenset(
+            (
+                e.flow,
+                e.name,
+                tuple(sorted(e.values)),
+                e.from_site,
+                e.to_site,
+                tuple((h.link, str(h.direction)) for h in e.hops),
+            )
+            for e in top.edges
+        ),
+        frozenset(own | shared),
+        frozenset((s.name, s.site, s.batch, s.batch_wait_ms) for s in top.stages),
+    )
+
+
+def everyone(given: Situation) -> Slice:
+    infra = given.infra.value
+    return Slice(members={s: infra.members(s) for s in infra.sites}, multiplier=1.0, requests=1, seed=1)
+
+
+def simulated(given: Situation, plan: Plan) -> set[tuple[str, str, str, str, tuple[tuple[str, str], ...]]]:
+    """The transfers that the simulator plays."""
+    return {
+        (of.flow.name, leg.name, leg.start, leg.end, tuple((p.link, p.way) for p in leg.route))
+        for of in plan_layout(given, plan).flows
+        for leg in of.legs
+    }
+
+
+def cut_where_possible(given: Formulation) -> Formulation:
+    """Without the options that run all segments of a model that may be cut."""
+    scenarios = tuple(
+        replace(
+            scenario,
+            steps=tuple(
+                replace(step, options=tuple(o for o in step.options if step.tasks == 1 or o.first > 0 or o.last == 0))
+                for step in scenario.steps
+            ),
+        )
+        for scenario in given.problem.scenarios
+    )
+    return replace(given, problem=replace(given.problem, scenarios=scenarios))
+
+
+def test_planner_verifier_and_runtime_mean_the_same_by_every_plan() -> None:
+    """Stages, queues, routes, batches and links of the example's plan and of random worlds' plans."""
+    worlds = [(recorded({}, {}), planned())]
+    for seed in range(120):
+        given = world(seed)
+        plan = solve(given, restrict=cut_where_possible if seed % 2 else lambda problem: problem)
+        if plan.status in ("optimal", "feasible"):
+            worlds.append((given, plan))
+    seen = Counter[str]()
+    for given, plan in worlds:
+        top = topology(plan, given.app.value, given.infra.value, everyone(given))
+        meant, verified = meant_by(top), meaning(given, plan)
+        assert meant.queues == verified.queues
+        assert meant.transfers == verified.transfers
+        assert meant.links == verified.links
+        assert meant.batches == verified.batches
+        assert simulated(given, plan) == {(f, n, a, b, way) for f, n, _, a, b, way in verified.transfers}
+        sharing = {q.sharing for q in top.queues}
+        seen.update(
+            {
+                "cut models": bool(plan.cuts),
+                "several flows": len(top.flows) > 1,
+                "executors of several stages": any(len(q.stages) > 1 for q in top.queues),
+                "several replicas": any(q.servers > 1 for q in top.queues),
+                "both ways of sharing": len(sharing) > 1,
+                "shared rates": any("shared" in direction for _, direction, _, _ in meant.links),
+                "routes of several links": any(len(e.hops) > 1 for e in top.edges),
+            }
+        )
+    assert len(worlds) >= 40
+    assert all(seen[what] >= 2 for what in seen), seen

@@ -24,8 +24,7 @@ class Stage:
 
     @property
     def name(self) -> str:
-        a = self.assignment
-        return a.component if a.segment.is_whole else f"{a.component}[{a.segment}]"
+        return self.assignment.stage_name
 
 
 @dataclass(frozen=True)

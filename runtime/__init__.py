@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from runtime.bundle import Bundle, open_bundle, write_bundle
     from runtime.hops import measure_hops
     from runtime.items import Item, read_items
-    from runtime.run import Execution, Progress, execute, run
+    from runtime.run import Execution, Progress, execute
     from runtime.topology import Topology, topology
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "measure_hops",
     "open_bundle",
     "read_items",
-    "run",
     "topology",
     "write_bundle",
 ]
@@ -43,7 +42,6 @@ _HOMES: Final = {
     "measure_hops": "hops",
     "open_bundle": "bundle",
     "read_items": "items",
-    "run": "run",
     "topology": "topology",
     "write_bundle": "bundle",
 }

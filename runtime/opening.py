@@ -5,7 +5,8 @@ from __future__ import annotations
 from runtime.bundle import Bundle
 from runtime.reference import Reference
 from runtime.topology import Stage, Topology
-from runtime.work import Work, open_function, open_model, read_artefact
+from runtime.work import Work, open_function, open_model
+from specs.artefact_folder import read_artefact
 from specs.errors import InputError, Issue
 from specs.graph import Graph
 from specs.tensors import TensorType

@@ -63,34 +63,6 @@ class Execution:
         return Counter(f"{e.status}: {e.reason}" for e in self.log if e.status != "answered")
 
 
-def run(
-    bundle: Bundle,
-    part: Slice,
-    items: Sequence[Item],
-    prediction: Prediction,
-    *,
-    address: str | None = None,
-    on: Literal["ray", "process"] = "ray",
-    shape: bool = True,
-    deadline: float | None = None,
-    queue_limit: int = QUEUE_LIMIT,
-    on_progress: OnProgress | None = None,
-) -> RunResult:
-    """Run the slice `part` of the bundle's plan with requests made of `items`. See `execute`."""
-    return execute(
-        bundle,
-        part,
-        items,
-        prediction,
-        address=address,
-        on=on,
-        shape=shape,
-        deadline=deadline,
-        queue_limit=queue_limit,
-        on_progress=on_progress,
-    ).result
-
-
 def execute(
     bundle: Bundle,
     part: Slice,

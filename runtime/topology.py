@@ -20,6 +20,7 @@ from specs.graph import Graph
 from specs.infrastructure import Infrastructure
 from specs.plan import Assignment, Plan
 from specs.run_result import Slice
+from specs.selector import matching_sites
 
 Direction = Literal["up", "down"]
 
@@ -179,11 +180,6 @@ def flow_name(source: str, site: str) -> str:
     return f"{source}@{site}"
 
 
-def stage_name(component: str, segment: Segment) -> str:
-    """How predictions and measurements call a stage."""
-    return component if segment.is_whole else f"{component}[{segment}]"
-
-
 def edge_name(producer: str, consumer: str) -> str:
     """How predictions and measurements call a transfer; both by stage name, or the name of a source or sink."""
     return f"{producer} -> {consumer}"
@@ -218,16 +214,15 @@ def _flows(app: Application, infra: Infrastructure, part: Slice) -> Iterator[Flo
     for source_name, source in app.sources.items():
         if not isinstance(source.arrivals, str):
             raise InputError(Issue(f"not supported yet: arrivals of {source_name} from a trace"))
-        for site_name, site in infra.sites.items():
-            words = {**site.labels, "tier": site.tier, "site": site_name}
+        for site_name in matching_sites(source.at, infra):
             members = chosen(infra, part.members, site_name)
-            if all(words.get(k) == v for k, v in source.at.items()) and members:
+            if members:
                 rate = source.rate.peak * part.multiplier
                 yield Flow(flow_name(source_name, site_name), source_name, site_name, rate, source.arrivals, members)
 
 
 def _stages(plan: Plan, infra: Infrastructure) -> tuple[Stage, ...]:
-    bases = [f"{stage_name(a.component, a.segment)}@{a.site}" for a in plan.assignments]
+    bases = [f"{a.stage_name}@{a.site}" for a in plan.assignments]
     stages = []
     for assignment, base in zip(plan.assignments, bases, strict=True):
         if assignment.batch != 1:
@@ -247,7 +242,7 @@ def _stage(a: Assignment, stage_id: str, infra: Infrastructure) -> Stage:
     hardware = infra.hardware[infra.sites[a.site].pools[a.pool].hardware]
     return Stage(
         id=stage_id,
-        name=stage_name(a.component, a.segment),
+        name=a.stage_name,
         component=a.component,
         segment=a.segment,
         first=not a.segment.begin,

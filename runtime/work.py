@@ -10,8 +10,9 @@ from typing import Protocol
 from runtime.functions import Function, call_function, load_function
 from runtime.values import Value, conform, filled, with_batch, without_batch
 from specs.application import Application
-from specs.artefact import ARTEFACT_FILE, Artefact, Executor, OpenExecutor
-from specs.errors import InputError, Issue, Place
+from specs.artefact import Executor, OpenExecutor
+from specs.artefact_folder import read_artefact
+from specs.errors import InputError, Issue
 from specs.tensors import TensorType
 
 
@@ -63,15 +64,6 @@ class FunctionWork:
     def run(self, inputs: Mapping[str, Value | None]) -> dict[str, Value]:
         given = {key: self.fills[key] if value is None else value for key, value in inputs.items()}
         return call_function(self.function, self.name, given, self.outputs)
-
-
-def read_artefact(folder: Path) -> Artefact:
-    """Raises InputError where `folder` holds no artefact."""
-    file = folder / ARTEFACT_FILE
-    try:
-        return Artefact.model_validate_json(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(Issue(f"not an artefact: {str(error).splitlines()[0]}", Place(str(file)))) from error
 
 
 def open_model(app: Application, component: str, folder: Path, open_executor: OpenExecutor, threads: int) -> ModelWork:

@@ -25,6 +25,8 @@ _INSIDE: Final = {
 _EXTERNAL_DATA: Final = 13
 _DATA_LOCATION: Final = 14
 _DEEPEST: Final = 64
+_QUICK: Final = 16_000_000
+"""Bytes up to which a model is searched before it is walked; larger ones hold large tensors, which are skipped."""
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -35,6 +37,8 @@ def external_files(model: Path) -> tuple[str, ...]:
     """
     try:
         with model.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            if len(data) < _QUICK and data.find(b"location") < 0:
+                return ()  # every external tensor has an entry of that name; walking a forest's numbers takes longer
             return tuple(sorted(set(_locations(data, 0, len(data), "model", 0))))
     except (OSError, ValueError, IndexError, UnicodeDecodeError) as error:
         raise InputError(Issue(f"not an ONNX model: {error}", Place(str(model)), "export the model again")) from error

@@ -43,6 +43,11 @@ class Assignment(Spec):
     record: str
     provenance: Provenance
 
+    @property
+    def stage_name(self) -> str:
+        """How predictions and measurements call it: the component, and which segment where its model is cut."""
+        return self.component if self.segment.is_whole else f"{self.component}[{self.segment}]"
+
 
 class CutOnWire(Spec):
     """A place where a model is cut between two sites."""

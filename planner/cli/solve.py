@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.naming import stage_name
 from planner.cli.options import PROFILES, ProfilesFolder, Seed
 from planner.cli.output import Format, FormatOption, Progress, emit, number, table
 from specs.errors import AnswerIsNo, InputError, Issue, NotKnown
@@ -89,7 +88,7 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
         columns = ["component", "site", "hardware", "variant", "backend", "threads", "replicas", "p50 ms", "p99 ms"]
         rows = []
         for a in plan.assignments:
-            name = stage_name(a)
+            name = a.stage_name
             stage = times.get(name)
             spent = [
                 number(s) if s is not None else ""

@@ -6,7 +6,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from planner.cli.naming import stage_name
 from planner.cli.report.page import Context
 from specs.application import Application
 from specs.errors import InputError, Issue, Place
@@ -43,7 +42,7 @@ def stage_edges(plan: Plan, app: Application) -> tuple[tuple[str, str], ...]:
     """(producer, consumer) by stage name: a component that is cut is the chain of its segments."""
     chains: dict[str, list[str]] = {}
     for a in plan.assignments:
-        name = stage_name(a)
+        name = a.stage_name
         chain = chains.setdefault(a.component, [])
         if name not in chain:
             chain.insert(0 if not a.segment.begin else len(chain), name)

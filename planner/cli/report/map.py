@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from planner.cli.naming import stage_name
 from specs.plan import Assignment, DevicesBought, LinkLoad, Plan
 
 CARD_WIDTH: Final = 252
@@ -129,7 +128,7 @@ def _height(plan: Plan, site: str) -> int:
 def _card(plan: Plan, site: str, tier: str, x: int, y: int, height: int, origin: bool) -> Card:
     here = [a for a in plan.assignments if a.site == site]
     step = STAGE_HEIGHT + 8
-    boxes = tuple(Box(x + 12, y + _CARD_HEAD + i * step, a, stage_name(a)) for i, a in enumerate(here))
+    boxes = tuple(Box(x + 12, y + _CARD_HEAD + i * step, a, a.stage_name) for i, a in enumerate(here))
     below = y + _CARD_HEAD + max(1, len(here)) * step + 4
     devices = [d for d in plan.devices if d.site == site]
     pools = tuple(PoolBar(x + 12, below + i * _POOL_HEIGHT, d) for i, d in enumerate(devices))

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from planner.cli.naming import stage_name
 from planner.cli.output import number
 from planner.cli.report.map import draw_map, link_ends
 from planner.cli.report.waterfall import draw_waterfall
@@ -56,7 +55,6 @@ def render(plan: Plan, run: RunResult | None, context: Context | None = None) ->
         waterfall=draw_waterfall(plan, run, known.edges),
         measured={(p.flow, p.from_, p.to, p.over): p for p in run.paths} if run else {},
         quantiles=QUANTILES,
-        stage_name=stage_name,
         headline=_headline(plan, run),
         deviation=deviation,
         provenances=sorted({a.provenance for a in plan.assignments}),

@@ -43,10 +43,10 @@ class Budget:
     follow each other at once.
     """
 
-    seconds: float = 0.6
-    least: int = 100
+    seconds: float = 0.4
+    least: int = 64
     most: int = 4000
-    seconds_most: float = 2.0
+    seconds_most: float = 1.5
     fewest: int = 10
     warmup: int = 3
     pause: float = 0.003

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,7 +88,8 @@ def run(
             progress.say(f"{count} {reason}")
     result = done.result
     write_json(output, result)
-    emit(result.dump(), fmt, lambda out: _show(result, out, output))
+    planned = {data: value for b in opened.plan.behaviour for data, value in b.accuracy.items()}
+    emit(result.dump(), fmt, lambda out: _show(result, planned, out, output))
     missed = shortcomings(result)
     if missed:
         raise AnswerIsNo("; ".join(missed))
@@ -143,7 +145,15 @@ def shortcomings(result: RunResult) -> list[str]:
     return found
 
 
-def _show(result: RunResult, out: Console, file: Path) -> None:
+def share_interval(share: float, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share that was observed in `n` trials."""
+    z = 1.96
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _show(result: RunResult, planned: Mapping[str, float], out: Console, file: Path) -> None:
     columns = ["", "site", "n", "p50", "measured", "p95", "measured", "p99", "measured"]
 
     def figures(predicted: Percentiles, measured: Percentiles) -> list[str]:
@@ -165,6 +175,8 @@ def _show(result: RunResult, out: Console, file: Path) -> None:
         f"{r.wrong} wrong; {number(result.throughput)} a second"
     )
     for data, value in result.accuracy.items():
-        out.print(f"accuracy on {data}: {value:.4f} measured")
+        low, high = share_interval(value, r.answered)
+        stated = f"; {planned[data]:.4f} planned" if data in planned else ""
+        out.print(f"accuracy on {data}: {value:.4f} measured ({low:.3f} to {high:.3f} at 95 %){stated}")
     out.print(f"network and slower machines: {result.shaping}")
     out.print(f"plan {result.plan[:16]}, prediction {result.prediction[:16]}; in {file}")

@@ -26,9 +26,10 @@ def handle(request: dict[str, Any]) -> dict[str, Any]:
     if request["backend"] in _LIBRARIES:
         importlib.import_module(_LIBRARIES[request["backend"]])
     samples = load_samples(Path(request["samples"]))
+    others = np.ones(request["budget"]["evict"], np.uint8)  # before memory is counted: it is not the subject's
     before = _settle()
     run = _open(request)
-    runs = _time(run, samples, request["budget"])
+    runs = _time(run, samples, request["budget"], others)
     memory = _status("VmHWM") - before
     latency = {cpu: summarise([emulated_seconds(*r, float(cpu)) for r in runs]).dump() for cpu in request["cpus"]}
     return {"latency": latency, "memory": memory}
@@ -47,16 +48,20 @@ def _open(request: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
 
 
 def _time(
-    run: Callable[[dict[str, Any]], Any], samples: list[dict[str, Any]], budget: dict[str, Any]
+    run: Callable[[dict[str, Any]], Any],
+    samples: list[dict[str, Any]],
+    budget: dict[str, Any],
+    others: np.ndarray[Any, Any],
 ) -> list[tuple[float, float]]:
     """Seconds (elapsed, on the processor) of each run, the samples in turn, each after a pause that cools the caches.
+
+    Writing `others` puts something else into them.
 
     A stage serves one request now and then, and others use the machine between: runs back to back would promise more.
     """
     turns = itertools.cycle(samples)
     for _ in range(int(budget["warmup"])):
         run(next(turns))
-    others = np.zeros(budget["evict"], np.uint8)
     runs: list[tuple[float, float]] = []
     began = time.perf_counter()
     while len(runs) < budget["most"]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from heapq import heappop, heappush
 from itertools import count
 from math import sqrt
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.demand import Demand
-from planner.distribution import Reals, from_quantiles
+from planner.distribution import Reals
 from planner.formulate import hop_moments
 from planner.latency import Latency
 from planner.layout import FlowLayout, Layout, Leg
@@ -40,7 +40,7 @@ class Simulated:
     """What happened to the counted requests of one flow; times in seconds.
 
     `ends` is, by sink or component, the time since the request's start, beside the number of its branch pattern.
-    `waits` and `services` are by stage (an index of the layout) or leg (its place among the flow's legs as a text).
+    `waits` and `services` are by stage (an index of the layout) or leg (its name).
     """
 
     ends: dict[str, tuple[Reals, NDArray[np.int64]]]
@@ -114,7 +114,9 @@ class Simulation:
         self._order = count()
         self._executors: dict[tuple[str, Member], _Executor] = {}
         self._free_at: dict[tuple[str, Member], float] = {}
-        self._services = [_Draw(self._values(i), self._random) for i in range(len(layout.stages))]
+        self._services = [
+            _Draw(self._latency.stage_timing[i].parts[0], self._random) for i in range(len(layout.stages))
+        ]
         self._draws: dict[tuple[str, str], _Draw] = {}
         infra = layout.situation.infra.value
         self._members = {site: infra.members(site) for site in infra.sites}
@@ -144,7 +146,7 @@ class Simulation:
         members = self._random.integers(self._demand.asking(of.flow), size=n).tolist()
         for number, (time, pattern, member) in enumerate(zip(times, patterns, members, strict=True)):
             request = _Request(of, pattern, member, time, number >= WARM_UP * n)
-            self._at(time, lambda now, r=request: self._enter(r, now))  # type: ignore[misc]
+            self._at(time, partial(self._enter, request))
 
     # What members left out of a slice ask of what they share with the others
 
@@ -163,13 +165,14 @@ class Simulation:
 
     def _poisson(self, rate: float, seconds: float) -> list[float]:
         n = self._random.poisson(max(0.0, rate) * seconds)
-        return np.sort(self._random.uniform(0, seconds, n)).tolist()  # type: ignore[no-any-return]
+        times: list[float] = np.sort(self._random.uniform(0, seconds, n)).tolist()
+        return times
 
     def _noise(self, member: Member, stage: int, rate: float, seconds: float) -> None:
         """Single visits to one stage, of no request."""
         executor = self._executor(member, stage)
         for time in self._poisson(rate, seconds):
-            self._at(time, lambda now: self._queue(executor, stage, None, now))
+            self._at(time, partial(self._queue, executor, stage, None))
 
     def _hum(self, member: Member, of: FlowLayout, leg: Leg, rate: float, seconds: float) -> None:
         """Bytes over the links that belong to a member."""
@@ -177,7 +180,7 @@ class Simulation:
             for name, speed, site in self._latency.link_servers(passage):
                 if site == member[0]:
                     for time in self._poisson(rate, seconds):
-                        self._at(time, lambda now, n=name, v=speed: self._load(of, leg, (n, member), v, now))  # type: ignore[misc]
+                        self._at(time, partial(self._load, of, leg, (name, member), speed))
 
     def _load(self, of: FlowLayout, leg: Leg, server: tuple[str, Member], speed: float, now: float) -> None:
         took = self._draw((of.flow.name, leg.name), lambda: self._latency.bytes_of(of, leg)) / speed
@@ -308,10 +311,6 @@ class Simulation:
         if (name, member) not in self._executors:
             self._executors[name, member] = _Executor(self._latency.queues[name].servers)
         return self._executors[name, member]
-
-    def _values(self, stage: int) -> Reals:
-        latency = self._layout.stages[stage].record.latency
-        return from_quantiles(latency.points(), latency.mean)
 
     def _draw(self, key: tuple[str, str], values: Callable[[], Reals]) -> float:
         if key not in self._draws:

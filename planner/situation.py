@@ -14,6 +14,7 @@ from specs.application import Application, Component, Cuts, Variant
 from specs.artefact import Segment
 from specs.behaviour import Behaviour
 from specs.digest import digest_file, digest_model
+from specs.digest_cache import remembered
 from specs.emulation import METHOD
 from specs.errors import InputError, Issue, Place
 from specs.graph import Graph
@@ -146,7 +147,7 @@ def source_digests(app: Document[Application]) -> dict[str, str]:
             what = "data" if key.startswith("data:") else "model" if not file.endswith(".py") else "function's"
             issues.append(Issue(f"{what} file {file!r} is missing; looked in {app.folder}", place))
         else:
-            digests[key] = digest_model(path) if path.suffix == ".onnx" else digest_file(path)
+            digests[key] = digest_model(path, _quickly) if path.suffix == ".onnx" else _quickly(path)
 
     for name, component in app.value.components.items():
         for variant, realised in component.realisations.items():
@@ -165,6 +166,10 @@ def source_digests(app: Document[Application]) -> dict[str, str]:
     if issues:
         raise InputError(*issues)
     return digests
+
+
+def _quickly(file: Path) -> str:
+    return remembered(file, digest_file)
 
 
 def _source_file(app: Document[Application], variant: Variant) -> str | None:

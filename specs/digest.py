@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,19 @@ def digest_file(file: str | Path) -> str:
         raise InputError(Issue(f"cannot read {file}: {error.strerror}", Place(str(file)))) from error
 
 
-def digest_model(file: str | Path) -> str:
-    """Digest of an ONNX model: of its bytes and of those of its external data.
+def digest_model(file: str | Path, digest: Callable[[Path], str] = digest_file) -> str:
+    """Digest of an ONNX model: of its bytes and of those of its external data, each by `digest`.
 
     Raises InputError where a file cannot be read, or lies outside the model's folder.
     """
     path = Path(file)
-    own, root = digest_file(path), path.parent.resolve()
+    own, root = digest(path), path.parent.resolve()
     others = external_files(path)
     for name in others:
         if not (root / name).resolve().is_relative_to(root):
             message = f"external data is outside the model's folder: {name!r}"
             raise InputError(Issue(message, Place(str(path)), "keep external data beside the model"))
-    return own if not others else digest_value([own, *(digest_file(root / name) for name in others)])
+    return own if not others else digest_value([own, *(digest(root / name) for name in others)])
 
 
 def canonical_json(value: Any) -> str:

@@ -14,23 +14,24 @@ Order = Literal["cheapest", "soonest"]
 MAX_SCENARIOS = 64
 
 
-def solve_greedily(problem: Problem) -> Solution:
-    """The best of the greedy choices that keep all constraints: `feasible`, or `unknown` where none does."""
+def solve_greedily(problem: Problem, relaxed: frozenset[int] = frozenset()) -> Solution:
+    """The best of the greedy choices that keep all constraints but the `relaxed` ones: `feasible`, or `unknown` where
+    none does.
+    """
     started = time.perf_counter()
     best: tuple[Evaluation, Choice] | None = None
-    by_flow = [
-        [i for i, s in enumerate(problem.scenarios) if s.flow == f and not s.barred] for f in range(len(problem.flows))
-    ]
+    open_to = [i for i, s in enumerate(problem.scenarios) if relaxed.issuperset(s.barred)]
+    by_flow = [[i for i in open_to if problem.scenarios[i].flow == f] for f in range(len(problem.flows))]
     orders: tuple[Order, Order] = ("cheapest", "soonest")
     for order in orders:
         for number, scenarios in enumerate(product(*by_flow)):
             if number >= MAX_SCENARIOS:
                 break
-            choice = _choose(problem, scenarios, order)
+            choice = _choose(problem, scenarios, order, relaxed)
             if choice is None:
                 continue
-            found = evaluate(problem, choice)
-            if found.holds() and (best is None or found.objectives < best[0].objectives):
+            found = evaluate(problem, choice, relaxed)
+            if found.holds(relaxed) and (best is None or found.objectives < best[0].objectives):
                 best = (found, choice)
     seconds = time.perf_counter() - started
     if best is None:
@@ -40,24 +41,26 @@ def solve_greedily(problem: Problem) -> Solution:
     )
 
 
-def _choose(problem: Problem, scenarios: tuple[int, ...], order: Order) -> Choice | None:
+def _choose(problem: Problem, scenarios: tuple[int, ...], order: Order, relaxed: frozenset[int]) -> Choice | None:
     used: set[int] = set()
     options: list[tuple[tuple[int, ...], ...]] = []
     for index in scenarios:
-        picked = _place(problem, problem.scenarios[index], order, used)
+        picked = _place(problem, problem.scenarios[index], order, used, relaxed)
         if picked is None:
             return None
         options.append(tuple((o,) for o in picked))
     return Choice(scenarios, tuple(options), problem.members, _replicas(problem, scenarios, tuple(options)))
 
 
-def _place(problem: Problem, scenario: Scenario, order: Order, used: set[int]) -> list[int] | None:
+def _place(
+    problem: Problem, scenario: Scenario, order: Order, used: set[int], relaxed: frozenset[int]
+) -> list[int] | None:
     """One whole option for each step; `used` collects pools that are paid already."""
     picked: list[int] = []
     for i, step in enumerate(scenario.steps):
         ways: list[tuple[tuple[int, ...], int]] = []
         for o, option in enumerate(step.options):
-            if option.barred or (option.first, option.last) != (0, step.tasks - 1):
+            if not relaxed.issuperset(option.barred) or (option.first, option.last) != (0, step.tasks - 1):
                 continue
             moved = _moved(scenario, i, option, picked)
             if moved is not None:

@@ -8,6 +8,7 @@ from typing import Literal
 from planner.problem import Problem
 from planner.solver import cpsat
 from planner.solver.evaluate import evaluate
+from planner.solver.greedy import solve_greedily
 from planner.solver.model import Model, build, read_choice
 from planner.solver.solution import Choice, Solution, relative_gap
 
@@ -81,8 +82,14 @@ def fewest_replicas(problem: Problem, choice: Choice) -> Choice:
 def is_feasible(
     problem: Problem, relaxed: frozenset[int], time_limit: float, below: int | None = None, seed: int = 0
 ) -> Literal["yes", "no", "unknown"]:
-    """Whether any choice keeps the constraints not in `relaxed` (with a first objective below `below`, if given)."""
+    """Whether any choice keeps the constraints not in `relaxed` (with a first objective below `below`, if given).
+
+    A greedy choice that does is proof enough, and takes a hundredth of the time.
+    """
     started = time.perf_counter()
+    greedy = solve_greedily(problem, relaxed)
+    if greedy.choice is not None and (below is None or greedy.objectives[0] < below):
+        return "yes"
     model: Model = build(problem, relaxed)
     if below is not None and not model.impossible:
         model.add(list(model.objectives[0]), None, below - 1)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from planner.prediction import predict
     from planner.situation import load_situation
     from planner.slicing import default_slice
-    from planner.verifier import verify
+    from planner.verification import verify
 
 __all__ = ["baselines", "default_slice", "load_situation", "predict", "solve", "verify"]
 
@@ -21,7 +21,7 @@ _HOME = {
     "load_situation": "planner.situation",
     "predict": "planner.prediction",
     "solve": "planner.plan",
-    "verify": "planner.verifier",
+    "verify": "planner.verification",
 }
 
 

@@ -66,9 +66,12 @@ class Pipeline:
         """Branch patterns of this flow's components, most probable first; probabilities sum to 1."""
         found: dict[frozenset[str], float] = {}
         ours = set(self.flow.components)
-        for pattern in self.behaviour.patterns:
+        for pattern in (p for p in self.behaviour.patterns if p.source == self.flow.source):
             runs = frozenset(pattern.runs) & ours
             found[runs] = found.get(runs, 0.0) + pattern.probability
+        if not found:
+            where = self.situation.app.place("sources", self.flow.source)
+            raise InputError(Issue("the behaviour has no branch pattern of this source", where, "profile again"))
         total = sum(found.values())
         ordered = sorted(found.items(), key=lambda item: (-item[1], sorted(item[0])))
         return tuple(Shape(runs, p / total) for runs, p in ordered if p > 0)

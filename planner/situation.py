@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
 
 from planner.flows import Flow, flows_of
 from planner.network import Network
-from specs.application import Application, Component, Cuts, Variant
+from specs.application import Application, Component, Cuts
 from specs.artefact import Segment
 from specs.behaviour import Behaviour
 from specs.digest import digest_file, digest_model
 from specs.digest_cache import remembered
 from specs.emulation import METHOD
 from specs.errors import InputError, Issue, Place
+from specs.function_files import digest_function
 from specs.graph import Graph
 from specs.infrastructure import Hardware, Infrastructure
 from specs.load import Document, load_application, load_infrastructure
@@ -124,9 +125,9 @@ def situation_of(
     situation = Situation(app, infra, tuple(usable), fresh, _one_channel(hops), digests)
     issues = _missing(situation, [r for r in winning if not _stands_for(r, infra.value, host)], host)
     if not situation.hops and len(infra.value.sites) > 1:
-        issues.append(Issue("hop overhead missing", infra.place("links"), profile_command(app, infra, profiles)))
-    if issues:
-        raise InputError(*issues)
+        issues.append(Issue("hop overhead missing", infra.place("links")))
+    if issues:  # one command mends them all: it is said once
+        raise InputError(*issues[:-1], replace(issues[-1], hint=profile_command(app, infra, profiles)))
     return situation
 
 
@@ -139,15 +140,14 @@ def source_digests(app: Document[Application]) -> dict[str, str]:
     digests: dict[str, str] = {}
     issues: list[Issue] = []
 
-    def add(key: str, file: str, place: Place) -> None:
+    def add(key: str, what: str, file: str, place: Place, digest: Callable[[], str]) -> None:
         path = (app.folder / file).resolve()
         if not path.is_relative_to(app.folder):
             issues.append(Issue(f"{file!r} leaves the folder of the application", place))
         elif not path.is_file():
-            what = "data" if key.startswith("data:") else "model" if not file.endswith(".py") else "function's"
             issues.append(Issue(f"{what} file {file!r} is missing; looked in {app.folder}", place))
         else:
-            digests[key] = digest_model(path, _quickly) if path.suffix == ".onnx" else _quickly(path)
+            digests[key] = digest()
 
     for name, component in app.value.components.items():
         for variant, realised in component.realisations.items():
@@ -156,13 +156,22 @@ def source_digests(app: Document[Application]) -> dict[str, str]:
                 if component.variants
                 else app.place("components", name, "model" if realised.model else "function")
             )
-            file = _source_file(app, realised)
-            if file is None:
-                issues.append(Issue(f"not supported yet: {name}/{variant} is neither a model nor a function", place))
+            key = f"{name}/{variant}"
+            if realised.model is not None:
+                add(key, "model", realised.model, place, partial(_model_quickly, app.folder / realised.model))
+            elif realised.function is not None:
+                digest = partial(digest_function, app.folder, realised.function)
+                add(key, "function's", _module(app, realised.function), place, digest)
             else:
-                add(f"{name}/{variant}", file, place)
+                issues.append(Issue(f"not supported yet: {key} is neither a model nor a function", place))
     for name, data in app.value.data.items():
-        add(f"data:{name}", data.file, app.place("data", name, "file"))
+        add(
+            f"data:{name}",
+            "data",
+            data.file,
+            app.place("data", name, "file"),
+            partial(_quickly, app.folder / data.file),
+        )
     if issues:
         raise InputError(*issues)
     return digests
@@ -172,13 +181,13 @@ def _quickly(file: Path) -> str:
     return remembered(file, digest_file)
 
 
-def _source_file(app: Document[Application], variant: Variant) -> str | None:
-    """The model's file, or the file of the module that ``module:function`` names, relative to the app's folder."""
-    if variant.model is not None:
-        return variant.model
-    if variant.function is None:
-        return None
-    module = variant.function.split(":")[0].replace(".", "/")
+def _model_quickly(file: Path) -> str:
+    return digest_model(file, _quickly)
+
+
+def _module(app: Document[Application], function: str) -> str:
+    """The file of the module that ``module:function`` names, relative to the app's folder."""
+    module = function.split(":")[0].replace(".", "/")
     package = f"{module}/__init__.py"
     return package if (app.folder / package).is_file() else f"{module}.py"
 
@@ -252,7 +261,7 @@ def _fresh(
         if found is None:
             issues.append(Issue(f"behaviour missing for {named}", app.place("components"), way_out))
             continue
-        needed = [f"{c}/{v}" for c, v in variants.items()]
+        needed = [f"{c}/{v}" for c, v in variants.items()] + [f"data:{name}" for name in app.value.data]
         changed = [k for k in {*found.inputs, *needed} if found.inputs.get(k) != digests.get(k)]
         if changed:
             what = ", ".join(sorted(changed))
@@ -307,16 +316,15 @@ def _missing(situation: Situation, refused: list[Record], host: str | None) -> l
 def _absent(
     situation: Situation, what: str, component: str, hardware: str, other: Record | None, host: str | None
 ) -> Issue:
-    way_out = profile_command(situation.app, situation.infra)
     place = situation.app.place("components", component)
     if other is None:
-        return Issue(f"profile missing: {what} on hardware {hardware!r}", place, way_out)
+        return Issue(f"profile missing: {what} on hardware {hardware!r}", place)
     expected = describe_stand_in(situation.infra.value.hardware[hardware], host)
     by = other.emulated_by
     given = (
         f"emulated at cpu {by.cpu:g} by {by.method} on {by.host!r}" if by else f"{other.provenance} on {other.host!r}"
     )
-    return Issue(f"profile of {what} on hardware {hardware!r} was {given}; expected {expected}", place, way_out)
+    return Issue(f"profile of {what} on hardware {hardware!r} was {given}; expected {expected}", place)
 
 
 def describe_stand_in(hardware: Hardware, host: str | None) -> str:

@@ -7,11 +7,10 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from runtime.functions import module_file
 from runtime.items import ItemRef, read_items
 from runtime.reference import Memo, Outcome, Reference
 from runtime.values import Value, size
@@ -20,6 +19,8 @@ from specs.application import Application
 from specs.behaviour import Accuracy, Behaviour, BranchPattern, PayloadSize
 from specs.digest import digest_file, digest_model
 from specs.errors import InputError, Issue
+from specs.function_files import digest_function
+from specs.graph import Graph
 from specs.load import Document
 
 QUANTILES: Final = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
@@ -53,6 +54,9 @@ def measure_behaviour(
     references = [
         Reference(spec, {c: [works[c, v]] for c, v in variants.items()}, variants) for variants in combinations
     ]
+    silent = set(spec.sources) - {ref.source for items in refs.values() for ref in items}
+    if silent:
+        raise InputError(Issue(f"there is no data for the source {min(silent)!r}", app.place("data")))
     done = 0
     for data, items in refs.items():
         sink = _labelled_sink(app, data)
@@ -76,23 +80,32 @@ def _combinations(app: Application) -> list[dict[str, str]]:
 
 
 def source_digest(app: Document[Application], component: str, variant: str) -> str:
-    """Digest of the model's file, or of the Python file that defines the function."""
+    """Digest of the model's file, or of the Python function."""
     realisation = app.value.components[component].realisations[variant]
     if realisation.function:
-        return digest_file(module_file(app.folder, realisation.function))
+        return digest_function(app.folder, realisation.function)
     if realisation.model is None:
         raise InputError(Issue(f"not supported yet: {component}/{variant}", app.place("components", component)))
     return digest_model(app.folder / realisation.model)
 
 
-def _labelled_sink(app: Document[Application], data: str) -> tuple[str, str] | None:
-    """(sink, input) that the label of `data` is compared with: the input of that name."""
+class _Labelled(NamedTuple):
+    """What a label is compared with: an input of a sink, for requests of the sources that feed it."""
+
+    sink: str
+    input: str
+    sources: frozenset[str]
+
+
+def _labelled_sink(app: Document[Application], data: str) -> _Labelled | None:
+    """What the label of `data` is compared with: the input of that name."""
     label = app.value.data[data].label
     if label is None:
         return None
+    graph = Graph(app.value)
     for name, sink in app.value.sinks.items():
         if label in sink.inputs:
-            return name, label
+            return _Labelled(name, label, frozenset(s for s in app.value.sources if name in graph.descendants([s])))
     hint = "call a sink's input like the label"
     raise InputError(Issue(f"no sink has an input {label!r}", app.place("data", data, "label"), hint))
 
@@ -100,16 +113,23 @@ def _labelled_sink(app: Document[Application], data: str) -> tuple[str, str] | N
 def _take(
     ref: ItemRef,
     data: str,
-    sink: tuple[str, str] | None,
+    labelled: _Labelled | None,
     references: Sequence[Reference],
     tallies: Sequence[_Tally],
 ) -> None:
     item = ref.read()
     memo: Memo = {}
     for reference, tally in zip(references, tallies, strict=True):
-        outcome = reference.run(item, memo)
-        right = None if sink is None else is_right(outcome.answers[sink[0]][sink[1]], ref.label)
-        tally.add(outcome, data, right)
+        try:
+            outcome = reference.run(item, memo)
+        except InputError as error:
+            where = f"with the values of {ref.file}:{ref.line}"
+            raise InputError(*(Issue(i.message, i.place, i.hint or where) for i in error.issues)) from error
+        right = None
+        if labelled is not None and item.source in labelled.sources:
+            answer = outcome.answers.get(labelled.sink, {}).get(labelled.input)
+            right = answer is not None and is_right(answer, ref.label)
+        tally.add(item.source, outcome, data, right)
 
 
 def is_right(answer: Value, label: Any) -> bool:
@@ -125,12 +145,12 @@ class _Tally:
     """What one combination of variants did so far."""
 
     def __init__(self) -> None:
-        self.patterns: Counter[tuple[str, ...]] = Counter()
+        self.patterns: Counter[tuple[str, tuple[str, ...]]] = Counter()
         self.sizes: dict[str, list[int]] = {}
         self.right: dict[str, list[bool]] = {}
 
-    def add(self, outcome: Outcome, data: str, right: bool | None) -> None:
-        self.patterns[outcome.runs] += 1
+    def add(self, source: str, outcome: Outcome, data: str, right: bool | None) -> None:
+        self.patterns[source, outcome.runs] += 1
         for key, value in outcome.values.items():
             self.sizes.setdefault(key, []).append(size(value))
         if right is not None:
@@ -138,9 +158,15 @@ class _Tally:
 
     def behaviour(self, variants: dict[str, str], items: int, inputs: dict[str, str], now: str) -> Behaviour:
         patterns = sorted(self.patterns.items(), key=lambda entry: (-entry[1], entry[0]))
+        of = Counter[str]()
+        for (source, _), n in patterns:
+            of[source] += n
         return Behaviour(
             variants=variants,
-            patterns=tuple(BranchPattern(runs=runs, probability=n / items, count=n) for runs, n in patterns),
+            patterns=tuple(
+                BranchPattern(source=source, runs=runs, probability=n / of[source], count=n)
+                for (source, runs), n in patterns
+            ),
             payloads={key: _payload(sizes) for key, sizes in self.sizes.items()},
             accuracy=tuple(_accuracy(data, right) for data, right in self.right.items()),
             items=items,

@@ -21,10 +21,10 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from runtime.functions import package_files
 from specs.application import Application
 from specs.digest import digest_file
 from specs.errors import InputError, Issue, Place
+from specs.function_files import package_files
 from specs.infrastructure import Infrastructure
 from specs.load import Document, load_application, load_infrastructure
 from specs.manifest import MANIFEST_FILE, BundledArtefact, Manifest

@@ -11,9 +11,10 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
-import re
+import inspect
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -21,46 +22,12 @@ from typing import Any, Final
 
 from runtime.values import Value, conform
 from specs.errors import InputError, Issue, Place
+from specs.function_files import module_file, split_name
 from specs.tensors import TensorType
 
 Function = Callable[..., Any]
 
-_NAME: Final = re.compile(r"^(?P<module>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)$")
 _LOCK: Final = threading.RLock()
-
-
-def split_name(function: str) -> tuple[str, str]:
-    """``blog.images:shrink`` as module and name. Raises InputError for anything else."""
-    match = _NAME.match(function)
-    if not match:
-        raise InputError(Issue(f"expected a function as module:name, got {function!r}"))
-    return match["module"], match["name"]
-
-
-def module_file(project: Path, function: str) -> Path:
-    """The file that defines `function`. Raises InputError where there is none inside `project`."""
-    module, _ = split_name(function)
-    base = project.joinpath(*module.split("."))
-    for file in (base.with_suffix(".py"), base / "__init__.py"):
-        if file.is_file():
-            return _inside(file, project, function)
-    wanted = base.with_suffix(".py")
-    raise InputError(Issue(f"{function}: no such module", Place(str(wanted)), "functions live in the project's folder"))
-
-
-def package_files(project: Path, function: str) -> list[Path]:
-    """All Python files of the function's top-level package (or its one module), sorted: what a bundle carries."""
-    module_file(project, function)
-    top = project / split_name(function)[0].split(".")[0]
-    if top.is_dir():
-        return [_inside(file, project, function) for file in sorted(top.rglob("*.py"))]
-    return [_inside(top.with_suffix(".py"), project, function)]
-
-
-def _inside(file: Path, project: Path, function: str) -> Path:
-    if not file.resolve().is_relative_to(project.resolve()):
-        raise InputError(Issue(f"{function}: the file leaves the project's folder", Place(str(file))))
-    return file
 
 
 def load_function(project: Path, function: str) -> Function:
@@ -159,11 +126,31 @@ def call_function(
     """Call `function` with `inputs` by keyword and return its outputs in canonical form.
 
     Scalars are passed as numpy scalars. Raises InputError where what it returns is not a dictionary of exactly the
-    declared `outputs`; what the function itself raises passes through.
+    declared `outputs`, and, with the line of its file, for whatever the function itself raises.
     """
     given = {k: v if isinstance(v, (bytes, str)) or v.ndim else v[()] for k, v in inputs.items()}
-    result = function(**given)
+    try:
+        result = function(**given)
+    except Exception as error:  # user code may raise anything
+        raise InputError(Issue(f"{name}: {type(error).__name__}: {error}", _raised_at(error, function))) from error
     if not isinstance(result, Mapping) or set(result) != set(outputs):
         found = f"the keys {sorted(map(str, result))}" if isinstance(result, Mapping) else type(result).__name__
-        raise InputError(Issue(f"{name}: expected a dictionary with {sorted(outputs)}, got {found}"))
-    return {key: conform(result[key], kind, f"{name}: {key}") for key, kind in outputs.items()}
+        raise InputError(
+            Issue(f"{name}: expected a dictionary with {sorted(outputs)}, got {found}", _defined(function))
+        )
+    try:
+        return {key: conform(result[key], kind, f"{name}: {key}") for key, kind in outputs.items()}
+    except InputError as error:
+        raise InputError(*(Issue(i.message, _defined(function), i.hint) for i in error.issues)) from error
+
+
+def _raised_at(error: Exception, function: Function) -> Place | None:
+    """The last line of the function's own file that `error` came through."""
+    own = _defined(function)
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if own is not None and f.filename == own.file]
+    return Place(own.file, lines[-1], 1) if own is not None and lines and lines[-1] else own
+
+
+def _defined(function: Function) -> Place | None:
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return Place(code.co_filename, code.co_firstlineno, 1) if code is not None else None

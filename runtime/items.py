@@ -110,9 +110,15 @@ def _item(app: Application, data: str, file: Path, number: int, line: str) -> It
     if dataset.label is not None and dataset.label not in fields:
         raise InputError(Issue(f"the label {dataset.label!r} is missing", place))
     label = fields.get(dataset.label) if dataset.label else None
-    for name, source in app.sources.items():
-        if set(source.values) <= set(fields):
-            types = {k: v.type for k, v in source.values.items()}
-            return ItemRef(name, types, fields, label, data, file, number)
-    expected = " or ".join("{" + ", ".join(s.values) + "}" for s in app.sources.values())
+    asked = {n: s for n, s in app.sources.items() if dataset.source in (None, n)}
+    fitting = [n for n, s in asked.items() if set(s.values) <= set(fields)]
+    # A source whose values are all among another's is meant only where nothing more fits.
+    fitting = [n for n in fitting if not any(set(asked[n].values) < set(asked[m].values) for m in fitting)]
+    if len(fitting) == 1:
+        types = {k: v.type for k, v in asked[fitting[0]].values.items()}
+        return ItemRef(fitting[0], types, fields, label, data, file, number)
+    if fitting:
+        hint = f"say `source: {fitting[0]}` at the data {data!r}"
+        raise InputError(Issue(f"the values fit the sources {' and '.join(fitting)}", place, hint))
+    expected = " or ".join("{" + ", ".join(s.values) + "}" for s in asked.values())
     raise InputError(Issue(f"expected the values {expected}, got {', '.join(fields) or 'none'}", place))

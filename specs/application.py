@@ -201,10 +201,14 @@ class Sink(Spec):
 
 
 class Dataset(Spec):
-    """JSON lines: each a request's values by name (files by path), and its label."""
+    """JSON lines: each a request's values by name (files by path), and its label.
+
+    `source` says whose requests they are; without it, each is of the source whose values it names.
+    """
 
     file: str
     label: str | None = None
+    source: str | None = None
 
 
 class OverBranch(Spec):

@@ -11,8 +11,9 @@ from specs.quantities import Number
 
 
 class BranchPattern(Spec):
-    """One way a request goes: the components that run, and the share of requests that go this way."""
+    """One way requests of `source` go: the components that run, and the share of them that go this way."""
 
+    source: str
     runs: tuple[str, ...]
     probability: Number
     count: int

@@ -134,6 +134,8 @@ def _constraints(app: Document[Application]) -> Iterator[Issue]:
         taken = [key for sink in spec.sinks.values() for key in sink.inputs]
         if data.label is not None:
             yield from _known(app, ("data", name, "label"), "input of a sink", data.label, taken)
+        if data.source is not None:
+            yield from _known(app, ("data", name, "source"), "source", data.source, spec.sources)
         yield from _file(app, data.file, ("data", name, "file"), "data")
 
 

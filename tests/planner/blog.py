@@ -82,8 +82,8 @@ def _behaviours(digests: Mapping[str, str]) -> list[Behaviour]:
             Behaviour(
                 variants=variants,
                 patterns=(
-                    BranchPattern(runs=everything, probability=1 - sure, count=500),
-                    BranchPattern(runs=short, probability=sure, count=500),
+                    BranchPattern(source="upload", runs=everything, probability=1 - sure, count=500),
+                    BranchPattern(source="upload", runs=short, probability=sure, count=500),
                 ),
                 payloads={key: payload(*size) for key, size in SIZES.items()},
                 accuracy=(Accuracy(data="held_out", value=right, low=right - 0.02, high=right + 0.02, n=1000),),

@@ -14,7 +14,7 @@ import pytest
 from planner.baseline import baselines
 from planner.plan import solve
 from planner.situation import Situation, situation_of
-from planner.verifier import verify
+from planner.verification import verify
 from specs.application import Application
 from specs.behaviour import Behaviour
 from specs.infrastructure import Infrastructure

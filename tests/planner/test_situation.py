@@ -49,17 +49,18 @@ def project(folder: Path) -> Path:
 
 def facts(folder: Path, host: str = "here") -> None:
     from specs.digest import digest_file
+    from specs.function_files import digest_function
 
     profiles = folder / "profiles"
     profiles.mkdir(exist_ok=True)
-    digests = {"f/default": digest_file(folder / "steps.py"), "m/default": digest_file(folder / "m.onnx")}
+    digests = {"f/default": digest_function(folder, "steps:prepare"), "m/default": digest_file(folder / "m.onnx")}
     records = [record(d, "chip", 0.01, backend="python" if k[0] == "f" else "tvm") for k, d in digests.items()]
     given = [r.model_copy(update={"host": host}) for r in records]
     (profiles / "profiles.jsonl").write_text("".join(json_line(r) for r in given))
     sizes = {k: payload(100, 0.1).dump() for k in ("src.x", "f.y", "m.z")}
     behaviour = {
         "variants": {"f": "default", "m": "default"},
-        "patterns": [{"runs": ["f", "m"], "probability": 1.0, "count": 5}],
+        "patterns": [{"source": "src", "runs": ["f", "m"], "probability": 1.0, "count": 5}],
         "payloads": sizes,
         "items": 5,
         "inputs": digests,

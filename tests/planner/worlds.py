@@ -269,7 +269,9 @@ def _behaviours(app: Document[Application], digests: dict[str, str], draw: rando
             if probability > 0:
                 gates = {c: opened != components[c].when.negated for c in gated}  # type: ignore[union-attr]
                 runs = Graph(app.value).runs(gates)
-                patterns.append(BranchPattern(runs=runs, probability=probability, count=round(1000 * probability)))
+                patterns.append(
+                    BranchPattern(source="src", runs=runs, probability=probability, count=round(1000 * probability))
+                )
         right = {"default": 0.93, "small": draw.choice([0.7, 0.85]), "large": 0.95}[variant]
         accuracy = Accuracy(data="held_out", value=right, low=right - 0.02, high=right + 0.02, n=1000)
         inputs = {f"{c}/{v}": digests[f"{c}/{v}"] for c, v in variants.items()} | {

@@ -12,7 +12,7 @@ from planner.formulate import Formulation
 from planner.layout import plan_layout
 from planner.plan import solve
 from planner.situation import Situation
-from planner.verifier import Meaning, meaning
+from planner.verification import Meaning, meaning_of
 from runtime.fleet import Member
 from runtime.shaping import Routes, Step
 from runtime.topology import Edge, Flow, Hop, LinkUse, Queue, Topology, topology
@@ -237,7 +237,7 @@ def test_planner_verifier_and_runtime_mean_the_same_by_every_plan() -> None:
     seen = Counter[str]()
     for given, plan in worlds:
         top = topology(plan, given.app.value, given.infra.value, everyone(given))
-        meant, verified = meant_by(top), meaning(given, plan)
+        meant, verified = meant_by(top), meaning_of(given, plan)
         assert meant.queues == verified.queues
         assert meant.transfers == verified.transfers
         assert meant.links == verified.links

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.functions import call_function, load_function, package_files
+from runtime.functions import call_function, load_function
 from specs.errors import InputError
+from specs.function_files import digest_function, package_files
 from specs.tensors import parse_type
 
 
@@ -87,8 +88,24 @@ def test_what_is_missing_or_not_callable_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("result", [None, 3, {}, {"y": 1, "z": 2}, {"y": "text"}, {"y": 0.5}])
 def test_outputs_must_be_exactly_the_declared_ones(result: object) -> None:
-    with pytest.raises(InputError, match=r"^f: "):
+    with pytest.raises(InputError, match=r"test_functions\.py:\d+:1: f: "):
         call_function(lambda: result, "f", {}, {"y": parse_type("i64")})
+
+
+def test_what_a_function_raises_is_told_with_its_line(tmp_path: Path) -> None:
+    home = project(tmp_path / "a", pack_h="def f(x):\n    y = [x]\n    return {'y': y[1]}\n")
+    with pytest.raises(InputError, match=r"pack_h\.py:3:1: f: IndexError: list index out of range"):
+        call_function(load_function(home, "pack_h:f"), "f", {"x": "a"}, {"y": parse_type("i64")})
+
+
+def test_a_change_of_what_a_function_may_import_changes_its_digest(tmp_path: Path) -> None:
+    home = project(tmp_path / "a", pack_i__steps="def f(): ...\ndef g(): ...", pack_i__deep__more="", other="")
+    before = digest_function(home, "pack_i.steps:f")
+    assert before != digest_function(home, "pack_i.steps:g")
+    (home / "other.py").write_text("x = 1", "utf-8")
+    assert before == digest_function(home, "pack_i.steps:f")
+    (home / "pack_i" / "deep" / "more.py").write_text("x = 1", "utf-8")
+    assert before != digest_function(home, "pack_i.steps:f")
 
 
 def test_a_bundle_carries_the_package_and_nothing_else(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.behaviour import measure_behaviour, wilson
+from runtime.behaviour import measure_behaviour, source_digest, wilson
 from runtime.items import Item, read_items
 from runtime.reference import Reference
 from runtime.values import Value
@@ -102,8 +102,11 @@ def test_behaviour_is_measured_for_every_combination_with_joint_patterns(tmp_pat
         assert accuracy.low <= accuracy.value <= accuracy.high
         assert behaviour.inputs == {
             "data:held_out": digest_file(project / "data/held_out.jsonl"),
-            **{f"{c}/{v}": digest_file(project / "pictures/steps.py") for c, v in behaviour.variants.items()},
+            **{f"{c}/{v}": source_digest(app, c, v) for c, v in behaviour.variants.items()},
         }
+        assert len(set(behaviour.inputs.values())) == 1 + len(behaviour.variants), (
+            "functions of one file are told apart"
+        )
 
 
 def test_what_combinations_have_in_common_is_computed_once(tmp_path: Path) -> None:

@@ -121,7 +121,10 @@ class Profiler:
         ledger = Ledger(file)
         digests = source_digests(self.app)
         known = read_jsonl(file, Behaviour) if file.exists() else []
-        fresh = [b.variants for b in known if all(digests.get(k) == v for k, v in b.inputs.items())]
+        data = {key for key in digests if key.startswith("data:")}
+        fresh = [
+            b.variants for b in known if data <= set(b.inputs) and all(digests.get(k) == v for k, v in b.inputs.items())
+        ]
         if all(variants in fresh for variants in reality.combinations):
             return
 

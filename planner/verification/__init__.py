@@ -1,0 +1,58 @@
+"""Recomputes a plan from the specs and the facts, sharing no code with what made it.
+
+`reading` derives flows, messages and queues once more, `sampling` plays latency, and each other file checks one kind of
+claim by plain sums.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from planner.situation import Situation
+from planner.verification.capacity import check_cuts, check_devices, check_links, check_routes
+from planner.verification.claims import Check, Claims, Report
+from planner.verification.constraints import check_constraints, check_proof
+from planner.verification.inputs import check_inputs
+from planner.verification.latency import check_latency
+from planner.verification.meaning import Meaning, meaning_of
+from planner.verification.money import check_cost
+from planner.verification.placement import check_behaviour, check_pins_and_residency, check_placement
+from planner.verification.reading import Reading
+from planner.verification.sampling import Sampling
+from specs.errors import InputError, Issue
+from specs.plan import Plan
+
+__all__ = ["Check", "Meaning", "Report", "meaning_of", "verify"]
+
+SAMPLES: Final = 200_000
+
+
+def verify(situation: Situation, plan: Plan, samples: int = SAMPLES) -> Report:
+    """Check every claim of `plan`; latency with `samples` requests a flow.
+
+    Raises InputError where the plan is older than its inputs, naming what changed, or places nothing.
+    """
+    check_inputs(situation, plan)
+    if plan.status not in ("optimal", "feasible"):
+        raise InputError(Issue(f"the plan is {plan.status}: it places nothing that could be verified"))
+    reading, claims = Reading(situation, plan), Claims()
+    check_placement(reading, claims)
+    if claims.ok:
+        check_behaviour(reading, claims)
+        check_routes(reading, claims)
+    if claims.ok:
+        _numbers(reading, claims, samples)
+    return Report(tuple(claims.checks))
+
+
+def _numbers(reading: Reading, claims: Claims, samples: int) -> None:
+    """What rests on a placement that holds and routes that arrive."""
+    check_pins_and_residency(reading, claims)
+    check_devices(reading, claims)
+    check_links(reading, claims)
+    check_cuts(reading, claims)
+    month = check_cost(reading, claims)
+    if all(load < 1 for load in reading.loads().values()):
+        check_latency(reading, Sampling(reading, samples), claims)
+    check_constraints(reading, claims, month)
+    check_proof(reading, claims, month)

@@ -1,0 +1,113 @@
+"""Devices, links, routes and cuts: what is bought, how busy it is, and which way messages go."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from planner.verification.claims import Claims
+from planner.verification.reading import Reading
+from specs.application import Cuts
+from specs.plan import DevicesBought
+
+HIGHEST_LOAD: Final = 0.9
+"""No queue may be busier."""
+
+
+def check_routes(reading: Reading, claims: Claims) -> None:
+    needed = {(f.site, m.start, m.end) for f in reading.flows for m in reading.messages(f) if m.start != m.end}
+    for origin, start, end in sorted(needed):
+        at, delay = start, 0.0
+        for link, way in reading.hops(start, end):
+            spec = reading.infra.links.get(link)
+            first, second = spec.between if spec else ("", "")
+            if spec is None or at != (first if way == "up" else second):
+                at = ""
+                break
+            at = second if way == "up" else first
+            delay += spec.delay.mean
+        arrives = claims.holds(f"route {start} -> {end} arrives", at == end)
+        if arrives:
+            claims.equal(f"delay of route {start} -> {end}", delay, reading.least_delay(origin, start, end), 1e-6)
+
+
+def check_devices(reading: Reading, claims: Claims) -> None:
+    bought = {(d.site, d.pool): d for d in reading.plan.devices}
+    claims.holds("each pool is listed once", len(bought) == len(reading.plan.devices))
+    for site, spec in reading.infra.sites.items():
+        for pool in spec.pools:
+            _check_pool(reading, claims, site, pool, bought.get((site, pool)))
+    for queue, load in reading.loads().items():
+        claims.at_most(f"{queue}: utilisation", load, HIGHEST_LOAD)
+
+
+def _check_pool(reading: Reading, claims: Claims, site: str, pool: str, claim: DevicesBought | None) -> None:
+    assignments = reading.plan.assignments
+    here = [i for i, a in enumerate(assignments) if (a.site, a.pool) == (site, pool)]
+    spec = reading.infra.sites[site].pools[pool]
+    hardware = reading.infra.hardware[spec.hardware]
+    count, (low, high) = claim.bought if claim else 0, spec.devices
+    claims.holds(f"devices {site}.{pool}: number allowed", low <= count <= high)
+    memory = math.inf if hardware.memory is None else hardware.memory
+    items = [
+        (assignments[i].threads, reading.records[assignments[i].record].memory)
+        for i in here
+        for _ in range(assignments[i].replicas)
+    ]
+    if hardware.sharing == "time":
+        fits = sum(m for _, m in items) <= memory and (count >= 1 or not items)
+        busy = sum(reading.stage_rate(i) * reading.service(i).mean for i in here)
+    else:
+        fits = _pack(sorted(items, reverse=True), [(hardware.cores, memory)] * count)
+        reserved = sum(reading.stage_rate(i) * reading.service(i).mean * assignments[i].threads for i in here)
+        busy = reserved / hardware.cores
+    claims.holds(f"devices {site}.{pool}: replicas fit", fits)
+    if claim:
+        alike = (claim.hardware, claim.sharing) == (spec.hardware, hardware.sharing)
+        claims.holds(f"devices {site}.{pool}: hardware and sharing", alike)
+        claims.equal(f"devices {site}.{pool}: load", claim.load, busy / max(1, count))
+
+
+def check_links(reading: Reading, claims: Claims) -> None:
+    claimed = {f"{link.name} {link.direction}": link for link in reading.plan.links}
+    used = {q: (rate, load) for q, load in reading.loads().items() for rate in _rate_of(reading, q)}
+    claims.holds("links in use are listed", set(claimed) == set(used))
+    for queue, (rate, load) in used.items():
+        if queue in claimed:
+            claims.equal(f"link {queue}: load", claimed[queue].load, load)
+            claims.equal(f"link {queue}: bytes/s", claimed[queue].bytes_per_s, load * rate)
+
+
+def _rate_of(reading: Reading, queue: str) -> list[float]:
+    rates = {q: rate for flow in reading.flows for m in reading.messages(flow) for q, rate, _ in reading.crossed(m)}
+    return [rates[queue]] if queue in rates else []
+
+
+def check_cuts(reading: Reading, claims: Claims) -> None:
+    claimed = {(c.component, c.tensors): c for c in reading.plan.cuts}
+    found: dict[tuple[str, tuple[str, ...]], float] = {}
+    for flow in reading.flows:
+        for m in reading.messages(flow):
+            if m.from_component == m.to_component and m.start != m.end:
+                found[m.from_component, tuple(v.split("@")[1] for v in m.values)] = reading.mean_bytes(flow, m)
+    claims.holds("cuts between sites are listed", set(claimed) == set(found))
+    for key, size in found.items():
+        if key in claimed:
+            claims.equal(f"cut of {key[0]}: bytes", claimed[key].bytes, size)
+            split = reading.app.components[key[0]].split
+            named = split.at if isinstance(split, Cuts) else []
+            declared = {n for cut in named for n in ([cut] if isinstance(cut, str) else cut.values())}
+            claims.holds(f"cut of {key[0]} is declared", set(key[1]) <= declared)
+
+
+def _pack(items: list[tuple[int, float]], free: list[tuple[int, float]]) -> bool:
+    """Whether every (threads, memory) fits on one of the devices with that much left."""
+    if not items:
+        return True
+    threads, memory = items[0]
+    for i, (cores, left) in enumerate(free):
+        if threads <= cores and memory <= left and free.index((cores, left)) == i:
+            rest = [*free[:i], (cores - threads, left - memory), *free[i + 1 :]]
+            if _pack(items[1:], rest):
+                return True
+    return False

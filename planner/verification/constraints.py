@@ -1,0 +1,96 @@
+"""The constraints hold, and the proof is one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+from planner.verification.claims import Check, Claims
+from planner.verification.money import HOURS
+from planner.verification.reading import Reading
+from specs.application import (
+    AccuracyConstraint,
+    CostConstraint,
+    LatencyObjective,
+    PathConstraint,
+    ResidencyConstraint,
+)
+from specs.plan import ConstraintCheck
+
+
+def check_constraints(reading: Reading, claims: Claims, month: float) -> None:
+    """`month` is what a month was found to cost."""
+    claimed = {c.name: c for c in reading.plan.constraints}
+    for name, c in reading.app.constraints.items():
+        if isinstance(c, PathConstraint):
+            for q, limit in c.limits.items():
+                p = f"p{q * 100:.0f}"
+                over = "all" if c.over == "all" else c.over.when
+                paths = [x for x in reading.plan.paths if (x.from_, x.to, x.over) == (c.from_, c.to, over)]
+                value = max((getattr(x.predicted, f"{p}_ms") for x in paths), default=0.0)
+                _constraint(reading, claims, claimed, f"{name}.{p}", value, limit * 1e3, 1e-4)
+        elif isinstance(c, CostConstraint):
+            _constraint(reading, claims, claimed, name, month, c.cost * HOURS, 1e-4)
+        elif isinstance(c, AccuracyConstraint):
+            found = [a.value for f in reading.flows for a in f.behaviour.accuracy if a.data == c.on]
+            _constraint(reading, claims, claimed, name, -min(found, default=0.0), -c.accuracy, 1e-5)
+        elif isinstance(c, ResidencyConstraint):
+            claims.holds(f"constraint {name} is listed", name in claimed)
+
+
+def _constraint(
+    reading: Reading,
+    claims: Claims,
+    claimed: Mapping[str, ConstraintCheck],
+    name: str,
+    value: float,
+    limit: float,
+    close: float,
+) -> None:
+    """`value` <= `limit`; a floor comes with both signs turned."""
+    claims.at_most(f"constraint {name} holds", value, limit)
+    if not claims.holds(f"constraint {name} is listed", name in claimed):
+        return
+    claim = claimed[name]
+    claims.equal(f"constraint {name}: value", claim.value, abs(value), close, 1e-6)
+    claims.equal(f"constraint {name}: limit", claim.limit, abs(limit), 1e-5, 1e-9)
+    claims.equal(f"constraint {name}: slack", claim.slack, limit - value, 1e-3, 1e-3 * abs(limit) * 0.1 + 1e-6)
+    place = reading.situation.app.place("constraints", *name.rsplit(".", 1))
+    # The file's digest was compared: how its path is written says nothing.
+    claims.holds(
+        f"constraint {name}: place", (Path(claim.file).name, claim.line) == (Path(place.file).name, place.line)
+    )
+
+
+def check_proof(reading: Reading, claims: Claims, month: float) -> None:
+    """Objective, bound, gap and status agree with one another and with what was found."""
+    plan = reading.plan
+    if not claims.holds(
+        "objective and bound have all terms", len(plan.objective) == len(reading.app.objective) == len(plan.bound)
+    ):
+        return
+    below = all(b <= o * (1 + 1e-5) + 1e-9 for o, b in zip(plan.objective, plan.bound, strict=True))
+    claims.holds("no bound is above its objective", below)
+    gaps = [abs(o - b) / abs(o) if o else 0.0 for o, b in zip(plan.objective, plan.bound, strict=True)]
+    claims.equal("gap", plan.gap if plan.gap is not None else -1.0, max(gaps), 1e-3, 1e-5)
+    claims.holds("optimal only without a gap", plan.status != "optimal" or max(gaps) < 1e-5)
+    for term, value in zip(reading.app.objective, plan.objective, strict=True):
+        if isinstance(term, LatencyObjective):
+            _mean_objective(reading, claims, term.latency, value)
+        elif month < math.inf:
+            claims.equal("objective cost", value, month, 1e-3, 1e-3)
+
+
+def _mean_objective(reading: Reading, claims: Claims, name: str, value: float) -> None:
+    """The claim rests on tables that round waits up, and on the slowest branch's mean: it is not exact."""
+    c = reading.app.constraints[name]
+    assert isinstance(c, PathConstraint)
+    over = "all" if c.over == "all" else c.over.when
+    paths = {p.flow: p for p in reading.plan.paths if (p.from_, p.to, p.over) == (c.from_, c.to, over)}
+    flows = [f for f in reading.flows if f.source == c.from_]
+    weight = sum(f.mean * f.members for f in flows)
+    mean = sum(paths[f.name].predicted.mean_ms * f.mean * f.members for f in flows if f.name in paths) / max(
+        weight, 1e-12
+    )
+    claims.add(Check(f"objective latency {name}", value, mean, 0.85 * mean - 1 <= value <= 1.35 * mean + 2))

@@ -1,0 +1,111 @@
+"""Every predicted percentile beside its sampled one."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+
+from planner.verification.claims import Check, Claims
+from planner.verification.reading import Flow, Reading
+from planner.verification.sampling import Sample, Sampling
+from specs.application import PathConstraint
+from specs.plan import Percentiles
+
+LATENCY: Final = 0.03
+"""Relative difference allowed of a percentile, beyond the sampling error."""
+JOINED: Final = 0.10
+"""At joins a claim may lie this far above: branches are claimed as independent, which is on the safe side."""
+
+
+def check_latency(reading: Reading, sampling: Sampling, claims: Claims) -> None:
+    for flow in reading.flows:
+        _paths_of(reading, sampling, claims, flow)
+    _stages(reading, sampling, claims)
+    _transfers(reading, sampling, claims)
+
+
+def _paths_of(reading: Reading, sampling: Sampling, claims: Claims, flow: Flow) -> None:
+    wanted = [c for c in reading.app.constraints.values() if isinstance(c, PathConstraint) and c.from_ == flow.source]
+    for c in wanted:
+        over = "all" if c.over == "all" else c.over.when
+        shapes = {
+            runs: p
+            for runs, p in reading.patterns(flow).items()
+            if reading.reaches(flow, runs, c.to) and (over == "all" or over in runs)
+        }
+        claimed = [p for p in reading.plan.paths if (p.flow, p.from_, p.to, p.over) == (flow.name, c.from_, c.to, over)]
+        name = f"{flow.name} to {c.to} over {over}"
+        if not shapes:
+            claims.holds(f"{name}: no request goes there", not claimed)
+            continue
+        if not claims.holds(f"{name}: predicted", bool(claimed)):
+            continue
+        times, joined = sampling.times(flow, shapes, c.to)
+        for claim in claimed:
+            _percentiles(claims, name, claim.predicted, times, joined)
+        limits = {f"p{q * 100:.0f}": limit * 1e3 for q, limit in c.limits.items()}
+        stated = [p.limit_ms for p in claimed]
+        same = any(
+            set(s) == set(limits) and all(math.isclose(s[k], limits[k], rel_tol=1e-5) for k in s) for s in stated
+        )
+        claims.holds(f"{name}: limits are the user's", same)
+
+
+def _percentiles(claims: Claims, name: str, claimed: Percentiles, times: Sample, joined: bool) -> None:
+    n = len(times)
+    ordered = np.sort(times) * 1e3
+    for q, value in ((0.5, claimed.p50_ms), (0.95, claimed.p95_ms), (0.99, claimed.p99_ms)):
+        error = 4 * math.sqrt(q * (1 - q) / n)
+        low, high = (float(ordered[min(n - 1, max(0, int(n * (q + e))))]) for e in (-error, error))
+        room = JOINED if joined else LATENCY
+        ok = low * (1 - LATENCY) - 0.2 <= value <= high * (1 + room) + 0.2
+        claims.add(Check(f"{name}: p{q * 100:.0f} ms", value, float(ordered[int(n * q)]), ok))
+    mean = float(ordered.mean())
+    room = JOINED if joined else LATENCY
+    error = 4 * float(ordered.std()) / math.sqrt(n)
+    ok = mean * (1 - LATENCY) - error - 0.2 <= claimed.mean_ms <= mean * (1 + room) + error + 0.2
+    claims.add(Check(f"{name}: mean ms", claimed.mean_ms, mean, ok))
+
+
+def _stages(reading: Reading, sampling: Sampling, claims: Claims) -> None:
+    n = _parts(sampling)
+    claimed = [s for s in reading.plan.stages if s.kind == "stage"]
+    claims.holds("every stage is predicted", len(claimed) == len(reading.plan.assignments))
+    for i, (a, claim) in enumerate(zip(reading.plan.assignments, claimed, strict=False)):
+        name = a.component if a.segment.is_whole else f"{a.component}[{a.segment}]"
+        if not claims.holds(f"stage {name} at {a.site} is named", (claim.name, claim.site) == (name, a.site)):
+            continue
+        _percentiles(claims, f"stage {name} service", claim.service, np.repeat(sampling.service_times(i), 25), False)
+        waited = sampling.wait(reading.queue_of(i), n) * (sampling.random.random(n) < reading.waiting_share(i))
+        _percentiles(claims, f"stage {name} wait", claim.wait, waited, False)
+        every = sum(f.peak * f.members for f in reading.flows if f.name in a.flows)
+        runs = sum(f.peak * f.members * reading.share(f, a.component) for f in reading.flows if f.name in a.flows)
+        claims.equal(f"stage {name} share", claim.share, runs / every if every else 0.0, 1e-4)
+
+
+def _transfers(reading: Reading, sampling: Sampling, claims: Claims) -> None:
+    n = _parts(sampling)
+    transfers = {(s.name, s.site): s for s in reading.plan.stages if s.kind == "transfer"}
+    seen: set[tuple[str, str]] = set()
+    for flow in reading.flows:
+        for m in reading.messages(flow):
+            if m.start == m.end:
+                continue
+            key = (f"{reading.called(m.producer)} -> {reading.called(m.consumer)}", f"{m.start} -> {m.end}")
+            claim = transfers.get(key)
+            if key in seen or not claims.holds(f"transfer {key[0]} is predicted", claim is not None):
+                continue
+            assert claim is not None
+            seen.add(key)
+            waits = [sampling.wait(queue, n) for queue, _, _ in reading.crossed(m)]
+            wait = np.sum(waits, axis=0)
+            _percentiles(claims, f"transfer {key[0]} wait", claim.wait, wait, False)
+            _percentiles(claims, f"transfer {key[0]} time", claim.service, sampling.unloaded(flow, m, n), False)
+            claims.equal(f"transfer {key[0]} share", claim.share, m.share, 1e-4)
+
+
+def _parts(sampling: Sampling) -> int:
+    """How many times to draw for a part of a request."""
+    return max(20_000, sampling.samples // 4)

@@ -1,0 +1,313 @@
+"""A plan as the verifier reads it: flows, messages, routes, queues and rates, derived from the specs once more.
+
+Nothing here is shared with what made the plan, so that a mistake there is not repeated here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import networkx
+
+from planner.situation import Situation
+from specs.application import Application
+from specs.behaviour import Behaviour
+from specs.infrastructure import Infrastructure
+from specs.plan import Plan
+from specs.profile import Distribution, Record
+from specs.selector import matching_sites
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    name: str
+    source: str
+    site: str
+    members: int
+    mean: float
+    peak: float
+    behaviour: Behaviour
+    chains: Mapping[str, tuple[int, ...]]
+    """Indices of assignments by component, in the order of its segments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """`share` of requests send it; `producer` and `consumer` are assignment indices, or names of a source or sink."""
+
+    producer: int | str
+    consumer: int | str
+    from_component: str
+    to_component: str
+    values: tuple[str, ...]
+    share: float
+    start: str
+    end: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    situation: Situation
+    plan: Plan
+    _messages: dict[str, list[Message]] = field(default_factory=dict)
+    _visits: dict[tuple[str, frozenset[str]], list[list[int]]] = field(default_factory=dict)
+
+    @property
+    def app(self) -> Application:
+        return self.situation.app.value
+
+    @property
+    def infra(self) -> Infrastructure:
+        return self.situation.infra.value
+
+    @cached_property
+    def records(self) -> dict[str, Record]:
+        return {r.digest: r for r in self.situation.records}
+
+    # Members and routes
+
+    def members(self, site: str) -> int:
+        count = self.infra.sites[site].count
+        return count.count * (self.members(count.per) if count.per else 1)
+
+    def parents(self, site: str) -> list[str]:
+        per = self.infra.sites[site].count.per
+        return [site, *(self.parents(per) if per else [])]
+
+    def one_member(self, origin: str, site: str) -> bool:
+        """Whether each member of `origin` has one member of `site` that is its own."""
+        for above in self.parents(site):
+            if above in self.parents(origin):
+                return True
+            if self.infra.sites[above].count.count != 1:
+                return False
+        return True
+
+    def least_delay(self, origin: str, start: str, end: str) -> float:
+        """By networkx, over the sites that requests of `origin` can use."""
+        graph: Any = networkx.Graph()
+        graph.add_nodes_from((start, end))
+        for link in self.infra.links.values():
+            one, other = link.between
+            if self.one_member(origin, one) and self.one_member(origin, other):
+                known = graph.get_edge_data(one, other, {"delay": math.inf})["delay"]
+                graph.add_edge(one, other, delay=min(known, link.delay.mean))
+        try:
+            return float(networkx.dijkstra_path_length(graph, start, end, weight="delay"))
+        except networkx.NetworkXNoPath:
+            return math.inf
+
+    def hops(self, start: str, end: str) -> list[tuple[str, str]]:
+        for route in self.plan.routes:
+            if (route.from_, route.to) == (start, end):
+                return [(hop.link, hop.direction) for hop in route.hops]
+        return []
+
+    # Flows and messages
+
+    def components(self, source: str) -> list[str]:
+        return [c for c in self.situation.graph.order if c in self.situation.graph.descendants([source])]
+
+    def chain(self, flow: str, component: str) -> tuple[int, ...] | None:
+        mine = [(i, a) for i, a in enumerate(self.plan.assignments) if a.component == component and flow in a.flows]
+        chain: list[int] = []
+        after: tuple[str, ...] = ()
+        for _ in mine:
+            following = [i for i, a in mine if a.segment.begin == after and i not in chain]
+            if len(following) != 1:
+                return None
+            chain.append(following[0])
+            after = self.plan.assignments[following[0]].segment.end
+            if not after:
+                break
+        return tuple(chain) if chain and not after and len(chain) == len(mine) else None
+
+    @cached_property
+    def flows(self) -> list[Flow]:
+        found: list[Flow] = []
+        for source, spec in self.app.sources.items():
+            for site in matching_sites(spec.at, self.infra):
+                name = f"{source}@{site}"
+                chains: dict[str, tuple[int, ...]] = {}
+                for component in self.components(source):
+                    chain = self.chain(name, component)
+                    assert chain is not None
+                    chains[component] = chain
+                variants = {c: self.plan.assignments[chain[0]].variant for c, chain in chains.items()}
+                behaviour = next(
+                    b for b in self.situation.behaviours if all(b.variants[c] == v for c, v in variants.items())
+                )
+                rate = spec.rate
+                found.append(Flow(name, source, site, self.members(site), rate.mean, rate.peak, behaviour, chains))
+        return found
+
+    def patterns(self, flow: Flow) -> dict[frozenset[str], float]:
+        ours = [p for p in flow.behaviour.patterns if p.source == flow.source]
+        total = sum(p.probability for p in ours)
+        found: dict[frozenset[str], float] = {}
+        for pattern in ours:
+            runs = frozenset(c for c in pattern.runs if c in flow.chains)
+            found[runs] = found.get(runs, 0.0) + pattern.probability / total
+        return found
+
+    def share(self, flow: Flow, *components: str) -> float:
+        return sum(p for runs, p in self.patterns(flow).items() if set(components) <= runs)
+
+    def messages(self, flow: Flow) -> list[Message]:
+        if flow.name not in self._messages:
+            self._messages[flow.name] = self._find_messages(flow)
+        return self._messages[flow.name]
+
+    def _find_messages(self, flow: Flow) -> list[Message]:
+        a = self.plan.assignments
+        found: list[Message] = []
+        for component, chain in flow.chains.items():
+            for i, j in pairwise(chain):
+                values = tuple(f"{component}@{t}" for t in a[i].segment.end)
+                share = self.share(flow, component)
+                found.append(Message(i, j, component, component, values, share, a[i].site, a[j].site))
+        for edge in self.situation.graph.edges:
+            if edge.consumer not in flow.chains and edge.producer not in flow.chains:
+                continue
+            sink = edge.consumer not in flow.chains
+            producer: int | str = edge.producer if edge.producer == flow.source else flow.chains[edge.producer][-1]
+            consumer: int | str = edge.consumer if sink else flow.chains[edge.consumer][0]
+            gate = None if sink else self.app.components[edge.consumer].when
+            if isinstance(producer, str):
+                share = 1.0
+            elif sink or (gate is not None and gate.ref.producer == edge.producer):
+                share = self.share(flow, edge.producer)
+            else:
+                share = self.share(flow, edge.producer, edge.consumer)
+            start = flow.site if isinstance(producer, str) else a[producer].site
+            end = flow.site if isinstance(consumer, str) else a[consumer].site
+            values = tuple(f"{edge.producer}.{o}" for o in edge.outputs)
+            found.append(Message(producer, consumer, edge.producer, edge.consumer, values, share, start, end))
+        return found
+
+    def mean_bytes(self, flow: Flow, m: Message) -> float:
+        return sum(flow.behaviour.payloads[v].mean for v in m.values)
+
+    def reaches(self, flow: Flow, runs: frozenset[str], to: str) -> bool:
+        if to in self.app.components:
+            return to in runs
+        refs = self.app.sinks[to].inputs.values()
+        return all(r.producer == flow.source or r.producer in runs or r.if_skipped is not None for r in refs)
+
+    def tainted(self, value: str) -> set[str]:
+        """Who takes the value or what comes of it, found by repeated passes over all inputs."""
+        nodes: dict[str, list[str]] = {}
+        for name, component in self.app.components.items():
+            refs = [r.from_ for r in component.inputs.values()] + ([component.when.ref.from_] if component.when else [])
+            nodes[name] = refs
+        for name, sink in self.app.sinks.items():
+            nodes[name] = [r.from_ for r in sink.inputs.values()]
+        tainted: set[str] = set()
+        while True:
+            carriers = {n for n in tainted if n in self.app.components and not self.app.components[n].release}
+            new = {n for n, refs in nodes.items() if any(r == value or r.split(".")[0] in carriers for r in refs)}
+            if new <= tainted:
+                return tainted
+            tainted |= new
+
+    def called(self, node: int | str) -> str:
+        if isinstance(node, str):
+            return node
+        a = self.plan.assignments[node]
+        return a.component if a.segment.is_whole else f"{a.component}[{a.segment}]"
+
+    # Queues and what they carry
+
+    def stage_rate(self, index: int, mean: bool = False) -> float:
+        """Requests a second at one member's replicas of an assignment."""
+        a = self.plan.assignments[index]
+        total = 0.0
+        for flow in self.flows:
+            if flow.name in a.flows:
+                rate = flow.mean if mean else flow.peak
+                total += rate * flow.members / self.members(a.site) * self.share(flow, a.component)
+        return total
+
+    def service(self, index: int) -> Distribution:
+        return self.records[self.plan.assignments[index].record].latency
+
+    def queue_of(self, index: int) -> str:
+        a = self.plan.assignments[index]
+        shares = self.infra.hardware[a.hardware].sharing
+        return f"pool {a.site}.{a.pool}" if shares == "time" else f"stage {index} {a.component} at {a.site}"
+
+    def servers(self, queue: str) -> int:
+        for i, a in enumerate(self.plan.assignments):
+            if self.queue_of(i) == queue and queue.startswith("stage"):
+                return a.replicas
+        return 1
+
+    def visits(self, flow: Flow, runs: frozenset[str]) -> list[list[int]]:
+        """Stages that a request runs, grouped: on a device that shares its time the executor goes on with a request
+        whose next stage takes nothing from elsewhere, so that it waits before the first stage of each group only.
+        """
+        key = (flow.name, runs)
+        if key not in self._visits:
+            self._visits[key] = self._find_visits(flow, runs)
+        return self._visits[key]
+
+    def _find_visits(self, flow: Flow, runs: frozenset[str]) -> list[list[int]]:
+        groups: list[list[int]] = []
+        for component in [c for c in self.situation.graph.order if c in flow.chains and c in runs]:
+            for i in flow.chains[component]:
+                into = [
+                    m
+                    for m in self.messages(flow)
+                    if m.consumer == i and (m.from_component in runs or m.from_component not in flow.chains)
+                ]
+                before = {m.producer for m in into if not isinstance(m.producer, str)}
+                near = all(m.start == m.end for m in into) and self.queue_of(i).startswith("pool")
+                same = [g for g in groups if before and before <= set(g) and self.queue_of(g[0]) == self.queue_of(i)]
+                if near and same:
+                    same[0].append(i)
+                else:
+                    groups.append([i])
+        return groups
+
+    def waiting_share(self, index: int) -> float:
+        """Of the runs of a stage, those that begin a visit."""
+        begun = every = 0.0
+        for flow in self.flows:
+            for runs, p in self.patterns(flow).items():
+                for visit in self.visits(flow, runs):
+                    weight = flow.peak * flow.members * p
+                    begun += weight * (visit[0] == index)
+                    every += weight * (index in visit)
+        return begun / every if every else 1.0
+
+    def crossed(self, m: Message) -> list[tuple[str, float, str]]:
+        """The queues of the links that a message passes: (name, bytes a second, site with one for each member)."""
+        found: list[tuple[str, float, str]] = []
+        for link, way in self.hops(m.start, m.end) if m.start != m.end else []:
+            spec = self.infra.links[link]
+            side = spec.up if way == "up" else spec.down
+            rate = spec.rate if side is None else side.rate
+            assert rate is not None
+            found.append((f"{link} {way}", rate, max(spec.between, key=self.members)))
+            if side is not None and side.shared is not None:
+                found.append((f"{link} shared {way}", side.shared.rate, side.shared.by))
+        return found
+
+    def loads(self) -> dict[str, float]:
+        """Utilisation of each queue, from exact means."""
+        found: dict[str, float] = {}
+        for i, a in enumerate(self.plan.assignments):
+            queue = self.queue_of(i)
+            servers = a.replicas if queue.startswith("stage") else 1
+            found[queue] = found.get(queue, 0.0) + self.stage_rate(i) * self.service(i).mean / servers
+        for flow in self.flows:
+            for m in self.messages(flow):
+                for queue, rate, site in self.crossed(m):
+                    requests = flow.peak * flow.members / self.members(site) * m.share
+                    found[queue] = found.get(queue, 0.0) + requests * self.mean_bytes(flow, m) / rate
+        return found

@@ -1,0 +1,194 @@
+"""Latency, sampled: services from the profiles' quantiles, waits by the Pollaczek-Khinchine sum of residual services.
+
+Requests pass the application's graph one by one, so that joins are exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from planner.verification.reading import Flow, Message, Reading
+
+Sample = NDArray[np.float64]
+SEED: Final = 20_231
+VALUES: Final = 4000
+"""Equally likely values that stand for a distribution."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """At a queue: requests a second, and equally likely times that each takes."""
+
+    rate: float
+    times: Sample
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """Draws `samples` requests a flow of the plan that is read; all of it follows from one seed."""
+
+    reading: Reading
+    samples: int
+    random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(SEED))
+    _services: dict[int, Sample] = field(default_factory=dict)
+
+    @cached_property
+    def arrivals(self) -> dict[str, list[Arrival]]:
+        """What comes to each queue of stages and links."""
+        reading = self.reading
+        found: dict[str, list[Arrival]] = {}
+        for i in range(len(reading.plan.assignments)):
+            if not reading.queue_of(i).startswith("pool"):
+                arrival = Arrival(reading.stage_rate(i), self.service_times(i))
+                found.setdefault(reading.queue_of(i), []).append(arrival)
+        for flow in reading.flows:
+            for runs, p in reading.patterns(flow).items():
+                for visit in reading.visits(flow, runs):
+                    if reading.queue_of(visit[0]).startswith("pool"):
+                        found.setdefault(reading.queue_of(visit[0]), []).append(self._visiting(flow, visit, p))
+            for m in reading.messages(flow):
+                for queue, rate, site in reading.crossed(m):
+                    requests = flow.peak * flow.members / reading.members(site) * m.share
+                    arrival = Arrival(requests, self.bytes_of(flow, m, VALUES) / rate)
+                    found.setdefault(queue, []).append(arrival)
+        return found
+
+    def _visiting(self, flow: Flow, visit: list[int], probability: float) -> Arrival:
+        times = sum((self.random.permutation(self.service_times(i)) for i in visit), np.zeros(VALUES))
+        site = self.reading.plan.assignments[visit[0]].site
+        return Arrival(flow.peak * flow.members / self.reading.members(site) * probability, times)
+
+    def service_times(self, index: int) -> Sample:
+        if index not in self._services:
+            service = self.reading.service(index)
+            self._services[index] = equally_likely(service.points(), service.mean)
+        return self._services[index]
+
+    def bytes_of(self, flow: Flow, m: Message, n: int) -> Sample:
+        total = np.zeros(n)
+        for value in m.values:
+            payload = flow.behaviour.payloads[value]
+            points = [(float(p), x) for p, x in payload.quantiles.items()]
+            total += self.random.choice(equally_likely(points, payload.mean), n)
+        return total
+
+    def times(self, flow: Flow, shapes: Mapping[frozenset[str], float], to: str) -> tuple[Sample, bool]:
+        """Sampled times of requests, as many of each branch pattern as its share; whether any request waits for two."""
+        whole = sum(shapes.values())
+        parts: list[Sample] = []
+        joined = False
+        for runs, p in shapes.items():
+            n = max(1, round(self.samples * p / whole))
+            times, meets = self._walk(flow, runs, to, n)
+            parts.append(times)
+            joined = joined or meets
+        return np.concatenate(parts), joined
+
+    def _walk(self, flow: Flow, runs: frozenset[str], to: str, n: int) -> tuple[Sample, bool]:
+        def live(component: str) -> bool:
+            return component in runs or component not in flow.chains
+
+        done: dict[int | str, Sample] = {flow.source: np.zeros(n)}
+        messages = [m for m in self.reading.messages(flow) if live(m.from_component) and live(m.to_component)]
+        joined = False
+
+        def arrive(node: int | str) -> Sample:
+            nonlocal joined
+            into = [m for m in messages if m.consumer == node]
+            joined = joined or len(into) > 1
+            arriving = [done[m.producer] + self.transfer(flow, m, n) for m in into]
+            latest: Sample = np.max(arriving, axis=0)
+            return latest
+
+        waiting = {visit[0] for visit in self.reading.visits(flow, runs)}
+        for component in [c for c in self.reading.situation.graph.order if c in flow.chains and c in runs]:
+            for i in flow.chains[component]:
+                done[i] = arrive(i) + self.random.choice(self.service_times(i), n)
+                if i in waiting:
+                    done[i] += self.wait(self.reading.queue_of(i), n)
+        if to in flow.chains:
+            return done[flow.chains[to][-1]], joined
+        return arrive(to), joined
+
+    def transfer(self, flow: Flow, m: Message, n: int) -> Sample:
+        if m.start == m.end:
+            return np.zeros(n)
+        sizes = self.bytes_of(flow, m, n)
+        total = self._hop(self.reading.mean_bytes(flow, m), n)
+        for queue, rate, _ in self.reading.crossed(m):
+            total = total + sizes / rate + self.wait(queue, n)
+        for link, _ in self.reading.hops(m.start, m.end):
+            delay = self.reading.infra.links[link].delay
+            total = total + np.maximum(0.0, self.random.normal(delay.mean, delay.jitter, n))
+        return total
+
+    def unloaded(self, flow: Flow, m: Message, n: int) -> Sample:
+        total = self._hop(self.reading.mean_bytes(flow, m), n) + self.bytes_of(flow, m, n) * sum(
+            1 / rate for _, rate, _ in self.reading.crossed(m)
+        )
+        for link, _ in self.reading.hops(m.start, m.end):
+            delay = self.reading.infra.links[link].delay
+            total = total + np.maximum(0.0, self.random.normal(delay.mean, delay.jitter, n))
+        return total
+
+    def _hop(self, size: float, n: int) -> Sample:
+        """Overhead of a message: normal, its moments between those of the measured sizes around it."""
+        known = sorted(self.reading.situation.hops, key=lambda h: h.bytes)
+        sizes = [h.bytes for h in known]
+        mean = float(np.interp(size, sizes, [h.latency.mean for h in known]))
+        second = float(np.interp(size, sizes, [h.latency.second for h in known]))
+        return np.maximum(0.0, self.random.normal(mean, math.sqrt(max(0.0, second - mean**2)), n))
+
+    def wait(self, queue: str, n: int) -> Sample:
+        """Waits: how many residual services stand before a request is geometric (Pollaczek and Khinchine)."""
+        arrivals = self.arrivals[queue]
+        servers = self.reading.servers(queue)
+        rates = np.array([a.rate for a in arrivals])
+        times = np.concatenate([a.times for a in arrivals]) / servers
+        weights = np.concatenate(
+            [np.full(len(a.times), r / len(a.times)) for a, r in zip(arrivals, rates, strict=True)]
+        )
+        load = float((weights * times).sum())
+        total = np.zeros(n)
+        if load <= 0:
+            return total
+        chance = load if servers == 1 else erlang_c(servers, load * servers)
+        waiting = np.nonzero(self.random.random(n) < chance)[0]
+        cumulative = np.cumsum(weights * times)
+        while len(waiting):
+            picked = np.searchsorted(cumulative, self.random.random(len(waiting)) * cumulative[-1])
+            total[waiting] += times[np.minimum(picked, len(times) - 1)] * self.random.random(len(waiting))
+            waiting = waiting[self.random.random(len(waiting)) < load]
+        return total
+
+
+def equally_likely(points: Iterable[tuple[float, float]], mean: float, n: int = VALUES) -> Sample:
+    """Equally likely values between quantiles; beyond the last one as far as the mean asks for."""
+    known = sorted(points)
+    if not known:
+        return np.full(n, mean)
+    p, x = (list(column) for column in zip(*known, strict=True))
+    if p[0] > 0:
+        step = (x[1] - x[0]) / (p[1] - p[0]) * p[0] if len(p) > 1 else 0.0
+        p, x = [0.0, *p], [max(0.0, x[0] - step), *x]
+    if p[-1] < 1:
+        so_far = float(np.trapezoid(x, p)) + (1 - p[-1]) * x[-1]
+        p, x = [*p, 1.0], [*x, x[-1] + max(0.0, 2 * (mean - so_far) / (1 - p[-1]))]
+    values: Sample = np.interp((np.arange(n) + 0.5) / n, p, x)
+    off = mean / values.mean() if values.mean() > 0 else 1.0
+    scaled: Sample = values * (off if abs(off - 1) <= 0.05 else 1.0)
+    return scaled
+
+
+def erlang_c(servers: int, load: float) -> float:
+    """Erlang's C by its sum."""
+    terms = [load**k / math.factorial(k) for k in range(servers)]
+    last = load**servers / math.factorial(servers) * servers / (servers - load)
+    return last / (sum(terms) + last)

@@ -11,6 +11,7 @@ from typing import Final
 from planner.network import Passage
 from planner.pipeline import Message, Node, Pipeline, Shape, relevant
 from planner.problem import (
+    LIMIT,
     PPB,
     Budget,
     Constraint,
@@ -221,7 +222,10 @@ class _Builder:
         return self.server_of[key]
 
     def _visit(self, server: int, rate: float, service: Moments) -> Visit:
-        visit = Visit(server, max(1, ceil(rate * service.second / 2 * 1e9)), max(1, ceil(rate * service.mean * PPB)))
+        name, constraint = self.servers[server]
+        place = Place(self.constraints[constraint].file, self.constraints[constraint].line)
+        work, load = (sayable(x, name, place) for x in (rate * service.second / 2 * 1e9, rate * service.mean * PPB))
+        visit = Visit(server, max(1, work), max(1, load))
         spread = service.third / service.second if service.second > 0 else 0.0
         self.visits_at.setdefault(server, []).append((visit, spread))
         return visit
@@ -236,13 +240,14 @@ class _Builder:
         if visits:
             worst = max(spread for _, spread in visits)
             fine = min((limit for limit in self._all_limits()), default=1.0) / FINE
-            low = max(1e-6, fine, min(v.work_ns for v, _ in visits) * 1e-9)
             high = min(60.0, sum(v.work_ns for v, _ in visits) * 1e-9 / (1 - MAX_UTILISATION))
-            wait = low
+            wait = max(1e-6, min(high, max(fine, min(v.work_ns for v, _ in visits) * 1e-9)))
             while True:
                 rounded = ceil(wait * 1e6)
-                variance = (rounded * 1e-6) ** 2 + 2 / 3 * worst * rounded * 1e-6
-                levels.append(WaitLevel(rounded, ceil(variance * 1e12)))
+                variance = ceil(((rounded * 1e-6) ** 2 + 2 / 3 * worst * rounded * 1e-6) * 1e12)
+                if variance > LIMIT:
+                    break  # a longer wait than a Problem can say is not promised
+                levels.append(WaitLevel(rounded, variance))
                 if wait >= high:
                     break
                 wait *= WAIT_RATIO
@@ -389,14 +394,16 @@ class _Builder:
                 used *= record.threads / hardware.cores
                 self.loads_at.setdefault(station, {}).setdefault(f, set()).add(load)
             busy = flow.mean * share * used * flow.members
+            what = f"{component}/{variant} on {spec.hardware}"
+            place = situation.app.place("components", component)
             yield Option(
                 station=station,
                 site=list(infra.sites).index(site),
                 first=first,
                 last=last,
-                mean_us=ceil(service.mean * 1e6),
-                var_us2=ceil(service.variance * 1e12),
-                load_ppb=load,
+                mean_us=sayable(service.mean * 1e6, what, place),
+                var_us2=sayable(service.variance * 1e12, what, place),
+                load_ppb=sayable(load, what, place),
                 visits=visits,
                 cost=round(busy_price(situation, site, spec, hardware) * busy * MICRO),
                 barred=barred,
@@ -481,11 +488,13 @@ class _Builder:
         hop = hop_moments(situation, size.mean)
         paid = flow.mean * flow.members * message.share * size.mean * egress * SECONDS_PER_MONTH
         variance = size.variance * per_byte**2 + jitter + hop.variance
+        what = f"{message.producer.name} -> {message.consumer.name} over {', '.join(p.link for p in route)}"
+        place = situation.infra.place("links", route[0].link)
         return Transfer(
             start=a,
             end=b,
-            mean_us=ceil((size.mean * per_byte + delay + hop.mean) * 1e6),
-            var_us2=ceil(variance * 1e12),
+            mean_us=sayable((size.mean * per_byte + delay + hop.mean) * 1e6, what, place),
+            var_us2=sayable(variance * 1e12, what, place),
             visits=tuple(visits),
             cost=round(paid * MICRO),
         )
@@ -554,6 +563,14 @@ class _Builder:
             MeanShape(round(part * s.probability * 1e6), self._paths(pipeline, s.runs, s.probability, constraint.to))
             for s in pipeline.requests(constraint)
         )
+
+
+def sayable(value: float, what: str, place: Place) -> int:
+    """`value` rounded up. Raises InputError where it is more than a Problem can say, naming `what` takes so long."""
+    if not value <= LIMIT:
+        message = f"{what} takes, or varies by, more than can be planned with (a deviation of 31 s is the most)"
+        raise InputError(Issue(message, place, "raise the rate, lower the load, or leave it out"))
+    return ceil(value)
 
 
 def limit_name(constraint: str, quantile: float) -> str:

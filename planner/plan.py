@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from planner.conflict import minimal_conflict, no_option
@@ -44,6 +44,9 @@ from specs.quantities import HOURS_PER_MONTH
 
 ROUNDS: Final = 8
 """How often limits are tightened before giving up."""
+LOOSENED: Final = (1.0, 1.1, 1.3, 1.6)
+"""Where no plan keeps the limits by the solver's tables, they are tried so many times longer: the tables are on the
+safe side (patterns and paths share what may be late), and what counts is the prediction of the whole path."""
 MARGIN: Final = 0.003
 """A missed limit is tightened by what it was missed by and by this share more, which doubles with each round."""
 BINDING_SECONDS: Final = 5.0
@@ -61,57 +64,99 @@ def solve(
     """The Plan for `situation`: optimal, or the best within `time_limit` seconds or the relative `gap`.
 
     Where the predicted percentile misses a limit that the solver's table took as kept, that limit is tightened and the
-    problem solved again; `Plan.tightened` says by how much (ms). `restrict` may take options away first.
+    problem solved again; where the tables leave no plan, longer limits are tried in the same way, since the tables are
+    on the safe side. `Plan.tightened` says which limits the solver was given (ms). `restrict` may take options away
+    first.
 
     Raises InputError for what is not supported, AnswerIsNo where some component cannot run at all, and NotKnown where
     limits stay missed.
     """
-    started = time.perf_counter()
-    limits: dict[str, float] = {}
+    clock = _Clock(time.perf_counter(), time_limit, gap, seed)
+    nothing = found = _tighten(situation, {}, clock, restrict)
+    if isinstance(nothing, _Nothing) and nothing.solution.status == "infeasible":
+        for longer in LOOSENED:
+            if isinstance(found, _Nothing) and _path_limits(situation):
+                found = _loosened(situation, longer, clock, restrict)
+    if isinstance(found, _Draft):
+        return found.plan(clock.started, time_limit, seed)
+    assert isinstance(nothing, _Nothing)
+    return _no_plan(situation, nothing, clock)
+
+
+@dataclass(frozen=True, slots=True)
+class _Clock:
+    """When the search began, and how it is bounded."""
+
+    started: float
+    time_limit: float
+    gap: float
+    seed: int
+
+    @property
+    def left(self) -> float:
+        return self.time_limit - (time.perf_counter() - self.started)
+
+
+@dataclass(frozen=True, slots=True)
+class _Nothing:
+    """What the solver said where it found no choice, and the limits (seconds) that it was given."""
+
+    given: Formulation
+    solution: Solution
+    limits: Mapping[str, float]
+
+
+def _loosened(situation: Situation, longer: float, clock: _Clock, restrict: Restrict) -> _Draft | _Nothing:
+    """As `_tighten`, from limits that are `longer` times the user's."""
+    limits = {name: longer * limit for name, limit in _path_limits(situation).items()}
+    try:
+        return _tighten(situation, limits, clock, restrict)
+    except NotKnown:
+        return _Nothing(formulation(situation, limits), Solution("unknown"), limits)
+
+
+def _tighten(situation: Situation, start: Mapping[str, float], clock: _Clock, restrict: Restrict) -> _Draft | _Nothing:
+    """Solve with the path limits of `start` (else the user's), tightened where the prediction misses the user's own.
+
+    Raises NotKnown where limits stay missed.
+    """
+    limits = dict(start)
     for number in range(ROUNDS):
         given = restrict(formulation(situation, limits))
-        left = time_limit - (time.perf_counter() - started)
-        solution = solve_problem(given.problem, time_limit=left, gap=gap, seed=seed)
+        solution = solve_problem(given.problem, time_limit=clock.left, gap=clock.gap, seed=clock.seed)
         if solution.choice is None:
-            return _no_plan(situation, given, solution, limits, started, time_limit, seed)
+            return _Nothing(given, solution, dict(limits))
         draft = _Draft(situation, given, solution, limits)
         missed = draft.missed()
         if not missed:
-            return draft.plan(started, time_limit, seed)
+            return draft
         for name, factor in missed.items():
-            limits[name] = limits.get(name, _limit(situation, name)) / factor * (1 - MARGIN * 2**number)
+            limits[name] = limits.get(name, _path_limits(situation)[name]) / factor * (1 - MARGIN * 2**number)
     worst = ", ".join(f"{name} by {100 * (factor - 1):.1f} %" for name, factor in missed.items())
     raise NotKnown(f"predictions still miss {worst} after tightening {ROUNDS} times")
 
 
-def _limit(situation: Situation, name: str) -> float:
-    constraint, quantile = name.rsplit(".p", 1)
-    found = situation.app.value.constraints[constraint]
-    assert isinstance(found, PathConstraint)
-    return found.limits[int(quantile) / 100]
+def _path_limits(situation: Situation) -> dict[str, float]:
+    """Seconds, by the name of the limit."""
+    found = situation.app.value.constraints.items()
+    paths = ((name, c) for name, c in found if isinstance(c, PathConstraint))
+    return {limit_name(name, q): limit for name, c in paths for q, limit in c.limits.items()}
 
 
-def _no_plan(
-    situation: Situation,
-    given: Formulation,
-    solution: Solution,
-    limits: Mapping[str, float],
-    started: float,
-    time_limit: float,
-    seed: int,
-) -> Plan:
+def _no_plan(situation: Situation, nothing: _Nothing, clock: _Clock) -> Plan:
+    problem = nothing.given.problem
     conflict: tuple[Conflict, ...] = ()
-    if solution.status == "infeasible":
-        found = minimal_conflict(given.problem, max(1.0, time_limit - (time.perf_counter() - started)), seed)
+    if nothing.solution.status == "infeasible":
+        found = minimal_conflict(problem, max(1.0, clock.left), clock.seed)
         if found is None:
-            raise no_option(situation, given.problem)
-        named = [given.problem.constraints[i] for i in found]
+            raise no_option(situation, problem)
+        named = [problem.constraints[i] for i in found]
         conflict = tuple(Conflict(name=c.name, file=c.file, line=c.line) for c in named)
     return Plan(
         application=situation.app.value.name,
-        status=solution.status,
-        seconds=time.perf_counter() - started,
-        tightened=_tightened(limits),
+        status=nothing.solution.status,
+        seconds=time.perf_counter() - clock.started,
+        tightened=_tightened(nothing.limits),
         conflict=conflict,
         inputs=inputs_of(situation, None),
     )

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
 from planner.problem import LIMIT, End, Path, Problem, Scenario, Station, Visit
 from specs.errors import InputError, Issue, Place
+from specs.output_file import write_whole
 
 FORMAT: Final = "tierplan.problem/v0"
 MAX_BYTES: Final = 64_000_000
@@ -22,10 +23,7 @@ MAX_TASKS: Final = 65
 
 def write_problem(problem: Problem, file: str | FilePath) -> None:
     """Write `problem`, replacing `file` in one step."""
-    target = FilePath(file)
-    temporary = target.with_name(target.name + ".part")
-    temporary.write_text(problem_json(problem), "utf-8")
-    temporary.replace(target)
+    write_whole(file, problem_json(problem))
 
 
 def problem_json(problem: Problem) -> str:

@@ -52,10 +52,11 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """A finished run: its result, and the clients' log that it was made from."""
+    """A run: its result, and the clients' log that it was made from. An `interrupted` one has ended requests only."""
 
     result: RunResult
     log: tuple[Entry, ...]
+    interrupted: bool = False
 
     @property
     def reasons(self) -> Counter[str]:
@@ -85,7 +86,8 @@ def execute(
     prediction's paths, or 30 s. Whatever happens, nothing that was started is left running.
 
     Raises InputError where plan, slice, items and prediction do not fit together, EnvironmentFailed where nodes do not
-    start or a site has none, and whatever a user's function raises on the reference pipeline.
+    start or a site has none, and KeyboardInterrupt where nothing had been answered when it came; later, an interruption
+    ends the run with what was measured so far.
     """
     began = time.monotonic()
     tell = on_progress or (lambda progress: None)
@@ -109,16 +111,20 @@ def execute(
         _warm_up_requests(hosts, orders, limit)
         hosts.start_load(orders, LEAD, limit)
         started = time.monotonic() + LEAD
-        _wait(hosts, part, orders, started, limit, tell)
+        interrupted = _wait(hosts, part, orders, started, limit, tell)
         logs = hosts.logs()
         gone = hosts.gone()
     finally:
         hosts.close()
     log = tuple(e for entries in logs.values() for e in entries if e.measured)
-    sent = len(log) + _sent_by_the_dead(orders, gone, logs)
+    if interrupted:
+        log = tuple(e for e in log if e.status != "pending")
+        if not any(e.status == "answered" for e in log):
+            raise KeyboardInterrupt
+    sent = len(log) + (0 if interrupted else _sent_by_the_dead(orders, gone, logs))
     tell(Progress("finished", part.requests, dict(Counter(e.status for e in log))))
     result = _result(bundle, part, prediction, top, log, outcomes, items, sent, shape, time.monotonic() - began)
-    return Execution(result, log)
+    return Execution(result, log, interrupted)
 
 
 def _check(bundle: Bundle, part: Slice, prediction: Prediction, items: Sequence[Item], top: Topology) -> None:
@@ -230,8 +236,23 @@ def _wait(
     started: float,
     deadline: float,
     tell: OnProgress,
+) -> bool:
+    """Until every request has ended, or the last one's deadline and the word of it are past. True if interrupted."""
+    try:
+        _until_ended(hosts, part, orders, started, deadline, tell)
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+def _until_ended(
+    hosts: Hosts,
+    part: Slice,
+    orders: Mapping[str, list[Departure]],
+    started: float,
+    deadline: float,
+    tell: OnProgress,
 ) -> None:
-    """Until every request has ended, or the last one's deadline and the word of it are past."""
     last = max(mine[-1].offset for mine in orders.values())
     give_up = started + last + 1.5 * deadline + 3.0
     while time.monotonic() < give_up:

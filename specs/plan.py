@@ -13,6 +13,7 @@ from specs.artefact import Segment
 from specs.base import Spec
 from specs.digest import digest_value
 from specs.errors import InputError, Issue, Place
+from specs.output_file import write_whole
 from specs.profile import Provenance
 from specs.quantities import Number
 from specs.yamlfile import read_yaml
@@ -209,11 +210,7 @@ class Plan(Spec):
 
 def write_plan(plan: Plan, file: str | Path) -> None:
     """Write `plan` as YAML, replacing `file` in one step."""
-    target = Path(file)
-    text = yaml.safe_dump(plan.dump(), sort_keys=False, allow_unicode=True, width=120)
-    temporary = target.with_name(target.name + ".part")
-    temporary.write_text(text, "utf-8")
-    temporary.replace(target)
+    write_whole(file, yaml.safe_dump(plan.dump(), sort_keys=False, allow_unicode=True, width=120))
 
 
 def read_plan(file: str | Path) -> Plan:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from specs.base import Spec
 from specs.errors import InputError, Issue, Place
+from specs.output_file import output_path, write_whole
 from specs.run_result import RunResult
 
 MAX_JSON: Final = 50_000_000
@@ -17,21 +18,17 @@ MAX_JSON: Final = 50_000_000
 T = TypeVar("T", bound=Spec)
 
 
-def write_text(file: Path, text: str) -> None:
-    """Write `text` to `file`, making its folder; a file that was there is replaced at once or not at all."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(file.name + ".part")
-    try:
-        temporary.write_text(text, "utf-8")
-        temporary.replace(file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def check_output(file: Path, *inputs: Path | None) -> None:
+    """Before any work is done: raises InputError where `file` cannot be written, or is one of what is read."""
+    path = output_path(file)
+    for one in inputs:
+        if one is not None and path == one.resolve():
+            raise InputError(Issue("the output would replace this input", Place(str(one)), "give -o another name"))
 
 
 def write_json(file: Path, value: Spec) -> None:
     """Write `value` as JSON that reads and diffs well."""
-    write_text(file, json.dumps(value.dump(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_whole(file, json.dumps(value.dump(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(file: Path, model: type[T]) -> T:

@@ -102,8 +102,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return _end(debug, ENVIRONMENT_FAILED, f"error: {_one_line(what)}")
     except Exception as error:  # the last line of defence: a mistake of ours, said in one line
+        if _interrupted(error):
+            return _end(debug, INTERRUPTED, "interrupted")
         text = f"error: a mistake in tierplan: {type(error).__name__}: {_one_line(str(error))}"
         return _end(debug, ENVIRONMENT_FAILED, f"{text} (run again with --debug for the traceback, and report it)")
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether an interruption is behind `error`: a module that was just being imported turns it into another error."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
@@ -124,11 +133,3 @@ def _end(debug: bool, code: int, *lines: str) -> int:
 def _one_line(text: str) -> str:
     """On one line, and without control characters that could drive the terminal."""
     return "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
-
-
-def run_as_script() -> None:
-    sys.exit(main())
-
-
-if __name__ == "__main__":
-    run_as_script()

@@ -49,20 +49,21 @@ def run(
     """Run a slice of the plan on Ray, one node a site, with links and slower machines as the infrastructure says.
 
     The prediction for exactly that slice is saved, beside the result, before the first request. Exit code 1 where an
-    answer is wrong or missing, or a latency limit is missed.
+    answer is wrong or missing, or a latency limit is missed. When interrupted, what was measured so far is written.
 
     Example: planner run bundle --app app.yaml --requests 300 --members phones=2 --multiplier 150 -o run.json
     """
     chosen = parse_members(members or [])
 
     from planner import default_slice, load_situation, predict
-    from planner.cli.files import write_json
+    from planner.cli.files import check_output, write_json
     from runtime.bundle import open_bundle
     from runtime.run import Progress as State
     from runtime.run import execute
     from specs.digest import digest_value
     from specs.load import load_application
 
+    check_output(output, app)
     with Progress() as progress:
         opened = open_bundle(bundle)
         document = load_application(app)
@@ -90,6 +91,8 @@ def run(
     write_json(output, result)
     planned = {data: value for b in opened.plan.behaviour for data, value in b.accuracy.items()}
     emit(result.dump(), fmt, lambda out: _show(result, planned, out, output))
+    if done.interrupted:
+        raise KeyboardInterrupt
     missed = shortcomings(result)
     if missed:
         raise AnswerIsNo("; ".join(missed))

@@ -57,9 +57,13 @@ def solve(
 
     from planner import load_situation
     from planner import solve as find_plan
+    from planner.cli.files import check_output
     from planner.cli.loading import load_checked
     from specs.plan import write_plan
 
+    check_output(output, app, infra)
+    if save_problem is not None:
+        check_output(save_problem, app, infra, output)
     load_checked(app, infra, models=False)
     situation = load_situation(app, infra, profiles)
     if save_problem is not None:
@@ -74,6 +78,8 @@ def solve(
     emit(plan.dump(), fmt, lambda out: show_plan(plan, out, output))
     if plan.status == "infeasible":
         names = ", ".join(f"{c.name} ({c.file}:{c.line})" for c in plan.conflict)
+        if len(plan.conflict) == 1:
+            raise AnswerIsNo(f"no plan keeps {names}")
         raise AnswerIsNo(f"no plan keeps all constraints; these cannot hold together: {names}")
     if plan.status == "unknown":
         raise NotKnown(

@@ -18,7 +18,7 @@ class Called:
 def planner(*arguments: str | Path, folder: Path, timeout: float = 120) -> Called:
     """Run ``planner`` in `folder`."""
     done = subprocess.run(
-        [sys.executable, "-m", "planner.cli.main", *map(str, arguments)],
+        [sys.executable, "-m", "planner.cli.entry", *map(str, arguments)],
         cwd=folder,
         capture_output=True,
         text=True,

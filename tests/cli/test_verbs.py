@@ -187,7 +187,7 @@ def test_an_interruption_ends_profile_cleanly(project: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "planner.cli.main",
+        "planner.cli.entry",
         "profile",
         "app.yaml",
         "--infra",

@@ -32,13 +32,15 @@ def report(
 
     Example: planner report plan.yaml --run run.json -o report.html
     """
-    from planner.cli.files import read_run, write_text
+    from planner.cli.files import check_output, read_run
     from planner.cli.report.context import context_of
     from planner.cli.report.page import render
     from planner.cli.results import ReportResult
     from specs.errors import InputError, Issue, Place
+    from specs.output_file import write_whole
     from specs.plan import read_plan
 
+    check_output(output, plan, run, app, infra)
     read = read_plan(plan)
     measured = read_run(run) if run else None
     if measured is not None and measured.plan != read.digest:
@@ -46,7 +48,7 @@ def report(
         raise InputError(Issue(message, Place(str(run)), "give the run of this plan"))
     context = context_of(read, app, infra)
     page = render(read, measured, context)
-    write_text(output, page)
+    write_whole(output, page)
     result = ReportResult(file=str(output), plan=read.digest, run=measured is not None, bytes=len(page.encode()))
 
     def show(out: Console) -> None:

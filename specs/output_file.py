@@ -1,0 +1,38 @@
+"""Writes files whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from specs.errors import InputError, Issue, Place
+
+
+def output_path(file: str | Path) -> Path:
+    """Where `file` really is to be written: a link is followed, so that it stays one.
+
+    Raises InputError for a folder, a device or a pipe, none of which can be replaced by a file.
+    """
+    path = Path(os.path.realpath(file))
+    if path.is_dir():
+        raise InputError(Issue("this is a folder: expected the name of a file to write", Place(str(file))))
+    if path.exists() and not path.is_file():
+        hint = "for standard output, use --format json or yaml without -o"
+        raise InputError(Issue("this is not a regular file and is left alone", Place(str(file)), hint))
+    return path
+
+
+def write_whole(file: str | Path, text: str) -> None:
+    """Write `text` to `file`, making its folder; a file that was there is replaced at once or not at all.
+
+    Raises InputError as `output_path` does, and OSError where the disk or its rights do not allow it.
+    """
+    path = output_path(file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, "utf-8")
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

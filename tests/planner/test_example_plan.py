@@ -103,3 +103,13 @@ def test_a_narrower_cell_moves_vision_to_the_phones() -> None:
 def test_no_single_tier_is_the_plan(tier: str) -> None:
     infra = recorded({}, {}).infra.value
     assert {infra.sites[a.site].tier for a in planned().assignments} != {tier}
+
+
+@pytest.mark.parametrize("quantile", ["p50", "p95", "p99"])
+def test_a_limit_just_above_what_a_plan_promises_leaves_a_plan(quantile: str) -> None:
+    """The solver's tables share what may be late between branch patterns, most of all at the median."""
+    (path,) = planned().paths
+    promised: float = getattr(path.predicted, f"{quantile}_ms")
+    plan = planned(limit=f"{quantile}: {1.01 * promised:.2f} ms")
+    assert plan.status == "optimal"
+    assert getattr(plan.paths[0].predicted, f"{quantile}_ms") <= 1.01 * promised

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from heapq import heappop, heappush
 
 from specs.application import Application
 
@@ -43,15 +44,27 @@ class Graph:
 
     @cached_property
     def order(self) -> tuple[str, ...]:
-        """Components in topological order; among equals, as declared. Those on a cycle are left out."""
-        waiting = {
-            name: {p for p, _ in self._component_inputs(name) if p in self.app.components}
-            for name in self.app.components
-        }
+        """Components in topological order; among equals, as declared. Those on a cycle are left out.
+
+        Kahn's algorithm, with those that are ready in a heap by their place in the file.
+        """
+        names = list(self.app.components)
+        place = {name: i for i, name in enumerate(names)}
+        needs = [{place[p] for p, _ in self._component_inputs(name) if p in place} for name in names]
+        feeds: list[list[int]] = [[] for _ in names]
+        for i, before in enumerate(needs):
+            for p in before:
+                feeds[p].append(i)
+        missing = [len(before) for before in needs]
+        ready = [i for i, count in enumerate(missing) if not count]
         done: list[str] = []
-        while ready := [name for name, needs in waiting.items() if needs <= set(done)]:
-            done.append(ready[0])
-            del waiting[ready[0]]
+        while ready:
+            i = heappop(ready)
+            done.append(names[i])
+            for j in feeds[i]:
+                missing[j] -= 1
+                if not missing[j]:
+                    heappush(ready, j)
         return tuple(done)
 
     def _component_inputs(self, name: str) -> list[tuple[str, str]]:
@@ -62,13 +75,28 @@ class Graph:
     @cached_property
     def on_cycle(self) -> tuple[str, ...]:
         """Components that no order can hold, because they feed themselves."""
-        return tuple(name for name in self.app.components if name not in self.order)
+        sound = set(self.order)
+        return tuple(name for name in self.app.components if name not in sound)
 
     def consumers(self, producer: str) -> tuple[Edge, ...]:
-        return tuple(e for e in self.edges if e.producer == producer)
+        return tuple(self._from.get(producer, ()))
 
     def producers(self, consumer: str) -> tuple[Edge, ...]:
-        return tuple(e for e in self.edges if e.consumer == consumer)
+        return tuple(self._into.get(consumer, ()))
+
+    @cached_property
+    def _from(self) -> dict[str, list[Edge]]:
+        found: dict[str, list[Edge]] = {}
+        for edge in self.edges:
+            found.setdefault(edge.producer, []).append(edge)
+        return found
+
+    @cached_property
+    def _into(self) -> dict[str, list[Edge]]:
+        found: dict[str, list[Edge]] = {}
+        for edge in self.edges:
+            found.setdefault(edge.consumer, []).append(edge)
+        return found
 
     def skipped(self, gates: Mapping[str, bool]) -> frozenset[str]:
         """Components that do not run, given the value of the output behind each gated component's ``when``.

@@ -120,8 +120,8 @@ def chain(
     behaviour = Behaviour(
         variants=dict.fromkeys(names, "default"),
         patterns=(
-            BranchPattern(runs=tuple(names), probability=1 - skipped, count=1),
-            *((BranchPattern(runs=tuple(names[:-1]), probability=skipped, count=1),) if skipped else ()),
+            BranchPattern(source="src", runs=tuple(names), probability=1 - skipped, count=1),
+            *((BranchPattern(source="src", runs=tuple(names[:-1]), probability=skipped, count=1),) if skipped else ()),
         ),
         payloads={"src.v": size} | {f"{n}.{o}": size for n in names for o in ("out", "sure")},
         items=1,

@@ -9,7 +9,7 @@ import pytest
 from planner.plan import solve
 from planner.refinement import refine, simulated
 from planner.situation import Situation
-from planner.verifier import verify
+from planner.verification import verify
 from specs.errors import NotKnown
 from specs.plan import Plan
 from tests.planner.blog import situation

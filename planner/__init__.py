@@ -9,17 +9,19 @@ if TYPE_CHECKING:
     from planner.baseline import baselines
     from planner.plan import solve
     from planner.prediction import predict
+    from planner.refinement import refine
     from planner.situation import load_situation
     from planner.slicing import default_slice
     from planner.verification import verify
 
-__all__ = ["baselines", "default_slice", "load_situation", "predict", "solve", "verify"]
+__all__ = ["baselines", "default_slice", "load_situation", "predict", "refine", "solve", "verify"]
 
 _HOME = {
     "baselines": "planner.baseline",
     "default_slice": "planner.slicing",
     "load_situation": "planner.situation",
     "predict": "planner.prediction",
+    "refine": "planner.refinement",
     "solve": "planner.plan",
     "verify": "planner.verification",
 }

@@ -6,7 +6,7 @@ common up to their last common stage is shared; from there on branches are taken
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import sqrt
@@ -394,8 +394,8 @@ def _percentiles(grid: Grid, transform: Transform) -> Percentiles:
     return Percentiles(p50_ms=p50 * 1e3, p95_ms=p95 * 1e3, p99_ms=p99 * 1e3, mean_ms=grid.mean(transform) * 1e3)
 
 
-def exceeded(latency: Latency, limits: tuple[PathPrediction, ...]) -> dict[str, float]:
-    """Limits that the predictions miss: name -> predicted seconds over the limit's."""
+def exceeded(latency: Latency, limits: tuple[PathPrediction, ...], corrected: Mapping[str, float]) -> dict[str, float]:
+    """Limits that the predictions miss: name -> predicted seconds over the limit's. `corrected` ones replace those."""
     found: dict[str, float] = {}
     constraints = latency.layout.situation.app.value.constraints
     for name, constraint in constraints.items():
@@ -405,7 +405,8 @@ def exceeded(latency: Latency, limits: tuple[PathPrediction, ...]) -> dict[str, 
                 if (path.from_, path.to, path.over) == (constraint.from_, constraint.to, over):
                     for q, limit in constraint.limits.items():
                         value = getattr(path.predicted, f"p{q * 100:.0f}_ms") / 1e3
-                        if value > limit:
-                            full = limit_name(name, q)
-                            found[full] = max(found.get(full, 0.0), value / limit)
+                        full = limit_name(name, q)
+                        most = corrected.get(full, limit)
+                        if value > most:
+                            found[full] = max(found.get(full, 0.0), value / most)
     return found

@@ -60,23 +60,26 @@ def solve(
     gap: float = 0.0,
     seed: int = 0,
     restrict: Restrict = lambda given: given,
+    corrected: Mapping[str, float] | None = None,
 ) -> Plan:
     """The Plan for `situation`: optimal, or the best within `time_limit` seconds or the relative `gap`.
 
     Where the predicted percentile misses a limit that the solver's table took as kept, that limit is tightened and the
     problem solved again; where the tables leave no plan, longer limits are tried in the same way, since the tables are
     on the safe side. `Plan.tightened` says which limits the solver was given (ms). `restrict` may take options away
-    first.
+    first. `corrected` are limits in seconds, by name such as ``answer.p99``, that predictions must keep instead of the
+    user's own.
 
     Raises InputError for what is not supported, AnswerIsNo where some component cannot run at all, and NotKnown where
     limits stay missed.
     """
     clock = _Clock(time.perf_counter(), time_limit, gap, seed)
-    nothing = found = _tighten(situation, {}, clock, restrict)
+    wanted = _path_limits(situation) | dict(corrected or {})
+    nothing = found = _tighten(situation, dict(corrected or {}), wanted, clock, restrict)
     if isinstance(nothing, _Nothing) and nothing.solution.status == "infeasible":
         for longer in LOOSENED:
-            if isinstance(found, _Nothing) and _path_limits(situation):
-                found = _loosened(situation, longer, clock, restrict)
+            if isinstance(found, _Nothing) and wanted:
+                found = _loosened(situation, longer, wanted, clock, restrict)
     if isinstance(found, _Draft):
         return found.plan(clock.started, time_limit, seed)
     assert isinstance(nothing, _Nothing)
@@ -106,17 +109,21 @@ class _Nothing:
     limits: Mapping[str, float]
 
 
-def _loosened(situation: Situation, longer: float, clock: _Clock, restrict: Restrict) -> _Draft | _Nothing:
-    """As `_tighten`, from limits that are `longer` times the user's."""
-    limits = {name: longer * limit for name, limit in _path_limits(situation).items()}
+def _loosened(
+    situation: Situation, longer: float, wanted: Mapping[str, float], clock: _Clock, restrict: Restrict
+) -> _Draft | _Nothing:
+    """As `_tighten`, from limits that are `longer` times those `wanted`."""
+    limits = {name: longer * limit for name, limit in wanted.items()}
     try:
-        return _tighten(situation, limits, clock, restrict)
+        return _tighten(situation, limits, wanted, clock, restrict)
     except NotKnown:
         return _Nothing(formulation(situation, limits), Solution("unknown"), limits)
 
 
-def _tighten(situation: Situation, start: Mapping[str, float], clock: _Clock, restrict: Restrict) -> _Draft | _Nothing:
-    """Solve with the path limits of `start` (else the user's), tightened where the prediction misses the user's own.
+def _tighten(
+    situation: Situation, start: Mapping[str, float], wanted: Mapping[str, float], clock: _Clock, restrict: Restrict
+) -> _Draft | _Nothing:
+    """Solve with the path limits of `start` (else the user's), tightened where the prediction misses those `wanted`.
 
     Raises NotKnown where limits stay missed.
     """
@@ -127,11 +134,11 @@ def _tighten(situation: Situation, start: Mapping[str, float], clock: _Clock, re
         if solution.choice is None:
             return _Nothing(given, solution, dict(limits))
         draft = _Draft(situation, given, solution, limits)
-        missed = draft.missed()
+        missed = draft.missed(wanted)
         if not missed:
             return draft
         for name, factor in missed.items():
-            limits[name] = limits.get(name, _path_limits(situation)[name]) / factor * (1 - MARGIN * 2**number)
+            limits[name] = limits.get(name, wanted[name]) / factor * (1 - MARGIN * 2**number)
     worst = ", ".join(f"{name} by {100 * (factor - 1):.1f} %" for name, factor in missed.items())
     raise NotKnown(f"predictions still miss {worst} after tightening {ROUNDS} times")
 
@@ -181,10 +188,10 @@ class _Draft:
         self.latency = Latency(self.layout, Demand(situation))
         self.paths = self.latency.paths()
 
-    def missed(self) -> dict[str, float]:
+    def missed(self, wanted: Mapping[str, float]) -> dict[str, float]:
         from planner.latency import exceeded
 
-        return exceeded(self.latency, self.paths)
+        return exceeded(self.latency, self.paths, wanted)
 
     def plan(self, started: float, time_limit: float, seed: int) -> Plan:
         solution, situation = self.solution, self.situation

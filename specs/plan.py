@@ -178,6 +178,31 @@ class Inputs(Spec):
     behaviour: tuple[str, ...]
 
 
+class RefinedLimit(Spec):
+    """A path limit that was held against a simulation, in milliseconds; the largest of its flows.
+
+    `predicted_ms` had to keep `corrected_ms` instead of the limit. From `low_ms` to `high_ms` is the 95 % confidence
+    interval of `simulated_ms`.
+    """
+
+    name: str
+    limit_ms: Number
+    corrected_ms: Number
+    predicted_ms: Number
+    simulated_ms: Number
+    low_ms: Number
+    high_ms: Number
+
+
+class Refinement(Spec):
+    """The plan was solved and simulated `rounds` times, the last time with `requests` requests."""
+
+    rounds: int
+    requests: int
+    seed: int
+    limits: tuple[RefinedLimit, ...]
+
+
 class Plan(Spec):
     """See docs/design.md section 5 for the contract of the field names."""
 
@@ -200,6 +225,7 @@ class Plan(Spec):
     constraints: tuple[ConstraintCheck, ...] = ()
     behaviour: tuple[PlannedBehaviour, ...] = ()
     conflict: tuple[Conflict, ...] = ()
+    refined: Refinement | None = None
     inputs: Inputs
 
     @property

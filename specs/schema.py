@@ -15,6 +15,7 @@ from specs.nearest import near
 from specs.plan import Plan
 from specs.profile import HopOverhead, Record
 from specs.run_result import Prediction, RunResult
+from specs.simulation_result import SimulationResult
 
 MODELS: Final[dict[str, type[Spec]]] = {
     "app": Application,
@@ -27,6 +28,7 @@ MODELS: Final[dict[str, type[Spec]]] = {
     "bundle": Manifest,
     "prediction": Prediction,
     "run": RunResult,
+    "simulation": SimulationResult,
 }
 """Short name, as in ``tierplan.NAME/v1`` -> model."""
 

@@ -18,6 +18,7 @@ from planner.cli.profile import profile
 from planner.cli.report.verb import report
 from planner.cli.run import run
 from planner.cli.schema import schema
+from planner.cli.simulate import simulate
 from planner.cli.solve import solve
 from planner.cli.validate import validate
 from planner.cli.verify import verify
@@ -64,6 +65,7 @@ app.command("verify", short_help="Recompute a plan's numbers a second way.")(ver
 app.command("compile", short_help="Assemble what a plan runs: a bundle.")(compile_bundle)
 app.command("run", short_help="Run a bundle; measured beside predicted.")(run)
 app.command("report", short_help="One HTML page on a plan and its run.")(report)
+app.command("simulate", short_help="What would happen under load, bursts and faults?")(simulate)
 app.command("schema", short_help="JSON Schemas of the files.")(schema)
 
 

@@ -34,6 +34,9 @@ def solve(
     gap: Annotated[
         float, typer.Option("--gap", min=0.0, max=1.0, help="Stop at this relative gap to the bound.")
     ] = 0.0,
+    refine: Annotated[
+        bool, typer.Option("--refine", help="Hold the limits against a simulation, and solve again until they agree.")
+    ] = False,
     seed: Seed = 0,
     fmt: FormatOption = Format.table,
 ) -> None:
@@ -73,7 +76,13 @@ def solve(
         write_problem(formulate(situation), save_problem)
         with Progress() as progress:
             progress.say(f"wrote {save_problem}")
-    plan = find_plan(situation, time_limit=time_limit, gap=gap, seed=seed)
+    if refine:
+        from planner import refine as find_refined
+
+        with Progress() as progress:
+            plan = find_refined(situation, time_limit=time_limit, gap=gap, seed=seed, tell=progress.step)
+    else:
+        plan = find_plan(situation, time_limit=time_limit, gap=gap, seed=seed)
     write_plan(plan, output)
     emit(plan.dump(), fmt, lambda out: show_plan(plan, out, output))
     if plan.status == "infeasible":
@@ -110,6 +119,15 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
         limits = ", ".join(f"{k} <= {number(v)} ms" for k, v in path.limit_ms.items())
         text = f"{path.from_} -> {path.to} over {path.over}: p50 {number(p.p50_ms)}, p95 {number(p.p95_ms)}"
         out.print(f"{text}, p99 {number(p.p99_ms)} ms predicted" + (f" (limit {limits})" if limits else ""))
+    if plan.refined is not None:
+        by = plan.refined
+        for r in by.limits:
+            text = (
+                f"{r.name}: {number(r.simulated_ms)} ms simulated ({number(r.low_ms)} to {number(r.high_ms)} at 95 %)"
+            )
+            out.print(
+                f"{text}, limit {number(r.limit_ms)} ms; refined in {by.rounds} rounds of {by.requests:,} requests"
+            )
     if plan.cost is not None:
         cost = plan.cost
         out.print(

@@ -22,6 +22,7 @@ from specs.plan import ConstraintCheck
 def check_constraints(reading: Reading, claims: Claims, month: float) -> None:
     """`month` is what a month was found to cost."""
     claimed = {c.name: c for c in reading.plan.constraints}
+    refined = {r.name: r for r in reading.plan.refined.limits} if reading.plan.refined else {}
     for name, c in reading.app.constraints.items():
         if isinstance(c, PathConstraint):
             for q, limit in c.limits.items():
@@ -29,6 +30,11 @@ def check_constraints(reading: Reading, claims: Claims, month: float) -> None:
                 over = "all" if c.over == "all" else c.over.when
                 paths = [x for x in reading.plan.paths if (x.from_, x.to, x.over) == (c.from_, c.to, over)]
                 value = max((getattr(x.predicted, f"{p}_ms") for x in paths), default=0.0)
+                by = refined.get(f"{name}.{p}")
+                if by is not None:  # the prediction keeps what the simulation says that it must
+                    claims.equal(f"constraint {by.name}: predicted", by.predicted_ms, value, 1e-4, 1e-6)
+                    claims.at_most(f"constraint {by.name}: corrected", value, by.corrected_ms * (1 + 1e-5))
+                    value = by.simulated_ms
                 _constraint(reading, claims, claimed, f"{name}.{p}", value, limit * 1e3, 1e-4)
         elif isinstance(c, CostConstraint):
             _constraint(reading, claims, claimed, name, month, c.cost * HOURS, 1e-4)

@@ -12,7 +12,7 @@ from planner.latency import Latency
 from planner.layout import Layout, plan_layout
 from planner.plan import solve
 from planner.prediction import predict
-from planner.simulator import Simulation
+from planner.simulation import Simulation
 from planner.situation import Situation
 from planner.visits import visits
 from specs.plan import Plan
@@ -53,7 +53,7 @@ def test_a_visit_to_a_lone_executor_waits_as_pollaczek_and_khinchine_say() -> No
     demand = Demand(example()[0], part(350))
     latency = Latency(layout, demand)
     first = next(i for i in of.stages if layout.stages[i].assignment.component == "shrink")
-    played = Simulation(layout, demand, 7).run(30_000)[of.flow.name]
+    played = Simulation(layout, demand, 7).run(30_000).flows[of.flow.name]
     queue = latency.queues[latency.executor(first)]
     assert 0.2 < queue.load < 0.8
     assert played.waits[first].mean() == pytest.approx(queue.wait.mean, rel=0.08)
@@ -72,7 +72,7 @@ def test_sums_of_distributions_agree_with_the_simulation_where_queues_are_short(
         if any(queue.load > 0.15 for queue in latency.queues.values()):
             continue
         seeds.append(seed)
-        played = Simulation(layout, demand, seed).run(10_000)
+        played = Simulation(layout, demand, seed).run(10_000).flows
         for path in latency.paths():
             of = next(f for f in layout.flows if f.flow.name == path.flow)
             if path.over != "all" or len(of.pipeline.shapes) > 1:

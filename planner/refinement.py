@@ -1,0 +1,171 @@
+"""Solve, simulate, correct, solve again: until the simulated percentiles keep the limits and loosening gains nothing.
+
+The prediction that the solver works with takes waits as independent, and arrivals at every queue as Poisson. What that
+is off by is the ratio of simulated to predicted, so a prediction that keeps limit / ratio stands for a percentile that
+keeps the limit.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from planner.demand import Demand
+from planner.distribution import Reals
+from planner.formulate import limit_name
+from planner.layout import plan_layout
+from planner.plan import solve
+from planner.simulation import Simulation
+from planner.simulation.figures import asked, half_width, over_of
+from planner.situation import Situation
+from specs.application import PathConstraint
+from specs.errors import NotKnown
+from specs.plan import ConstraintCheck, Plan, RefinedLimit, Refinement
+
+REQUESTS: Final = 200_000
+MOST_REQUESTS: Final = 4_000_000
+"""A rare branch needs more of them before its percentile has an interval."""
+ROUNDS: Final = 10
+STEP: Final = 0.003
+"""Share by which a missed limit is tightened beyond its correction; it doubles with each round."""
+WORTH: Final = 0.002
+"""A correction that loosens a limit by a smaller share than this is not tried."""
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class _Percentile:
+    """Seconds; `half` is half of the confidence interval of `simulated`, infinite where there are too few requests."""
+
+    limit: float
+    predicted: float
+    simulated: float
+    half: float
+
+    @property
+    def high(self) -> float:
+        return self.simulated + self.half
+
+    @property
+    def corrected(self) -> float:
+        """The prediction at which the end of the interval would be at the limit."""
+        return self.limit * self.predicted / self.high if 0 < self.high < math.inf else self.limit
+
+
+def refine(
+    situation: Situation,
+    *,
+    time_limit: float = 60.0,
+    gap: float = 0.0,
+    seed: int = 0,
+    requests: int = REQUESTS,
+    tell: Tell = lambda text: None,
+) -> Plan:
+    """The best plan found whose simulated percentiles, to the upper end of their intervals, keep every limit.
+
+    The first plan's answer where there is none, or where no limit is asked for. Raises as `solve` does, and NotKnown
+    where no plan was found that a simulation agrees with. `requests` are played at first, more where a branch is rare.
+    """
+    ends = time.perf_counter() + time_limit
+    best: Plan | None = None
+    corrected: dict[str, float] = {}
+    for number in range(1, ROUNDS + 1):
+        left = max(0.1, ends - time.perf_counter())
+        plan = solve(situation, time_limit=left, gap=gap, seed=seed, corrected=corrected)
+        if plan.status not in ("optimal", "feasible"):
+            if number == 1:
+                return plan
+            break
+        found = simulated(situation, plan, requests, seed)
+        while any(p.half == math.inf for p in found.values()) and requests < MOST_REQUESTS:
+            requests *= 2
+            found = simulated(situation, plan, requests, seed)
+        if not found:
+            return plan
+        worst = max(found, key=lambda name: found[name].high / found[name].limit)
+        tell(f"round {number}: {worst} is {found[worst].high / found[worst].limit:.1%} of its limit at most")
+        missed = [name for name, p in found.items() if p.high > p.limit]
+        if missed and best is not None:
+            break
+        if not missed:
+            if best is not None and plan.objective >= best.objective:
+                break
+            best = _refined(plan, found, corrected, number, requests, seed)
+            looser = {n: p.corrected for n, p in found.items()}
+            if all(limit <= corrected.get(n, found[n].limit) * (1 + WORTH) for n, limit in looser.items()):
+                break
+            corrected = {n: max(limit, corrected.get(n, found[n].limit)) for n, limit in looser.items()}
+        else:
+            for name in missed:
+                before = corrected.get(name, found[name].limit)
+                corrected[name] = min(before, found[name].corrected) * (1 - STEP * 2 ** (number - 1))
+        if time.perf_counter() > ends:
+            break
+    if best is None:
+        raise NotKnown(
+            f"no plan found in {number} rounds whose simulated percentiles keep the limits: {worst} does not"
+        )
+    return best
+
+
+def simulated(situation: Situation, plan: Plan, requests: int, seed: int) -> dict[str, _Percentile]:
+    """Each path limit of the plan, by name such as ``answer.p99``: of the flow where it is kept least."""
+    layout = plan_layout(situation, plan)
+    played = Simulation(layout, Demand(situation), seed).run(requests)
+    names = {id(c): n for n, c in situation.app.value.constraints.items() if isinstance(c, PathConstraint)}
+    found: dict[str, _Percentile] = {}
+    for of in layout.flows:
+        for constraint, patterns in asked(layout, of):
+            seconds = played.flows[of.flow.name].times(constraint.to, patterns)
+            for level, limit in constraint.limits.items():
+                name = limit_name(names[id(constraint)], level)
+                value = _quantile(seconds, level)
+                half = half_width(seconds, level)
+                now = _Percentile(limit, _predicted(plan, constraint, level), value, math.inf if half is None else half)
+                if name not in found or now.high > found[name].high:
+                    found[name] = now
+    return found
+
+
+def _quantile(seconds: Reals, level: float) -> float:
+    return float(np.quantile(seconds, level)) if len(seconds) else 0.0
+
+
+def _predicted(plan: Plan, constraint: PathConstraint, level: float) -> float:
+    """Seconds; the largest of the flows."""
+    about = (constraint.from_, constraint.to, over_of(constraint))
+    values = [getattr(p.predicted, f"p{level * 100:.0f}_ms") for p in plan.paths if (p.from_, p.to, p.over) == about]
+    return max(values, default=0.0) / 1e3
+
+
+def _refined(
+    plan: Plan, found: Mapping[str, _Percentile], corrected: Mapping[str, float], rounds: int, requests: int, seed: int
+) -> Plan:
+    """`plan` with what was simulated; its path constraints then speak of that."""
+    limits = tuple(
+        RefinedLimit(
+            name=name,
+            limit_ms=p.limit * 1e3,
+            corrected_ms=corrected.get(name, p.limit) * 1e3,
+            predicted_ms=p.predicted * 1e3,
+            simulated_ms=p.simulated * 1e3,
+            low_ms=max(0.0, p.simulated - p.half) * 1e3,
+            high_ms=p.high * 1e3,
+        )
+        for name, p in found.items()
+    )
+    checks = tuple(_checked(check, found.get(check.name)) for check in plan.constraints)
+    refined = Refinement(rounds=rounds, requests=requests, seed=seed, limits=limits)
+    return plan.model_copy(update={"constraints": checks, "refined": refined})
+
+
+def _checked(check: ConstraintCheck, of: _Percentile | None) -> ConstraintCheck:
+    if of is None:
+        return check
+    return check.model_copy(update={"value": of.simulated * 1e3, "slack": (of.limit - of.simulated) * 1e3})

@@ -1,0 +1,93 @@
+"""Solve, simulate, correct, solve: what is promised is kept where it is played with other random numbers."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+from planner.plan import solve
+from planner.refinement import refine, simulated
+from planner.situation import Situation
+from planner.verification import verify
+from specs.errors import NotKnown
+from specs.plan import Plan
+from tests.planner.blog import situation
+from tests.planner.pressed import pressed
+
+SOME = ((0, 0.3), (3, 0.3), (4, 0.6), (6, 0.3), (8, 0.6), (16, 0.6), (31, 0.6))
+"""Worlds and loads that have a plan; the last but one is tightened, the last is loosened."""
+
+
+@cache
+def refined(seed: int, load: float, room: float = 1.001) -> tuple[Situation, Plan] | None:
+    """None where there is no plan, or none that a simulation agrees with."""
+    given = pressed(seed, load, room)
+    if given is None:
+        return None
+    try:
+        plan = refine(given, requests=60_000)
+    except NotKnown:
+        return None
+    return (given, plan) if plan.refined else None
+
+
+def keeps_its_limits(given: Situation, plan: Plan, requests: int) -> None:
+    for name, found in simulated(given, plan, requests, seed=4711).items():
+        assert found.simulated <= 1.01 * found.limit, name
+
+
+@pytest.mark.parametrize(("seed", "load"), SOME)
+def test_a_refined_plan_keeps_its_limits_with_other_random_numbers(seed: int, load: float) -> None:
+    found = refined(seed, load)
+    assert found is not None
+    keeps_its_limits(*found, 150_000)
+
+
+@pytest.mark.deep
+def test_refined_plans_of_many_worlds_keep_their_limits() -> None:
+    tried = 0
+    for seed in range(200):
+        for load in (0.3, 0.6):
+            found = refined(seed, load, (0.97, 1.001, 1.05)[seed % 3])
+            if found is not None:
+                tried += 1
+                keeps_its_limits(*found, 300_000)
+    assert tried >= 50
+
+
+@pytest.mark.parametrize(("seed", "load"), SOME)
+def test_the_verifier_accepts_what_was_refined(seed: int, load: float) -> None:
+    found = refined(seed, load)
+    assert found is not None
+    given, plan = found
+    assert plan.refined is not None
+    wrong = [c for c in verify(given, plan).wrong if c.name.startswith("constraint ")]
+    assert not wrong
+    for limit in plan.refined.limits:
+        assert limit.low_ms <= limit.simulated_ms <= limit.high_ms <= limit.limit_ms
+
+
+def test_a_prediction_that_promises_too_much_is_tightened_and_one_that_asks_too_much_is_loosened() -> None:
+    tightened, loosened = refined(16, 0.6), refined(31, 0.6)
+    assert tightened is not None
+    assert loosened is not None
+    for given, plan in (tightened, loosened):
+        assert plan.refined is not None
+        assert plan.refined.rounds > 1
+        first = solve(given)
+        if (given, plan) == tightened:
+            assert any(r.corrected_ms < r.limit_ms for r in plan.refined.limits)
+            assert any(p.high > p.limit for p in simulated(given, first, 60_000, 0).values())
+        else:
+            assert plan.objective < first.objective
+
+
+def test_refining_says_what_it_did_and_is_the_same_every_time() -> None:
+    given = situation()
+    said: list[str] = []
+    plan = refine(given, requests=30_000, tell=said.append)
+    assert plan.refined is not None
+    assert [r.name for r in plan.refined.limits] == ["answer_time.p99"]
+    assert len(said) >= plan.refined.rounds
+    assert refine(given, requests=30_000).digest == plan.digest

@@ -35,8 +35,10 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# What runs pipelines has the machine to itself; the rest shares it.
 test: lint prepare
-	$(BIN)/pytest -m 'not deep'
+	$(BIN)/pytest -m 'not deep' -n 2 --ignore=tests/runtime --ignore=tests/cli
+	$(BIN)/pytest -m 'not deep' tests/runtime tests/cli
 
 test-deep: lint prepare
 	mkdir -p benchmarks/results

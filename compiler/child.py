@@ -6,6 +6,7 @@ there ends a child, not the command.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import select
@@ -17,10 +18,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from specs.errors import EnvironmentFailed, InputError, Issue, NotKnown, Place, TierplanError
 
+_PR_SET_PDEATHSIG: Final = 1
+"""Of prctl(2), Linux. The signal comes when the thread that started the child ends: here always the main one."""
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
 
 
@@ -40,7 +43,7 @@ class Child:
         root = Path(__file__).resolve().parents[1]
         path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
-            [sys.executable, "-m", module, str(limits.memory)],
+            [sys.executable, "-m", module, str(limits.memory), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -125,19 +128,27 @@ class Child:
 
 
 def serve(handler: Handler) -> None:
-    """The child's side: limit this process's memory, then answer each line of stdin until it ends.
+    """The child's side: limit this process's memory, then answer each line of stdin until it, or the parent, ends.
 
     Whatever libraries print goes to stderr, so that stdout carries answers only.
     """
     import resource
 
-    memory = int(sys.argv[1])
+    memory, parent = int(sys.argv[1]), int(sys.argv[2])
+    _end_with(parent)
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
     for line in sys.stdin:
         print(json.dumps(_answer(handler, json.loads(line))), file=answers, flush=True)
+
+
+def _end_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies, in whatever way; long work would outlive it."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it was quicker
+        os._exit(1)
 
 
 def _answer(handler: Handler, request: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """Predicted percentiles of a placement: sums, mixtures and joins of whole distributions, not of their moments.
 
 Waits of different queues, services and transfers are taken as independent. At a join, what two branches have in
-common up to their last common stage is shared; from there on branches are taken as independent.
+common up to their last common stage is shared; from there on branches are taken as independent. Where a request comes
+back to a device, its waits there are alike to the extent that the time between them says. Messages that leave a stage
+over one link at once pass it one behind the other.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from planner.formulate import hop_moments, limit_name, moments
 from planner.layout import FlowLayout, Layout, Leg
 from planner.network import Passage
 from planner.pipeline import Shape, relevant
-from planner.queueing import NO_WAIT, ZERO, Moments, Wait, many_servers, single_server, utilisation
+from planner.queueing import NO_WAIT, ZERO, Moments, Wait, likeness, many_servers, single_server, utilisation
 from planner.visits import in_order, visits
 from specs.application import OverBranch, PathConstraint
 from specs.errors import InputError, Issue
@@ -162,15 +164,18 @@ class Latency:
         return timing if any(v[0] == index for v in self._visits(of, shape)) else Timing((), timing.parts)
 
     def _link_queues(self) -> None:
+        """Messages that leave a stage over one link at once arrive there as one, whose service is the sum."""
         arrivals: dict[str, list[Arrival]] = {}
         for of in self.layout.flows:
-            for leg in of.legs:
-                for passage in leg.route:
+            for shape in of.pipeline.shapes:
+                for passage, legs in _leaving([leg for leg, _ in of.sent(shape)]):
+                    size = ZERO
+                    for leg in legs:
+                        size = size.plus(of.pipeline.size(leg.message))
+                    values = independent_sum([self.bytes_of(of, leg) for leg in legs])
                     for name, rate, site in self.link_servers(passage):
-                        requests = self.demand.at(of.flow, site) * leg.message.share
-                        size = of.pipeline.size(leg.message)
-                        values = self.bytes_of(of, leg) / rate
-                        arrivals.setdefault(name, []).append(Arrival(requests, size.scaled(1 / rate), values))
+                        requests = self.demand.at(of.flow, site) * shape.probability
+                        arrivals.setdefault(name, []).append(Arrival(requests, size.scaled(1 / rate), values / rate))
         for name, arriving in arrivals.items():
             self.queues[name] = Queue(name, 1, tuple(arriving))
 
@@ -249,13 +254,65 @@ class Latency:
     # Paths
 
     def finish(self, of: FlowLayout, shape: Shape, to: str, grid: Grid) -> Transform:
-        """Of the time from a request's start to its end at `to`, in one branch pattern."""
-        live = set(of.pipeline.live(shape))
-        legs = [leg for leg in of.legs if of.pipeline.messages.index(leg.message) in live]
+        """Of the time from a request's start to its end at `to`, in one branch pattern.
+
+        Where requests come back to an executor, the distribution is one between that of independent waits and that of
+        a wait that is the same each time.
+        """
+        independent, means = self._finish(of, shape, to, grid, {})
+        back = self._returns(of, shape, means)
+        if not back:
+            return independent
+        alike = sum(share for share, _ in back) / len(back)
+        waits = {first: len(later) + 1 for _, (first, *later) in back} | {
+            s: 0 for _, (_, *later) in back for s in later
+        }
+        together, _ = self._finish(of, shape, to, grid, waits)
+        return alike * together + (1 - alike) * independent
+
+    def _returns(self, of: FlowLayout, shape: Shape, means: dict[int, float]) -> list[tuple[float, list[int]]]:
+        """The stages that begin visits to one executor, one after another, and how alike their waits are.
+
+        `means` are mean times from a request's start to the end of a stage, for those on the way.
+        """
+        found: dict[str, list[int]] = {}
+        for visit in self._visits(of, shape):
+            if visit[0] in means and self.queues[self.executor(visit[0])].wait.mean > 0:
+                found.setdefault(self.executor(visit[0]), []).append(visit[0])
+        back: list[tuple[float, list[int]]] = []
+        for name, stages in found.items():
+            if len(stages) > 1:
+                ready = sorted((means[s] - float(self.stage_timing[s].parts[0].mean()), s) for s in stages)
+                lag = (ready[-1][0] - ready[0][0]) / (len(ready) - 1)
+                queue = self.queues[name]
+                work = sum(rate * service.second for rate, service, _ in queue.arrivals)
+                back.append((likeness(lag, queue.load, work), [s for _, s in ready]))
+        return back
+
+    def _behind(self, of: FlowLayout, leg: Leg, sent: Sequence[Leg]) -> list[Reals]:
+        """Seconds that those messages take which leave with `leg`, before it, over the first links of its route.
+
+        The slowest of the links that they have in common counts: further on they are apart.
+        """
+        found: list[Reals] = []
+        for other in sent[: sent.index(leg)]:
+            common = [
+                a for a, b in zip(leg.route, other.route, strict=False) if a == b and leg.route[0] == other.route[0]
+            ]
+            if other.producer == leg.producer and common:
+                slowest = min(rate for passage in common for _, rate, _ in self.link_servers(passage))
+                found.append(self.bytes_of(of, other) / slowest)
+        return found
+
+    def _finish(
+        self, of: FlowLayout, shape: Shape, to: str, grid: Grid, waits: Mapping[int, int]
+    ) -> tuple[Transform, dict[int, float]]:
+        """As `finish`, where a stage in `waits` waits so many times what its queue says; and mean ends of stages."""
+        sent = [leg for leg, _ in of.sent(shape)]
         end = self._end(of, to)
         into: dict[int, list[Leg]] = {}
-        for leg in legs:
-            if leg.consumer != -2 or leg.message.consumer.name == to:
+        for leg, awaited in of.sent(shape):
+            if awaited and (leg.consumer != -2 or leg.message.consumer.name == to):
                 into.setdefault(leg.consumer, []).append(leg)
         order = [-1, *in_order(of, into), *([-2] if end == -2 else [])]
         above = self._ancestors(order, into)
@@ -275,17 +332,29 @@ class Latency:
                 node = parent[node]
             return total
 
+        def transfer(leg: Leg) -> Transform:
+            timing = self.leg_timing(of, leg)
+            behind = self._behind(of, leg, sent) if leg.route else []
+            return self._sum(grid, Timing(timing.queues, (*timing.parts, *behind)))
+
         for node in order[1:]:
             arriving = [
                 leg for leg in into[node] if leg.route or not any(leg.producer in above[o.producer] for o in into[node])
             ]
             common = set.intersection(*(set(chain(leg.producer)) for leg in into[node]))
             parent[node] = next(n for n in chain(into[node][0].producer) if n in common)
-            ways = [between(parent[node], leg.producer) * self._sum(grid, self.leg_timing(of, leg)) for leg in arriving]
+            ways = [between(parent[node], leg.producer) * transfer(leg) for leg in arriving]
             since[node] = grid.slowest(ways)
             if node >= 0:
-                since[node] = since[node] * self._sum(grid, self._timing(of, shape, node))
-        return between(-1, end)
+                timing = self._timing(of, shape, node)
+                if node in waits:
+                    waited = grid.times(self._sum(grid, timing, "wait"), waits[node])
+                    since[node] = since[node] * waited * self._sum(grid, timing, "service")
+                else:
+                    since[node] = since[node] * self._sum(grid, timing)
+        way = above[end] | {end}
+        means = {node: grid.mean(between(-1, node)) for node in order[1:] if node >= 0 and node in way}
+        return between(-1, end), means
 
     def _end(self, of: FlowLayout, to: str) -> int:
         if to not in of.flow.components:
@@ -387,6 +456,17 @@ class Latency:
         wait = _percentiles(waits, waits_in * self._sum(waits, timing, "wait") + (1 - waits_in))
         service = _percentiles(services, self._sum(services, timing, "service"))
         return StagePrediction(name=name, kind=kind, site=site, wait=wait, service=service, share=share)
+
+
+def _leaving(sent: Sequence[Leg]) -> list[tuple[Passage, list[Leg]]]:
+    """Each passage with the legs that come to it at once: those of one stage over their first link."""
+    first: dict[tuple[int, Passage], list[Leg]] = {}
+    later: list[tuple[Passage, list[Leg]]] = []
+    for leg in sent:
+        if leg.route:
+            first.setdefault((leg.producer, leg.route[0]), []).append(leg)
+            later += [(passage, [leg]) for passage in leg.route[1:]]
+    return [(passage, legs) for (_, passage), legs in first.items()] + later
 
 
 def _percentiles(grid: Grid, transform: Transform) -> Percentiles:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from planner.flows import Flow
 from planner.network import Passage
-from planner.pipeline import Message, Pipeline
+from planner.pipeline import Message, Pipeline, Shape
 from planner.situation import Situation
 from specs.errors import InputError, Issue
 from specs.plan import Assignment, Plan
@@ -51,6 +51,25 @@ class FlowLayout:
     @property
     def flow(self) -> Flow:
         return self.pipeline.flow
+
+    def sent(self, shape: Shape) -> tuple[tuple[Leg, bool], ...]:
+        """The legs that a request of `shape` sends, and whether somebody waits for the message.
+
+        Those of a source, to a sink, and those that carry a gate's value to what it gates, are sent always.
+        """
+        components = self.pipeline.situation.app.value.components
+        live = {self.pipeline.messages[i] for i in self.pipeline.live(shape)}
+        found: list[tuple[Leg, bool]] = []
+        for leg in self.legs:
+            producer, consumer = leg.message.producer.name, leg.message.consumer.name
+            gate = components[consumer].when if consumer in components else None
+            gates = gate is not None and gate.ref.producer == producer and leg.message.consumer.task == 0
+            runs = producer in shape.runs or producer not in components
+            if leg.message in live and (consumer in components or self.pipeline.reached(shape, consumer)):
+                found.append((leg, True))
+            elif runs and (leg.producer == -1 or leg.consumer == -2 or gates):
+                found.append((leg, False))
+        return tuple(found)
 
 
 @dataclass(frozen=True)

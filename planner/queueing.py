@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import fsum
+from math import erfc, exp, fsum, pi, sqrt
 from typing import Final
 
 MAX_UTILISATION: Final = 0.9
@@ -76,6 +76,23 @@ def single_server(arrivals: Iterable[tuple[float, Moments]]) -> Wait:
     mean = fsum(rate * service.second for rate, service in given) / (2 * (1 - load))
     third = fsum(rate * service.third for rate, service in given) / (3 * (1 - load))
     return Wait(load, mean, 2 * mean**2 + third)
+
+
+def likeness(lag: float, load: float, work: float) -> float:
+    """Correlation of two waits at one queue that is met again `lag` seconds later.
+
+    In heavy traffic the work that waits is a reflected Brownian motion with the drift load - 1 and the variance
+    `work` = sum(l E[S^2]) a second; with t = lag (1 - load)^2 / work its correlation is
+    2 (1 - 2t - t^2) P(Z > sqrt t) + 2 sqrt(t) (1 + t) phi(sqrt t), Z normal with density phi (Abate and Whitt, 1987).
+    """
+    if work <= 0 or load >= 1:
+        return 0.0
+    t = max(0.0, lag) * (1 - load) ** 2 / work
+    if t > 50:
+        return 0.0
+    beyond = 0.5 * erfc(sqrt(t / 2))
+    density = exp(-t / 2) / sqrt(2 * pi)
+    return min(1.0, max(0.0, 2 * (1 - 2 * t - t * t) * beyond + 2 * sqrt(t) * (1 + t) * density))
 
 
 def erlang_c(servers: int, load: float) -> float:

@@ -15,7 +15,6 @@ from planner.formulate import hop_moments
 from planner.latency import Latency
 from planner.layout import FlowLayout, Leg
 from planner.network import Passage
-from planner.pipeline import Shape
 from planner.simulation.faults import Calendar
 from planner.simulation.tables import Network
 
@@ -93,7 +92,7 @@ class Builder:
         sinks = [s for s in of.flow.sinks if of.pipeline.reached(shape, s)]
         ordered: list[int | str] = [-1, *runs, *sinks]
         nodes = {node: i for i, node in enumerate(ordered)}
-        sent = [(leg, awaited) for leg, awaited in _sent(of, shape) if _receiver(leg) in nodes or leg.route]
+        sent = [(leg, awaited) for leg, awaited in of.sent(shape) if awaited or leg.route]
         first = len(self._node)
         leaving: dict[int, list[tuple[Leg, bool]]] = {}
         need = dict.fromkeys(nodes, 0)
@@ -258,24 +257,6 @@ class Builder:
             keeps_joins=int(any(c.down for c in calendars)),
             horizon=horizon if horizon > 0 else inf,
         )  # fmt: skip
-
-
-def _sent(of: FlowLayout, shape: Shape) -> Iterable[tuple[Leg, bool]]:
-    """The legs that a request of `shape` sends, and whether somebody waits for the message.
-
-    Those of a source, and those that carry a gate's value to what it gates, are sent always.
-    """
-    components = of.pipeline.situation.app.value.components
-    live = {of.pipeline.messages[i] for i in of.pipeline.live(shape)}
-    for leg in of.legs:
-        producer, consumer = leg.message.producer.name, leg.message.consumer.name
-        gated = components[consumer].when if consumer in components else None
-        gates = gated is not None and gated.ref.producer == producer and leg.message.consumer.task == 0
-        runs = producer in shape.runs or producer not in components
-        if leg.message in live and (consumer in components or of.pipeline.reached(shape, consumer)):
-            yield leg, True
-        elif runs and (leg.producer == -1 or gates):
-            yield leg, False
 
 
 def _receiver(leg: Leg) -> int | str:

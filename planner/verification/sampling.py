@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from statistics import NormalDist
 from typing import Final
 
 import numpy as np
@@ -53,12 +54,58 @@ class Sampling:
                 for visit in reading.visits(flow, runs):
                     if reading.queue_of(visit[0]).startswith("pool"):
                         found.setdefault(reading.queue_of(visit[0]), []).append(self._visiting(flow, visit, p))
-            for m in reading.messages(flow):
-                for queue, rate, site in reading.crossed(m):
-                    requests = flow.peak * flow.members / reading.members(site) * m.share
-                    arrival = Arrival(requests, self.bytes_of(flow, m, VALUES) / rate)
-                    found.setdefault(queue, []).append(arrival)
+            for runs, p in reading.patterns(flow).items():
+                for together, crossed in self._bundles(flow, runs):
+                    sizes = np.sum([self.bytes_of(flow, m, VALUES) for m in together], axis=0)
+                    for queue, rate, site in crossed:
+                        requests = flow.peak * flow.members / reading.members(site) * p
+                        found.setdefault(queue, []).append(Arrival(requests, sizes / rate))
         return found
+
+    def _bundles(
+        self, flow: Flow, runs: frozenset[str]
+    ) -> Iterable[tuple[list[Message], list[tuple[str, float, str]]]]:
+        """What comes to links at once, and their queues: all that a stage sends over a first link, else one message."""
+        first: dict[tuple[int | str, tuple[str, str]], list[Message]] = {}
+        for m in self._sent(flow, runs):
+            hops = self.reading.hops(m.start, m.end) if m.start != m.end else []
+            if hops:
+                first.setdefault((m.producer, hops[0]), []).append(m)
+            for hop in hops[1:]:
+                yield [m], self._queues_of(m, hop)
+        for (_, hop), together in first.items():
+            yield together, self._queues_of(together[0], hop)
+
+    def _queues_of(self, m: Message, hop: tuple[str, str]) -> list[tuple[str, float, str]]:
+        link, way = hop
+        return [q for q in self.reading.crossed(m) if q[0] in (f"{link} {way}", f"{link} shared {way}")]
+
+    def _sent(self, flow: Flow, runs: frozenset[str]) -> list[Message]:
+        """Sources always send, as do makers of what a sink takes and of a gate's value; others to those who run."""
+        found: list[Message] = []
+        for m in self.reading.messages(flow):
+            if m.from_component in flow.chains and m.from_component not in runs:
+                continue
+            target = self.reading.app.components.get(m.to_component)
+            gate = target.when if target is not None and m.from_component != m.to_component else None
+            gates = gate is not None and gate.ref.producer == m.from_component
+            if m.from_component == flow.source or target is None or gates or m.to_component in runs:
+                found.append(m)
+        return found
+
+    def _behind(self, flow: Flow, m: Message, sent: list[Message], n: int) -> Sample:
+        """What those messages take that leave with `m` before it, at the slowest link that they have in common."""
+        total = np.zeros(n)
+        mine = self.reading.hops(m.start, m.end)
+        for other in sent[: sent.index(m)]:
+            if other.producer != m.producer or other.start == other.end:
+                continue
+            theirs = self.reading.hops(other.start, other.end)
+            if theirs[0] == mine[0]:
+                both = [hop for hop, same in zip(mine, theirs, strict=False) if hop == same]
+                slowest = min(rate for hop in both for _, rate, _ in self._queues_of(m, hop))
+                total += self.bytes_of(flow, other, n) / slowest
+        return total
 
     def _visiting(self, flow: Flow, visit: list[int], probability: float) -> Arrival:
         times = sum((self.random.permutation(self.service_times(i)) for i in visit), np.zeros(VALUES))
@@ -98,30 +145,57 @@ class Sampling:
         done: dict[int | str, Sample] = {flow.source: np.zeros(n)}
         messages = [m for m in self.reading.messages(flow) if live(m.from_component) and live(m.to_component)]
         joined = False
+        sent = self._sent(flow, runs)
+        before: dict[str, tuple[Sample, Sample]] = {}
 
         def arrive(node: int | str) -> Sample:
             nonlocal joined
             into = [m for m in messages if m.consumer == node]
             joined = joined or len(into) > 1
-            arriving = [done[m.producer] + self.transfer(flow, m, n) for m in into]
+            arriving = [done[m.producer] + self.transfer(flow, m, sent, n) for m in into]
             latest: Sample = np.max(arriving, axis=0)
             return latest
 
         waiting = {visit[0] for visit in self.reading.visits(flow, runs)}
         for component in [c for c in self.reading.situation.graph.order if c in flow.chains and c in runs]:
             for i in flow.chains[component]:
-                done[i] = arrive(i) + self.random.choice(self.service_times(i), n)
+                ready = arrive(i)
+                done[i] = ready + self.random.choice(self.service_times(i), n)
                 if i in waiting:
-                    done[i] += self.wait(self.reading.queue_of(i), n)
+                    queue = self.reading.queue_of(i)
+                    waited = self.wait(queue, n)
+                    if queue in before:
+                        waited = self._again(queue, waited, ready, *before[queue])
+                    before[queue] = ready, waited
+                    done[i] += waited
         if to in flow.chains:
             return done[flow.chains[to][-1]], joined
         return arrive(to), joined
 
-    def transfer(self, flow: Flow, m: Message, n: int) -> Sample:
+    def _again(self, queue: str, fresh: Sample, ready: Sample, before: Sample, waited: Sample) -> Sample:
+        """A wait of requests that come back to a queue: that of before, as often as it is still like it, else `fresh`.
+
+        Likeness is the correlation of a reflected Brownian motion after the mean time in between.
+        """
+        arrivals = self.arrivals[queue]
+        load = sum(a.rate * float(a.times.mean()) for a in arrivals)
+        work = sum(a.rate * float((a.times**2).mean()) for a in arrivals)
+        if work <= 0:
+            return fresh
+        t = max(0.0, float(ready.mean() - before.mean())) * (1 - load) ** 2 / work
+        normal = NormalDist()
+        alike = 2 * (1 - 2 * t - t * t) * normal.cdf(-math.sqrt(t)) + 2 * math.sqrt(t) * (1 + t) * normal.pdf(
+            math.sqrt(t)
+        )
+        again: Sample = np.where(self.random.random(len(fresh)) < alike, waited, fresh)
+        return again
+
+    def transfer(self, flow: Flow, m: Message, sent: list[Message], n: int) -> Sample:
+        """`sent` is all that such a request sends."""
         if m.start == m.end:
             return np.zeros(n)
         sizes = self.bytes_of(flow, m, n)
-        total = self._hop(self.reading.mean_bytes(flow, m), n)
+        total = self._hop(self.reading.mean_bytes(flow, m), n) + self._behind(flow, m, sent, n)
         for queue, rate, _ in self.reading.crossed(m):
             total = total + sizes / rate + self.wait(queue, n)
         for link, _ in self.reading.hops(m.start, m.end):

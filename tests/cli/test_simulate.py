@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from specs.plan import read_plan
 from specs.schema import MODELS, json_schema
 from tests.cli.calling import Called, planner
 
@@ -81,7 +82,18 @@ def test_what_it_cannot_read_is_said_in_one_line(solved: Path, option: str, valu
     assert called.out == ""
 
 
-def test_a_missed_limit_is_a_no(solved: Path) -> None:
-    called = simulate(solved, "--multiplier", "2000", "--members", "phones=4", "--arrivals", "burst:3,1s")
+def test_requests_that_are_refused_are_a_no(solved: Path) -> None:
+    called = simulate(solved, "--multiplier", "100000", "--members", "phones=4", "--queue-limit", "1")
     assert called.code == 1
-    assert called.err.splitlines()[-1].startswith("no: ")
+    assert "requests refused" in called.err.splitlines()[-1]
+
+
+def test_a_refined_plan_says_what_was_simulated_and_verifies(solved: Path) -> None:
+    called = planner("solve", "app.yaml", "--infra", "infra.yaml", "--refine", "-o", "fine.yaml", folder=solved)
+    assert called.code == 0, called.err
+    assert "answer_time.p99: " in called.out
+    assert "ms simulated (" in called.out
+    refined = read_plan(solved / "fine.yaml").refined
+    assert refined is not None
+    assert [limit.name for limit in refined.limits] == ["answer_time.p99"]
+    assert planner("verify", "fine.yaml", "app.yaml", "--infra", "infra.yaml", folder=solved).code == 0

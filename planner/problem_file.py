@@ -13,8 +13,10 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 from planner.problem import LIMIT, End, Path, Problem, Scenario, Station, Visit
 from specs.errors import InputError, Issue, Place
 from specs.output_file import write_whole
+from specs.schema import DRAFT
 
 FORMAT: Final = "tierplan.problem/v0"
+SOLUTION_FORMAT: Final = "tierplan.solution/v0"
 MAX_BYTES: Final = 64_000_000
 MAX_ITEMS: Final = 100_000
 MAX_TEXT: Final = 500
@@ -28,6 +30,42 @@ def write_problem(problem: Problem, file: str | FilePath) -> None:
 
 def problem_json(problem: Problem) -> str:
     return json.dumps({"schema": FORMAT, **dataclasses.asdict(problem)}, indent=1, ensure_ascii=False) + "\n"
+
+
+def problem_schema() -> dict[str, Any]:
+    """The JSON Schema of a Problem's file. Indices that must point somewhere are beyond it: `read_problem` checks."""
+    numbers = {"type": "integer", "minimum": -1, "maximum": LIMIT}
+    return _schema(Problem, FORMAT, numbers)
+
+
+def solution_schema() -> dict[str, Any]:
+    """The JSON Schema of what `planner solve --problem` answers."""
+    from planner.solver.solution import Solution
+
+    return _schema(Solution, SOLUTION_FORMAT, {"type": "integer"})
+
+
+def _schema(kind: Any, name: str, integer: dict[str, Any]) -> dict[str, Any]:
+    """Of a dataclass written with its ``schema`` and exactly its fields; `integer` bounds each integer."""
+    from pydantic import TypeAdapter
+
+    made = TypeAdapter(kind).json_schema()
+    for part in (made, *made.get("$defs", {}).values()):
+        part |= {"required": list(part["properties"]), "additionalProperties": False}
+    made["properties"] = {"schema": {"const": name}, **made["properties"]}
+    made["required"] = ["schema", *made["required"]]
+    bounded: dict[str, Any] = _with_integers(made, integer)
+    return DRAFT | bounded
+
+
+def _with_integers(value: Any, integer: dict[str, Any]) -> Any:
+    if isinstance(value, list):
+        return [_with_integers(item, integer) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("type") == "integer":
+        return value | integer
+    return {key: _with_integers(item, integer) for key, item in value.items()}
 
 
 def read_problem(file: str | FilePath) -> Problem:

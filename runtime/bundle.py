@@ -29,6 +29,7 @@ from specs.infrastructure import Infrastructure
 from specs.load import Document, load_application, load_infrastructure
 from specs.manifest import MANIFEST_FILE, BundledArtefact, Manifest
 from specs.plan import Assignment, Plan, read_plan, write_plan
+from specs.refusal import refusal
 
 PLAN_FILE: Final = "plan.yaml"
 APP_FILE: Final = "app.yaml"
@@ -116,9 +117,7 @@ def _read_manifest(root: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(Issue(f"not a manifest: {where}: {first['msg']}", place)) from error
+        raise InputError(Issue(f"not a manifest: {refusal(error.errors()[0])}", place)) from error
 
 
 def _unsafe(manifest: Manifest, place: Place) -> list[Issue]:

@@ -1,4 +1,4 @@
-"""The Application: what the user wants to run. The words are those of docs/design.md.
+"""The Application: what the user wants to run. docs/spec.md explains the words.
 
 The grammar is complete; what is parsed here but not built yet is refused, with its line, by `specs.support`.
 """

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from specs.artefact import ARTEFACT_FILE, Artefact
 from specs.digest import digest_file
 from specs.errors import InputError, Issue, Place
+from specs.refusal import refusal
 
 _MAX_BYTES = 1 << 20
 
@@ -30,9 +31,7 @@ def read_artefact(folder: Path, threads: int | None = None) -> Artefact:
     except OSError as error:
         raise InputError(Issue(f"cannot read the artefact: {error.strerror}", Place(str(file)), hint)) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "its JSON"
-        raise InputError(Issue(f"not an artefact: {where}: {first['msg']}", Place(str(file)), hint)) from error
+        raise InputError(Issue(f"not an artefact: {refusal(error.errors()[0])}", Place(str(file)), hint)) from error
     for name, expected in artefact.files.items():
         path = folder / name
         if Path(name).name != name:

@@ -114,7 +114,7 @@ def _constraints(app: Document[Application]) -> Iterator[Issue]:
             yield from _known(app, (*at, "from"), "source", constraint.from_, spec.sources)
             yield from _known(app, (*at, "to"), "sink or component", constraint.to, [*spec.sinks, *spec.components])
             if isinstance(constraint.over, OverBranch):
-                yield from _known(app, (*at, "over", "when"), "component", constraint.over.when, spec.components)
+                yield from _branch(app, (*at, "over", "when"), constraint.over.when)
             if constraint.from_ in spec.sources and constraint.to in (*spec.sinks, *spec.components):
                 yield from _joined(app, at, constraint)
         elif isinstance(constraint, AccuracyConstraint):
@@ -137,6 +137,19 @@ def _constraints(app: Document[Application]) -> Iterator[Issue]:
         if data.source is not None:
             yield from _known(app, ("data", name, "source"), "source", data.source, spec.sources)
         yield from _file(app, data.file, ("data", name, "file"), "data")
+
+
+def _branch(app: Document[Application], path: Path_, word: str) -> Iterator[Issue]:
+    """`word` names a component that runs in some requests; the gate that it waits for is often written instead."""
+    gate = word.removeprefix("not ").strip()
+    producer = gate.partition(".")[0]
+    if "." not in gate or producer not in app.value.components:
+        yield from _known(app, path, "component", word, app.value.components)
+        return
+    gated = [n for n, c in app.value.components.items() if c.when is not None and str(c.when) == word]
+    message = f"over: {{when: X}} means the requests in which component X runs; {word!r} is a value"
+    instead = gated or [n for n, c in app.value.components.items() if c.when is not None] or [producer]
+    yield Issue(message, app.place(*path), f"write over: {{when: {instead[0]}}}")
 
 
 def _joined(app: Document[Application], at: Path_, constraint: PathConstraint) -> Iterator[Issue]:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Discriminator, Tag, ValidationError
 
 from specs.application import Application
 from specs.base import Spec
 from specs.digest import digest_file
 from specs.errors import InputError, Issue, Place
 from specs.infrastructure import Infrastructure
+from specs.kinds import another_kind, kind_of
 from specs.quantities import currency_of
+from specs.refusal import problem
 from specs.yamlfile import YamlFile, read_yaml
 
 S = TypeVar("S", bound=Spec)
@@ -58,6 +61,8 @@ def load_infrastructure(file: str | Path) -> Document[Infrastructure]:
 
 def _load(file: str | Path, model: type[S]) -> Document[S]:
     read = read_yaml(file)
+    if other := another_kind(read.value, kind_of(model), Place(read.file)):
+        raise InputError(other)
     try:
         value = model.model_validate(read.value)
     except ValidationError as error:
@@ -69,14 +74,11 @@ def _load(file: str | Path, model: type[S]) -> Document[S]:
 
 def _issue(error: Any, read: YamlFile, model: type[BaseModel]) -> Issue:
     """One pydantic error in our words, at the place of the innermost value that stands in the file."""
-    path: tuple[str | int, ...] = ()
-    for step in error["loc"]:
-        if (*path, step) in read.places:
-            path = (*path, step)
+    path, kinds = _found(error["loc"], read, model)
     name = ".".join(map(str, path)) or "the file"
     kind = error["type"]
     if kind == "extra_forbidden":
-        known = sorted(_keys(model, path[:-1]))
+        known = sorted(set(_keys_of(kinds)) - {str(path[-1])})
         return Issue(f"unknown key {path[-1]!r}", read.place(*path), _nearest(str(path[-1]), known))
     if kind == "missing":
         return Issue(f"{name}: the key {error['loc'][-1]!r} is missing", read.place(*path))
@@ -87,12 +89,40 @@ def _issue(error: Any, read: YamlFile, model: type[BaseModel]) -> Issue:
             return Issue(f"{name}: not a constraint that is known, got {given!r}", read.place(*path))
         words = [w.strip(" '") for w in expected.replace(" or ", ",").split(",")]
         return Issue(f"{name}: expected {expected}, got {given!r}", read.place(*path), _nearest(str(given), words, ""))
-    message = str(error["msg"]).removeprefix("Value error, ")
-    return Issue(f"{name}: {message[:1].lower()}{message[1:]}", read.place(*path))
+    return Issue(f"{name}: {problem(error)}", read.place(*path))
+
+
+def _found(loc: Sequence[Any], read: YamlFile, model: type[BaseModel]) -> tuple[tuple[str | int, ...], list[Any]]:
+    """The path in the file that pydantic's `loc` means, and what the mapping around its last key may be.
+
+    A `loc` also holds the tag of the member of a union that was tried, which may be the name of a key as well.
+    """
+    path: tuple[str | int, ...] = ()
+    kinds: list[Any] = [model]
+    around: list[Any] = kinds
+    for step in loc:
+        members = [member for kind in kinds for member in _tagged(kind, step)]
+        if members:
+            kinds = members
+        elif (*path, step) in read.places:
+            path = (*path, step)
+            around, kinds = kinds, [inner for kind in kinds for inner in _step(kind, step)]
+    return path, around
+
+
+def _tagged(annotation: Any, tag: Any) -> list[Any]:
+    """The members of a union of tagged types that carry `tag`."""
+    if get_origin(annotation) is not Annotated:
+        return []
+    inner, *marks = get_args(annotation)
+    if not any(isinstance(mark, Discriminator) for mark in marks):
+        return []
+    members = ((member, get_args(member)[1:]) for member in get_args(inner))
+    return [member for member, own in members if any(isinstance(m, Tag) and m.tag == tag for m in own)]
 
 
 def _nearest(word: str, known: list[str], otherwise: str | None = None) -> str:
-    near = get_close_matches(word, known, n=1, cutoff=0.6)
+    near = get_close_matches(word, [k for k in known if k != word], n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"
     return f"known keys: {', '.join(known)}" if otherwise is None and known else otherwise or ""
@@ -103,6 +133,10 @@ def _keys(model: type[BaseModel], path: tuple[str | int, ...]) -> set[str]:
     annotations: list[Any] = [model]
     for step in path:
         annotations = [inner for outer in annotations for inner in _step(outer, step)]
+    return _keys_of(annotations)
+
+
+def _keys_of(annotations: Sequence[Any]) -> set[str]:
     models = [m for a in annotations for m in _plain_types(a) if _is_model(m)]
     return {field.alias or name for m in models for name, field in m.model_fields.items()}
 

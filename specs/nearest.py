@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-def near(word: str, known: Iterable[str]) -> str:
-    """The way out for an unknown `word`: the nearest of `known`, else all of them (eight at most)."""
-    names = list(known)
+def near(word: str, known: Iterable[str], most: int = 8) -> str:
+    """The way out for an unknown `word`: the nearest of `known`, else all of them (`most` of them)."""
+    names = [name for name in known if name != word]
     close = get_close_matches(word, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
-    return f"known: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}" if names else ""
+    if not names:
+        return ""
+    return f"known: {', '.join(names[:most])}{', ...' if len(names) > most else ''}"

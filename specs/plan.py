@@ -13,9 +13,11 @@ from specs.artefact import Segment
 from specs.base import Spec
 from specs.digest import digest_value
 from specs.errors import InputError, Issue, Place
+from specs.kinds import another_kind
 from specs.output_file import write_whole
 from specs.profile import Provenance
 from specs.quantities import Number
+from specs.refusal import refusal
 from specs.yamlfile import read_yaml
 
 Status = Literal["optimal", "feasible", "infeasible", "unknown"]
@@ -204,7 +206,7 @@ class Refinement(Spec):
 
 
 class Plan(Spec):
-    """See docs/design.md section 5 for the contract of the field names."""
+    """What runs where, what is predicted of it, and how far it is proven. `planner schema plan` lists the fields."""
 
     schema_: Literal["tierplan.plan/v1"] = Field(alias="schema", default="tierplan.plan/v1")
     application: str
@@ -245,7 +247,8 @@ def read_plan(file: str | Path) -> Plan:
     try:
         return Plan.model_validate_json(json.dumps(read.value))
     except ValidationError as error:
-        issues = [Issue(f"not a plan: {e['msg']}", read.place(*e["loc"])) for e in error.errors()[:5]]
-        raise InputError(*issues) from error
+        other = another_kind(read.value, "plan", Place(str(file)))
+        issues = [Issue(f"not a plan: {refusal(e)}", read.place(*e["loc"])) for e in error.errors()[:5]]
+        raise InputError(*([other] if other else issues)) from error
     except ValueError as error:
         raise InputError(Issue(f"not a plan: {error}", Place(str(file)))) from error

@@ -13,6 +13,7 @@ from specs.base import Spec
 from specs.digest import digest_value
 from specs.errors import InputError, Issue, Place
 from specs.quantities import Number
+from specs.refusal import refusal
 
 Provenance = Literal["measured", "emulated", "estimated"]
 MAX_RECORDS: Final = 200_000
@@ -143,9 +144,8 @@ def read_jsonl(file: Path, model: type[T]) -> list[T]:
             try:
                 result.append(model.model_validate_json(line))
             except ValidationError as error:
-                first = error.errors()[0]
-                where = ".".join(map(str, first["loc"]))
-                issue = Issue(f"not a {model.__name__}: {where}: {first['msg']}", Place(str(file), number, 1))
+                message = f"not a {model.__name__}: {refusal(error.errors()[0])}"
+                issue = Issue(message, Place(str(file), number, 1))
                 raise InputError(issue) from error
     return result
 

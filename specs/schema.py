@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
 
 from specs.application import Application
 from specs.artefact import Artefact
@@ -16,6 +17,8 @@ from specs.plan import Plan
 from specs.profile import HopOverhead, Record
 from specs.run_result import Prediction, RunResult
 from specs.simulation_result import SimulationResult
+
+T = TypeVar("T")
 
 MODELS: Final[dict[str, type[Spec]]] = {
     "app": Application,
@@ -33,14 +36,16 @@ MODELS: Final[dict[str, type[Spec]]] = {
 """Short name, as in ``tierplan.NAME/v1`` -> model."""
 
 
+DRAFT: Final = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
+
+
 def json_schema(model: type[Spec]) -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of what may stand in a file of `model`."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | model.model_json_schema(by_alias=True)
+    return DRAFT | model.model_json_schema(by_alias=True)
 
 
-def find(name: str, models: dict[str, type[Spec]] | None = None) -> type[Spec]:
-    """The model called `name` in `models`. Raises InputError, with the nearest name, where there is none."""
-    known = MODELS if models is None else models
+def find(name: str, known: Mapping[str, T]) -> T:
+    """What is called `name` in `known`. Raises InputError, with the nearest name or all of them, where nothing is."""
     if name not in known:
-        raise InputError(Issue(f"unknown schema {name!r}", None, near(name, known)))
+        raise InputError(Issue(f"unknown schema {name!r}", None, near(name, known, most=len(known))))
     return known[name]

@@ -10,7 +10,9 @@ from pydantic import ValidationError
 
 from specs.base import Spec
 from specs.errors import InputError, Issue, Place
+from specs.kinds import KINDS, another_kind, kind_of
 from specs.output_file import output_path, write_whole
+from specs.refusal import refusal
 from specs.run_result import RunResult
 
 MAX_JSON: Final = 50_000_000
@@ -44,8 +46,18 @@ def read_json(file: Path, model: type[T]) -> T:
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
-        issues = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}".removeprefix(": ") for e in error.errors()[:5])
-        raise InputError(*(Issue(f"not a {model.__name__}: {text}", place) for text in issues)) from error
+        kind = kind_of(model)
+        try:
+            other = another_kind(json.loads(data), kind, place)
+        except (ValueError, RecursionError):
+            other = None
+        issues = [Issue(f"not {KINDS[kind][0]}: {refusal(e)}", place) for e in error.errors()[:5]]
+        raise InputError(*([other] if other else issues)) from error
+
+
+def prediction_file(result: Path) -> Path:
+    """Where the prediction of the run whose result goes to `result` is saved: beside it, under its name."""
+    return result.with_name(f"{result.stem}.prediction.json")
 
 
 def read_run(file: Path) -> RunResult:

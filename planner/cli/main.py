@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typer._click.exceptions import ClickException, NoArgsIsHelpError  # typer e
 
 from planner.cli.compile import compile_bundle
 from planner.cli.init import init
+from planner.cli.output import Format, emit, take_emitted
 from planner.cli.profile import profile
 from planner.cli.report.verb import report
 from planner.cli.run import run
@@ -22,17 +24,19 @@ from planner.cli.simulate import simulate
 from planner.cli.solve import solve
 from planner.cli.validate import validate
 from planner.cli.verify import verify
-from specs.errors import AnswerIsNo, InputError, NotKnown, TierplanError
+from specs.errors import AnswerIsNo, InputError, Issue, NotKnown, TierplanError
 
 INTERRUPTED: Final = 130
 INPUT_IS_WRONG: Final = 2
 ENVIRONMENT_FAILED: Final = 3
+READER_GONE: Final = 128 + signal.SIGPIPE
+"""As a shell says of a process that SIGPIPE ended."""
 
 app = typer.Typer(
     name="planner",
     help="Decide what of an application runs on the device, at the base station and in the cloud; then run it.",
     epilog="Exit codes: 0 yes, 1 the answer is no, 2 the input is wrong, 3 the environment failed, 4 not known within "
-    "the limits, 130 interrupted.",
+    "the limits, 130 interrupted, 141 the reader of stdout went away.",
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -75,39 +79,68 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in given
     if arguments is None:
         signal.signal(signal.SIGTERM, _interrupt)
+    take_emitted()
     try:
         result = app(args=[a for a in given if a != "--debug"], prog_name="planner", standalone_mode=False)
         sys.stdout.flush()
         if result == INTERRUPTED:  # typer turns an interruption into this code
-            return _end(False, INTERRUPTED, "interrupted")
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else 0
-    except (KeyboardInterrupt, typer.Abort):
-        return _end(debug, INTERRUPTED, "interrupted")
     except NoArgsIsHelpError as error:
         typer.echo(error.ctx.get_help() if error.ctx else "", err=True)
         return INPUT_IS_WRONG
-    except ClickException as error:
-        return _end(debug, INPUT_IS_WRONG, f"error: {_one_line(error.format_message())} (see --help)")
-    except InputError as error:
-        return _end(debug, error.exit_code, *(f"error: {_one_line(str(issue))}" for issue in error.issues))
-    except AnswerIsNo as error:
-        return _end(debug, error.exit_code, f"no: {_one_line(str(error))}")
-    except NotKnown as error:
-        return _end(debug, error.exit_code, f"not known: {_one_line(str(error))}")
-    except TierplanError as error:
-        return _end(debug, error.exit_code, f"error: {_one_line(str(error))}")
-    except BrokenPipeError:
-        # The reader went away; what is left in the buffer must not fail once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _end(debug, ENVIRONMENT_FAILED)
-    except OSError as error:
+    except BaseException as error:
+        if _reader_is_gone(error):
+            return _leave(debug)
+        code, word, issues = _verdict(error)
+        return _end(debug, given, code, word, issues)
+
+
+def _verdict(error: BaseException) -> tuple[int, str, tuple[Issue, ...]]:
+    """The exit code of `error`, the word its lines begin with, and what is to be said."""
+    if isinstance(error, SystemExit) and isinstance(error.__context__, OSError):
+        error = error.__context__  # a broken pipe of another kind, which typer took for stdout
+    if isinstance(error, typer.Abort) or _interrupted(error):
+        return INTERRUPTED, "", (Issue("interrupted"),)
+    if isinstance(error, ClickException):
+        return INPUT_IS_WRONG, "error: ", (Issue(error.format_message(), None, "see --help"),)
+    if isinstance(error, InputError):
+        return error.exit_code, "error: ", error.issues
+    if isinstance(error, TierplanError):
+        word = "no: " if isinstance(error, AnswerIsNo) else "not known: " if isinstance(error, NotKnown) else "error: "
+        return error.exit_code, word, (Issue(str(error)),)
+    if isinstance(error, OSError):
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        return _end(debug, ENVIRONMENT_FAILED, f"error: {_one_line(what)}")
-    except Exception as error:  # the last line of defence: a mistake of ours, said in one line
-        if _interrupted(error):
-            return _end(debug, INTERRUPTED, "interrupted")
-        text = f"error: a mistake in tierplan: {type(error).__name__}: {_one_line(str(error))}"
-        return _end(debug, ENVIRONMENT_FAILED, f"{text} (run again with --debug for the traceback, and report it)")
+        return ENVIRONMENT_FAILED, "error: ", (Issue(what),)
+    # The last line of defence: a mistake of ours, said in one line.
+    text = f"a mistake in tierplan: {type(error).__name__}: {error}"
+    return (
+        ENVIRONMENT_FAILED,
+        "error: ",
+        (Issue(text, None, "run again with --debug for the traceback, and report it"),),
+    )
+
+
+def _reader_is_gone(error: BaseException) -> bool:
+    """Whether stdout is a pipe that nobody reads any more. Typer turns the first sign of it into a SystemExit."""
+    if not isinstance(error, (BrokenPipeError, SystemExit)):
+        return False
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), select.POLLOUT)
+        return any(event & select.POLLERR for _, event in poll.poll(0))
+    except (OSError, ValueError):  # stdout is closed, or no file at all
+        return False
+
+
+def _leave(debug: bool) -> int:
+    """The reader went away: what is left in the buffer must not fail once more at exit."""
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return READER_GONE
 
 
 def _interrupted(error: BaseException | None) -> bool:
@@ -121,15 +154,34 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _end(debug: bool, code: int, *lines: str) -> int:
+def _end(debug: bool, given: Sequence[str], code: int, word: str, issues: Sequence[Issue]) -> int:
     """Say how it ended; must be called while the exception is handled."""
     if debug:
         import traceback
 
         traceback.print_exc()
-    for line in lines:
-        print(line, file=sys.stderr)
+    fmt = _format(given)
+    if fmt is not Format.table and not take_emitted():
+        from planner.cli.results import ErrorResult, located
+
+        try:
+            result = ErrorResult(exit_code=code, issues=tuple(located(issue) for issue in issues))
+            emit(result.dump(), fmt, lambda _: None)
+        except BrokenPipeError:
+            return _leave(debug)
+    for issue in issues:
+        print(f"{word}{_one_line(str(issue))}", file=sys.stderr)
     return code
+
+
+def _format(given: Sequence[str]) -> Format:
+    """The format asked for on a command line that may be wrong otherwise."""
+    for option, value in zip(given, [*given[1:], ""], strict=True):
+        name, equals, attached = option.partition("=")
+        asked = attached if equals else value
+        if name in ("--format", "-f") and asked in list(Format):
+            return Format(asked)
+    return Format.table
 
 
 def _one_line(text: str) -> str:

@@ -33,6 +33,7 @@ FormatOption = Annotated[Format, typer.Option("--format", "-f", help="table for 
 
 def emit(value: Mapping[str, Any], fmt: Format, show: Callable[[Console], None]) -> None:
     """Write `value` (with its ``schema``) to stdout as `fmt`; as a table, `show` draws it instead."""
+    _emitted.append(fmt)
     if fmt is Format.json:
         print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
     elif fmt is Format.yaml:
@@ -41,14 +42,30 @@ def emit(value: Mapping[str, Any], fmt: Format, show: Callable[[Console], None])
         print(yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=120), end="")
     else:
         show(console())
+    sys.stdout.flush()  # before what is said on stderr about it, and so that a reader who left is noticed here
+
+
+_emitted: list[Format] = []
+"""What was written to stdout by this call of the command: a program gets one answer, or one error."""
+
+
+def take_emitted() -> bool:
+    """Whether a result was written since this was last asked."""
+    found = bool(_emitted)
+    _emitted.clear()
+    return found
 
 
 def console() -> Console:
     """A console on stdout. Markup is off: names come from files and are shown as they are."""
     from rich.console import Console
 
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # `planner.cli.main` ends the command; rich would say that the answer is no
+
     width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
-    return Console(file=sys.stdout, markup=False, highlight=False, emoji=False, width=width, soft_wrap=False)
+    return Plain(file=sys.stdout, markup=False, highlight=False, emoji=False, width=width, soft_wrap=False)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", right: Sequence[str] = ()) -> Table:

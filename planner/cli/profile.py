@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 def profile(
+    context: typer.Context,
     subject: Annotated[Path, typer.Argument(metavar="APP|MODEL.onnx", help="An application, or a model alone.")],
     infra: Annotated[
         Path | None, typer.Option("--infra", "-i", metavar="INFRA", help="The infrastructure; needed for APP.")
@@ -41,6 +42,7 @@ def profile(
     Example: planner profile app.yaml --infra infra.yaml -o profiles
     """
     if subject.suffix == ".onnx":
+        _refuse_for_a_model(context, subject)
         _model(subject, store, budget, fmt)
     elif subject.suffix in (".yaml", ".yml"):
         if infra is None:
@@ -50,6 +52,17 @@ def profile(
         _application(subject, infra, output, store, budget, tuple(only or ()), fmt)
     else:
         raise InputError(Issue("expected an application (.yaml) or a model (.onnx)", Place(str(subject))))
+
+
+def _refuse_for_a_model(context: typer.Context, model: Path) -> None:
+    """Options that speak of an application say nothing of a model alone. Raises InputError where one is given."""
+    from typer._click.core import ParameterSource
+
+    options = {"infra": "--infra", "output": "--output", "only": "--only"}
+    given = [o for key, o in options.items() if context.get_parameter_source(key) is ParameterSource.COMMANDLINE]
+    if given:
+        hint = "it is measured on this machine, and only shown"
+        raise InputError(Issue(f"{', '.join(given)}: only with an application, not with a model alone", None, hint))
 
 
 def _application(

@@ -30,6 +30,14 @@ def located(issue: Issue) -> Located:
     return Located(file=place.file, line=place.line, column=place.column, message=issue.message, hint=issue.hint)
 
 
+class ErrorResult(Spec):
+    """Any verb that ends without a result: its exit code, and every issue."""
+
+    schema_: Literal["tierplan.error/v1"] = Field(alias="schema", default="tierplan.error/v1")
+    exit_code: int
+    issues: tuple[Located, ...]
+
+
 class ValidateResult(Spec):
     """`planner validate`: whether the files are right, and every issue if not."""
 
@@ -135,6 +143,7 @@ class ReportResult(Spec):
 
 
 MODELS: Final[dict[str, type[Spec]]] = {
+    "error": ErrorResult,
     "validate": ValidateResult,
     "init": InitResult,
     "profiling": ProfileResult,

@@ -56,7 +56,7 @@ def run(
     chosen = parse_members(members or [])
 
     from planner import default_slice, load_situation, predict
-    from planner.cli.files import check_output, write_json
+    from planner.cli.files import check_output, prediction_file, write_json
     from runtime.bundle import open_bundle
     from runtime.run import Progress as State
     from runtime.run import execute
@@ -64,6 +64,7 @@ def run(
     from specs.load import load_application
 
     check_output(output, app)
+    check_output(prediction_file(output), app, output)
     with Progress() as progress:
         opened = open_bundle(bundle)
         document = load_application(app)
@@ -74,10 +75,10 @@ def run(
         situation = load_situation(app, opened.infra.file, profiles, None if address else this_host())
         part = default_slice(situation, opened.plan, chosen, multiplier, requests, seed)
         prediction = predict(situation, opened.plan, part)
-        prediction_file = output.with_name("prediction.json")
-        write_json(prediction_file, prediction)
+        saved = prediction_file(output)
+        write_json(saved, prediction)
         progress.say(f"plan {opened.plan.digest}")
-        progress.say(f"prediction {digest_value(prediction.dump())} in {prediction_file}")
+        progress.say(f"prediction {digest_value(prediction.dump())} in {saved}")
 
         def tell(state: State) -> None:
             counts = ", ".join(f"{n} {status}" for status, n in sorted(state.counts.items()) if n)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from planner.cli.output import Format, FormatOption, emit
+from planner.cli.output import Format, FormatOption, emit, table
 
-EPILOG = "Example: planner schema app > app.schema.json"
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def schema(
@@ -19,20 +22,37 @@ def schema(
 
     Example: planner schema app > app.schema.json
     """
-    from planner.cli import results
-    from specs.schema import MODELS, find, json_schema
+    from specs.schema import find
 
-    known = MODELS | results.MODELS
+    known = known_schemas()
     if name:
         # A schema is JSON whichever way it is asked for, unless YAML is.
-        emit(json_schema(find(name, known)), Format.yaml if fmt is Format.yaml else Format.json, lambda _: None)
+        _, make = find(name, known)
+        emit(make(), Format.yaml if fmt is Format.yaml else Format.json, lambda _: None)
         return
-    rows = {key: ((model.__doc__ or "").strip().splitlines() or [model.__name__])[0] for key, model in known.items()}
+    rows = {key: what for key, (what, _) in known.items()}
     value = {"schema": "tierplan.schemas/v1", "names": rows}
 
-    def show(out: object) -> None:
-        from planner.cli.output import console, table
-
-        console().print(table(["name", "what"], [[k, v] for k, v in rows.items()]))
+    def show(out: Console) -> None:
+        out.print(table(["name", "what"], [[k, v] for k, v in rows.items()]))
 
     emit(value, fmt, show)
+
+
+def known_schemas() -> dict[str, tuple[str, Callable[[], dict[str, Any]]]]:
+    """By short name: what such a file is, and what makes its schema."""
+    from planner.cli import results
+    from planner.problem_file import problem_schema, solution_schema
+    from specs.schema import MODELS, json_schema
+
+    models = {name: (_what(model), partial(json_schema, model)) for name, model in (MODELS | results.MODELS).items()}
+    return models | {
+        "problem": ("What the solver sees: the numbers alone (`planner solve --save-problem`).", problem_schema),
+        "solution": ("What the solver says of a problem (`planner solve --problem`).", solution_schema),
+    }
+
+
+def _what(model: type) -> str:
+    """The first sentence of what is said about a model."""
+    first = " ".join((model.__doc__ or model.__name__).split("\n\n")[0].split())
+    return first.partition(". ")[0].removesuffix(".") + "."

@@ -205,7 +205,7 @@ def test_a_report_of_another_plans_run(solved: Path) -> None:
     (solved / "run.json").write_text("{}")
     called = planner("report", "plan.yaml", "--run", "run.json", folder=solved)
     assert called.code == 2
-    assert "not a RunResult" in called.err
+    assert "run.json: not the result of a run: the key 'plan' is missing" in called.err
 
 
 def test_a_problem_file_that_is_none(project: Path) -> None:
@@ -215,3 +215,29 @@ def test_a_problem_file_that_is_none(project: Path) -> None:
 
 def test_a_problem_with_an_application_is_refused(project: Path) -> None:
     one_line(planner("solve", "app.yaml", "--problem", "p.json", folder=project), 2, "--problem stands alone")
+
+
+def test_an_infrastructure_given_as_an_application_is_said_to_be_one(project: Path) -> None:
+    called = planner("validate", "infra.yaml", folder=project)
+    one_line(called, 2, "infra.yaml: this is an infrastructure, not an application (give it with --infra)")
+    reverse = planner("validate", "app.yaml", "--infra", "app.yaml", folder=project)
+    one_line(reverse, 2, "app.yaml: this is an application, not an infrastructure (it is the argument APP)")
+
+
+def test_a_run_given_as_a_plan_is_said_to_be_one(solved: Path) -> None:
+    (solved / "run.json").write_text('{"schema": "tierplan.run/v1", "plan": "x"}')
+    one_line(planner("report", "run.json", folder=solved), 2, "this is the result of a run, not a plan", "--run")
+
+
+def test_each_field_that_is_wrong_is_named(solved: Path) -> None:
+    (solved / "plan.yaml").write_text("application: 3\nstatus: fine\nassignments: [{component: 2}]\n")
+    lines = planner("report", "plan.yaml", folder=solved).err.splitlines()
+    assert "error: plan.yaml:1:1: not a plan: application: expected text, got 3" in lines
+    assert "error: plan.yaml:1:1: not a plan: the key 'seconds' is missing" in lines
+    assert "error: plan.yaml:3:16: not a plan: assignments[0].component: expected text, got 2" in lines
+
+
+@pytest.mark.parametrize("option", [("--only", "judge"), ("-o", "there"), ("--infra", "infra.yaml")])
+def test_options_that_say_nothing_of_a_model_alone_are_refused(project: Path, option: tuple[str, str]) -> None:
+    called = planner("profile", "judge.onnx", *option, folder=project)
+    one_line(called, 2, "only with an application, not with a model alone")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 
 from planner.cli.main import main
+from planner.cli.results import MODELS
+from specs.schema import json_schema
 from tests.cli.calling import planner
 
 VERBS = ("init", "validate", "profile", "solve", "verify", "compile", "run", "report", "schema")
@@ -87,3 +92,42 @@ def test_a_place_that_cannot_be_written_is_the_environment(tmp_path: Path) -> No
 def test_the_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("planner 0.")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["schema"], ["schema", "app"], ["schema", "nope", "-f", "json"]])
+def test_a_reader_that_went_away_is_not_an_answer(arguments: list[str], tmp_path: Path) -> None:
+    """The code is that of a process which SIGPIPE ended; 1 would mean that the answer is no."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "planner.cli.entry", *arguments]
+    done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False)
+    os.close(write)
+    assert done.returncode == 141, done.stderr
+    assert "Errno" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["validate", "no.yaml", "--infra", "no.yaml"], 2),
+        (["solve", "no.yaml", "--infra", "no.yaml"], 2),
+        (["verify", "no.yaml", "no.yaml", "--infra", "no.yaml"], 2),
+        (["run", "nowhere"], 2),
+        (["report", "no.yaml"], 2),
+        (["slove"], 2),
+        (["init", "file/inner"], 3),
+    ],
+)
+def test_a_program_is_given_one_object_where_there_is_no_result(
+    arguments: list[str], code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    assert main([*arguments, "--format", "json"]) == code
+    streams = capsys.readouterr()
+    answer = json.loads(streams.out)
+    name = "validate" if arguments[0] == "validate" else "error"
+    assert answer["schema"] == f"tierplan.{name}/v1"
+    jsonschema.validate(answer, json_schema(MODELS[name]))
+    assert len(answer["issues"]) == len(streams.err.splitlines())
+    assert all(issue["message"] in streams.err for issue in answer["issues"])

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from planner.cli import results
+from planner.cli.schema import known_schemas
 from specs.plan import read_plan
 from specs.schema import MODELS, json_schema
 from tests.cli.calling import Called, planner
@@ -117,9 +118,11 @@ def test_solve_names_what_cannot_hold_together(solved: Path) -> None:
 def test_the_problem_alone_gives_the_same_objective(solved: Path) -> None:
     saved = planner("solve", "app.yaml", "--infra", "infra.yaml", "--save-problem", "p.json", folder=solved)
     assert saved.code == 0
+    jsonschema.validate(json.loads((solved / "p.json").read_text("utf-8")), known_schemas()["problem"][1]())
     called = planner("solve", "--problem", "p.json", "--format", "json", folder=solved)
     assert called.code == 0
     assert json.loads(called.out)["status"] == "optimal"
+    jsonschema.validate(json.loads(called.out), known_schemas()["solution"][1]())
 
 
 def test_verify_recomputes_the_plan(solved: Path) -> None:
@@ -156,7 +159,7 @@ def test_run_saves_the_prediction_first_and_measures_beside_it(solved: Path) -> 
     lines = called.err.splitlines()
     assert lines[0] == f"plan {value['plan']}"
     assert lines[1].startswith(f"prediction {value['prediction']} in ")
-    saved = json.loads((solved / "prediction.json").read_text("utf-8"))
+    saved = json.loads((solved / "run.prediction.json").read_text("utf-8"))
     jsonschema.validate(saved, json_schema(MODELS["prediction"]))
     assert json.loads((solved / "run.json").read_text("utf-8")) == value
     page = planner("report", "plan.yaml", "--run", "run.json", "--infra", "infra.yaml", folder=solved)
@@ -224,7 +227,7 @@ def test_an_interruption_ends_profile_cleanly(project: Path) -> None:
 
 
 def test_schema_prints_one_or_lists_all(project: Path) -> None:
-    assert set(json.loads(planner("schema", "--format", "json", folder=project).out)["names"]) == set(ALL)
+    assert set(json.loads(planner("schema", "--format", "json", folder=project).out)["names"]) == set(known_schemas())
     printed = json.loads(planner("schema", "app", folder=project).out)
     jsonschema.validate(yaml.safe_load((project / "app.yaml").read_text("utf-8")), printed)
     called = planner("schema", "ap", folder=project)

@@ -44,6 +44,12 @@ def test_files_that_are_right_have_no_problem(tmp_path: Path) -> None:
         ("to: answer,", "to: anwser,", "app.yaml:28:28: unknown sink or component 'anwser' (did you mean 'answer'?)"),
         ("p99: 200 ms", "p99: 200 ms, over: {when: embedd}", "unknown component 'embedd' (did you mean 'embed'?)"),
         (
+            "p99: 200 ms",
+            "p99: 200 ms, over: {when: split.short}",
+            "'split.short' is a value (write over: {when: embed})",
+        ),
+        ("p99: 200 ms", "p99: 200 ms, over: {when: not split.short}", "(write over: {when: embed})"),
+        (
             "latency: answer_time",
             "latency: answer_tim",
             "unknown path constraint 'answer_tim' (did you mean 'answer_time'?)",

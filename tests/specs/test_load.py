@@ -106,7 +106,7 @@ def test_a_wrong_value_says_what_was_expected(tmp_path: Path, old: str, new: str
     [
         ("count: 10 per bases", "count: ten", "expected a count such as 4"),
         ("devices: 0..2", "devices: 2..0", "expected a count"),
-        ("emulate: {cpu: 0.2}", "emulate: {cpu: 0}", "greater than 0"),
+        ("emulate: {cpu: 0.2}", "emulate: {cpu: 0}", "expected a number above 0, got 0"),
         ("emulate: {cpu: 0.2}", "emulate: {cpu: 0.2}, device: here", "at most one of emulate and device"),
         ("rate: 10 Mbit/s", "rate: 0 Mbit/s", "above zero"),
         ("rate: 10 Mbit/s", "up: {rate: 1 Mbit/s}", "either rate, or both up and down"),
@@ -137,3 +137,12 @@ def test_a_damaged_application_is_right_or_an_input_error(tmp_path: Path, seed: 
         text = text[:start] + chance.choice(["", noise, text[start:end] * 2]) + text[end:]
     with suppress(InputError):
         load_application(write(tmp_path, app=text)[0])
+
+
+def test_a_key_is_never_suggested_for_itself(tmp_path: Path) -> None:
+    """The tag of a constraint's kind may be a key as well."""
+    quality = '  quality: {accuracy: ">= 0.5", on: some, p99: 3 s, accurcy: 1}'
+    found = app_issues(tmp_path, changed(APP, ("constraints:", f"constraints:\n{quality}")))
+    assert len(found) == 2
+    assert "unknown key 'p99' (known keys: accuracy, on)" in found[0]
+    assert "unknown key 'accurcy' (did you mean 'accuracy'?)" in found[1]

@@ -40,4 +40,4 @@ def test_the_schema_refuses_unknown_keys() -> None:
 
 def test_an_unknown_name_gives_the_nearest() -> None:
     with pytest.raises(InputError, match="did you mean 'plan'"):
-        find("plann")
+        find("plann", MODELS)

@@ -273,6 +273,12 @@ def _infrastructure(infra: Document[Infrastructure]) -> Iterator[Issue]:
             yield from _known(infra, ("sites", name, "count"), "site", per, (s for s in spec.sites if s != name))
         for pool, devices in site.pools.items():
             yield from _known(infra, ("sites", name, "pools", pool), "hardware", devices.hardware, spec.hardware)
+    for name, fleet in spec.fleets.items():
+        for index, part in enumerate(fleet):
+            yield from _known(infra, ("fleets", name, index), "hardware", part.hardware, spec.hardware)
+        total = sum(part.share for part in fleet)
+        if abs(total - 1) > 0.001:
+            yield Issue(f"the shares of fleet {name!r} add up to {total:g}; expected 1", infra.place("fleets", name))
     chain = _per_cycle(spec)
     if chain:
         text = " -> ".join([*chain, chain[0]])

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Discriminator, Tag, ValidationError
 
 from specs.application import Application
 from specs.base import Spec
+from specs.catalogue import digest_with_entries, resolve
 from specs.digest import digest_file
 from specs.errors import InputError, Issue, Place
 from specs.infrastructure import Infrastructure
@@ -51,12 +52,16 @@ def load_application(file: str | Path) -> Document[Application]:
 
 
 def load_infrastructure(file: str | Path) -> Document[Infrastructure]:
-    """Raises InputError with every issue found in the file, prices in another currency included."""
+    """With what the catalogue says of the classes that use it (see `specs.catalogue`).
+
+    Raises InputError with every issue found in the file, prices in another currency included.
+    """
     document = _load(file, Infrastructure)
     issues = _other_currencies(document.yaml, document.value.currency)
     if issues:
         raise InputError(*issues)
-    return document
+    value = resolve(document.value, document.yaml)
+    return Document(value, document.yaml, digest_with_entries(document.digest, value))
 
 
 def _load(file: str | Path, model: type[S]) -> Document[S]:

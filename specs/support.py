@@ -97,9 +97,6 @@ def _constraint(constraint: Constraint) -> str | None:
 
 
 def _infrastructure(infra: Infrastructure) -> _Found:
-    for name, hardware in infra.hardware.items():
-        if hardware.use is not None:
-            yield ("hardware", name, "use"), "the catalogue of hardware (use)", "write cores, memory and price here"
     for site, spec in infra.sites.items():
         for pool, devices in spec.pools.items():
             at = ("sites", site, "pools", pool, "devices")
@@ -112,8 +109,6 @@ def _infrastructure(infra: Infrastructure) -> _Found:
         if _ambiguous(infra, link):
             what = f"a link between {link.between[0]!r} and {link.between[1]!r}, of which each has many members"
             yield ("links", name, "between"), what, "say how they belong together with count: N per SITE"
-    for name in infra.fleets:
-        yield ("fleets", name), "fleets", "use count"
 
 
 def _ambiguous(infra: Infrastructure, link: Link) -> bool:

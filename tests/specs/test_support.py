@@ -26,9 +26,6 @@ def test_the_example_of_the_grammar_lists_what_is_not_built_with_lines() -> None
         "app.yaml:43:14",
         "app.yaml:43:30",
         "app.yaml:60:3",
-        "infra.yaml:5:11",
-        "infra.yaml:6:11",
-        "infra.yaml:7:11",
     ]
     assert all(": not supported yet: " in line for line in found)
 
@@ -72,7 +69,6 @@ def test_each_part_of_an_application_that_is_not_built_is_named(
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("phone: {cores: 1,", "phone: {use: catalog/phone,", "infra.yaml:3:11: not supported yet: the catalogue"),
         (
             "devices: 1,",
             "devices: 0..2,",
@@ -84,7 +80,6 @@ def test_each_part_of_an_application_that_is_not_built_is_named(
             "10",
             "infra.yaml:20:11: not supported yet: a link between 'phones' and 'bases', of which each has",
         ),
-        ("links:", "fleets: {all: [{hardware: phone, share: 1.0}]}\nlinks:", "fleets"),
     ],
 )
 def test_each_part_of_an_infrastructure_that_is_not_built_is_named(

@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Literal
 
-from pydantic import Field
-
 from runtime.bundle import Bundle, open_bundle
 from runtime.cluster.connection import Connection
 from runtime.deployment.deploy import actor_prefix, topology_of
@@ -16,72 +14,10 @@ from runtime.deployment.local import address_of
 from runtime.deployment.record import Record, read_record
 from runtime.observe.window import Seen, Times
 from runtime.topology import Topology
-from specs.base import Spec
+from specs.deployment_status import DeploymentStatus, MemberStatus, PathStatus, QueueStatus, StageStatus
 from specs.errors import InputError, Issue
-from specs.plan import Percentiles
-from specs.quantities import Number
 
 ASK_LIMIT: Final = 5.0
-
-
-class QueueStatus(Spec):
-    """`busy_s` are the seconds that the queue's servers have worked, all together, since the start."""
-
-    queue: str
-    waiting: int
-    servers: int
-    busy_s: Number
-
-
-class MemberStatus(Spec):
-    """`state` is dead where no process runs or answers. `stages` are those placed at the member."""
-
-    member: str
-    state: Literal["ready", "starting", "dead"]
-    http: str = ""
-    grpc: str = ""
-    models: tuple[str, ...] = ()
-    stages: tuple[str, ...] = ()
-    queues: tuple[QueueStatus, ...] = ()
-
-
-class PathStatus(Spec):
-    """Over the latest `n` answered requests at the member with the flow's door; in milliseconds."""
-
-    flow: str
-    member: str
-    n: int
-    measured: Percentiles
-    predicted: Percentiles | None = None
-    limit_ms: dict[str, Number] = Field(default_factory=dict)
-
-
-class StageStatus(Spec):
-    """As `PathStatus`, of one stage at one member, or of a transfer to it."""
-
-    name: str
-    kind: Literal["stage", "transfer"]
-    member: str
-    n: int
-    wait_measured: Percentiles
-    service_measured: Percentiles
-    wait_predicted: Percentiles | None = None
-    service_predicted: Percentiles | None = None
-
-
-class DeploymentStatus(Spec):
-    """`state` is serving where every member is ready; down where none is."""
-
-    schema_: Literal["tierplan.status/v1"] = Field(alias="schema", default="tierplan.status/v1")
-    name: str
-    state: Literal["serving", "degraded", "down"]
-    plan: str
-    bundle: str
-    address: str
-    requests: dict[str, int]
-    members: tuple[MemberStatus, ...]
-    paths: tuple[PathStatus, ...]
-    stages: tuple[StageStatus, ...]
 
 
 class Watcher:

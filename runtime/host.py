@@ -74,6 +74,20 @@ class Entry:
     trace: Trace = field(default_factory=Trace)
 
 
+OnEnd = Callable[[Entry], None]
+"""Told of a request that came from outside, once, when it ended. Called in any thread; must not wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLoad:
+    """What a queue does: how many wait, and by stage the seconds that its `servers` have worked since the start."""
+
+    queue: str
+    waiting: int
+    servers: int
+    busy: Mapping[str, float]
+
+
 @dataclass(frozen=True, slots=True)
 class Noise:
     """Background work: at `rate` a second, a request like one of `inputs` comes to `stage` from members left out."""
@@ -137,6 +151,8 @@ class Host:
         self._partials: OrderedDict[tuple[str, str], Partial] = OrderedDict()
         self._settled: OrderedDict[tuple[str, str], float] = OrderedDict()
         self._entries: dict[str, Entry] = {}
+        self._outside: dict[str, OnEnd] = {}
+        self._busy: dict[tuple[str, int], float] = {}
         self._items: dict[int, Item] = {}
         self._gone: dict[str, str] = {}
         self._stop = threading.Event()
@@ -253,9 +269,10 @@ class Host:
             return
         if self._options.shape:
             watch.stretch(stage.cpu)
+        ended = time.monotonic()
+        self._busy[stage.id, server] = self._busy.get((stage.id, server), 0.0) + ended - started
         if task.background:
             return
-        ended = time.monotonic()
         time_ = StageTime(stage.name, self.name, started - task.ready, ended - started, ended)
         try:
             self._hand_over(stage, message, made, message.trace.merged(Trace(stages=(time_,))), ended)
@@ -372,12 +389,56 @@ class Host:
             entry.trace = entry.trace.merged(message.trace)
             if set(entry.answers) == wanted:
                 entry.status, entry.latency = "answered", now - entry.started
+        if entry.status == "answered":
+            self._word_outside(entry)
 
     def _end(self, request: str, status: Status, reason: str) -> None:
         with self._lock:
             entry = self._entries.get(request)
-            if entry is not None and entry.status == "pending":
-                entry.status, entry.reason = status, reason
+            if entry is None or entry.status != "pending":
+                return
+            entry.status, entry.reason = status, reason
+        self._word_outside(entry)
+
+    # --- requests from outside
+
+    def submit(self, request: str, flow: str, values: Mapping[str, Value], deadline: float, on_end: OnEnd) -> None:
+        """Let a request in whose values have the declared types; it is given up after `deadline` seconds.
+
+        `request` must be new. It stands in no log: `on_end` gets its entry.
+        """
+        now = time.monotonic()
+        entry = Entry(request, flow, -1, False, now, now + deadline)
+        with self._lock:
+            self._entries[request] = entry
+            self._outside[request] = on_end
+        self._enter(entry, Item(self._top.flow_by_name[flow].source, values))
+
+    def give_up(self, request: str, reason: str) -> None:
+        """End a request from outside that nobody waits for any longer; nothing where it has ended."""
+        self._end(request, "failed", reason)
+
+    def _word_outside(self, entry: Entry) -> None:
+        with self._lock:
+            on_end = self._outside.pop(entry.request, None)
+            if on_end is not None:
+                self._entries.pop(entry.request, None)
+        if on_end is not None:
+            on_end(entry)
+
+    def loads(self) -> tuple[QueueLoad, ...]:
+        """What the queues of this host do now."""
+        busy = dict(self._busy)
+        return tuple(
+            QueueLoad(
+                queue.id,
+                len(self._queues[queue.stages[0]]),
+                queue.servers,
+                {s: sum(busy.get((s, server), 0.0) for server in range(queue.servers)) for s in queue.stages},
+            )
+            for queue in self._top.queues
+            if queue.site == self.member.site
+        )
 
     def peer_gone(self, member: str, reason: str) -> None:
         """`member` is dead. Requests that it may hold fail with that reason when their deadline passes."""

@@ -52,6 +52,10 @@ class InProcessHosts:
             self._hosts[str(member)] = host
             self._deliver[str(member)] = host.deliver
 
+    def host(self, member: str) -> Host:
+        """The host of `member`, once they are open."""
+        return self._hosts[member]
+
     def warm_up(self, inputs: Mapping[str, Mapping[str, StageInputs]], rounds: int) -> None:
         for member, stages in inputs.items():
             for stage, recorded in stages.items():

@@ -14,6 +14,7 @@ import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError  # typer exports no base of its errors
 
 from planner.cli.compile import compile_bundle
+from planner.cli.deploy import deploy, status, undeploy
 from planner.cli.init import init
 from planner.cli.output import Format, emit, take_emitted
 from planner.cli.profile import profile
@@ -68,6 +69,9 @@ app.command("solve", short_help="Choose what runs where, with a proof.")(solve)
 app.command("verify", short_help="Recompute a plan's numbers a second way.")(verify)
 app.command("compile", short_help="Assemble what a plan runs: a bundle.")(compile_bundle)
 app.command("run", short_help="Run a bundle; measured beside predicted.")(run)
+app.command("deploy", short_help="Start a bundle and return; requests enter by HTTP and gRPC.")(deploy)
+app.command("status", short_help="What a deployment does now.")(status)
+app.command("undeploy", short_help="End a deployment; nothing is left.")(undeploy)
 app.command("report", short_help="One HTML page on a plan and its run.")(report)
 app.command("simulate", short_help="What would happen under load, bursts and faults?")(simulate)
 app.command("schema", short_help="JSON Schemas of the files.")(schema)

@@ -7,6 +7,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from specs.base import Spec
+from specs.deployment_status import DeploymentStatus
 from specs.errors import Issue
 from specs.profile import Record
 from specs.quantities import Number
@@ -142,6 +143,14 @@ class ReportResult(Spec):
     bytes: int
 
 
+class UndeployResult(Spec):
+    """`planner undeploy`: whether there was anything to end."""
+
+    schema_: Literal["tierplan.undeploy/v1"] = Field(alias="schema", default="tierplan.undeploy/v1")
+    name: str
+    was_deployed: bool
+
+
 MODELS: Final[dict[str, type[Spec]]] = {
     "error": ErrorResult,
     "validate": ValidateResult,
@@ -151,4 +160,6 @@ MODELS: Final[dict[str, type[Spec]]] = {
     "verify": VerifyResult,
     "compile": CompileResult,
     "report": ReportResult,
+    "status": DeploymentStatus,
+    "undeploy": UndeployResult,
 }

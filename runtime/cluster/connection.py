@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from specs.errors import EnvironmentFailed, InputError, Issue
 
 PROBE_LIMIT: Final = 3.0
 CALL_LIMIT: Final = 60.0
+NAMESPACE: Final = "tierplan"
 HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
 """What an HTTP/2 client says first: the preface and an empty frame of settings (RFC 9113, section 3.4)."""
 HTTP2_SETTINGS: Final = 4
@@ -93,9 +95,11 @@ class Connection:
                 f"no Ray node stands for {', '.join(missing)} at {self.address}; on the machine of each, run\n{lines}"
             )
 
-    def place(self, member: str, kind: type[Any], *args: object) -> Any:
-        """An actor of class `kind` on the node of `member`."""
+    def place(self, member: str, kind: type[Any], *args: object, name: str = "") -> Any:
+        """An actor of class `kind` on the node of `member`; one with a `name` outlives this connection."""
+        detached = {"name": name, "namespace": NAMESPACE, "lifetime": "detached"} if name else {}
         actor = self._ray.remote(kind).options(
+            **detached,
             num_cpus=0,
             max_concurrency=10_000,
             max_restarts=0,
@@ -103,6 +107,17 @@ class Connection:
             label_selector={"site": member},
         )
         return actor.remote(*args)
+
+    def named(self, prefix: str) -> dict[str, Any]:
+        """Living actors that were placed under a name that begins with `prefix`, by the rest of their name."""
+        from ray.util import list_named_actors
+
+        found: dict[str, Any] = {}
+        for entry in list_named_actors(all_namespaces=True):
+            if entry["namespace"] == NAMESPACE and entry["name"].startswith(prefix):
+                with contextlib.suppress(ValueError):  # it died meanwhile
+                    found[entry["name"].removeprefix(prefix)] = self._ray.get_actor(entry["name"], NAMESPACE)
+        return found
 
     def call(self, actors: Mapping[str, Any], method: str, *args: object, limit: float = CALL_LIMIT) -> dict[str, Any]:
         """`method` of every actor at once; results by member.

@@ -3,6 +3,9 @@
 The nodes live exactly as long as the keeper's stdin is open. When the command that started it ends, in whatever way,
 the pipe closes, and the keeper kills the nodes and removes their folder. It runs in a session of its own, so that
 Ctrl-C reaches the command alone.
+
+For a deployment, which outlives its command, the order names a file `announce`: the answer is written there instead,
+and the nodes live until the keeper is told to end (SIGTERM).
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 
 
 def main() -> int:
-    """Start the nodes, print the head's address as JSON on stdout, wait for the end of stdin, clean up."""
+    """Start the nodes, tell the head's address as JSON, wait for the end, clean up."""
     asked: dict[str, Any] = json.loads(sys.stdin.readline())
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     apply_settings(local=True)
@@ -52,13 +55,13 @@ def main() -> int:
                 head = _start(folder, first, None)
                 nodes.append(head)
                 nodes += pool.map(lambda labels: _start(folder, labels, head.gcs_address), others)
-                os.write(answer, json.dumps({"address": head.gcs_address}).encode() + b"\n")
-                sys.stdin.read()
+                _tell({"address": head.gcs_address}, asked, answer)
+                _wait(asked)
             except KeyboardInterrupt:
                 pass
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}".splitlines()[0]
-                os.write(answer, json.dumps({"error": reason}).encode() + b"\n")
+                _tell({"error": reason}, asked, answer)
             finally:
                 for node in reversed(nodes):
                     with contextlib.suppress(Exception):
@@ -67,6 +70,25 @@ def main() -> int:
     finally:
         _remove(folder)
     return 0
+
+
+def _tell(what: Mapping[str, str], asked: Mapping[str, Any], stdout: int) -> None:
+    line = json.dumps(what).encode() + b"\n"
+    file = asked.get("announce")
+    if file is None:
+        os.write(stdout, line)
+        return
+    with open(f"{file}.part", "wb") as stream:
+        stream.write(line)
+    os.replace(f"{file}.part", file)
+
+
+def _wait(asked: Mapping[str, Any]) -> None:
+    """Until the end of stdin or, for a deployment, for ever: a signal interrupts it."""
+    if "announce" in asked:
+        while True:
+            signal.pause()
+    sys.stdin.read()
 
 
 def _settle_imports() -> None:

@@ -1,0 +1,223 @@
+"""`planner deploy`, `status` and `undeploy`: a bundle runs until somebody ends it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from planner.cli.options import Seed
+from planner.cli.output import Format, FormatOption, Progress, emit, number, table
+from planner.cli.run import parse_members, some_items
+from specs.errors import AnswerIsNo, InputError, Issue, Place
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from runtime.items import Item
+    from specs.deployment_status import DeploymentStatus
+
+WARM_UP_ITEMS = 8
+SECONDS_BETWEEN = 2.0
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The deployment.")]
+
+
+def deploy(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that `planner compile` made.")],
+    name: Annotated[str | None, typer.Option("--name", metavar="NAME", help="Default: the application's.")] = None,
+    app: Annotated[
+        Path | None, typer.Option("--app", "-a", metavar="APP", help="The application, whose data warms stages up.")
+    ] = None,
+    members: Annotated[
+        list[str] | None,
+        typer.Option("--members", "-m", metavar="SITE=N", help="How many of a class of sites; default 1."),
+    ] = None,
+    address: Annotated[
+        str, typer.Option("--address", metavar="HOST:PORT", help="A Ray cluster whose nodes are labelled site=MEMBER.")
+    ] = "",
+    listen: Annotated[str, typer.Option("--listen", metavar="IP", help="Where the ingress listens.")] = "127.0.0.1",
+    http_port: Annotated[int, typer.Option("--http-port", min=0, max=65000, help="0 takes a free one.")] = 0,
+    grpc_port: Annotated[int, typer.Option("--grpc-port", min=0, max=65000, help="0 takes a free one.")] = 0,
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", metavar="FILE", help="Bearer tokens that may ask, one a line.")
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", metavar="FILE", help="Its key, PEM.")] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Listen at a public address without tokens and TLS.")
+    ] = False,
+    shape: Annotated[
+        bool | None, typer.Option("--shape/--no-shape", help="Slow links and processors; default: without --address.")
+    ] = None,
+    deadline: Annotated[
+        float | None, typer.Option("--deadline", min=0.001, help="Seconds; default ten times the longest limit, or 30.")
+    ] = None,
+    seed: Seed = 1,
+    fmt: FormatOption = Format.table,
+) -> None:
+    """Start a bundle with an ingress at each site where requests enter, and return.
+
+    What runs already is left as it is; what was broken off is taken up again.
+
+    Example: planner deploy bundle --app app.yaml --http-port 8000 --grpc-port 9000
+    """
+    chosen = parse_members(members or [])
+
+    from runtime.bundle import open_bundle
+    from runtime.deployment.deploy import bundle_path
+    from runtime.deployment.deploy import deploy as start
+    from runtime.deployment.record import Listening, Record, check_name
+
+    with Progress() as progress:
+        opened = open_bundle(bundle)
+        limits = [ms / 1e3 for path in opened.plan.paths for ms in path.limit_ms.values()]
+        record = Record(
+            name=check_name(name or opened.plan.application),
+            plan=opened.plan.digest,
+            bundle=bundle_path(opened),
+            address=address,
+            members=chosen,
+            shape=not address if shape is None else shape,
+            deadline=deadline or (10 * max(limits) if limits else 30.0),
+            listening=Listening(
+                host=listen,
+                http_port=http_port,
+                grpc_port=grpc_port,
+                token_file=_absolute(token_file),
+                tls_cert=_absolute(tls_cert),
+                tls_key=_absolute(tls_key),
+                insecure=insecure,
+            ),
+        )
+        items = _items(app, opened.plan.inputs.app, seed) if app else []
+        progress.say(f"plan {opened.plan.digest}")
+        new = start(opened, record, items, lambda step: progress.step(f"starting {step}"))
+        progress.say(f"{record.name} is deployed" if new else f"{record.name} was deployed already")
+    found = _look(record.name)
+    _tell(found, fmt)
+
+
+def _absolute(file: Path | None) -> str:
+    return str(file.absolute()) if file else ""
+
+
+def _items(app: Path, digest: str, seed: int) -> list[Item]:
+    from specs.load import load_application
+
+    document = load_application(app)
+    if document.digest != digest:
+        raise InputError(Issue("not the application that the bundle was made from", Place(str(app)), "compile again"))
+    return some_items(document, WARM_UP_ITEMS, seed)
+
+
+def status(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Default: the only one there is.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every two seconds, until Ctrl-C.")] = False,
+    fmt: FormatOption = Format.table,
+) -> None:
+    """What a deployment does now, asked of its hosts: who lives, what waits, measured beside predicted.
+
+    Exit code 1 where a member is not ready.
+
+    Example: planner status blog_upload --watch
+    """
+    chosen = name or _only()
+    if watch:
+        _watch(chosen, fmt)
+        return
+    found = _look(chosen)
+    _tell(found, fmt)
+    missing = [f"{m.member} is {m.state}" for m in found.members if m.state != "ready"]
+    if missing:
+        raise AnswerIsNo("; ".join(missing) + " (planner deploy again starts it anew)")
+
+
+def undeploy(
+    name: Name,
+    address: Annotated[
+        str, typer.Option("--address", metavar="HOST:PORT", help="Its cluster, on a machine that did not deploy it.")
+    ] = "",
+    fmt: FormatOption = Format.table,
+) -> None:
+    """End a deployment and remove all that it left. One that is not there is no error.
+
+    Example: planner undeploy blog_upload
+    """
+    from planner.cli.results import UndeployResult
+    from runtime.deployment.undeploy import undeploy as end
+
+    was = end(name, address)
+    emit(
+        UndeployResult(name=name, was_deployed=was).dump(),
+        fmt,
+        lambda out: out.print(f"{name} is gone" if was else f"{name} was not deployed"),
+    )
+
+
+def _only() -> str:
+    from runtime.deployment.record import names
+
+    found = names()
+    if len(found) != 1:
+        there = f"there are {', '.join(found)}" if found else "nothing is deployed"
+        raise InputError(Issue(f"which deployment? {there}", None, "planner status NAME"))
+    return found[0]
+
+
+def _look(name: str) -> DeploymentStatus:
+    from runtime.deployment.status import watching
+
+    with watching(name) as watcher:
+        return watcher.look()
+
+
+def _watch(name: str, fmt: Format) -> None:
+    import sys
+
+    from runtime.deployment.status import watching
+
+    with watching(name) as watcher:
+        while True:
+            if sys.stdout.isatty() and fmt is Format.table:
+                print("\x1b[H\x1b[2J", end="")
+            _tell(watcher.look(), fmt)
+            sys.stdout.flush()
+            time.sleep(SECONDS_BETWEEN)
+
+
+def _tell(found: DeploymentStatus, fmt: Format) -> None:
+    emit(found.dump(), fmt, lambda out: _show(found, out))
+
+
+def _show(found: DeploymentStatus, out: Console) -> None:
+    rows = [
+        [m.member, m.state, ", ".join(m.stages), str(sum(q.waiting for q in m.queues)), m.http, m.grpc]
+        for m in found.members
+    ]
+    out.print(table(["member", "state", "stages", "waiting", "http", "grpc"], rows, right=["waiting"]))
+    timed: list[list[str]] = []
+    for path in found.paths:
+        planned = path.predicted
+        figures = _figures(planned, path.measured)
+        timed.append([path.flow, f"{path.member}, end to end", str(path.n), *figures])
+    for s in found.stages:
+        figures = _figures(s.service_predicted, s.service_measured)
+        timed.append([s.name, s.member, str(s.n), *figures])
+        if s.wait_measured.p99_ms >= 0.05:
+            timed.append(["  waiting", "", "", *_figures(s.wait_predicted, s.wait_measured)])
+    columns = ["", "", "n", "p50", "measured", "p95", "measured", "p99", "measured"]
+    if timed:
+        out.print(table(columns, timed, title="predicted at the peak and measured, ms", right=columns[2:]))
+    counts = ", ".join(f"{n} {outcome}" for outcome, n in found.requests.items()) or "none yet"
+    out.print(f"requests: {counts}")
+    out.print(f"{found.name}: {found.state}, plan {found.plan[:16]}, Ray at {found.address or 'nowhere'}")
+
+
+def _figures(planned: Any, measured: Any) -> list[str]:
+    figures: list[str] = []
+    for key in ("p50_ms", "p95_ms", "p99_ms"):
+        figures += [number(getattr(planned, key)) if planned else "-", number(getattr(measured, key))]
+    return figures

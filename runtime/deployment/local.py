@@ -1,0 +1,126 @@
+"""The nodes of a deployment on this machine: a keeper process that outlives the command, found again by its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from runtime.deployment.record import ANNOUNCED, state_folder
+from specs.errors import EnvironmentFailed
+
+KEEPER: Final = "runtime.cluster.keeper"
+START_LIMIT: Final = 90.0
+STOP_LIMIT: Final = 20.0
+
+
+def nodes_folder(name: str) -> Path:
+    """Of Ray's own files: short, for the path of a unix socket has 107 characters at most; the same for each try."""
+    root = tempfile.gettempdir() if len(tempfile.gettempdir()) < 30 else "/tmp"
+    return Path(root) / f"tierplan-{zlib.crc32(str(state_folder(name)).encode()):08x}"
+
+
+def keeper_of(name: str) -> psutil.Process | None:
+    """The living keeper of `name`, told by its command line."""
+    folder = str(state_folder(name))
+    for process in psutil.process_iter(["cmdline", "status"]):
+        words = process.info["cmdline"] or []
+        if KEEPER in words and folder in words and process.info["status"] != psutil.STATUS_ZOMBIE:
+            return process
+    return None
+
+
+def ensure_nodes(name: str, tiers: Mapping[str, str]) -> str:
+    """The head's address of the nodes of `name`, one for each member, which are started where they do not run.
+
+    Raises EnvironmentFailed where they do not start.
+    """
+    announced = state_folder(name) / ANNOUNCED
+    if keeper_of(name) is None:
+        _sweep(name)
+        announced.unlink(missing_ok=True)
+        _start_keeper(name, tiers)
+    give_up = time.monotonic() + START_LIMIT
+    while not announced.exists():
+        if time.monotonic() > give_up or keeper_of(name) is None:
+            stop_nodes(name)
+            raise EnvironmentFailed("Ray nodes did not start on this machine")
+        time.sleep(0.1)
+    answer = json.loads(announced.read_bytes())
+    if "error" in answer:
+        stop_nodes(name)
+        raise EnvironmentFailed(f"Ray nodes did not start on this machine: {answer['error']}")
+    return str(answer["address"])
+
+
+def address_of(name: str) -> str | None:
+    """The head's address, or None where no keeper lives or it has not started yet."""
+    try:
+        answer = json.loads((state_folder(name) / ANNOUNCED).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return answer.get("address") if keeper_of(name) is not None else None
+
+
+def _start_keeper(name: str, tiers: Mapping[str, str]) -> None:
+    folder, state = nodes_folder(name), state_folder(name)
+    folder.mkdir(mode=0o700)
+    order = {
+        "folder": str(folder),
+        "nodes": [{"site": member, "tier": tier} for member, tier in tiers.items()],
+        "announce": str(state / ANNOUNCED),
+    }
+    with tempfile.TemporaryFile() as stdin:
+        stdin.write(json.dumps(order).encode() + b"\n")
+        stdin.seek(0)
+        subprocess.Popen(
+            [sys.executable, "-m", KEEPER, str(state)],
+            stdin=stdin,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        )
+
+
+def stop_nodes(name: str) -> None:
+    """End the keeper, which ends the nodes, and remove what a killed one may have left."""
+    keeper = keeper_of(name)
+    if keeper is not None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            keeper.terminate()
+            try:
+                keeper.wait(STOP_LIMIT)
+            except psutil.TimeoutExpired:
+                keeper.kill()
+                keeper.wait(STOP_LIMIT)
+    _sweep(name)
+
+
+def _sweep(name: str) -> None:
+    """Processes that name the nodes' folder are the deployment's, for nobody else knows it."""
+    folder = str(nodes_folder(name))
+    for _ in range(50):
+        left = []
+        for process in psutil.process_iter(["cmdline"]):
+            if any(folder in word for word in process.info["cmdline"] or ()):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+                    left.append(process)
+        psutil.wait_procs(left, timeout=0.5)
+        shutil.rmtree(folder, ignore_errors=True)
+        if not left and not os.path.exists(folder):
+            return
+        time.sleep(0.1)

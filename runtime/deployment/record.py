@@ -1,0 +1,128 @@
+"""What was asked for, kept in a folder of state under a lock: the one thing that a deployment leaves on the disk."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import Field, ValidationError
+
+from specs.base import Spec
+from specs.digest import digest_value
+from specs.errors import EnvironmentFailed, InputError, Issue, Place
+
+RECORD: Final = "deployment.json"
+ANNOUNCED: Final = "cluster.json"
+LINKS: Final = "links"
+LOGS: Final = "logs"
+
+
+class Listening(Spec):
+    """Where doors listen and whom they let in: paths of files, never what is in them. Port 0 takes a free one."""
+
+    host: str = "127.0.0.1"
+    http_port: int = 0
+    grpc_port: int = 0
+    token_file: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    insecure: bool = False
+
+
+class Record(Spec):
+    """`bundle` is a folder, `address` of an existing cluster ("" for one of our own), `members` how many of each class.
+
+    `deadline` in seconds bounds each request; `shape` slows links and processors as the infrastructure says.
+    """
+
+    schema_: Literal["tierplan.deployment/v1"] = Field(alias="schema", default="tierplan.deployment/v1")
+    name: str
+    plan: str
+    bundle: str
+    address: str = ""
+    members: dict[str, int] = Field(default_factory=dict)
+    shape: bool = True
+    deadline: float = 30.0
+    queue_limit: int = 256
+    listening: Listening = Field(default_factory=Listening)
+
+    @property
+    def digest(self) -> str:
+        return digest_value(self.dump())
+
+
+def check_name(name: str) -> str:
+    """Raises InputError for what cannot be the name of a folder and an actor."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
+        raise InputError(Issue(f"expected a deployment's name of letters, digits, - and _ (63 at most), got {name!r}"))
+    return name
+
+
+def state_root() -> Path:
+    """``$TIERPLAN_STATE``, or where the user's state belongs."""
+    given = os.environ.get("TIERPLAN_STATE")
+    if given:
+        return Path(given).absolute()
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base).absolute() / "tierplan" / "deployments"
+
+
+def state_folder(name: str) -> Path:
+    return state_root() / check_name(name)
+
+
+def names() -> list[str]:
+    """Of the deployments that this machine has state of."""
+    return sorted(file.parent.name for file in state_root().glob(f"*/{RECORD}"))
+
+
+def read_record(name: str) -> Record | None:
+    """None where there is none. Raises InputError for a file that is no record."""
+    file = state_folder(name) / RECORD
+    try:
+        return Record.model_validate_json(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise InputError(Issue(f"not a deployment's record: {error.errors()[0]['msg']}", Place(str(file)))) from error
+
+
+def write_record(record: Record) -> None:
+    """In one step, in a folder that nobody else may read."""
+    folder = state_folder(record.name)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / LOGS).mkdir(exist_ok=True)
+    part = folder / f"{RECORD}.part"
+    part.write_text(json.dumps(record.dump(), indent=1) + "\n", "utf-8")
+    part.replace(folder / RECORD)
+
+
+def remove_state(name: str) -> None:
+    shutil.rmtree(state_folder(name), ignore_errors=True)
+
+
+@contextmanager
+def locked(name: str) -> Iterator[None]:
+    """One at a time deploys or undeploys `name`. Raises EnvironmentFailed where another does just now.
+
+    The lock goes with its holder, however that ends; its file goes with the deployment.
+    """
+    file = state_root() / f".{check_name(name)}.lock"
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with file.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise EnvironmentFailed(f"another command deploys or undeploys {name} just now") from error
+        try:
+            yield
+        finally:
+            if not state_folder(name).exists():
+                file.unlink(missing_ok=True)

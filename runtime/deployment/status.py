@@ -1,0 +1,128 @@
+"""The truth about a deployment, asked of its hosts by whoever wants to know."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, Literal
+
+from runtime.bundle import Bundle, open_bundle
+from runtime.cluster.connection import Connection
+from runtime.deployment.deploy import actor_prefix, topology_of
+from runtime.deployment.local import address_of
+from runtime.deployment.record import Record, read_record
+from runtime.observe.window import Seen, Times
+from runtime.topology import Topology
+from specs.deployment_status import DeploymentStatus, MemberStatus, PathStatus, QueueStatus, StageStatus
+from specs.errors import InputError, Issue
+
+ASK_LIMIT: Final = 5.0
+
+
+class Watcher:
+    """Asks again and again over one connection."""
+
+    def __init__(self, record: Record, bundle: Bundle, connection: Connection | None, address: str) -> None:
+        self._record, self._bundle, self._connection, self._address = record, bundle, connection, address
+        self._top = topology_of(bundle, record)
+
+    def look(self) -> DeploymentStatus:
+        """What is so now."""
+        reports: dict[str, dict[str, Any]] = {}
+        if self._connection is not None:
+            actors = self._connection.named(actor_prefix(self._record.name))
+            if actors:
+                reports, _ = self._connection.ask({m: a.report.remote() for m, a in actors.items()}, ASK_LIMIT)
+        return _status(self._record, self._bundle, self._top, reports, self._address)
+
+
+@contextmanager
+def watching(name: str) -> Iterator[Watcher]:
+    """Raises InputError where nothing is deployed under `name`, EnvironmentFailed where its cluster cannot be asked."""
+    record = read_record(name)
+    if record is None:
+        raise InputError(Issue(f"nothing is deployed as {name}", None, "planner deploy BUNDLE"))
+    bundle = open_bundle(record.bundle)
+    address = record.address or address_of(name)
+    if address is None:
+        yield Watcher(record, bundle, None, "")
+        return
+    connection = Connection(address, local=not record.address)
+    try:
+        yield Watcher(record, bundle, connection, address)
+    finally:
+        connection.close()
+
+
+def _status(
+    record: Record, bundle: Bundle, top: Topology, reports: Mapping[str, Mapping[str, Any]], address: str
+) -> DeploymentStatus:
+    members = tuple(_member(str(m), top, m.site, reports.get(str(m))) for m in top.hosts)
+    ready = sum(m.state == "ready" for m in members)
+    seen: dict[str, Seen] = {m: r["seen"] for m, r in reports.items() if "seen" in r}
+    counts: Counter[str] = Counter()
+    for one in seen.values():
+        counts.update(one.counts)
+    return DeploymentStatus(
+        name=record.name,
+        state="serving" if ready == len(members) else "degraded" if ready else "down",
+        plan=record.plan,
+        bundle=record.bundle,
+        address=address,
+        requests=dict(sorted(counts.items())),
+        members=members,
+        paths=tuple(_path(bundle, flow, m, times) for m, one in seen.items() for flow, times in one.paths.items()),
+        stages=tuple(stage for one in seen.values() for stage in _stages(bundle, top, one)),
+    )
+
+
+def _member(name: str, top: Topology, site: str, report: Mapping[str, Any] | None) -> MemberStatus:
+    stages = tuple(stage.name for stage in top.stages_at(site))
+    if report is None or not report["ready"]:
+        return MemberStatus(member=name, state="dead" if report is None else "starting", stages=stages)
+    queues = tuple(
+        QueueStatus(queue=q["queue"], waiting=q["waiting"], servers=q["servers"], busy_s=sum(q["busy"].values()))
+        for q in report["queues"]
+    )
+    ends = report["endpoints"]
+    models = tuple(report["models"])
+    return MemberStatus(
+        member=name, state="ready", http=ends["http"], grpc=ends["grpc"], models=models, stages=stages, queues=queues
+    )
+
+
+def _path(bundle: Bundle, flow: str, member: str, times: Times) -> PathStatus:
+    app = bundle.app.value
+    planned = next((p for p in bundle.plan.paths if p.flow == flow and p.over == "all" and p.to in app.sinks), None)
+    return PathStatus(
+        flow=flow,
+        member=member,
+        n=times.n,
+        measured=times.service,
+        predicted=planned.predicted if planned else None,
+        limit_ms=planned.limit_ms if planned else {},
+    )
+
+
+def _stages(bundle: Bundle, top: Topology, seen: Seen) -> Iterator[StageStatus]:
+    planned = {(s.kind, s.name, s.site): s for s in bundle.plan.stages}
+    site = {str(s.member): s.member.site for s in top.serving}
+    ways = {(edge.flow, edge.name): f"{edge.from_site} -> {edge.to_site}" for edge in top.edges}
+    for (name, member), times in seen.stages.items():
+        yield _stage("stage", name, member, times, planned.get(("stage", name, site[member])))
+    for (flow, edge, member), times in seen.transfers.items():
+        yield _stage("transfer", edge, member, times, planned.get(("transfer", edge, ways[flow, edge])))
+
+
+def _stage(kind: Literal["stage", "transfer"], name: str, member: str, times: Times, planned: Any) -> StageStatus:
+    return StageStatus(
+        name=name,
+        kind=kind,
+        member=member,
+        n=times.n,
+        wait_measured=times.wait,
+        service_measured=times.service,
+        wait_predicted=planned.wait if planned else None,
+        service_predicted=planned.service if planned else None,
+    )

@@ -1,0 +1,44 @@
+"""Ends a deployment, and removes all that it left."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Final
+
+from runtime.cluster.connection import Connection
+from runtime.deployment.local import keeper_of, stop_nodes
+from runtime.deployment.record import locked, read_record, remove_state, state_folder
+
+CLOSE_LIMIT: Final = 10.0
+
+
+def undeploy(name: str, address: str = "") -> bool:
+    """End the hosts of `name`, and its nodes where they are our own; whether there was anything.
+
+    `address` is of a cluster, for a machine that has no state of the deployment. Nothing at all is no error. Raises
+    EnvironmentFailed where a cluster that is not ours cannot be reached: then its hosts may still run, and the state
+    stays for another try.
+    """
+    with locked(name):
+        record = read_record(name)
+        was = state_folder(name).exists() or keeper_of(name) is not None
+        cluster = address or (record.address if record else "")
+        if cluster:
+            was |= _end_hosts(name, cluster)
+        stop_nodes(name)
+        remove_state(name)
+    return was
+
+
+def _end_hosts(name: str, address: str) -> bool:
+    from runtime.deployment.deploy import actor_prefix  # pulls in all that runs
+
+    connection = Connection(address, local=False)
+    try:
+        actors = connection.named(actor_prefix(name))
+        with contextlib.suppress(Exception):  # who does not close is killed
+            connection.ask({m: actor.close.remote() for m, actor in actors.items()}, CLOSE_LIMIT)
+        connection.kill(list(actors.values()))
+        return bool(actors)
+    finally:
+        connection.close()

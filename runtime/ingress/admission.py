@@ -1,0 +1,87 @@
+"""Who may come in, and how much at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from runtime.ingress.protocol import Code, ProtocolError
+from specs.errors import InputError, Issue, Place
+
+MIN_TOKEN: Final = 16
+MAX_TOKEN_FILE: Final = 100_000
+
+
+class Tokens:
+    """Bearer tokens, kept as digests. Without any, everybody may come in."""
+
+    def __init__(self, tokens: tuple[str, ...] = ()) -> None:
+        self._digests = tuple(_digest(token) for token in tokens)
+
+    def check(self, authorization: str | None) -> None:
+        """Raises ProtocolError where the header does not carry one of the tokens.
+
+        The time does not tell how much of a token was right, nor which: digests are compared, and always with all.
+        """
+        if not self._digests:
+            return
+        scheme, _, token = (authorization or "").partition(" ")
+        offered = _digest(token.strip())
+        right = False
+        for digest in self._digests:
+            right |= hmac.compare_digest(digest, offered)
+        if scheme.lower() != "bearer" or not right:
+            raise ProtocolError(Code.unauthenticated, "expected a valid token: Authorization: Bearer TOKEN")
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+
+
+def read_tokens(file: str) -> Tokens:
+    """The tokens in `file`, one a line; no file, no tokens.
+
+    Raises InputError where it cannot be read, has none, has one of fewer than 16 characters, or others may read it.
+    """
+    if not file:
+        return Tokens()
+    place = Place(file)
+    try:
+        path = Path(file)
+        if path.stat().st_mode & 0o077:
+            raise InputError(Issue("others may read the file of tokens", place, f"chmod 600 {file}"))
+        with path.open(encoding="ascii") as stream:
+            lines = tuple(line.strip() for line in stream.read(MAX_TOKEN_FILE).splitlines() if line.strip())
+    except OSError as error:
+        raise InputError(Issue(f"cannot read the tokens: {error.strerror}", place)) from error
+    except UnicodeDecodeError as error:
+        raise InputError(Issue("expected tokens of ASCII characters", place)) from error
+    if not lines or any(len(line) < MIN_TOKEN for line in lines):
+        raise InputError(Issue(f"expected tokens of at least {MIN_TOKEN} characters, one a line", place))
+    return Tokens(lines)
+
+
+class Admission:
+    """At most `requests` at a time, and `data` bytes of bodies. Used by one thread."""
+
+    def __init__(self, requests: int, data: int) -> None:
+        self._requests, self._data = requests, data
+        self.inside = 0
+        self._held = 0
+
+    @contextmanager
+    def enter(self, size: int) -> Iterator[None]:
+        """For as long as a request of `size` bytes is inside. Raises ProtocolError where there is no room for it."""
+        if self.inside >= self._requests or self._held + size > self._data:
+            raise ProtocolError(Code.refused, f"{self.inside} requests are being served: try again later")
+        self.inside += 1
+        self._held += size
+        try:
+            yield
+        finally:
+            self.inside -= 1
+            self._held -= size

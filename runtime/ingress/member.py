@@ -1,0 +1,47 @@
+"""The door in front of one host: its models from the bundle, its figures from the host."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from runtime.bundle import Bundle
+from runtime.host import Host
+from runtime.ingress.admission import read_tokens
+from runtime.ingress.door import Door, DoorOptions
+from runtime.ingress.models import served_models
+from runtime.ingress.service import Service
+from runtime.observe.metrics import Metrics
+from runtime.observe.request_log import RequestLog
+from runtime.observe.window import Window
+from runtime.opening import output_types
+from runtime.topology import Topology
+
+VERSION_DIGITS = 16
+"""Of the plan's digest: what clients see as the model's version."""
+
+
+class MemberDoor:
+    """Open from construction to `close`."""
+
+    def __init__(self, bundle: Bundle, top: Topology, host: Host, options: DoorOptions) -> None:
+        """Raises InputError for unusable tokens or keys, EnvironmentFailed where the addresses cannot be had."""
+        plan_version = bundle.plan.digest[:VERSION_DIGITS]
+        self.window = Window()
+        self._log = RequestLog(options.log_file, host.name)
+        service = Service(
+            member=host.name,
+            models=served_models(bundle.app.value, output_types(bundle), top, host.member, plan_version),
+            entrance=host,
+            limits=options.limits,
+            tokens=read_tokens(options.token_file),
+            metrics=Metrics(host.name, bundle.plan, host.loads),
+            window=self.window,
+            log=self._log,
+        )
+        self.models = tuple(service.models)
+        self._door = Door(service, options, version("tierplan"))
+        self.endpoints = self._door.open()
+
+    def close(self) -> None:
+        self._door.close()
+        self._log.close()

@@ -1,0 +1,167 @@
+"""Takes requests through the host of this member: from values to outputs, with a deadline, counted and logged."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from runtime.host import Entry, OnEnd
+from runtime.ingress.admission import Admission, Tokens
+from runtime.ingress.models import ServedModel
+from runtime.ingress.protocol import Code, InferAnswer, InferRequest, ProtocolError
+from runtime.observe.metrics import Metrics
+from runtime.observe.request_log import RequestLog
+from runtime.observe.window import Window
+from runtime.values import Value
+
+LATE: Final = "the deadline passed"
+GRACE: Final = 0.1
+"""Seconds for the word of a stage that the deadline passed there, which says more than that it passed."""
+
+
+class Entrance(Protocol):
+    """What the door needs of the host behind it."""
+
+    def submit(self, request: str, flow: str, values: Mapping[str, Value], deadline: float, on_end: OnEnd) -> None: ...
+
+    def give_up(self, request: str, reason: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bytes of one body and of all that are inside, requests at a time, connections, and seconds.
+
+    `deadline` bounds a request from admission to answer, `body_seconds` how long it may take to come in.
+    """
+
+    body: int = 64_000_000
+    all_bodies: int = 512_000_000
+    requests: int = 256
+    connections: int = 1024
+    deadline: float = 30.0
+    head_seconds: float = 10.0
+    body_seconds: float = 30.0
+
+
+class Service:
+    """Used by the door's event loop alone."""
+
+    def __init__(
+        self,
+        member: str,
+        models: tuple[ServedModel, ...],
+        entrance: Entrance,
+        limits: Limits,
+        tokens: Tokens,
+        metrics: Metrics,
+        window: Window,
+        log: RequestLog,
+    ) -> None:
+        self.member = member
+        self.limits = limits
+        self.tokens = tokens
+        self.admission = Admission(limits.requests, limits.all_bodies)
+        self.metrics = metrics
+        self.models: Mapping[str, ServedModel] = {model.name: model for model in models}
+        self._entrance = entrance
+        self._window = window
+        self._log = log
+        self._numbers = itertools.count()
+        self._start = secrets.token_hex(4)
+
+    def model(self, name: str, version: str = "") -> ServedModel:
+        """Raises ProtocolError where no such model is served here."""
+        found = self.models.get(name)
+        if found is None or version not in ("", found.version):
+            known = ", ".join(f"{m.name} version {m.version}" for m in self.models.values()) or "none"
+            what = f"{name!r:.80} version {version!r:.40}" if version else f"{name!r:.80}"
+            raise ProtocolError(Code.not_found, f"no model {what} at {self.member}: it serves {known}")
+        return found
+
+    @contextmanager
+    def counted(self, model: str, protocol: str) -> Iterator[None]:
+        """Around everything that is done for one inference request: its outcome is counted, whatever it is."""
+        outcome = "answered"
+        try:
+            yield
+        except ProtocolError as error:
+            outcome = error.code.outcome
+            raise
+        except asyncio.CancelledError:
+            outcome = "cancelled"
+            raise
+        except BaseException:
+            outcome = Code.failed.outcome
+            raise
+        finally:
+            self.metrics.ended(model if model in self.models else "", outcome, protocol)
+            self._window.ended(outcome)
+
+    async def infer(self, request: InferRequest) -> InferAnswer:
+        """Raises ProtocolError where there is no answer, saying why."""
+        model = self.models[request.model]
+        name = f"{self.member}/{self._start}-{next(self._numbers)}"
+        deadline = min(request.timeout or self.limits.deadline, self.limits.deadline)
+        self.metrics.inflight.inc()
+        try:
+            entry = await self._through(name, model.flow, request.values, deadline)
+        finally:
+            self.metrics.inflight.dec()
+        self._note(model, request, entry)
+        if entry.status != "answered":
+            raise _error(entry)
+        self._window.answered(model.flow, entry.latency, entry.trace)
+        self.metrics.answered(model.flow, entry.latency, entry.trace)
+        outputs = model.outputs_of(entry.answers)
+        chosen = {n: outputs[n] for n in request.wanted if n in outputs} if request.wanted else outputs
+        return InferAnswer(model.name, model.version, request.id, name, chosen, entry.latency, entry.trace)
+
+    async def _through(self, name: str, flow: str, values: Mapping[str, Value], deadline: float) -> Entry:
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[Entry] = loop.create_future()
+
+        def settle(entry: Entry) -> None:
+            if not ended.done():
+                ended.set_result(entry)
+
+        def on_end(entry: Entry) -> None:
+            loop.call_soon_threadsafe(settle, entry)
+
+        self._entrance.submit(name, flow, values, deadline, on_end)
+        try:
+            async with asyncio.timeout(deadline + GRACE):
+                return await asyncio.shield(ended)
+        except TimeoutError:
+            self._entrance.give_up(name, LATE)
+            return await ended
+        except asyncio.CancelledError:
+            self._entrance.give_up(name, "the client went away")
+            raise
+
+    def _note(self, model: ServedModel, request: InferRequest, entry: Entry) -> None:
+        self._log.write(
+            "request",
+            request=entry.request,
+            id=request.id,
+            model=model.name,
+            outcome=entry.status,
+            reason=entry.reason,
+            latency_ms=round(entry.latency * 1e3, 3),
+            stages={t.stage: round((t.wait + t.service) * 1e3, 3) for t in entry.trace.stages},
+        )
+
+    def refused(self, error: ProtocolError, protocol: str, peer: str) -> None:
+        """Write down a request that did not come in."""
+        self._log.write("error", protocol=protocol, peer=peer, outcome=error.code.outcome, reason=str(error))
+
+
+def _error(entry: Entry) -> ProtocolError:
+    if entry.status == "refused":
+        return ProtocolError(Code.refused, f"{entry.request}: {entry.reason}")
+    code = Code.late if entry.reason.startswith(LATE) else Code.failed
+    return ProtocolError(code, f"{entry.request}: {entry.reason}")

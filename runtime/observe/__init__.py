@@ -1,0 +1,1 @@
+"""What a deployment shows of itself: metrics, the latest requests' percentiles, and a log with a line a request."""

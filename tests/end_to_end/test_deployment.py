@@ -1,0 +1,159 @@
+"""A bundle is deployed, asked over both protocols, watched, broken, mended and ended; nothing is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import tritonclient.grpc
+import tritonclient.http
+
+from runtime.bundle import Bundle
+from runtime.deployment.local import keeper_of, nodes_folder
+from runtime.opening import open_references
+from runtime.topology import topology
+from runtime.values import equal
+from tests.cli.calling import Called, planner
+from tests.runtime.processes import in_folder, until
+from tests.runtime.sample import make_bundle, make_items, make_slice
+
+NAME = "sample"
+
+
+@dataclass(frozen=True)
+class Deployed:
+    folder: Path
+    bundle: Bundle
+
+    def call(self, *arguments: str) -> Called:
+        return planner(*arguments, folder=self.folder)
+
+    def deploy(self, *arguments: str) -> Called:
+        return self.call("deploy", "bundle", "--name", NAME, "--no-shape", "--format", "json", *arguments)
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.call("status", NAME, "--format", "json").out)
+        return found
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]:
+    monkeypatch.setenv("TIERPLAN_STATE", str(tmp_path / "state"))
+    world = Deployed(tmp_path, make_bundle(tmp_path))
+    yield world
+    nodes = nodes_folder(NAME)
+    ended = world.call("undeploy", NAME)
+    assert ended.code == 0, ended.err
+    assert keeper_of(NAME) is None
+    assert until(lambda: not in_folder(str(nodes)) and not nodes.exists(), 10)
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+def listening() -> set[int]:
+    return {c.laddr.port for c in psutil.net_connections("tcp") if c.status == "LISTEN"}
+
+
+def door(status: dict[str, Any]) -> tuple[str, str]:
+    """HTTP and gRPC as host:port."""
+    member = next(m for m in status["members"] if m["models"])
+    return member["http"].partition("://")[2], member["grpc"]
+
+
+def ask(client: Any, module: Any, values: Any) -> Any:
+    given = []
+    for name, value in values.items():
+        tensor = module.InferInput(name, [1], "BYTES")
+        tensor.set_data_from_numpy(np.array([value.encode() if isinstance(value, str) else value], dtype=object))
+        given.append(tensor)
+    return client.infer("sample", given).as_numpy("verdict")
+
+
+def test_a_deployed_bundle_answers_as_the_reference_and_leaves_nothing(world: Deployed) -> None:
+    before = listening()
+    first = world.deploy()
+    assert first.code == 0, first.err
+    status = json.loads(first.out)
+    assert status["schema"] == "tierplan.status/v1"
+    assert status["state"] == "serving"
+    http, grpc = door(status)
+    top = topology(
+        world.bundle.plan, world.bundle.app.value, world.bundle.infra.value, make_slice(members={"phones": 1})
+    )
+    reference = open_references(world.bundle, top)["upload@phones"]
+    with (
+        tritonclient.http.InferenceServerClient(http) as over_http,
+        tritonclient.grpc.InferenceServerClient(grpc) as over_grpc,
+    ):
+        for item in make_items(40):
+            expected = reference.run(item).answers["answer"]["verdict"]
+            assert equal(ask(over_http, tritonclient.http, item.values), expected)
+            assert equal(ask(over_grpc, tritonclient.grpc, item.values), expected)
+
+    seen = world.status()
+    assert seen["requests"] == {"answered": 80}
+    assert [p["n"] for p in seen["paths"]] == [80]
+    assert {s["name"] for s in seen["stages"] if s["kind"] == "stage"} >= {"shrink", "vision", "decide"}
+    logs = (world.folder / "state" / NAME / "logs" / "phones-0.jsonl").read_text().splitlines()
+    assert len(logs) == 80
+
+    again = world.deploy()
+    assert again.code == 0, again.err
+    assert "was deployed already" in again.err
+    assert door(json.loads(again.out)) == (http, grpc)
+    other = world.deploy("--deadline", "5")
+    assert other.code == 2
+    assert "another plan or other options" in other.err
+    assert "is gone" in world.call("undeploy", NAME).out
+    assert until(lambda: listening() <= before, 10)
+    assert "was not deployed" in world.call("undeploy", NAME).out
+    missing = world.call("status", NAME)
+    assert missing.code == 2
+    assert "nothing is deployed" in missing.err
+
+
+def test_a_dead_host_is_told_and_the_next_deploy_mends_it(world: Deployed) -> None:
+    assert world.deploy().code == 0
+    keeper = keeper_of(NAME)
+    assert keeper is not None
+    hosts = [p for p in keeper.children(recursive=True) if "DeployedHost" in " ".join(p.cmdline())]
+    assert len(hosts) == 3
+    hosts[0].kill()
+
+    def dead() -> bool:
+        return [m["state"] for m in world.status()["members"]].count("dead") == 1
+
+    assert until(dead, 20)
+    asked = world.call("status", NAME)
+    assert asked.code == 1
+    assert "is dead" in asked.err
+    assert world.deploy().code == 0
+    status = world.status()
+    assert status["state"] == "serving"
+    with tritonclient.http.InferenceServerClient(door(status)[0]) as client:
+        assert ask(client, tritonclient.http, make_items(1)[0].values) is not None
+
+    keeper.kill()  # the worst: nobody is left to clean up
+    assert world.status()["state"] == "down"
+
+
+@pytest.mark.parametrize("seconds", [1.5, *(pytest.param(s, marks=pytest.mark.deep) for s in (0.5, 3.0, 5.0, 7.0))])
+def test_a_deploy_that_was_killed_is_taken_up_by_the_next(world: Deployed, seconds: float) -> None:
+    command = [sys.executable, "-m", "planner.cli.main", "deploy", "bundle", "--name", NAME, "--no-shape"]
+    first = subprocess.Popen(command, cwd=world.folder, env=os.environ, stderr=subprocess.DEVNULL)
+    time.sleep(seconds)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    second = world.deploy()
+    assert second.code == 0, second.err
+    assert json.loads(second.out)["state"] == "serving"

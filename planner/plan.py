@@ -413,6 +413,7 @@ def inputs_of(situation: Situation, layout: Layout | None) -> Inputs:
         sources=dict(situation.digests),
         records=tuple(sorted({r.digest for r in records})),
         behaviour=tuple(sorted({digest_value(b.dump()) for b in used})),
+        changes=situation.changes,
     )
 
 

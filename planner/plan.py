@@ -50,6 +50,7 @@ safe side (patterns and paths share what may be late), and what counts is the pr
 MARGIN: Final = 0.003
 """A missed limit is tightened by what it was missed by and by this share more, which doubles with each round."""
 BINDING_SECONDS: Final = 5.0
+NO_LIMITS: Final[Mapping[str, float]] = {}
 Restrict = Callable[[Formulation], Formulation]
 
 
@@ -60,27 +61,30 @@ def solve(
     gap: float = 0.0,
     seed: int = 0,
     restrict: Restrict = lambda given: given,
+    start: Mapping[str, float] = NO_LIMITS,
+    proofs: bool = True,
 ) -> Plan:
     """The Plan for `situation`: optimal, or the best within `time_limit` seconds or the relative `gap`.
 
     Where the predicted percentile misses a limit that the solver's table took as kept, that limit is tightened and the
     problem solved again; where the tables leave no plan, longer limits are tried in the same way, since the tables are
     on the safe side. `Plan.tightened` says which limits the solver was given (ms). `restrict` may take options away
-    first.
+    first, and `start` gives limits (seconds) that the solver begins with. Without `proofs`, what binds is read from the
+    slack, and where there is no plan no conflict is sought: for answers that solve many times.
 
     Raises InputError for what is not supported, AnswerIsNo where some component cannot run at all, and NotKnown where
     limits stay missed.
     """
     clock = _Clock(time.perf_counter(), time_limit, gap, seed)
-    nothing = found = _tighten(situation, {}, clock, restrict)
+    nothing = found = _tighten(situation, start, clock, restrict)
     if isinstance(nothing, _Nothing) and nothing.solution.status == "infeasible":
         for longer in LOOSENED:
             if isinstance(found, _Nothing) and _path_limits(situation):
                 found = _loosened(situation, longer, clock, restrict)
     if isinstance(found, _Draft):
-        return found.plan(clock.started, time_limit, seed)
+        return found.plan(clock.started, time_limit if proofs else 0.0, seed)
     assert isinstance(nothing, _Nothing)
-    return _no_plan(situation, nothing, clock)
+    return _no_plan(situation, nothing, clock, proofs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,10 +147,10 @@ def _path_limits(situation: Situation) -> dict[str, float]:
     return {limit_name(name, q): limit for name, c in paths for q, limit in c.limits.items()}
 
 
-def _no_plan(situation: Situation, nothing: _Nothing, clock: _Clock) -> Plan:
+def _no_plan(situation: Situation, nothing: _Nothing, clock: _Clock, proofs: bool) -> Plan:
     problem = nothing.given.problem
     conflict: tuple[Conflict, ...] = ()
-    if nothing.solution.status == "infeasible":
+    if proofs and nothing.solution.status == "infeasible":
         found = minimal_conflict(problem, max(1.0, clock.left), clock.seed)
         if found is None:
             raise no_option(situation, problem)

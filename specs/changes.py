@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Final
 
 from specs.errors import InputError, Issue, Place
@@ -96,7 +95,9 @@ def changed(read: YamlFile, changes: Sequence[Change], keys: Any) -> YamlFile:
         except InputError as error:
             issues += error.issues
             continue
-        places = {p: at for p, at in places.items() if p[: len(path)] != path} | {path: change.place}
+        # What was right before is wrong by this change, be it said of the value or of what it is part of.
+        places = {p: change.place if path[: len(p)] == p or p[: len(path)] == path else at for p, at in places.items()}
+        places[path] = change.place
     if issues:
         raise InputError(*issues)
     return YamlFile(value, places, read.file)
@@ -104,7 +105,8 @@ def changed(read: YamlFile, changes: Sequence[Change], keys: Any) -> YamlFile:
 
 def _replace(value: Any, change: Change, keys: Any) -> Path_:
     """Puts the change's value where it belongs in `value`, and returns its path."""
-    at, path = value, ()
+    at = value
+    path: Path_ = ()
     for word in change.path[:-1]:
         step = _step(at, path, word, change, keys)
         if not isinstance(at[step], (dict, list)):
@@ -125,10 +127,9 @@ def _step(at: Any, path: Path_, word: str, change: Change, keys: Any, new: bool 
     known = sorted(keys(path))
     if word in at or (new and word in known):
         return word
-    names = list(dict.fromkeys([*at, *known]))
-    close = get_close_matches(word, names, n=1, cutoff=0.6)
-    if not close and word in known:
+    if word in known:
         raise InputError(Issue(f"{where}: {word!r} is not in the file", change.place, "give it a value there first"))
+    names = list(dict.fromkeys([*at, *known]))
     raise InputError(Issue(f"{where}: unknown word {word!r}", change.place, near(word, names)))
 
 

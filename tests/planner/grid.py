@@ -17,9 +17,7 @@ PACE = {"soc": 4.0, "micro": 2.0, "c2": 1.0, "gpu": 0.3}
 """Seconds on each class of hardware for one second of work."""
 
 
-def grid(
-    components: int = 20, sites: int = 17, seed: int = 0, limit_ms: float = 330, budget: float = 400
-) -> Situation:
+def grid(components: int = 20, sites: int = 17, seed: int = 0, limit_ms: float = 330, budget: float = 400) -> Situation:
     """`components` in a DAG, its source at one edge site; a cloud, one base station for each three edge sites."""
     draw = random.Random(seed)
     infra = document(_infrastructure(sites, draw), Infrastructure, "infra.yaml")

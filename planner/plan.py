@@ -50,6 +50,7 @@ safe side (patterns and paths share what may be late), and what counts is the pr
 MARGIN: Final = 0.003
 """A missed limit is tightened by what it was missed by and by this share more, which doubles with each round."""
 BINDING_SECONDS: Final = 5.0
+NO_LIMITS: Final[Mapping[str, float]] = {}
 Restrict = Callable[[Formulation], Formulation]
 
 
@@ -60,7 +61,9 @@ def solve(
     gap: float = 0.0,
     seed: int = 0,
     restrict: Restrict = lambda given: given,
-    corrected: Mapping[str, float] | None = None,
+    corrected: Mapping[str, float] = NO_LIMITS,
+    start: Mapping[str, float] = NO_LIMITS,
+    proofs: bool = True,
 ) -> Plan:
     """The Plan for `situation`: optimal, or the best within `time_limit` seconds or the relative `gap`.
 
@@ -68,22 +71,23 @@ def solve(
     problem solved again; where the tables leave no plan, longer limits are tried in the same way, since the tables are
     on the safe side. `Plan.tightened` says which limits the solver was given (ms). `restrict` may take options away
     first. `corrected` are limits in seconds, by name such as ``answer.p99``, that predictions must keep instead of the
-    user's own.
+    user's own; `start` gives limits that the solver begins with. Without `proofs`, what binds is read from the slack,
+    and where there is no plan no conflict is sought: for answers that solve many times.
 
     Raises InputError for what is not supported, AnswerIsNo where some component cannot run at all, and NotKnown where
     limits stay missed.
     """
     clock = _Clock(time.perf_counter(), time_limit, gap, seed)
-    wanted = _path_limits(situation) | dict(corrected or {})
-    nothing = found = _tighten(situation, dict(corrected or {}), wanted, clock, restrict)
+    wanted = _path_limits(situation) | dict(corrected)
+    nothing = found = _tighten(situation, dict(corrected) | dict(start), wanted, clock, restrict)
     if isinstance(nothing, _Nothing) and nothing.solution.status == "infeasible":
         for longer in LOOSENED:
             if isinstance(found, _Nothing) and wanted:
                 found = _loosened(situation, longer, wanted, clock, restrict)
     if isinstance(found, _Draft):
-        return found.plan(clock.started, time_limit, seed)
+        return found.plan(clock.started, time_limit if proofs else 0.0, seed)
     assert isinstance(nothing, _Nothing)
-    return _no_plan(situation, nothing, clock)
+    return _no_plan(situation, nothing, clock, proofs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +154,10 @@ def _path_limits(situation: Situation) -> dict[str, float]:
     return {limit_name(name, q): limit for name, c in paths for q, limit in c.limits.items()}
 
 
-def _no_plan(situation: Situation, nothing: _Nothing, clock: _Clock) -> Plan:
+def _no_plan(situation: Situation, nothing: _Nothing, clock: _Clock, proofs: bool) -> Plan:
     problem = nothing.given.problem
     conflict: tuple[Conflict, ...] = ()
-    if nothing.solution.status == "infeasible":
+    if proofs and nothing.solution.status == "infeasible":
         found = minimal_conflict(problem, max(1.0, clock.left), clock.seed)
         if found is None:
             raise no_option(situation, problem)
@@ -420,6 +424,7 @@ def inputs_of(situation: Situation, layout: Layout | None) -> Inputs:
         sources=dict(situation.digests),
         records=tuple(sorted({r.digest for r in records})),
         behaviour=tuple(sorted({digest_value(b.dump()) for b in used})),
+        changes=situation.changes,
     )
 
 

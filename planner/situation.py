@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
+from typing import Final
 
 from planner.flows import Flow, flows_of
 from planner.network import Network
 from specs.application import Application, Component, Cuts
 from specs.artefact import Segment
 from specs.behaviour import Behaviour
+from specs.changes import Changes
 from specs.digest import digest_file, digest_model
 from specs.digest_cache import remembered
 from specs.emulation import METHOD
@@ -24,6 +26,8 @@ from specs.load import Document, load_application, load_infrastructure
 from specs.profile import BEHAVIOUR_FILE, HOPS_FILE, HopOverhead, Record, read_jsonl, read_records, winners
 from specs.selector import matching_sites
 from specs.support import unsupported
+
+NO_CHANGES: Final = Changes()
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,11 @@ class Situation:
     behaviours: tuple[Behaviour, ...]
     hops: tuple[HopOverhead, ...]
     digests: Mapping[str, str]
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What-ifs that the files do not say."""
+        return (*self.app.changes, *self.infra.changes)
 
     @cached_property
     def graph(self) -> Graph:
@@ -84,14 +93,18 @@ def segment_of(cuts: tuple[str, ...], first: int, last: int) -> Segment:
 
 
 def load_situation(
-    app_file: str | Path, infra_file: str | Path, profiles: str | Path, host: str | None = None
+    app_file: str | Path,
+    infra_file: str | Path,
+    profiles: str | Path,
+    host: str | None = None,
+    changes: Changes = NO_CHANGES,
 ) -> Situation:
-    """Load specs and profiles, and check that they belong together.
+    """Load specs, with `changes` made, and profiles, and check that they belong together.
 
     `host` names this machine as profiles do: records emulated or measured on another one are then refused. Without it,
     all emulated records must come from one host. Raises InputError with every issue of the first stage that finds any.
     """
-    app, infra = load_application(app_file), load_infrastructure(infra_file)
+    app, infra = load_application(app_file, changes.app), load_infrastructure(infra_file, changes.infra)
     folder = Path(profiles)
     if not folder.is_dir():
         raise InputError(

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Generic, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, Discriminator, Tag, ValidationError
 
 from specs.application import Application
 from specs.base import Spec
 from specs.catalogue import digest_with_entries, resolve
-from specs.digest import digest_file
+from specs.changes import Change, changed
+from specs.digest import digest_file, digest_value
 from specs.errors import InputError, Issue, Place
 from specs.infrastructure import Infrastructure
 from specs.kinds import another_kind, kind_of
@@ -27,11 +28,15 @@ S = TypeVar("S", bound=Spec)
 
 @dataclass(frozen=True, slots=True)
 class Document(Generic[S]):
-    """A loaded spec: its `value`, the file it came from with places, and the file's digest."""
+    """A loaded spec: its `value`, the file it came from with places, and the file's digest.
+
+    `changes` are what-ifs that the file does not say; they count in the digest.
+    """
 
     value: S
     yaml: YamlFile
     digest: str
+    changes: tuple[str, ...] = ()
 
     @property
     def file(self) -> str:
@@ -46,35 +51,63 @@ class Document(Generic[S]):
         return self.yaml.place(*path)
 
 
-def load_application(file: str | Path) -> Document[Application]:
-    """Raises InputError with every issue found in the file."""
-    return _load(file, Application)
+def load_application(file: str | Path, changes: Sequence[Change] = ()) -> Document[Application]:
+    """The application, with `changes` made. Raises InputError with every issue found in the file or in them."""
+    document = Document(_valid(read := read_yaml(file), Application), read, digest_file(file))
+    return with_changes(document, changes)
 
 
-def load_infrastructure(file: str | Path) -> Document[Infrastructure]:
-    """With what the catalogue says of the classes that use it (see `specs.catalogue`).
+def load_infrastructure(file: str | Path, changes: Sequence[Change] = ()) -> Document[Infrastructure]:
+    """The infrastructure, with what the catalogue says of the classes that use it, and with `changes` made.
 
-    Raises InputError with every issue found in the file, prices in another currency included.
+    Raises InputError with every issue found in the file or in them, prices in another currency included.
     """
-    document = _load(file, Infrastructure)
-    issues = _other_currencies(document.yaml, document.value.currency)
-    if issues:
-        raise InputError(*issues)
-    value = resolve(document.value, document.yaml)
-    return Document(value, document.yaml, digest_with_entries(document.digest, value))
+    value = _whole(read := read_yaml(file), Infrastructure)
+    return with_changes(Document(value, read, digest_with_entries(digest_file(file), value)), changes)
 
 
-def _load(file: str | Path, model: type[S]) -> Document[S]:
-    read = read_yaml(file)
+def with_changes(document: Document[S], changes: Sequence[Change]) -> Document[S]:
+    """`document` with `changes` made. What stands in the file keeps its place.
+
+    Raises InputError for a change that names nothing, or gives what is not valid, naming it.
+    """
+    if not changes:
+        return document
+    model = type(document.value)
+    read = changed(document.yaml, changes, lambda path: _keys(model, path))
+    value = _whole(read, model)
+    said = tuple(change.text for change in changes)
+    kept = YamlFile(read.value, document.yaml.places, document.file)
+    digest = digest_value([document.digest, *said])
+    if isinstance(value, Infrastructure):
+        digest = digest_with_entries(digest, value)
+    return Document(value, kept, digest, (*document.changes, *said))
+
+
+def _whole(read: YamlFile, model: type[S]) -> S:
+    """What `read` says and, of an infrastructure, what the catalogue adds. Raises InputError as its callers do."""
+    value = _valid(read, model)
+    if not isinstance(value, Infrastructure):
+        return value
+    _one_currency(read, value)
+    return cast(S, resolve(value, read))
+
+
+def _valid(read: YamlFile, model: type[S]) -> S:
     if other := another_kind(read.value, kind_of(model), Place(read.file)):
         raise InputError(other)
     try:
-        value = model.model_validate(read.value)
+        return model.model_validate(read.value)
     except ValidationError as error:
         issues = {str(i): i for i in (_issue(e, read, model) for e in error.errors())}
         ordered = sorted(issues.values(), key=lambda i: (i.place.line, i.place.column) if i.place else (0, 0))
         raise InputError(*ordered) from error
-    return Document(value, read, digest_file(file))
+
+
+def _one_currency(read: YamlFile, infra: Infrastructure) -> None:
+    issues = _other_currencies(read, infra.currency)
+    if issues:
+        raise InputError(*issues)
 
 
 def _issue(error: Any, read: YamlFile, model: type[BaseModel]) -> Issue:

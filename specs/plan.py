@@ -171,13 +171,17 @@ class PlannedBehaviour(Spec):
 
 
 class Inputs(Spec):
-    """Digests of exactly what the plan was made from: spec files, models, functions, profile records, behaviour."""
+    """Digests of exactly what the plan was made from: spec files, models, functions, profile records, behaviour.
+
+    `changes` are what-ifs (`planner solve --set`) that count in the digests of the spec files.
+    """
 
     app: str
     infra: str
     sources: dict[str, str]
     records: tuple[str, ...]
     behaviour: tuple[str, ...]
+    changes: tuple[str, ...] = ()
 
 
 class RefinedLimit(Spec):

@@ -31,11 +31,12 @@ def compile_bundle(
 
     Example: planner compile plan.yaml app.yaml --infra infra.yaml -o bundle
     """
-    from planner.cli.loading import load_checked
+    from planner.cli.loading import load_checked, refuse_what_if
     from planner.cli.results import CompileResult
     from specs.plan import read_plan
 
     read = read_plan(plan)
+    refuse_what_if(read, plan)
     loaded = load_checked(app, infra, models=True)
     assert loaded.infra is not None
     if read.status not in ("optimal", "feasible"):

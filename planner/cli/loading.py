@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from specs.application import Application
 from specs.artefact import ModelSignature
+from specs.changes import Changes
 from specs.check import check, inside
-from specs.errors import InputError, Issue
+from specs.errors import InputError, Issue, Place
 from specs.infrastructure import Infrastructure
 from specs.load import Document, load_application, load_infrastructure
+from specs.plan import Plan
 from specs.support import unsupported
+
+NO_CHANGES: Final = Changes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +28,20 @@ class Loaded:
     signatures: dict[tuple[str, str], ModelSignature]
 
 
-def load_checked(app_file: Path, infra_file: Path | None, *, models: bool) -> Loaded:
-    """Load and check the files; with `models`, the types of every model too (which reads them all).
+def load_checked(app_file: Path, infra_file: Path | None, *, models: bool, changes: Changes = NO_CHANGES) -> Loaded:
+    """Load and check the files, with `changes` made; with `models`, the types of every model too (which reads them
+    all).
 
     Raises InputError with every issue of both files.
     """
     issues: list[Issue] = []
     app = infra = None
     try:
-        app = load_application(app_file)
+        app = load_application(app_file, changes.app)
     except InputError as error:
         issues += error.issues
     try:
-        infra = load_infrastructure(infra_file) if infra_file is not None else None
+        infra = load_infrastructure(infra_file, changes.infra) if infra_file is not None else None
     except InputError as error:
         issues += error.issues
     signatures: dict[tuple[str, str], ModelSignature] = {}
@@ -65,3 +71,11 @@ def read_signatures(app: Document[Application]) -> tuple[dict[tuple[str, str], M
             except InputError as error:
                 issues += [Issue(f"{real.model}: {i.message}", app.place(*path), i.hint) for i in error.issues]
     return signatures, issues
+
+
+def refuse_what_if(plan: Plan, file: Path) -> None:
+    """What ships or runs must rest on the files themselves. Raises InputError for a plan made with ``--set``."""
+    if plan.inputs.changes:
+        said = " ".join(f"--set '{change}'" for change in plan.inputs.changes)
+        message = f"the plan answers a what-if ({said}), which the files do not say"
+        raise InputError(Issue(message, Place(str(file)), "change the files and solve again"))

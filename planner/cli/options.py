@@ -16,6 +16,10 @@ StoreFolder = Annotated[
     Path, typer.Option("--store", metavar="DIR", help="Where compiled artefacts are kept, by content.")
 ]
 PlanFile = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan (plan.yaml).")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="What if: link.lte.delay=80ms. May be given many times."),
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
 
 PROFILES = Path("profiles")

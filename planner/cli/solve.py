@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import PROFILES, ProfilesFolder, Seed
+from planner.cli.options import PROFILES, ProfilesFolder, Seed, SetOption
 from planner.cli.output import Format, FormatOption, Progress, emit, number, table
 from specs.errors import AnswerIsNo, InputError, Issue, NotKnown
 
@@ -37,6 +37,7 @@ def solve(
     refine: Annotated[
         bool, typer.Option("--refine", help="Hold the limits against a simulation, and solve again until they agree.")
     ] = False,
+    sets: SetOption = None,
     seed: Seed = 0,
     fmt: FormatOption = Format.table,
 ) -> None:
@@ -47,9 +48,9 @@ def solve(
     Example: planner solve app.yaml --infra infra.yaml --profiles profiles -o plan.yaml
     """
     if problem is not None:
-        if app is not None or infra is not None or save_problem is not None:
+        if app is not None or infra is not None or save_problem is not None or sets:
             raise InputError(
-                Issue("--problem stands alone: it already holds the numbers", None, "leave APP and --infra out")
+                Issue("--problem stands alone: it already holds the numbers", None, "leave APP, --infra and --set out")
             )
         _solve_problem(problem, time_limit, gap, seed, fmt)
         return
@@ -62,13 +63,15 @@ def solve(
     from planner import solve as find_plan
     from planner.cli.files import check_output
     from planner.cli.loading import load_checked
+    from specs.changes import parse_changes
     from specs.plan import write_plan
 
+    changes = parse_changes(sets or [])
     check_output(output, app, infra)
     if save_problem is not None:
         check_output(save_problem, app, infra, output)
-    load_checked(app, infra, models=False)
-    situation = load_situation(app, infra, profiles)
+    load_checked(app, infra, models=False, changes=changes)
+    situation = load_situation(app, infra, profiles, changes=changes)
     if save_problem is not None:
         from planner.formulate import formulate
         from planner.problem_file import write_problem
@@ -144,6 +147,8 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
     emulated = sorted({a.hardware for a in plan.assignments if a.provenance == "emulated"})
     if emulated:
         out.print(f"emulated: this machine, slowed, stood for {', '.join(emulated)}")
+    for change in plan.inputs.changes:
+        out.print(f"what if: {change}")
     proof = f", gap {100 * plan.gap:.2f} %" if plan.gap is not None else ""
     out.print(f"status: {plan.status}{proof}, {plan.seconds:.2f} s; plan {plan.digest[:16]} in {file}")
 

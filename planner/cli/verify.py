@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from planner.cli.options import PROFILES, AppFile, InfraFile, PlanFile, ProfilesFolder
+from planner.cli.options import PROFILES, AppFile, InfraFile, PlanFile, ProfilesFolder, SetOption
 from planner.cli.output import Format, FormatOption, emit, number, table
 from specs.errors import AnswerIsNo
 
@@ -23,6 +23,7 @@ def verify(
     infra: InfraFile,
     profiles: ProfilesFolder = PROFILES,
     every: Annotated[bool, typer.Option("--all", help="Show every claim, those of small parts too.")] = False,
+    sets: SetOption = None,
     fmt: FormatOption = Format.table,
 ) -> None:
     """Recompute latency, cost and every constraint of a plan without the solver's model.
@@ -35,11 +36,13 @@ def verify(
     from planner import verify as recompute
     from planner.cli.loading import load_checked
     from planner.cli.results import VerifyResult, VerifyRow
+    from specs.changes import parse_changes
     from specs.plan import read_plan
 
     read = read_plan(plan)
-    load_checked(app, infra, models=False)
-    report = recompute(load_situation(app, infra, profiles), read)
+    changes = parse_changes(sets or [])
+    load_checked(app, infra, models=False, changes=changes)
+    report = recompute(load_situation(app, infra, profiles, changes=changes), read)
     checks = tuple(VerifyRow(name=c.name, claimed=c.claimed, recomputed=c.recomputed, ok=c.ok) for c in report.checks)
     result = VerifyResult(plan=read.digest, ok=all(c.ok for c in checks), checks=checks)
 

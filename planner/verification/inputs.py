@@ -10,6 +10,9 @@ from specs.plan import Plan
 
 def check_inputs(situation: Situation, plan: Plan) -> None:
     claimed = plan.inputs
+    if claimed.changes != situation.changes:
+        said, now = (_said(each) for each in (claimed.changes, situation.changes))
+        raise InputError(Issue(f"the plan was made with {said}, not with {now}", None, "say the same"))
     changed: list[str] = []
     if claimed.app != situation.app.digest:
         changed.append(situation.app.file)
@@ -24,3 +27,7 @@ def check_inputs(situation: Situation, plan: Plan) -> None:
     if changed:
         message = f"the plan is older than its inputs: {', '.join(changed)} changed since"
         raise InputError(Issue(message, situation.app.place(), "solve again"))
+
+
+def _said(changes: tuple[str, ...]) -> str:
+    return " ".join(f"--set '{change}'" for change in changes) or "no --set"

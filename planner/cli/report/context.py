@@ -8,6 +8,7 @@ from typing import Any
 
 from planner.cli.report.page import Context
 from specs.application import Application
+from specs.changes import parse_changes
 from specs.errors import InputError, Issue, Place
 from specs.graph import Graph
 from specs.load import Document, load_application, load_infrastructure
@@ -16,8 +17,9 @@ from specs.plan import Plan
 
 def context_of(plan: Plan, app_file: Path | None, infra_file: Path | None) -> Context:
     """The context of `plan` from the files given. Raises InputError where they are not those that it was made from."""
-    app = load_application(app_file) if app_file else None
-    infra = load_infrastructure(infra_file) if infra_file else None
+    changes = parse_changes(plan.inputs.changes)
+    app = load_application(app_file, changes.app) if app_file else None
+    infra = load_infrastructure(infra_file, changes.infra) if infra_file else None
     _same("application", app, plan.inputs.app)
     _same("infrastructure", infra, plan.inputs.infra)
     edges = stage_edges(plan, app.value) if app else ()

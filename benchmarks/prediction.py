@@ -34,8 +34,8 @@ from tests.planner.networks import Server, chain, exponential
 from tests.planner.worlds import world
 
 RESULT: Final = Path(__file__).parent / "results" / "prediction.json"
-WORLDS: Final = 80
-REQUESTS: Final = 300_000
+WORLDS: Final = 40
+REQUESTS: Final = 200_000
 LOADS: Final = (0.1, 0.3, 0.5, 0.7)
 TARGETS: Final = {"p50": 0.03, "p99": 0.05}
 RUNS: Final = 3

@@ -37,7 +37,7 @@ class Deployed:
     bundle: Bundle
 
     def call(self, *arguments: str) -> Called:
-        return planner(*arguments, folder=self.folder)
+        return planner(*arguments, folder=self.folder, timeout=300)  # nodes start slowly on a busy machine
 
     def deploy(self, *arguments: str) -> Called:
         return self.call("deploy", "bundle", "--name", NAME, "--no-shape", "--format", "json", *arguments)

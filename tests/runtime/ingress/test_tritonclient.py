@@ -130,7 +130,7 @@ def test_what_is_wrong_is_said_in_the_protocols_words(door: Opened, protocol: st
             client.infer("sample", [blob(protocol, "pixels", b"x")])
         with pytest.raises(InferenceServerException, match="the deadline passed"):
             client.infer("sample", inputs(protocol, item), timeout=1)
-        with pytest.raises(InferenceServerException, match="shrink at phones-0: ValueError: not a picture"):
+        with pytest.raises(InferenceServerException, match=r"shrink at phones-0: .*ValueError: not a picture"):
             client.infer("sample", [blob(protocol, "photo", b"!"), blob(protocol, "caption", b"")])
 
 

@@ -14,11 +14,12 @@ import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
+
+    from planner.cli.tables import FittedTable
 
 WIDTH_OF_A_PIPE: Final = 140
 """Columns for tables that do not go to a terminal."""
-STEP_SECONDS: Final = 1.0
+STEP_SECONDS: Final = 5.0
 """Between two steps that are told where they do not go to a terminal."""
 
 
@@ -68,18 +69,13 @@ def console() -> Console:
     return Plain(file=sys.stdout, markup=False, highlight=False, emoji=False, width=width, soft_wrap=False)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", right: Sequence[str] = ()) -> Table:
-    """A plain table; the columns named in `right` are aligned right."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", right: Sequence[str] = ()
+) -> FittedTable:
+    """A plain table, drawn as the width allows; the columns named in `right` are aligned right."""
+    from planner.cli.tables import fitted
 
-    made = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        made.add_column(Text(column), justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*(Text(cell) for cell in row))
-    return made
+    return fitted(columns, rows, title, right)
 
 
 class Progress:

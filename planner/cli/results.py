@@ -104,12 +104,19 @@ class ModelProfile(Spec):
 
 
 class VerifyRow(Spec):
-    """One figure of the plan, computed a second way."""
+    """One claim of the plan, computed a second way.
 
+    `rule` says what makes it true. Where it is ``at most`` or ``at least``, `claimed` is the limit; where it is
+    ``holds``, both are 1 or 0. `note` says why figures may differ where that is by design.
+    """
+
+    subject: str
     name: str
+    rule: Literal["holds", "equal", "at most", "at least", "close"]
     claimed: Number
     recomputed: Number
     ok: bool
+    note: str = ""
 
 
 class VerifyResult(Spec):

@@ -36,10 +36,13 @@ def verify(situation: Situation, plan: Plan, samples: int = SAMPLES) -> Report:
     if plan.status not in ("optimal", "feasible"):
         raise InputError(Issue(f"the plan is {plan.status}: it places nothing that could be verified"))
     reading, claims = Reading(situation, plan), Claims()
-    check_placement(reading, claims)
+    with claims.about("placement"):
+        check_placement(reading, claims)
     if claims.ok:
-        check_behaviour(reading, claims)
-        check_routes(reading, claims)
+        with claims.about("branches and accuracy"):
+            check_behaviour(reading, claims)
+        with claims.about("routes and cuts"):
+            check_routes(reading, claims)
     if claims.ok:
         _numbers(reading, claims, samples)
     return Report(tuple(claims.checks))
@@ -47,12 +50,19 @@ def verify(situation: Situation, plan: Plan, samples: int = SAMPLES) -> Report:
 
 def _numbers(reading: Reading, claims: Claims, samples: int) -> None:
     """What rests on a placement that holds and routes that arrive."""
-    check_pins_and_residency(reading, claims)
-    check_devices(reading, claims)
-    check_links(reading, claims)
-    check_cuts(reading, claims)
-    month = check_cost(reading, claims)
+    with claims.about("constraints"):
+        check_pins_and_residency(reading, claims)
+    with claims.about("devices and links"):
+        check_devices(reading, claims)
+        check_links(reading, claims)
+    with claims.about("routes and cuts"):
+        check_cuts(reading, claims)
+    with claims.about("cost"):
+        month = check_cost(reading, claims)
     if all(load < 1 for load in reading.loads().values()):
-        check_latency(reading, Sampling(reading, samples), claims)
-    check_constraints(reading, claims, month)
-    check_proof(reading, claims, month)
+        with claims.about("latency"):
+            check_latency(reading, Sampling(reading, samples), claims)
+    with claims.about("constraints"):
+        check_constraints(reading, claims, month)
+    with claims.about("proof"):
+        check_proof(reading, claims, month)

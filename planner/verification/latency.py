@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from planner.verification.claims import Check, Claims
+from planner.verification.claims import Claims
 from planner.verification.reading import Flow, Reading
 from planner.verification.sampling import Sample, Sampling
 from specs.application import PathConstraint
@@ -61,12 +61,12 @@ def _percentiles(claims: Claims, name: str, claimed: Percentiles, times: Sample,
         low, high = (float(ordered[min(n - 1, max(0, int(n * (q + e))))]) for e in (-error, error))
         room = JOINED if joined else LATENCY
         ok = low * (1 - LATENCY) - 0.2 <= value <= high * (1 + room) + 0.2
-        claims.add(Check(f"{name}: p{q * 100:.0f} ms", value, float(ordered[int(n * q)]), ok))
+        claims.add(f"{name}: p{q * 100:.0f} ms", value, float(ordered[int(n * q)]), ok, "close")
     mean = float(ordered.mean())
     room = JOINED if joined else LATENCY
     error = 4 * float(ordered.std()) / math.sqrt(n)
     ok = mean * (1 - LATENCY) - error - 0.2 <= claimed.mean_ms <= mean * (1 + room) + error + 0.2
-    claims.add(Check(f"{name}: mean ms", claimed.mean_ms, mean, ok))
+    claims.add(f"{name}: mean ms", claimed.mean_ms, mean, ok, "close")
 
 
 def _stages(reading: Reading, sampling: Sampling, claims: Claims) -> None:

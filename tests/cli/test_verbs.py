@@ -233,3 +233,13 @@ def test_schema_prints_one_or_lists_all(project: Path) -> None:
     called = planner("schema", "ap", folder=project)
     assert called.code == 2
     assert "did you mean 'app'" in called.err
+
+
+def test_verify_counts_by_subject_and_shows_the_figures_that_matter(solved: Path) -> None:
+    short = planner("verify", "plan.yaml", "app.yaml", "--infra", "infra.yaml", folder=solved)
+    every = planner("verify", "plan.yaml", "app.yaml", "--infra", "infra.yaml", "--all", folder=solved)
+    assert len(short.out.splitlines()) < 40 < len(every.out.splitlines())
+    for part in ("placement", "latency", "largest difference", "cost per month", "<= 100", "--all shows each"):
+        assert part in short.out, part
+    assert "stage judge service: p99 ms" in every.out
+    assert "-0." not in every.out

@@ -3,13 +3,13 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test test-deep lint prepare bench-solve bench-models bench-hops bench-prediction install clean help
+.PHONY: demo test test-deep lint prepare bench-solve bench-compile bench-hops bench-prediction install clean help
 
 help:
 	@echo 'make demo         the example from YAML to a running pipeline and a report (under demo/)'
 	@echo 'make test         linters, types, layering, tests'
 	@echo 'make test-deep    the long properties and fuzzing as well'
-	@echo 'make bench-NAME   solve, models, hops or prediction: writes benchmarks/results/NAME.json'
+	@echo 'make bench-NAME   solve, compile, hops or prediction: writes benchmarks/results/NAME.json'
 	@echo 'make clean        removes .venv and all that was made'
 
 # Exact versions come from constraints.txt. The example's model asks for torch, which nothing here needs: no dependencies.
@@ -44,7 +44,7 @@ test-deep: lint prepare
 	mkdir -p benchmarks/results
 	$(BIN)/pytest --junit-xml=benchmarks/results/test-deep.xml
 
-bench-solve bench-models bench-hops bench-prediction: bench-%: prepare
+bench-solve bench-compile bench-hops bench-prediction: bench-%: prepare
 	$(BIN)/python -m benchmarks.$*
 
 clean:

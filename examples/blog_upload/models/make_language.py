@@ -55,11 +55,11 @@ class _Graph:
         return output
 
 
-def build(weights: dict[str, NDArray[np.float32]]) -> onnx.ModelProto:
-    """The model: ids i64[1,16] (0 is padding) to vector f32[1,384] of length 1. Tensors keep the names of `weights`."""
+def build(weights: dict[str, NDArray[np.float32]], tokens: int = TOKENS) -> onnx.ModelProto:
+    """The model: ids i64[1,tokens] (0 is padding) to vector f32[1,384] of length 1, tensors named as in `weights`."""
     graph = _Graph()
-    sizes = graph.constant("shape.heads", np.array([1, TOKENS, HEADS, HIDDEN // HEADS], np.int64))
-    joined = graph.constant("shape.joined", np.array([1, TOKENS, HIDDEN], np.int64))
+    sizes = graph.constant("shape.heads", np.array([1, tokens, HEADS, HIDDEN // HEADS], np.int64))
+    joined = graph.constant("shape.joined", np.array([1, tokens, HIDDEN], np.int64))
     root_d = graph.constant("root_of_head_size", np.array(math.sqrt(HIDDEN / HEADS), np.float32))
     half = graph.constant("half", np.array(0.5, np.float32))
     one = graph.constant("one", np.array(1, np.float32))
@@ -98,12 +98,12 @@ def build(weights: dict[str, NDArray[np.float32]]) -> onnx.ModelProto:
     nothing = graph.constant("nothing", np.array(0, np.float32))
     mask_2d = graph.node("Where", [padding, lowest, nothing], "mask_2d")
     # no Unsqueeze here: a reshape to a constant shape is what every importer knows
-    mask = graph.node("Reshape", [mask_2d, graph.constant("shape.mask", np.array([1, 1, 1, TOKENS], np.int64))], "mask")
+    mask = graph.node("Reshape", [mask_2d, graph.constant("shape.mask", np.array([1, 1, 1, tokens], np.int64))], "mask")
 
     words = graph.constant("embeddings.word_embeddings.weight", weights["embeddings.word_embeddings.weight"])
     # a caption has one part, so its token type is 0 everywhere: added to the positions once, here
     positions = (
-        weights["embeddings.position_embeddings.weight"][:TOKENS]
+        weights["embeddings.position_embeddings.weight"][:tokens]
         + weights["embeddings.token_type_embeddings.weight"][0]
     )
     word = graph.node("Gather", [words, "ids"], "embeddings.word", axis=0)
@@ -120,7 +120,7 @@ def build(weights: dict[str, NDArray[np.float32]]) -> onnx.ModelProto:
         value = norm(graph.node("Add", [narrow, value], f"{layer}.residual"), f"{layer}.output.LayerNorm")
 
     there = graph.node("Where", [padding, nothing, one], "there_2d")
-    column = graph.constant("shape.column", np.array([1, TOKENS, 1], np.int64))
+    column = graph.constant("shape.column", np.array([1, tokens, 1], np.int64))
     there = graph.node("Reshape", [there, column], "there")
     second = graph.constant("axis.tokens", np.array([1], np.int64))
     last = graph.constant("axis.features", np.array([1], np.int64))
@@ -136,7 +136,7 @@ def build(weights: dict[str, NDArray[np.float32]]) -> onnx.ModelProto:
         helper.make_graph(
             graph.nodes,
             "all-MiniLM-L6-v2",
-            [helper.make_tensor_value_info("ids", TensorProto.INT64, [1, TOKENS])],
+            [helper.make_tensor_value_info("ids", TensorProto.INT64, [1, tokens])],
             [helper.make_tensor_value_info("vector", TensorProto.FLOAT, [1, HIDDEN])],
             list(graph.initializers.values()),
         ),

@@ -24,17 +24,19 @@ import numpy as np
 from compiler.build import build_all
 from compiler.child import Child, Limits, serve
 from compiler.host import host
-from compiler.job import BACKENDS, job, versions
+from compiler.job import job, versions
 from compiler.numerics import check
 from compiler.samples import load_samples, save_samples
 from compiler.signature import read_signature
 from compiler.store import Store
 from runtime.executors import open_executor
+from specs.artefact import ModelBackend
 from specs.artefact_folder import read_artefact
 from specs.errors import TierplanError
 
 HERE = Path(__file__).resolve().parent
 RESULT = HERE / "results" / "models.json"
+BACKENDS: tuple[ModelBackend, ModelBackend] = ("tvm", "onnxruntime")
 EXAMPLE = HERE.parent / "examples" / "blog_upload" / "models"
 LIGHT = ("squeezenet", "resnet50", "inception_v1", "densenet121")
 """Models that come with the package onnx; their weights are constant, which decides nothing about their speed."""

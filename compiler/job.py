@@ -5,19 +5,16 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field
 
-from specs.artefact import WHOLE, Segment
+from compiler.backends import BACKENDS, backend
+from specs.artefact import WHOLE, ModelBackend, Segment
 from specs.base import Spec
 from specs.digest import digest_bytes, digest_value
 
-Backend = Literal["tvm", "onnxruntime"]
-BACKENDS: tuple[Backend, ...] = ("tvm", "onnxruntime")
-
-_PACKAGES = {"tvm": ("apache-tvm", "apache-tvm-ffi", "onnx"), "onnxruntime": ("onnxruntime", "onnx")}
-_CODE = ("model.py", "cut.py", "importer.py", "forest.py", "layout.py", "legalize.py", "lower.py", "schedules")
+__all__ = ["BACKENDS", "Job", "job", "versions"]
 
 
 class Job(Spec):
@@ -25,7 +22,7 @@ class Job(Spec):
 
     model: str
     source: str
-    backend: Backend
+    backend: ModelBackend
     target: dict[str, Any]
     threads: int = 1
     segment: Segment = WHOLE
@@ -39,7 +36,7 @@ class Job(Spec):
 
 def job(
     model: Path,
-    backend: Backend,
+    name: ModelBackend,
     threads: int = 1,
     *,
     target: dict[str, Any] | None = None,
@@ -47,15 +44,13 @@ def job(
     dims: dict[str, int] | None = None,
 ) -> Job:
     """The job of building `model`; without a target, for this machine. Raises InputError where it cannot be read."""
-    from compiler.host import host
     from compiler.model import source_digest
 
-    chosen = {"kind": "onnxruntime"} if backend == "onnxruntime" else target or host().target
     return Job(
         model=str(model),
         source=source_digest(model),
-        backend=backend,
-        target=chosen,
+        backend=name,
+        target=target or backend(name).target(),
         threads=threads,
         segment=segment,
         dims=dims or {},
@@ -63,10 +58,11 @@ def job(
 
 
 @cache
-def versions(backend: Backend) -> dict[str, str]:
+def versions(name: ModelBackend) -> dict[str, str]:
     """Versions of the tools that make an artefact, our own code by its digest."""
-    found = {name: _version(name) for name in _PACKAGES[backend]}
-    return found | {"compiler": _own_digest(_CODE if backend == "tvm" else _CODE[:2])}
+    made_by = backend(name)
+    found = {package: _version(package) for package in made_by.PACKAGES}
+    return found | {"compiler": _own_digest(made_by.CODE)}
 
 
 def _version(package: str) -> str:

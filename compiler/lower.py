@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import tvm
@@ -23,17 +22,13 @@ class Lowered:
     executable: Any
     fallback: tuple[str, ...]
 
-    def save(self, file: Path) -> None:
-        """Write the shared library (linked by the C compiler of the host)."""
-        self.executable.export_library(str(file))
-
 
 def lower(mod: tvm.IRModule, target: Mapping[str, Any], threads: int) -> Lowered:
     """Compile `mod["main"]` for a TVM target; with one thread there are no parallel loops and no thread pool."""
     machine = machine_of(target, threads)
     tvm_target = tvm.target.Target(dict(target))
     with tvm_target, tvm.transform.PassContext(opt_level=3):
-        mod = _graph_passes(mod)
+        mod = graph_passes(mod)
         mod = block_channels(mod, machine)
         mod = tvm.transform.Sequential(
             [
@@ -52,7 +47,7 @@ def lower(mod: tvm.IRModule, target: Mapping[str, Any], threads: int) -> Lowered
     return Lowered(executable, applied.fallback)
 
 
-def _graph_passes(mod: tvm.IRModule) -> tvm.IRModule:
+def graph_passes(mod: tvm.IRModule) -> tvm.IRModule:
     """Simplifications that hold on any CPU: constants folded, batch normalisation into weights, inference forms."""
     return tvm.transform.Sequential(
         [

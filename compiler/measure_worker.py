@@ -18,7 +18,7 @@ from compiler.samples import load_samples
 from compiler.statistics import summarise
 from specs.emulation import Stopwatch, emulated_seconds
 
-_LIBRARIES = {"tvm": "tvm.runtime.vm", "onnxruntime": "onnxruntime"}
+_LIBRARIES = {"tvm": "tvm.runtime.vm", "onnxruntime": "onnxruntime", "openvino": "openvino"}
 """Imported before memory is measured: a process pays for its library once, not once a model."""
 
 

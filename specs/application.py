@@ -152,7 +152,7 @@ class Cuts(Spec):
         return tuple(tensor for tensor in named if tensor is not None)
 
 
-Backend = Literal["tvm", "onnxruntime", "python"]
+Backend = Literal["tvm", "onnxruntime", "openvino", "python"]
 DEFAULT_VARIANT = "default"
 
 

@@ -12,6 +12,9 @@ from specs.base import Spec, TypeText
 
 ARTEFACT_FILE = "artefact.json"
 
+ModelBackend = Literal["tvm", "onnxruntime", "openvino"]
+"""What can run a model."""
+
 
 class Segment(Spec):
     """The part of a model after the tensors `begin` up to the tensors `end`; empty means the model's own ends."""
@@ -46,7 +49,7 @@ class Artefact(Spec):
 
     schema_: Literal["tierplan.artefact/v1"] = Field(alias="schema", default="tierplan.artefact/v1")
     key: str
-    backend: Literal["tvm", "onnxruntime"]
+    backend: ModelBackend
     target: dict[str, Any]
     threads: int
     source: str

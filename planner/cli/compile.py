@@ -1,4 +1,4 @@
-"""`planner compile`: a plan becomes a bundle."""
+"""`planner compile`: a plan becomes a bundle; a model becomes an artefact for each target."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import STORE, AppFile, InfraFile, PlanFile, StoreFolder
+from planner.cli.options import STORE, StoreFolder
 from planner.cli.output import Format, FormatOption, Progress, emit, number
 from specs.errors import InputError, Issue, Place
 
@@ -18,19 +18,42 @@ if TYPE_CHECKING:
 
 
 def compile_bundle(
-    plan: PlanFile,
-    app: AppFile,
-    infra: InfraFile,
+    subject: Annotated[Path, typer.Argument(metavar="PLAN|MODEL.onnx", help="A plan, or a model alone.")],
+    app: Annotated[Path | None, typer.Argument(metavar="[APP]", help="The application; needed for PLAN.")] = None,
+    infra: Annotated[
+        Path | None, typer.Option("--infra", "-i", metavar="INFRA", help="The infrastructure; needed for PLAN.")
+    ] = None,
     store: StoreFolder = STORE,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="The bundle.")] = Path("bundle"),
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="The bundle (default: bundle), or artefacts.")
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option("--target", "-t", help="For MODEL: cortex-a72, ..., or all; may be given again.")
+    ] = None,
+    threads: Annotated[int, typer.Option("--threads", min=1, max=64, help="For MODEL.")] = 1,
     fmt: FormatOption = Format.table,
-) -> None:
+) -> int:
     """Assemble what a plan runs: compiled artefacts, functions, plan, and a manifest with every file's sha256.
 
-    Takes artefacts from the store, where profiling left them, and compiles what is missing.
+    Takes artefacts from the store, where profiling left them, and compiles what is missing. With a model alone: an
+    artefact for each target, checked to hold code for that device; a target whose tools are missing is reported.
 
     Example: planner compile plan.yaml app.yaml --infra infra.yaml -o bundle
+
+    Example: planner compile model.onnx --target cortex-a72 --target cuda-sm87 -o artefacts
     """
+    if subject.suffix == ".onnx":
+        from planner.cli.cross import compile_model
+
+        return compile_model(subject, target or (), threads, store, output, fmt)
+    if app is None or infra is None:
+        lacking = "APP" if app is None else "--infra"
+        raise InputError(Issue(f"{lacking} is missing", Place(str(subject)), "a plan needs the files it was made from"))
+    _bundle(subject, app, infra, store, output or Path("bundle"), fmt)
+    return 0
+
+
+def _bundle(plan: Path, app: Path, infra: Path, store: Path, output: Path, fmt: Format) -> None:
     from planner.cli.loading import load_checked, refuse_what_if
     from planner.cli.results import CompileResult
     from specs.plan import read_plan

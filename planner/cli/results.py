@@ -140,6 +140,27 @@ class CompileResult(Spec):
     bytes: int
 
 
+class CrossRow(Spec):
+    """A model for one target: what the artefact was found to hold, or why there is none."""
+
+    target: str
+    artefact: str = ""
+    files: tuple[str, ...] = ()
+    bytes: int = 0
+    found: tuple[str, ...] = ()
+    fallback: tuple[str, ...] = ()
+    problem: str = ""
+
+
+class CrossResult(Spec):
+    """`planner compile MODEL.onnx`: an artefact for each target."""
+
+    schema_: Literal["tierplan.artefacts/v1"] = Field(alias="schema", default="tierplan.artefacts/v1")
+    model: str
+    threads: int
+    rows: tuple[CrossRow, ...]
+
+
 class ReportResult(Spec):
     """`planner report`: the page written."""
 
@@ -166,6 +187,7 @@ MODELS: Final[dict[str, type[Spec]]] = {
     "model-profile": ModelProfile,
     "verify": VerifyResult,
     "compile": CompileResult,
+    "artefacts": CrossResult,
     "report": ReportResult,
     "status": DeploymentStatus,
     "undeploy": UndeployResult,

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
+from typing import Final
 
-from specs.artefact import Executor
+from specs.artefact import Executor, ModelBackend
 from specs.artefact_folder import read_artefact
 
 __all__ = ["open_executor"]
+
+_EXECUTORS: Final[dict[ModelBackend, str]] = {
+    "tvm": "TvmExecutor",
+    "onnxruntime": "OnnxExecutor",
+    "openvino": "OpenVinoExecutor",
+}
+"""One file a backend, named after it, loaded only where it is used."""
 
 
 def open_executor(folder: Path, threads: int) -> Executor:
@@ -17,10 +26,6 @@ def open_executor(folder: Path, threads: int) -> Executor:
     EnvironmentFailed where the backend is not installed or cannot load the file.
     """
     artefact = read_artefact(folder, threads)
-    if artefact.backend == "tvm":
-        from runtime.executors.tvm_vm import TvmExecutor  # heavy: only where it is used
-
-        return TvmExecutor(folder, artefact)
-    from runtime.executors.onnx_session import OnnxExecutor
-
-    return OnnxExecutor(folder, artefact)
+    module = importlib.import_module(f"runtime.executors.{artefact.backend}")
+    executor: Executor = getattr(module, _EXECUTORS[artefact.backend])(folder, artefact)
+    return executor

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from compiler.backends import installed
 from compiler.build import build_all
 from compiler.host import host
-from compiler.job import BACKENDS, job
+from compiler.job import job
 from compiler.measure import ArtefactSubject, Budget, HardwareClass, measure_all
 from compiler.numerics import check
 from compiler.signature import read_signature
@@ -34,7 +35,9 @@ def profile_model(file: Path, store: Path, budget: float, say: Say, step: Say) -
     signature = read_signature(file)
     samples = [random_inputs(signature, np.random.default_rng(seed), str(file)) for seed in range(8)]
     threads = sorted({1, host().cores})
-    jobs = [job(file, backend, count) for backend in reversed(BACKENDS) for count in threads]
+    # What the others are compared with comes first.
+    order = sorted(installed(), key=lambda name: name != "onnxruntime")
+    jobs = [job(file, backend, count) for backend in order for count in threads]
     folders: dict[str, Path] = {}
     seconds: dict[str, float | None] = {}
     started = time.monotonic()

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise, product
 
+from compiler.backends import BACKENDS, backend, installed
 from compiler.host import host
-from compiler.job import BACKENDS, Backend, Job, job
+from compiler.job import Job, job
 from specs.application import Application, Component, Cuts
-from specs.artefact import WHOLE, Segment
+from specs.artefact import WHOLE, ModelBackend, Segment
 from specs.load import Document
 
 
@@ -36,19 +37,19 @@ class Targets:
     app: Document[Application]
 
     @cached_property
-    def _bases(self) -> dict[tuple[str, str, Backend], Job]:
-        found: dict[tuple[str, str, Backend], Job] = {}
+    def _bases(self) -> dict[tuple[str, str, ModelBackend], Job]:
+        found: dict[tuple[str, str, ModelBackend], Job] = {}
         for name, component in self.app.value.components.items():
             for variant, real in component.realisations.items():
                 if real.model is not None:
                     first = job(self.app.folder / real.model, BACKENDS[0])
-                    for backend in BACKENDS:
-                        target = {"kind": "onnxruntime"} if backend == "onnxruntime" else host().target
-                        found[name, variant, backend] = first.model_copy(update={"backend": backend, "target": target})
+                    for kind in BACKENDS:
+                        update = {"backend": kind, "target": backend(kind).target()}
+                        found[name, variant, kind] = first.model_copy(update=update)
         return found
 
-    def job(self, component: str, variant: str, backend: Backend, threads: int, segment: Segment) -> Job:
-        base = self._bases[component, variant, backend]
+    def job(self, component: str, variant: str, kind: ModelBackend, threads: int, segment: Segment) -> Job:
+        base = self._bases[component, variant, kind]
         return base.model_copy(update={"threads": threads, "segment": segment})
 
     def reference(self, component: str, variant: str, segment: Segment = WHOLE) -> Job:
@@ -67,11 +68,11 @@ class Targets:
         """What to measure for devices of up to `cores`; threads are powers of two, as far as this machine goes."""
         threads = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= min(cores, host().cores)]
         for name, component in self.app.value.components.items():
-            backends = [b for b in BACKENDS if component.backends is None or b in component.backends]
+            backends = [b for b in installed() if component.backends is None or b in component.backends]
             for variant, real in component.realisations.items():
                 if real.model is not None and (not only or name in only):
-                    for segment, backend, count in product(segments(component, variant), backends, threads):
-                        yield Target(name, variant, self.job(name, variant, backend, count, segment))
+                    for segment, kind, count in product(segments(component, variant), backends, threads):
+                        yield Target(name, variant, self.job(name, variant, kind, count, segment))
 
 
 def segments(component: Component, variant: str) -> tuple[Segment, ...]:

@@ -1,0 +1,96 @@
+"""`planner compile MODEL.onnx --target ...`: one model for many devices, each artefact checked to be what it says."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from planner.cli.output import Format, Progress, emit, number, table
+from specs.errors import AnswerIsNo, EnvironmentFailed, InputError, Issue, Place, TierplanError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from compiler.targets import Target
+    from planner.cli.results import CrossResult, CrossRow
+
+ALL = "all"
+
+
+def compile_model(
+    model: Path, names: Sequence[str], threads: int, store: Path, output: Path | None, fmt: Format
+) -> int:
+    """Compile `model` for each target, and copy what was made to OUTPUT/TARGET where an output is given.
+
+    A target that fails does not stop the others. The exit code is that of the worst: 3 where a tool is missing or
+    failed, 2 where the model cannot be compiled for a target, 0 where all were made.
+    """
+    from compiler.targets import TARGETS, find_target
+    from planner.cli.results import CrossResult
+
+    wanted = list(TARGETS) if ALL in names else list(dict.fromkeys(names))
+    if not wanted:
+        hint = f"such as --target cortex-a72; known: {', '.join(TARGETS)}, {ALL}"
+        raise InputError(Issue("--target is missing", Place(str(model)), hint))
+    targets = [find_target(name) for name in wanted]
+    rows: list[CrossRow] = []
+    worst = 0
+    with Progress() as progress:
+        for target in targets:
+            progress.step(f"compiling for {target.name}")
+            row, code = _one(model, target, threads, store, output)
+            worst = max(worst, code)
+            rows.append(row)
+    result = CrossResult(model=str(model), threads=threads, rows=tuple(rows))
+    emit(result.dump(), fmt, lambda out: _show(result, out))
+    return worst
+
+
+def _one(model: Path, target: Target, threads: int, store: Path, output: Path | None) -> tuple[CrossRow, int]:
+    from compiler.build import build
+    from compiler.check_target import check_target
+    from compiler.job import job
+    from compiler.store import Store
+    from planner.cli.results import CrossRow
+    from specs.artefact_folder import read_artefact
+
+    described = job(model, "tvm", threads, target=target.tvm)
+    try:
+        folder = build(described, Store(store))
+        artefact = read_artefact(folder)
+        found = [text for name in artefact.files for text in check_target(folder / name, target)]
+    except TierplanError as error:
+        return CrossRow(target=target.name, problem=str(error)), _code(error)
+    size = sum((folder / name).stat().st_size for name in artefact.files)
+    if output is not None:
+        shutil.copytree(folder, output / target.name, dirs_exist_ok=True)
+    made = CrossRow(
+        target=target.name,
+        artefact=artefact.key,
+        files=tuple(artefact.files),
+        bytes=size,
+        found=tuple(found),
+        fallback=artefact.fallback,
+    )
+    return made, 0
+
+
+def _code(error: TierplanError) -> int:
+    """What is not what it says is a failure of the tools, not an answer."""
+    return EnvironmentFailed.exit_code if isinstance(error, AnswerIsNo) else error.exit_code
+
+
+def _show(result: CrossResult, out: Console) -> None:
+    columns = ["target", "kB", "what it holds", "slow generic code"]
+    rows = [
+        [
+            row.target,
+            number(row.bytes / 1e3) if row.bytes else "",
+            f"not made: {row.problem}" if row.problem else "; ".join(row.found),
+            ", ".join(row.fallback),
+        ]
+        for row in result.rows
+    ]
+    out.print(table(columns, rows, title=result.model, right=["kB"]))

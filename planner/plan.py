@@ -12,6 +12,7 @@ from planner.cost import cost_of
 from planner.demand import Demand
 from planner.formulate import Formulation, formulation, limit_name
 from planner.layout import Layout, layout_of
+from planner.limits import with_limits
 from planner.problem import Objective
 from planner.situation import Situation
 from planner.solver import Solution, solve_problem
@@ -62,6 +63,7 @@ def solve(
     seed: int = 0,
     restrict: Restrict = lambda given: given,
     start: Mapping[str, float] = NO_LIMITS,
+    given: Formulation | None = None,
     proofs: bool = True,
 ) -> Plan:
     """The Plan for `situation`: optimal, or the best within `time_limit` seconds or the relative `gap`.
@@ -69,18 +71,20 @@ def solve(
     Where the predicted percentile misses a limit that the solver's table took as kept, that limit is tightened and the
     problem solved again; where the tables leave no plan, longer limits are tried in the same way, since the tables are
     on the safe side. `Plan.tightened` says which limits the solver was given (ms). `restrict` may take options away
-    first, and `start` gives limits (seconds) that the solver begins with. Without `proofs`, what binds is read from the
-    slack, and where there is no plan no conflict is sought: for answers that solve many times.
+    first, and `start` gives limits (seconds) that the solver begins with. `given` is what `formulation(situation)`
+    makes, if it is known. Without `proofs`, what binds is read from the slack, and where there is no plan no conflict
+    is sought: for answers that solve many times.
 
     Raises InputError for what is not supported, AnswerIsNo where some component cannot run at all, and NotKnown where
     limits stay missed.
     """
     clock = _Clock(time.perf_counter(), time_limit, gap, seed)
-    nothing = found = _tighten(situation, start, clock, restrict)
+    base = restrict(given or formulation(situation))
+    nothing = found = _tighten(situation, base, start, clock)
     if isinstance(nothing, _Nothing) and nothing.solution.status == "infeasible":
         for longer in LOOSENED:
             if isinstance(found, _Nothing) and _path_limits(situation):
-                found = _loosened(situation, longer, clock, restrict)
+                found = _loosened(situation, base, longer, clock)
     if isinstance(found, _Draft):
         return found.plan(clock.started, time_limit if proofs else 0.0, seed)
     assert isinstance(nothing, _Nothing)
@@ -110,23 +114,23 @@ class _Nothing:
     limits: Mapping[str, float]
 
 
-def _loosened(situation: Situation, longer: float, clock: _Clock, restrict: Restrict) -> _Draft | _Nothing:
+def _loosened(situation: Situation, base: Formulation, longer: float, clock: _Clock) -> _Draft | _Nothing:
     """As `_tighten`, from limits that are `longer` times the user's."""
     limits = {name: longer * limit for name, limit in _path_limits(situation).items()}
     try:
-        return _tighten(situation, limits, clock, restrict)
+        return _tighten(situation, base, limits, clock)
     except NotKnown:
-        return _Nothing(formulation(situation, limits), Solution("unknown"), limits)
+        return _Nothing(base, Solution("unknown"), limits)
 
 
-def _tighten(situation: Situation, start: Mapping[str, float], clock: _Clock, restrict: Restrict) -> _Draft | _Nothing:
+def _tighten(situation: Situation, base: Formulation, start: Mapping[str, float], clock: _Clock) -> _Draft | _Nothing:
     """Solve with the path limits of `start` (else the user's), tightened where the prediction misses the user's own.
 
     Raises NotKnown where limits stay missed.
     """
     limits = dict(start)
     for number in range(ROUNDS):
-        given = restrict(formulation(situation, limits))
+        given = with_limits(situation, base, limits)
         solution = solve_problem(given.problem, time_limit=clock.left, gap=clock.gap, seed=clock.seed)
         if solution.choice is None:
             return _Nothing(given, solution, dict(limits))

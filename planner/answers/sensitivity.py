@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from planner.answers.again import Again, TimeIsUp, vary
 from planner.answers.dial import FAR, figure
+from planner.answers.explain import units_of
 from planner.answers.forced import as_planned
 from planner.answers.relaxations import fewest_steps
 from planner.situation import Situation
@@ -70,8 +71,9 @@ class Regret:
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """`complete` unless time ran out. `step` and `off` are shares."""
+    """`complete` unless time ran out. `unit` is of the first objective, `step` and `off` are shares."""
 
+    unit: str
     step: float
     off: float
     ranges: tuple[Range, ...]
@@ -110,7 +112,7 @@ def sensitivity(
                 ranges.append(_range(situation, plan, each, step, ends, seed))
     except TimeIsUp:
         complete = False
-    return Sensitivity(step, off, tuple(ranges), tuple(regrets), complete)
+    return Sensitivity(units_of(situation)[0], step, off, tuple(ranges), tuple(regrets), complete)
 
 
 def inputs_of(situation: Situation) -> Iterator[Input]:

@@ -142,10 +142,10 @@ def _block(request: dict[str, Any]) -> dict[str, Any]:
     """The child's work: runs for SECONDS, at least three times, after one that wakes its threads."""
     key = f"{request['kind']} {request['path']}"
     if key not in _OPENED:
-        (sample,) = load_samples(Path(request["sample"]))
-        executor = _open(request["kind"], Path(request["path"]), int(request["threads"]))
-        _OPENED[key] = executor, sample
-        save_samples(Path(request["result"]), [executor.run(sample)])
+        (first,) = load_samples(Path(request["sample"]))
+        opened = _open(request["kind"], Path(request["path"]), int(request["threads"]))
+        _OPENED[key] = opened, first
+        save_samples(Path(request["result"]), [opened.run(first)])
     executor, sample = _OPENED[key]
     executor.run(sample)
     times: list[float] = []

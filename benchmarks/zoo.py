@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +28,18 @@ TOKENS = (16, 64, 128)
 def zoo(folder: Path) -> Iterator[tuple[str, Callable[[], Path]]]:
     """(name, what writes the model into `folder` and returns its file), for every model."""
     for name, stored in LIGHT.items():
-        yield name, lambda name=name, stored=stored: _write(light(stored), folder / f"{name}.onnx")
-    yield "mobilenetv2", lambda: _write(mobilenet_v2(), folder / "mobilenetv2.onnx")
+        yield name, partial(_write, partial(light, stored), folder / f"{name}.onnx")
+    yield "mobilenetv2", partial(_write, mobilenet_v2, folder / "mobilenetv2.onnx")
     for tokens in TOKENS:
-        yield f"minilm_{tokens}", lambda tokens=tokens: _write(minilm(tokens), folder / f"minilm_{tokens}.onnx")
+        yield f"minilm_{tokens}", partial(_write, partial(minilm, tokens), folder / f"minilm_{tokens}.onnx")
     for file in sorted(EXAMPLE.glob("*.onnx")):
         if file.stem != "language":  # MiniLM at 16 tokens
-            yield file.stem, lambda file=file: file
+            yield file.stem, partial(Path, file)
 
 
-def _write(model: onnx.ModelProto, file: Path) -> Path:
+def _write(make: Callable[[], onnx.ModelProto], file: Path) -> Path:
     if not file.is_file():
-        onnx.save(model, str(file))
+        onnx.save(make(), str(file))
     return file
 
 

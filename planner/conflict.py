@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 from planner.problem import Problem
 from planner.situation import Situation
 from planner.solver.solve import is_feasible
 from specs.errors import AnswerIsNo, Issue
 
+CAPACITIES: Final = ("devices", "rate")
 
-def minimal_conflict(problem: Problem, time_limit: float = 30.0, seed: int = 0) -> tuple[int, ...] | None:
-    """Indices of constraints that cannot hold together, of which every proper subset can.
+
+def minimal_conflict(
+    problem: Problem, time_limit: float = 30.0, seed: int = 0, without: frozenset[int] = frozenset()
+) -> tuple[int, ...] | None:
+    """Indices of constraints, none of `without`, that cannot hold together, of which every proper subset can.
 
     Found by deletion: a constraint is dropped only if it is proven that the rest is still infeasible, never for want of
     time. Capacities are dropped first, so that the user's own constraints are named where either would do. None if even
@@ -26,11 +31,15 @@ def minimal_conflict(problem: Problem, time_limit: float = 30.0, seed: int = 0) 
 
     if impossible(frozenset()):
         return None
-    kept = everything
-    capacities = ("devices", "rate")
-    for index in sorted(everything, key=lambda i: (problem.constraints[i].kind not in capacities, i)):
-        if impossible(kept - {index}):
-            kept -= {index}
+    kept = everything - without
+    capacities = sorted(i for i in kept if problem.constraints[i].kind in CAPACITIES)
+    todo = [sorted(kept - set(capacities)), capacities]
+    while todo:  # what cannot be dropped at once is tried by halves: the same set, in far fewer tests
+        part = todo.pop()
+        if part and impossible(kept - set(part)):
+            kept -= set(part)
+        elif len(part) > 1:
+            todo += [part[len(part) // 2 :], part[: len(part) // 2]]
     return tuple(sorted(kept))
 
 

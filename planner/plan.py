@@ -12,6 +12,7 @@ from planner.cost import cost_of
 from planner.demand import Demand
 from planner.formulate import Formulation, formulation, limit_name
 from planner.layout import Layout, layout_of
+from planner.limits import with_limits
 from planner.problem import Objective
 from planner.situation import Situation
 from planner.solver import Solution, solve_problem
@@ -63,6 +64,7 @@ def solve(
     restrict: Restrict = lambda given: given,
     corrected: Mapping[str, float] = NO_LIMITS,
     start: Mapping[str, float] = NO_LIMITS,
+    given: Formulation | None = None,
     proofs: bool = True,
 ) -> Plan:
     """The Plan for `situation`: optimal, or the best within `time_limit` seconds or the relative `gap`.
@@ -71,19 +73,21 @@ def solve(
     problem solved again; where the tables leave no plan, longer limits are tried in the same way, since the tables are
     on the safe side. `Plan.tightened` says which limits the solver was given (ms). `restrict` may take options away
     first. `corrected` are limits in seconds, by name such as ``answer.p99``, that predictions must keep instead of the
-    user's own; `start` gives limits that the solver begins with. Without `proofs`, what binds is read from the slack,
-    and where there is no plan no conflict is sought: for answers that solve many times.
+    user's own; `start` gives limits that the solver begins with. `given` is what `formulation(situation)` makes, if it
+    is known. Without `proofs`, what binds is read from the slack, and where there is no plan no conflict is sought: for
+    answers that solve many times.
 
     Raises InputError for what is not supported, AnswerIsNo where some component cannot run at all, and NotKnown where
     limits stay missed.
     """
     clock = _Clock(time.perf_counter(), time_limit, gap, seed)
     wanted = _path_limits(situation) | dict(corrected)
-    nothing = found = _tighten(situation, dict(corrected) | dict(start), wanted, clock, restrict)
+    base = restrict(given or formulation(situation))
+    nothing = found = _tighten(situation, base, dict(corrected) | dict(start), wanted, clock)
     if isinstance(nothing, _Nothing) and nothing.solution.status == "infeasible":
         for longer in LOOSENED:
             if isinstance(found, _Nothing) and wanted:
-                found = _loosened(situation, longer, wanted, clock, restrict)
+                found = _loosened(situation, base, longer, wanted, clock)
     if isinstance(found, _Draft):
         return found.plan(clock.started, time_limit if proofs else 0.0, seed)
     assert isinstance(nothing, _Nothing)
@@ -114,18 +118,18 @@ class _Nothing:
 
 
 def _loosened(
-    situation: Situation, longer: float, wanted: Mapping[str, float], clock: _Clock, restrict: Restrict
+    situation: Situation, base: Formulation, longer: float, wanted: Mapping[str, float], clock: _Clock
 ) -> _Draft | _Nothing:
     """As `_tighten`, from limits that are `longer` times those `wanted`."""
     limits = {name: longer * limit for name, limit in wanted.items()}
     try:
-        return _tighten(situation, limits, wanted, clock, restrict)
+        return _tighten(situation, base, limits, wanted, clock)
     except NotKnown:
-        return _Nothing(formulation(situation, limits), Solution("unknown"), limits)
+        return _Nothing(base, Solution("unknown"), limits)
 
 
 def _tighten(
-    situation: Situation, start: Mapping[str, float], wanted: Mapping[str, float], clock: _Clock, restrict: Restrict
+    situation: Situation, base: Formulation, start: Mapping[str, float], wanted: Mapping[str, float], clock: _Clock
 ) -> _Draft | _Nothing:
     """Solve with the path limits of `start` (else the user's), tightened where the prediction misses those `wanted`.
 
@@ -133,7 +137,7 @@ def _tighten(
     """
     limits = dict(start)
     for number in range(ROUNDS):
-        given = restrict(formulation(situation, limits))
+        given = with_limits(situation, base, limits)
         solution = solve_problem(given.problem, time_limit=clock.left, gap=clock.gap, seed=clock.seed)
         if solution.choice is None:
             return _Nothing(given, solution, dict(limits))

@@ -1,7 +1,8 @@
 """What-if: values of app.yaml and infra.yaml replaced before they are checked, such as ``link.lte.delay=80ms``.
 
 A change means what the file would mean if the value stood there: ``rate=80/h`` is both mean and peak, and
-``delay=80ms`` has no jitter. The first word says which file is meant, in the singular or the plural.
+``delay=80ms`` has no jitter; ``constraint.budget=null`` leaves that constraint out. The first word says which file is
+meant, in the singular or the plural.
 """
 
 from __future__ import annotations
@@ -113,7 +114,10 @@ def _replace(value: Any, change: Change, keys: Any) -> Path_:
             at[step] = _written_out(at[step], word, change)
         at, path = at[step], (*path, step)
     last = _step(at, path, change.path[-1], change, keys, new=True)
-    at[last] = change.value
+    if change.value is None and path == ("constraints",):
+        del at[last]
+    else:
+        at[last] = change.value
     return (*path, last)
 
 

@@ -161,6 +161,36 @@ class Conflict(Spec):
     line: int
 
 
+class RelaxedLimit(Spec):
+    """A constraint's limit, and the smallest change of it, to a multiple of `step`, that helps.
+
+    `set` is the change as `planner solve --set` takes it. Without numbers where only the sites allowed can change:
+    `set` then allows more of them, or leaves the constraint out.
+    """
+
+    name: str
+    file: str
+    line: int
+    unit: str
+    limit: Number | None = None
+    relaxed: Number | None = None
+    step: Number | None = None
+    set: str
+
+
+class Relaxation(Spec):
+    """Changes that together make a plan exist, none of which can be one step smaller; and what that plan costs.
+
+    `share` is the sum of the changes, each relative to its limit; the `cheapest` relaxation is the one with the fewest
+    changes and then the smallest share.
+    """
+
+    changes: tuple[RelaxedLimit, ...]
+    share: Number | None = None
+    per_month: Number | None = None
+    cheapest: bool = False
+
+
 class PlannedBehaviour(Spec):
     """The branch patterns and accuracy that the plan rests on."""
 
@@ -232,6 +262,8 @@ class Plan(Spec):
     behaviour: tuple[PlannedBehaviour, ...] = ()
     conflict: tuple[Conflict, ...] = ()
     refined: Refinement | None = None
+    further_conflicts: tuple[tuple[Conflict, ...], ...] = ()
+    relaxations: tuple[Relaxation, ...] = ()
     inputs: Inputs
 
     @property

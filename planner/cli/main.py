@@ -15,12 +15,15 @@ from typer._click.exceptions import ClickException, NoArgsIsHelpError  # typer e
 
 from planner.cli.compile import compile_bundle
 from planner.cli.deploy import deploy, status, undeploy
+from planner.cli.explain import explain
 from planner.cli.init import init
 from planner.cli.output import Format, emit, take_emitted
+from planner.cli.pareto import pareto
 from planner.cli.profile import profile
 from planner.cli.report.verb import report
 from planner.cli.run import run
 from planner.cli.schema import schema
+from planner.cli.sensitivity import sensitivity
 from planner.cli.simulate import simulate
 from planner.cli.solve import solve
 from planner.cli.validate import validate
@@ -67,6 +70,9 @@ app.command("validate", short_help="Is what the files say right?")(validate)
 app.command("profile", short_help="Measure what every component costs, or one model.")(profile)
 app.command("solve", short_help="Choose what runs where, with a proof.")(solve)
 app.command("verify", short_help="Recompute a plan's numbers a second way.")(verify)
+app.command("explain", short_help="Why here and not there: what each choice costs.")(explain)
+app.command("pareto", short_help="All plans that none beats in latency and cost.")(pareto)
+app.command("sensitivity", short_help="How far inputs may change before the plan does.")(sensitivity)
 app.command("compile", short_help="Assemble what a plan runs: a bundle.")(compile_bundle)
 app.command("run", short_help="Run a bundle; measured beside predicted.")(run)
 app.command("deploy", short_help="Start a bundle and return; requests enter by HTTP and gRPC.")(deploy)

@@ -179,6 +179,127 @@ class UndeployResult(Spec):
     was_deployed: bool
 
 
+class ExplainCandidate(Spec):
+    """One way for a component. `prices` is what choosing it adds to each objective; none where it has no plan.
+
+    `forbidden_by` names the constraints that cannot hold with it; none where it has no option at all.
+    """
+
+    component: str
+    kind: Literal["site", "variant", "backend", "split"]
+    choice: str
+    status: Literal["chosen", "possible", "infeasible", "unknown"]
+    prices: tuple[Number, ...] = ()
+    forbidden_by: tuple[str, ...] = ()
+
+
+class ExplainGain(Spec):
+    """How much looser a limit must be (in its unit) before the first objective changes, and by how much."""
+
+    by: Number
+    difference: Number
+
+
+class ExplainWorth(Spec):
+    """What changing a limit by `step` does to the first objective; no `tighter` where that leaves no plan."""
+
+    name: str
+    unit: str
+    limit: Number
+    step: Number
+    binding: bool
+    looser: Number
+    tighter: Number | None = None
+    next_gain: ExplainGain | None = None
+
+
+class ExplainPart(Spec):
+    """A stage or transfer on the critical path of a constraint: mean ms, and its part of the path's mean."""
+
+    constraint: str
+    flow: str
+    name: str
+    kind: str
+    site: str
+    wait_ms: Number
+    service_ms: Number
+    part: Number
+
+
+class ExplainResult(Spec):
+    """`planner explain`: what was rejected and why, what limits are worth, and the critical path."""
+
+    schema_: Literal["tierplan.explain/v1"] = Field(alias="schema", default="tierplan.explain/v1")
+    plan: str
+    objectives: tuple[str, ...]
+    candidates: tuple[ExplainCandidate, ...]
+    constraints: tuple[ExplainWorth, ...]
+    critical_path: tuple[ExplainPart, ...]
+    complete: bool
+
+
+class ParetoPoint(Spec):
+    """A plan that no other beats on all axes. `changes` make it: `planner solve --set` for each."""
+
+    latency_ms: Number
+    per_month: Number
+    accuracy: Number | None = None
+    keeps_limits: bool
+    places: dict[str, str]
+    changes: tuple[str, ...]
+
+
+class ParetoResult(Spec):
+    """`planner pareto`: the front, complete to `step_ms` of latency where `complete`."""
+
+    schema_: Literal["tierplan.pareto/v1"] = Field(alias="schema", default="tierplan.pareto/v1")
+    application: str
+    axes: tuple[str, ...]
+    latency: str
+    currency: str
+    step_ms: Number | None = None
+    complete: bool
+    points: tuple[ParetoPoint, ...]
+
+
+class SensitivityRange(Spec):
+    """The plan stays optimal from `low` to `high`; absent where it does as far as was tried (a factor of 4)."""
+
+    name: str
+    kind: Literal["rate", "price", "bandwidth", "delay", "service time"]
+    unit: str
+    value: Number
+    low: Number | None = None
+    high: Number | None = None
+
+
+class SensitivityRegret(Spec):
+    """If profiles are off: the first objective of the plan's placement and of the best, and the difference.
+
+    `missed` says by how many ms path limits are missed where the placement has no plan.
+    """
+
+    case: str
+    planned: Number | None = None
+    best: Number | None = None
+    regret: Number | None = None
+    missed: dict[str, Number] = Field(default_factory=dict)
+
+
+class SensitivityResult(Spec):
+    """`planner sensitivity`: how far inputs may change before another plan is better, and what wrong profiles cost."""
+
+    schema_: Literal["tierplan.sensitivity/v1"] = Field(alias="schema", default="tierplan.sensitivity/v1")
+    plan: str
+    objective: str
+    step: Number
+    off: Number
+    ranges: tuple[SensitivityRange, ...]
+    regrets: tuple[SensitivityRegret, ...]
+    worst_regret: Number | None = None
+    complete: bool
+
+
 MODELS: Final[dict[str, type[Spec]]] = {
     "error": ErrorResult,
     "validate": ValidateResult,
@@ -191,4 +312,7 @@ MODELS: Final[dict[str, type[Spec]]] = {
     "report": ReportResult,
     "status": DeploymentStatus,
     "undeploy": UndeployResult,
+    "explain": ExplainResult,
+    "pareto": ParetoResult,
+    "sensitivity": SensitivityResult,
 }

@@ -86,6 +86,10 @@ def solve(
             plan = find_refined(situation, time_limit=time_limit, gap=gap, seed=seed, tell=progress.step)
     else:
         plan = find_plan(situation, time_limit=time_limit, gap=gap, seed=seed)
+    if plan.status == "infeasible":
+        from planner.answers.relaxations import with_relaxations
+
+        plan = with_relaxations(situation, plan, time_limit=max(1.0, time_limit - plan.seconds), seed=seed)
     write_plan(plan, output)
     emit(plan.dump(), fmt, lambda out: show_plan(plan, out, output))
     if plan.status == "infeasible":
@@ -144,6 +148,15 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
             out.print(f"binding: {c.name} ({c.file}:{c.line}), slack {number(c.slack)} {c.unit}")
     if plan.conflict:
         out.print(table(["cannot hold together", "where"], [[c.name, f"{c.file}:{c.line}"] for c in plan.conflict]))
+    for conflict in plan.further_conflicts:
+        where = ", ".join(f"{c.name} ({c.file}:{c.line})" for c in conflict)
+        out.print(f"nor, independently of that: {where}")
+    for relaxation in plan.relaxations:
+        said = " and ".join(f"--set '{c.set}'" for c in relaxation.changes)
+        steps = ", ".join(f"{c.name} to {number(c.step)} {c.unit}" for c in relaxation.changes if c.step)
+        money = "" if relaxation.per_month is None else f": a plan for {relaxation.per_month:,.2f} a month"
+        mark = " (the cheapest change)" if relaxation.cheapest and len(plan.relaxations) > 1 else ""
+        out.print(f"enough: {said}{money}{mark}" + (f"; found to a step of: {steps}" if steps else ""))
     emulated = sorted({a.hardware for a in plan.assignments if a.provenance == "emulated"})
     if emulated:
         out.print(f"emulated: this machine, slowed, stood for {', '.join(emulated)}")

@@ -1,0 +1,134 @@
+"""Solving a situation again with something changed: what all answers are made of."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from planner.formulate import MICRO, Formulation, formulation, limit_name
+from planner.limits import with_limits
+from planner.plan import Restrict, solve
+from planner.problem import Budget, Objective
+from planner.situation import Situation
+from specs.application import AccuracyConstraint, Application, CostConstraint, PathConstraint
+from specs.changes import parse_changes
+from specs.errors import AnswerIsNo, InputError, NotKnown
+from specs.load import with_changes
+from specs.plan import Plan
+from specs.quantities import HOURS_PER_MONTH
+
+
+class TimeIsUp(NotKnown):
+    """The time for all answers is spent. What was found so far counts."""
+
+
+def vary(situation: Situation, changes: Sequence[str]) -> Situation:
+    """`situation` with what-ifs, each as for ``planner solve --set``. Raises InputError as `parse_changes` does."""
+    if not changes:
+        return situation
+    parsed = parse_changes(changes)
+    app, infra = with_changes(situation.app, parsed.app), with_changes(situation.infra, parsed.infra)
+    return replace(situation, app=app, infra=infra)
+
+
+@dataclass(frozen=True)
+class Again:
+    """Solves `situation` again and again, until `ends` (of `time.perf_counter`)."""
+
+    situation: Situation
+    ends: float
+    seed: int = 0
+
+    @cached_property
+    def given(self) -> Formulation:
+        return formulation(self.situation)
+
+    @property
+    def left(self) -> float:
+        """Seconds. Raises TimeIsUp where there are none."""
+        left = self.ends - time.perf_counter()
+        if left <= 0:
+            raise TimeIsUp("time ran out; allow more --time-limit")
+        return left
+
+    def plan(
+        self,
+        changes: Sequence[str] = (),
+        restrict: Restrict = lambda given: given,
+        start: Mapping[str, float] | None = None,
+    ) -> Plan | None:
+        """The plan under `changes` and `restrict`; None where there is none.
+
+        Raises TimeIsUp where that was not found out in time.
+        """
+        situation = vary(self.situation, changes)
+        try:
+            given = self.given if situation is self.situation else _reused(self.given, self.situation, situation)
+            found = solve(
+                situation, time_limit=self.left, seed=self.seed, restrict=restrict, start=start or {}, given=given,
+                proofs=False,
+            )  # fmt: skip
+        except (AnswerIsNo, InputError):
+            return None  # nothing can run, or no message arrives
+        except NotKnown:
+            if time.perf_counter() >= self.ends:
+                raise TimeIsUp("time ran out; allow more --time-limit") from None
+            return None  # limits stay missed whatever is tightened
+        if found.status == "unknown":
+            raise TimeIsUp("time ran out; allow more --time-limit")
+        return found if found.status in ("optimal", "feasible") else None
+
+
+def _reused(given: Formulation, old: Situation, new: Situation) -> Formulation | None:
+    """`given`, which `old` was formulated as, made to fit `new`; None where more than limits of constraints differ.
+
+    Waits are rounded up to levels that the limits of `old` gave: as valid, hardly coarser.
+    """
+    one, other = old.app.value, new.app.value
+    if new.infra is not old.infra or _shape(one) != _shape(other):
+        return None
+    limits = {
+        limit_name(name, q): limit
+        for name, c in other.constraints.items()
+        if isinstance(c, PathConstraint)
+        for q, limit in c.limits.items()
+    }
+    found = with_limits(new, given, limits)
+    problem = found.problem
+    index = {c.name: i for i, c in enumerate(problem.constraints)}
+    budgets = tuple(
+        Budget(index[name], int(c.cost * HOURS_PER_MONTH * MICRO + 1e-6))
+        for name, c in other.constraints.items()
+        if isinstance(c, CostConstraint)
+    )
+    floors = {index[n]: c for n, c in other.constraints.items() if isinstance(c, AccuracyConstraint)}
+    scenarios = []
+    for scenario, pipeline in zip(problem.scenarios, found.scenarios, strict=True):
+        known = {a.data: a.value for a in pipeline.behaviour.accuracy}
+        kept = tuple(i for i in scenario.barred if i not in floors)
+        barred = (*kept, *(i for i, c in floors.items() if known[c.on] < c.accuracy))
+        scenarios.append(replace(scenario, barred=barred))
+    problem = replace(problem, budgets=budgets, scenarios=tuple(scenarios))
+    if other.objective == ("cost",):
+        alone = tuple(replace(s, means=()) for s in problem.scenarios)
+        problem = replace(problem, scenarios=alone, objectives=(Objective("cost", "cost"),))
+    elif other.objective != one.objective:
+        return None
+    return replace(found, problem=problem)
+
+
+def _shape(app: Application) -> object:
+    """All of an application but how tight its constraints are, and its objective."""
+    constraints = {
+        name: (type(c), sorted(c.limits), c.from_, c.to, c.over)
+        if isinstance(c, PathConstraint)
+        else (type(c), c.on)
+        if isinstance(c, AccuracyConstraint)
+        else type(c)
+        if isinstance(c, CostConstraint)
+        else c
+        for name, c in app.constraints.items()
+    }
+    return constraints, app.model_copy(update={"constraints": {}, "objective": ()})

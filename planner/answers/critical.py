@@ -1,0 +1,70 @@
+"""The critical path: of each path constraint, the way through stages and transfers that takes longest on average."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from planner.layout import FlowLayout, plan_layout
+from planner.pipeline import relevant
+from planner.situation import Situation
+from specs.plan import Plan, StagePrediction
+
+
+@dataclass(frozen=True, slots=True)
+class PathPart:
+    """A stage or transfer on the critical path of `constraint`: mean wait and service (ms), and its part of the sum."""
+
+    constraint: str
+    flow: str
+    name: str
+    kind: str
+    site: str
+    wait_ms: float
+    service_ms: float
+    part: float
+
+
+def critical_path(situation: Situation, plan: Plan) -> tuple[PathPart, ...]:
+    """In order, for every flow and path constraint. Joins count as their slower branch on average."""
+    layout = plan_layout(situation, plan)
+    times: dict[tuple[str, str], StagePrediction] = {(s.kind, s.name): s for s in plan.stages}
+    found: list[PathPart] = []
+    for of in layout.flows:
+        for name, constraint in relevant(situation, of.flow).items():
+            ways = [
+                _parts(of, way, times, layout_names=[s.name for s in layout.stages])
+                for shape in of.pipeline.requests(constraint)
+                for way in of.pipeline.paths(shape, constraint.to)
+            ]
+            longest = max(ways, key=lambda parts: sum(map(_mean, parts)), default=[])
+            total = sum(map(_mean, longest)) or 1.0
+            found += [
+                PathPart(
+                    name, of.flow.name, s.name, s.kind, s.site, s.wait.mean_ms, s.service.mean_ms, _mean(s) / total
+                )
+                for s in longest
+            ]
+    return tuple(found)
+
+
+def _mean(stage: StagePrediction) -> float:
+    return stage.wait.mean_ms + stage.service.mean_ms
+
+
+def _parts(
+    of: FlowLayout, way: tuple[int, ...], times: Mapping[tuple[str, str], StagePrediction], layout_names: list[str]
+) -> list[StagePrediction]:
+    """What a request passes on `way` (messages of the pipeline), each stage once."""
+    legs = {(leg.message.producer, leg.message.consumer): leg for leg in of.legs}
+    found: list[StagePrediction] = []
+    for index in way:
+        message = of.pipeline.messages[index]
+        leg = legs.get((message.producer, message.consumer))
+        if leg is None:
+            continue  # inside one stage
+        names = [("transfer", leg.name)]
+        if leg.consumer >= 0:
+            names.append(("stage", layout_names[leg.consumer]))
+        found += [times[name] for name in names if name in times]
+    return found

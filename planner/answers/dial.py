@@ -1,0 +1,179 @@
+"""What can be turned about a constraint, and by which `--set` a user would turn it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from math import ceil, floor, log10
+from typing import Final
+
+from planner.problem import Constraint
+from planner.situation import Situation
+from specs.application import (
+    AccuracyConstraint,
+    Component,
+    CostConstraint,
+    PathConstraint,
+    ResidencyConstraint,
+    Selector,
+)
+from specs.plan import Plan
+from specs.quantities import HOURS_PER_MONTH
+from specs.selector import matching_sites
+
+FAR: Final = 100
+"""A limit so many times as loose counts as none."""
+MORE_DEVICES: Final = 256
+MOST_MONEY: Final = 9e8
+"""The largest budget a month that a Problem can hold."""
+
+
+@dataclass(frozen=True)
+class Dial:
+    """A limit that can be loosened from `limit` to `far`, in steps of `step`; `text` says it as ``--set`` takes it.
+
+    `best` (also a change) asks for the plan that is best in the dial's own terms, and `value` reads what a plan has.
+    """
+
+    unit: str
+    limit: float
+    step: float
+    far: float
+    text: Callable[[float], str]
+    best: str = ""
+    value: Callable[[Plan], float] = lambda _: 0.0
+
+    def at(self, steps: int) -> float:
+        """The value `steps` steps looser than the limit, on the grid of whole steps."""
+        if self.far >= self.limit:
+            return min(self.far, (floor(self.limit / self.step + 1e-9) + steps) * self.step)
+        return max(self.far, (ceil(self.limit / self.step - 1e-9) - steps) * self.step)
+
+    def for_values(self, value: float) -> Dial:
+        """With steps that suit `value`: of about a hundredth of a path limit, a thousandth of a budget."""
+        size = max(self.limit, value)
+        return replace(self, step=nice(size / 100) if self.unit == "ms" else nice(max(size, 1.0) / 1000))
+
+    @property
+    def steps(self) -> int:
+        """From the limit to `far`."""
+        return ceil(abs(self.far - self.limit) / self.step - 1e-9)
+
+
+@dataclass(frozen=True)
+class Sites:
+    """A constraint on sites, which can only be loosened by allowing more of them: the fewest more first, all last."""
+
+    texts: tuple[str, ...]
+
+
+def nice(value: float) -> float:
+    """The largest of 1, 2 and 5 times a power of ten that is not above `value`."""
+    power = 10.0 ** floor(log10(value))
+    return power * max(f for f in (1, 2, 5) if f * power <= value * (1 + 1e-9))
+
+
+def figure(value: float) -> str:
+    """As short as it can be said to ten digits, without an exponent where a file would not have one."""
+    return f"{value:.10g}" if 1e-4 <= abs(value) < 1e10 or value == 0 else repr(value)
+
+
+def dial_of(situation: Situation, constraint: Constraint) -> Dial | Sites:
+    """How `constraint` can be loosened."""
+    make: Mapping[str, Callable[[Situation, str], Dial | Sites]] = {
+        "path": _path,
+        "budget": _budget,
+        "accuracy": _accuracy,
+        "devices": _devices,
+        "rate": _rate,
+        "pin": _pin,
+        "residency": _residency,
+    }
+    return make[constraint.kind](situation, constraint.name)
+
+
+def _path(situation: Situation, name: str) -> Dial:
+    constraint, _, q = name.rpartition(".")
+    found = situation.app.value.constraints[constraint]
+    assert isinstance(found, PathConstraint)
+    ms = found.limits[int(q[1:]) / 100] * 1e3
+
+    def value(plan: Plan) -> float:
+        return next(c.value for c in plan.constraints if c.name == name)
+
+    text = f"constraint.{name}="
+    best = f"objective=[{{latency: {constraint}}}]"
+    return Dial("ms", ms, nice(ms / 100), FAR * ms, lambda v: f"{text}{figure(v)} ms", best, value)
+
+
+def _budget(situation: Situation, name: str) -> Dial:
+    found = situation.app.value.constraints[name]
+    assert isinstance(found, CostConstraint)
+    currency = situation.infra.value.currency
+    month = found.cost * HOURS_PER_MONTH
+    step = nice(max(month, 1.0) / 1000)
+
+    def value(plan: Plan) -> float:
+        assert plan.cost is not None
+        return plan.cost.per_month
+
+    unit = f"{currency}/month"
+    text = f"constraint.{name}.cost="
+    return Dial(unit, month, step, MOST_MONEY, lambda v: f"{text}{figure(v)} {unit}", "objective=[cost]", value)
+
+
+def _accuracy(situation: Situation, name: str) -> Dial:
+    found = situation.app.value.constraints[name]
+    assert isinstance(found, AccuracyConstraint)
+    return Dial("share", found.accuracy, 0.0001, 0.0, lambda v: f"constraint.{name}.accuracy={figure(v)}")
+
+
+def _devices(situation: Situation, name: str) -> Dial:
+    """How many devices; in a pool that can only have one, how much memory its hardware has."""
+    _, site, _, pool, _ = name.split(".")
+    infra = situation.infra.value
+    spec = infra.sites[site].pools[pool]
+    hardware = infra.hardware[spec.hardware]
+    low, high = spec.devices
+    if hardware.sharing == "cores":
+        return Dial(
+            "devices", high, 1, high + MORE_DEVICES, lambda v: f"site.{site}.pools.{pool}.devices={low}..{round(v)}"
+        )
+    mb = (hardware.memory or 1e12) / 1e6
+    return Dial("MB", mb, nice(mb / 100), FAR * mb, lambda v: f"hardware.{spec.hardware}.memory={figure(v)} MB")
+
+
+def _rate(situation: Situation, name: str) -> Dial:
+    """Of a link's direction, or of what its links share: `name` is such as ``links.lte.up.rate``."""
+    _, link, *way, key = name.split(".")
+    direction = situation.infra.value.links[link].direction("down" if way == ["down"] else "up")
+    rate = direction.rate if key == "rate" or direction.shared is None else direction.shared.rate
+    mbit = rate * 8 / 1e6
+    path = ".".join(["link", link, *way, "rate" if key == "rate" else "shared.rate"])
+    return Dial("Mbit/s", mbit, nice(mbit / 100), FAR * mbit, lambda v: f"{path}={figure(v)} Mbit/s")
+
+
+def _pin(situation: Situation, name: str) -> Sites:
+    _, component, _ = name.split(".")
+    found: Component = situation.app.value.components[component]
+    assert found.at is not None
+    path = f"component.{component}.at"
+    return Sites((*_wider(situation, path, found.at), f"{path}=null"))
+
+
+def _residency(situation: Situation, name: str) -> Sites:
+    found = situation.app.value.constraints[name]
+    assert isinstance(found, ResidencyConstraint)
+    return Sites((*_wider(situation, f"constraint.{name}.only_at", found.only_at), f"constraint.{name}=null"))
+
+
+def _wider(situation: Situation, path: str, now: Selector) -> tuple[str, ...]:
+    """Selectors of one word that match more sites than `now`, these included; the fewest more first."""
+    infra = situation.infra.value
+    own = set(matching_sites(now, infra))
+    words = {("tier", site.tier) for site in infra.sites.values()}
+    words |= {("site", name) for name in infra.sites}
+    words |= {pair for site in infra.sites.values() for pair in site.labels.items()}
+    found = [(set(matching_sites({key: value}, infra)), key, value) for key, value in words]
+    wider = sorted((len(sites), key, value) for sites, key, value in found if own < sites)
+    return tuple(f"{path}={{{key}: {value}}}" for _, key, value in wider)

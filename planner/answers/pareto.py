@@ -1,0 +1,236 @@
+"""The front of plans that no other beats in latency, cost and accuracy at once, by the epsilon-constraint method.
+
+One objective is minimised while the others are limited, the limits moving from loosest to tightest by a step. A plan
+that is not on the front is beaten by a point of it whose latency is at most one step higher.
+
+Source: Haimes, Lasdon and Wismer, 1971 (epsilon-constraint).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from planner.answers.again import Again, TimeIsUp
+from planner.answers.dial import FAR, MOST_MONEY, figure, nice
+from planner.answers.relaxations import fewest_steps
+from planner.situation import Situation
+from specs.application import AccuracyConstraint, CostConstraint, PathConstraint
+from specs.errors import InputError, Issue
+from specs.nearest import near
+from specs.plan import Plan
+
+Axis = Literal["latency", "cost", "accuracy"]
+POINTS: Final = 20
+"""Steps between the ends unless a step is given."""
+FINE: Final = 8
+"""The ends are found to a step divided by this."""
+SAME: Final = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A plan on the front: the percentile (ms), money a month and accuracy, and whether it keeps the user's limits."""
+
+    latency_ms: float
+    per_month: float
+    accuracy: float | None
+    keeps: bool
+    places: dict[str, str]
+    changes: tuple[str, ...]
+
+    def on(self, axis: Axis) -> float:
+        """Smaller is better."""
+        if axis == "latency":
+            return self.latency_ms
+        return self.per_month if axis == "cost" else -(self.accuracy or 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """`latency` names the percentile, `step_ms` how far apart its limits were; `complete` unless time ran out."""
+
+    latency: str
+    step_ms: float | None
+    points: tuple[Point, ...]
+    complete: bool
+
+
+def pareto(
+    situation: Situation,
+    axes: Sequence[Axis],
+    *,
+    latency: str = "",
+    step_ms: float | None = None,
+    time_limit: float = 60.0,
+    seed: int = 0,
+) -> Front:
+    """The front of `situation` on `axes`. The user's own limits on an axis do not count; `Point.keeps` says of each.
+
+    `latency` is such as ``answer_time.p99``; without it, the first path constraint's highest percentile. Raises
+    InputError where there is no such constraint, or no data set for accuracy.
+    """
+    name, constraint = _percentile(situation, latency)
+    data = _data(situation) if "accuracy" in axes else ""
+    sweep = _Sweep(Again(situation, time.perf_counter() + time_limit, seed), tuple(axes), name, constraint, step_ms)
+    complete = True
+    try:
+        for floor in sweep.floors(data):
+            sweep.at(floor)
+    except TimeIsUp:
+        complete = False
+    return Front(name, sweep.step_ms, undominated(sweep.points, axes), complete)
+
+
+def undominated(points: Sequence[Point], axes: Sequence[Axis]) -> tuple[Point, ...]:
+    """Points that none beats on all `axes`, of equal ones the first, by the first axis."""
+
+    def no_worse(a: Point, b: Point) -> bool:
+        return all(a.on(x) <= b.on(x) + SAME * max(1.0, abs(b.on(x))) for x in axes)
+
+    kept: list[Point] = []
+    for point in sorted(points, key=lambda p: [p.on(axis) for axis in axes]):
+        if not any(no_worse(other, point) for other in kept):
+            kept = [other for other in kept if not no_worse(point, other)] + [point]
+    return tuple(kept)
+
+
+def _percentile(situation: Situation, asked: str) -> tuple[str, str]:
+    """The full name of a percentile such as ``answer_time.p99``, and the constraint's own."""
+    paths = {n: c for n, c in situation.app.value.constraints.items() if isinstance(c, PathConstraint)}
+    names = {f"{n}.p{max(c.limits) * 100:.0f}": n for n, c in paths.items()}
+    names |= {f"{n}.p{q * 100:.0f}": n for n, c in paths.items() for q in c.limits}
+    place = situation.app.place("constraints")
+    if not names:
+        raise InputError(Issue("no constraint on latency", place, "add one with from, to and p99"))
+    if asked and asked not in names:
+        raise InputError(Issue(f"no percentile {asked!r}", place, near(asked, names)))
+    chosen = asked or next(iter(names))
+    return chosen, names[chosen]
+
+
+def _data(situation: Situation) -> str:
+    """The data set that accuracy is measured on."""
+    constrained = [c.on for c in situation.app.value.constraints.values() if isinstance(c, AccuracyConstraint)]
+    known = [a.data for b in situation.behaviours for a in b.accuracy]
+    if not known:
+        place = situation.app.place("data")
+        raise InputError(Issue("accuracy was not measured", place, "name labelled data and profile again"))
+    return constrained[0] if constrained else known[0]
+
+
+@dataclass
+class _Sweep:
+    """Points are collected as they are found, so that what is there when time runs out counts."""
+
+    again: Again
+    axes: tuple[Axis, ...]
+    name: str
+    constraint: str
+    step_ms: float | None
+
+    def __post_init__(self) -> None:
+        self.points: list[Point] = []
+
+    def floors(self, data: str) -> list[tuple[str, float]]:
+        """Accuracies to keep at least, the highest first: all that a combination of variants reaches."""
+        if not data:
+            return [("", 0.0)]
+        found = {a.value for b in self.again.situation.behaviours for a in b.accuracy if a.data == data}
+        return [(data, value) for value in sorted(found, reverse=True)]
+
+    def at(self, floor: tuple[str, float]) -> None:
+        """All points that keep an accuracy, by falling latency."""
+        if "latency" not in self.axes:
+            self._best(floor, None)
+            return
+        fastest = self._best(floor, None, objective=f"[{{latency: {self.constraint}}}]")
+        if fastest is None:
+            return
+        cheapest = self._best(floor, None) if "cost" in self.axes else fastest
+        assert cheapest is not None
+        if self.step_ms is None:
+            self.step_ms = nice(max((cheapest.latency_ms - fastest.latency_ms) / POINTS, fastest.latency_ms / 200))
+        if "cost" in self.axes:
+            self._settle(floor, cheapest)
+            limit = cheapest.latency_ms - self.step_ms
+            while (point := self._best(floor, limit)) is not None:
+                limit = min(limit, point.latency_ms) - self.step_ms
+        self._fastest(floor)
+
+    def _settle(self, floor: tuple[str, float], cheapest: Point) -> None:
+        """The lowest latency at the least cost: the lexicographic end."""
+        self._tighten(floor, cheapest, cheapest.per_month * (1 + SAME) + SAME)
+
+    def _fastest(self, floor: tuple[str, float]) -> None:
+        """The lowest latency of all, at its least cost."""
+        mine = [p for p in self.points if (p.accuracy or 0.0) >= floor[1]]
+        self._tighten(floor, min(mine, key=lambda p: p.latency_ms), MOST_MONEY)
+
+    def _tighten(self, floor: tuple[str, float], point: Point, most: float) -> None:
+        """Lower latency than `point` has, as far as it goes for at most `most` a month, within one step."""
+        assert self.step_ms is not None
+        fine = self.step_ms / FINE
+
+        def gone(steps: int) -> bool:
+            found = self._best(floor, point.latency_ms - steps * fine)
+            return found is None or found.per_month > most
+
+        fewest_steps(gone, max(1, min(FINE * 64, int(point.latency_ms / fine))))
+
+    def _best(self, floor: tuple[str, float], limit: float | None, objective: str = "") -> Point | None:
+        """The cheapest plan (or the best by `objective`) that keeps the limits, added to the points."""
+        if limit is not None and limit <= 0:
+            return None
+        changes = self._changes(floor, limit, objective or ("[cost]" if "cost" in self.axes else ""))
+        plan = self.again.plan(changes)
+        if plan is None:
+            return None
+        point = self._point(plan, floor[0], tuple(changes))
+        self.points.append(point)
+        return point
+
+    def _changes(self, floor: tuple[str, float], limit: float | None, objective: str) -> list[str]:
+        app = self.again.situation.app.value
+        constraint = app.constraints[self.constraint]
+        assert isinstance(constraint, PathConstraint)
+        own = constraint.limits[int(self.name.rpartition(".p")[2]) / 100] * 1e3
+        found = [f"objective={objective}"] if objective else []
+        if "latency" in self.axes:
+            found.append(f"constraint.{self.name}={figure(FAR * own if limit is None else limit)} ms")
+        currency = self.again.situation.infra.value.currency
+        for name, c in app.constraints.items():
+            if isinstance(c, CostConstraint) and "cost" in self.axes:
+                found.append(f"constraint.{name}.cost={figure(MOST_MONEY)} {currency}/month")
+            if isinstance(c, AccuracyConstraint) and "accuracy" in self.axes:
+                found.append(f"constraint.{name}.accuracy={repr(floor[1]) if c.on == floor[0] else 0}")
+        return found
+
+    def _point(self, plan: Plan, data: str, changes: tuple[str, ...]) -> Point:
+        assert plan.cost is not None
+        checks = {c.name: c for c in plan.constraints}
+        reached = [b.accuracy[data] for b in plan.behaviour if data in b.accuracy]
+        return Point(
+            latency_ms=checks[self.name].value,
+            per_month=plan.cost.per_month,
+            accuracy=min(reached) if reached else None,
+            keeps=self._keeps(plan),
+            places={a.stage_name: f"{a.site}.{a.pool}" for a in plan.assignments},
+            changes=changes,
+        )
+
+    def _keeps(self, plan: Plan) -> bool:
+        """Whether the plan keeps the limits that the user gave, some of which the sweep had changed."""
+        assert plan.cost is not None
+        values = {c.name: c.value for c in plan.constraints}
+        room: list[float] = []
+        for name, c in self.again.situation.app.value.constraints.items():
+            if isinstance(c, PathConstraint):
+                room += [limit * 1e3 * (1 + SAME) - values[f"{name}.p{q * 100:.0f}"] for q, limit in c.limits.items()]
+            elif isinstance(c, CostConstraint):
+                room.append(c.cost * (1 + SAME) - plan.cost.per_hour)
+            elif isinstance(c, AccuracyConstraint):
+                room.append(values[name] - c.accuracy + SAME)
+        return all(r >= 0 for r in room)

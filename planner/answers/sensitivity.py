@@ -1,0 +1,262 @@
+"""How far each input may change before another plan is better, and what wrong profiles could cost.
+
+"The plan stays" means that what runs where and how stays optimal; replicas and devices follow the load.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Final, Literal
+
+from planner.answers.again import Again, TimeIsUp, vary
+from planner.answers.dial import FAR, figure
+from planner.answers.explain import units_of
+from planner.answers.forced import as_planned
+from planner.answers.relaxations import fewest_steps
+from planner.situation import Situation
+from planner.verification.inputs import check_inputs
+from specs.application import PathConstraint
+from specs.errors import InputError, Issue
+from specs.plan import Plan
+from specs.profile import Record
+
+STEP: Final = 0.05
+"""Factors are 1.05, 1.05 squared, ... and their inverses."""
+WIDEST: Final = 4.0
+"""The largest factor tried, and the inverse of the smallest."""
+SAME: Final = 1e-6
+Kind = Literal["rate", "price", "bandwidth", "delay", "service time"]
+
+
+@dataclass(frozen=True)
+class Input:
+    """One number that the plan rests on. `scaled` is the situation with it multiplied by a factor."""
+
+    name: str
+    kind: Kind
+    unit: str
+    value: float
+    scaled: Callable[[Situation, float], Situation]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The plan stays optimal from `low` to `high`; None where it does as far as was tried (a factor of `WIDEST`)."""
+
+    name: str
+    kind: Kind
+    unit: str
+    value: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Regret:
+    """If profiles are off as `case` says: the first objective that the plan's placement and the best one then have.
+
+    `regret` is the difference. Where the placement would have no plan it is None, and `missed` says by how much (ms)
+    each path limit would be missed.
+    """
+
+    case: str
+    planned: float | None
+    best: float | None
+    regret: float | None
+    missed: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """`complete` unless time ran out. `unit` is of the first objective, `step` and `off` are shares."""
+
+    unit: str
+    step: float
+    off: float
+    ranges: tuple[Range, ...]
+    regrets: tuple[Regret, ...]
+    complete: bool
+
+
+def sensitivity(
+    situation: Situation,
+    plan: Plan,
+    *,
+    only: str = "*",
+    step: float = STEP,
+    off: float = 0.2,
+    time_limit: float = 300.0,
+    seed: int = 0,
+) -> Sensitivity:
+    """Of each input whose name matches `only`, the range in which `plan` stays optimal; and regrets for profiles that
+    are wrong by a share `off`.
+
+    Ranges are found by solving again at factors a `step` apart, outwards from 1; an optimum that was lost is not looked
+    for further out. Raises InputError where the plan is older than its inputs, or not proven optimal.
+    """
+    check_inputs(situation, plan)
+    if plan.status != "optimal":
+        raise InputError(Issue(f"the plan is {plan.status}: only a proven optimum can be said to stay one"))
+    ends = time.perf_counter() + time_limit
+    ranges: list[Range] = []
+    regrets: list[Regret] = []
+    complete = True
+    try:
+        for case, wrong in _cases(situation, plan, off):
+            regrets.append(_regret(case, wrong, plan, Again(wrong, ends, seed)))
+        for each in inputs_of(situation):
+            if fnmatchcase(each.name, only):
+                ranges.append(_range(situation, plan, each, step, ends, seed))
+    except TimeIsUp:
+        complete = False
+    return Sensitivity(units_of(situation)[0], step, off, tuple(ranges), tuple(regrets), complete)
+
+
+def inputs_of(situation: Situation) -> Iterator[Input]:
+    """Rates of sources, prices, bandwidths, delays, and service times by component. Named as ``--set`` names them."""
+    app, infra = situation.app.value, situation.infra.value
+
+    def said(name: str, kind: Kind, unit: str, value: float, text: Callable[[float], str]) -> Input:
+        return Input(name, kind, unit, value, lambda s, f: vary(s, [f"{name}={text(f)}"]))
+
+    for name, source in app.sources.items():
+        mean, peak = source.rate.mean, source.rate.peak
+        yield said(
+            f"source.{name}.rate", "rate", "/s", peak,
+            _both("mean", mean, "/s", "peak", peak),
+        )  # fmt: skip
+    for name, hardware in infra.hardware.items():
+        if hardware.price > 0:
+            yield said(f"hardware.{name}.price", "price", "/h", hardware.price, _plain(hardware.price, "/h"))
+    for site, spec in infra.sites.items():
+        for name, pool in spec.pools.items():
+            if pool.price and not pool.owned:
+                yield said(f"site.{site}.pools.{name}.price", "price", "/h", pool.price, _plain(pool.price, "/h"))
+    for name, link in infra.links.items():
+        ways = {"": link.rate} if link.rate is not None else {".up": link.up, ".down": link.down}
+        for way, direction in ways.items():
+            rate = direction if isinstance(direction, float) else direction.rate if direction else 0.0
+            mbit = rate * 8 / 1e6
+            yield said(f"link.{name}{way}.rate", "bandwidth", "Mbit/s", mbit, _plain(mbit, " Mbit/s"))
+            if direction is not None and not isinstance(direction, float) and direction.shared:
+                mbit = direction.shared.rate * 8 / 1e6
+                yield said(f"link.{name}{way}.shared.rate", "bandwidth", "Mbit/s", mbit, _plain(mbit, " Mbit/s"))
+        if link.delay.mean > 0:
+            ms, jitter = link.delay.mean * 1e3, link.delay.jitter * 1e3
+            yield said(
+                f"link.{name}.delay", "delay", "ms", ms,
+                _delay(ms, jitter),
+            )  # fmt: skip
+    for name in app.components:
+        yield Input(f"component.{name}", "service time", "x", 1.0, _slower_component(name))
+
+
+def _plain(value: float, unit: str) -> Callable[[float], str]:
+    return lambda factor: f"{figure(value * factor)}{unit}"
+
+
+def _both(one: str, a: float, unit: str, other: str, b: float) -> Callable[[float], str]:
+    return lambda factor: f"{{{one}: {figure(a * factor)}{unit}, {other}: {figure(b * factor)}{unit}}}"
+
+
+def _delay(mean: float, jitter: float) -> Callable[[float], str]:
+    return lambda factor: f"{{mean: {figure(mean * factor)} ms, jitter: {figure(jitter)} ms}}"
+
+
+def _slower_component(name: str) -> Callable[[Situation, float], Situation]:
+    return lambda situation, factor: slower(situation, factor, _of(situation, name))
+
+
+def _on(hardware: str) -> Callable[[Record], bool]:
+    return lambda record: record.hardware == hardware
+
+
+def _of(situation: Situation, component: str) -> Callable[[Record], bool]:
+    own = {d for key, d in situation.digests.items() if key.split("/")[0] == component}
+    return lambda record: record.source in own
+
+
+def slower(situation: Situation, factor: float, which: Callable[[Record], bool]) -> Situation:
+    """`situation` with all service times of the records that `which` picks multiplied by `factor`."""
+
+    def scaled(record: Record) -> Record:
+        d = record.latency
+        times = {
+            "mean": d.mean * factor,
+            "second": d.second * factor**2,
+            "third": d.third * factor**3,
+            "quantiles": {q: x * factor for q, x in d.quantiles.items()},
+        }
+        return record.model_copy(update={"latency": d.model_copy(update=times)})
+
+    return replace(situation, records=tuple(scaled(r) if which(r) else r for r in situation.records))
+
+
+def _stays(again: Again, plan: Plan) -> bool:
+    """Whether the placement of `plan` is still as good as the best."""
+    own = again.plan(restrict=as_planned(plan))
+    if own is None:
+        return False
+    best = again.plan(start={name: ms / 1e3 for name, ms in own.tightened.items()})
+    if best is None:
+        return True
+    return own.objective[0] <= best.objective[0] + SAME * max(1.0, abs(best.objective[0]))
+
+
+def _range(situation: Situation, plan: Plan, each: Input, step: float, ends: float, seed: int) -> Range:
+    def bound(up: bool) -> float | None:
+        factors = [1.0]
+        while (more := factors[-1] * (1 + step)) <= WIDEST * (1 + 1e-9):
+            factors.append(more)
+        if not up:
+            factors = [1 / f for f in factors]
+
+        def lost(steps: int) -> bool:
+            return not _stays(Again(each.scaled(situation, factors[steps]), ends, seed), plan)
+
+        steps = fewest_steps(lost, len(factors) - 1, 1)
+        return None if steps is None else each.value * factors[steps - 1]
+
+    return Range(each.name, each.kind, each.unit, each.value, bound(False), bound(True))
+
+
+def _cases(situation: Situation, plan: Plan, off: float) -> Iterator[tuple[str, Situation]]:
+    """Ways in which profiles can be wrong; in the last, the worst for sums, only what was chosen is slower."""
+    used = {a.record for a in plan.assignments}
+    percent = f"{100 * off:.0f} %"
+    yield f"all {percent} slower", slower(situation, 1 + off, lambda _: True)
+    yield f"all {percent} faster", slower(situation, 1 - off, lambda _: True)
+    for name in dict.fromkeys(a.hardware for a in plan.assignments):
+        yield f"{name} {percent} slower", slower(situation, 1 + off, _on(name))
+    chosen = slower(situation, 1 + off, lambda r: r.digest in used)
+    unchanged = {id(r) for r in situation.records}
+    yield (
+        f"what was chosen {percent} slower, all else {percent} faster",
+        slower(chosen, 1 - off, lambda r: id(r) in unchanged),
+    )
+
+
+def _regret(case: str, wrong: Situation, plan: Plan, again: Again) -> Regret:
+    own = again.plan(restrict=as_planned(plan))
+    best = again.plan(start={name: ms / 1e3 for name, ms in own.tightened.items()} if own else None)
+    planned = own.objective[0] if own else None
+    reached = best.objective[0] if best else None
+    regret = planned - reached if planned is not None and reached is not None else None
+    return Regret(case, planned, reached, regret, {} if own else _missed(wrong, plan, again))
+
+
+def _missed(wrong: Situation, plan: Plan, again: Again) -> dict[str, float]:
+    """By how many ms the placement would miss each path limit."""
+    limits = {
+        f"{name}.p{q * 100:.0f}": limit * 1e3
+        for name, c in wrong.app.value.constraints.items()
+        if isinstance(c, PathConstraint)
+        for q, limit in c.limits.items()
+    }
+    far = [f"constraint.{name}={figure(FAR * ms)} ms" for name, ms in limits.items()]
+    loose = again.plan(far, restrict=as_planned(plan))
+    values = {c.name: c.value for c in loose.constraints} if loose else {}
+    return {name: values[name] - ms for name, ms in limits.items() if name in values and values[name] > ms}

@@ -1,0 +1,111 @@
+"""`planner explain`: why here and not there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.options import PROFILES, AppFile, InfraFile, PlanFile, ProfilesFolder, Seed, SetOption
+from planner.cli.output import Format, FormatOption, emit, number, table
+from specs.errors import NotKnown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from planner.cli.results import ExplainCandidate, ExplainResult, ExplainWorth
+
+
+def explain(
+    plan: PlanFile,
+    app: AppFile,
+    infra: InfraFile,
+    profiles: ProfilesFolder = PROFILES,
+    component: Annotated[
+        list[str] | None, typer.Option("--component", "-c", help="Of this component only. May be given many times.")
+    ] = None,
+    time_limit: Annotated[float, typer.Option("--time-limit", min=0.01, help="Seconds.")] = 120.0,
+    sets: SetOption = None,
+    seed: Seed = 0,
+    fmt: FormatOption = Format.table,
+) -> None:
+    """Say of every choice what it would cost instead, what each limit is worth, and where the time goes.
+
+    Everything is found by solving again. Exit code 4 where time ran out before all was: what was found is written.
+
+    Example: planner explain plan.yaml app.yaml --infra infra.yaml
+    """
+    from dataclasses import asdict
+
+    from planner import load_situation
+    from planner.answers.explain import explain as find
+    from planner.cli.loading import load_checked
+    from planner.cli.results import ExplainCandidate, ExplainGain, ExplainPart, ExplainResult, ExplainWorth
+    from specs.changes import parse_changes
+    from specs.plan import read_plan
+
+    read = read_plan(plan)
+    changes = parse_changes(sets or [])
+    load_checked(app, infra, models=False, changes=changes)
+    situation = load_situation(app, infra, profiles, changes=changes)
+    found = find(situation, read, components=component or [], time_limit=time_limit, seed=seed)
+    gains = [w.next_gain and ExplainGain(by=w.next_gain[0], difference=w.next_gain[1]) for w in found.worths]
+    result = ExplainResult(
+        plan=read.digest,
+        objectives=found.units,
+        candidates=tuple(ExplainCandidate(**asdict(c)) for c in found.candidates),
+        constraints=tuple(
+            ExplainWorth(**asdict(w) | {"next_gain": gain}) for w, gain in zip(found.worths, gains, strict=True)
+        ),
+        critical_path=tuple(ExplainPart(**asdict(p)) for p in found.critical),
+        complete=found.complete,
+    )
+    emit(result.dump(), fmt, lambda out: _show(result, out))
+    if not result.complete:
+        raise NotKnown(f"not all was found out within {time_limit:g} s; allow more --time-limit, or name a --component")
+
+
+def _show(result: ExplainResult, out: Console) -> None:
+    rows = []
+    last = ""
+    for c in result.candidates:
+        mark = "✓" if c.status == "chosen" else ""
+        rows.append([c.component if c.component != last else "", mark, c.kind, c.choice, _why(c, result.objectives)])
+        last = c.component
+    out.print(table(["component", "", "of", "choice", "instead of the plan's"], rows))
+    for w in result.constraints:
+        out.print(_worth(w, result.objectives[0]))
+    if result.critical_path:
+        columns = ["critical path", "at", "wait ms", "service ms", "part"]
+        parts = [
+            [p.name, p.site, number(p.wait_ms), number(p.service_ms), f"{100 * p.part:.0f} %"]
+            for p in result.critical_path
+        ]
+        out.print(table(columns, parts, title="means of the longest way of each path constraint", right=columns[2:]))
+
+
+def _why(c: ExplainCandidate, units: tuple[str, ...]) -> str:
+    if c.status == "chosen":
+        return "chosen"
+    if c.status == "unknown":
+        return "not found out in time"
+    if c.status == "infeasible":
+        return f"forbidden by {', '.join(c.forbidden_by)}" if c.forbidden_by else "no option: nothing holds it there"
+    return ", ".join(f"{'+' if p >= 0 else ''}{number(p)} {unit}" for p, unit in zip(c.prices, units, strict=True))
+
+
+def _worth(w: ExplainWorth, unit: str) -> str:
+    step = f"{number(w.step)} {w.unit}"
+    more, less = ("less", "more") if w.unit == "share" else ("more", "less")
+    if not w.binding:
+        said = f"{w.name} does not bind"
+    elif w.looser:
+        said = f"{w.name}: {step} {more} saves {number(-w.looser)} {unit}"
+    elif w.next_gain is not None:
+        saved = f"{number(w.next_gain.by)} {w.unit} {more} saves {number(-w.next_gain.difference)} {unit}"
+        said = f"{w.name}: {step} {more} saves nothing, {saved}"
+    else:
+        said = f"{w.name} binds, but no step that was tried saves anything"
+    if w.tighter is None:
+        return f"{said}; {step} {less} leaves no plan"
+    return f"{said}; {step} {less} costs {number(w.tighter)} {unit}" if w.tighter else said

@@ -1,0 +1,96 @@
+"""`planner sensitivity`: how far inputs may change before the plan does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from planner.cli.options import PROFILES, AppFile, InfraFile, PlanFile, ProfilesFolder, Seed, SetOption
+from planner.cli.output import Format, FormatOption, emit, number, table
+from specs.errors import NotKnown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from planner.cli.results import SensitivityRegret, SensitivityResult
+
+
+def sensitivity(
+    plan: PlanFile,
+    app: AppFile,
+    infra: InfraFile,
+    profiles: ProfilesFolder = PROFILES,
+    only: Annotated[str, typer.Option("--only", metavar="PATTERN", help="Inputs to vary, such as 'link.*'.")] = "*",
+    step: Annotated[float, typer.Option("--step", min=0.001, max=1.0, help="Between factors, as a share.")] = 0.05,
+    off: Annotated[float, typer.Option("--off", min=0.01, max=0.9, help="How wrong profiles are, as a share.")] = 0.2,
+    time_limit: Annotated[float, typer.Option("--time-limit", min=0.01, help="Seconds.")] = 300.0,
+    sets: SetOption = None,
+    seed: Seed = 0,
+    fmt: FormatOption = Format.table,
+) -> None:
+    """Say between which values of each input the plan stays optimal, and what it could cost that profiles are wrong.
+
+    Everything is found by solving again. Exit code 4 where time ran out before all was: what was found is written.
+
+    Example: planner sensitivity plan.yaml app.yaml --infra infra.yaml --only 'link.*'
+    """
+    from dataclasses import asdict
+
+    from planner import load_situation
+    from planner.answers.sensitivity import sensitivity as find
+    from planner.cli.loading import load_checked
+    from planner.cli.results import SensitivityRange, SensitivityRegret, SensitivityResult
+    from specs.changes import parse_changes
+    from specs.plan import read_plan
+
+    read = read_plan(plan)
+    changes = parse_changes(sets or [])
+    load_checked(app, infra, models=False, changes=changes)
+    situation = load_situation(app, infra, profiles, changes=changes)
+    found = find(situation, read, only=only, step=step, off=off, time_limit=time_limit, seed=seed)
+    regrets = tuple(SensitivityRegret(**asdict(r)) for r in found.regrets)
+    known = [r.regret for r in regrets if r.regret is not None]
+    result = SensitivityResult(
+        plan=read.digest,
+        objective=found.unit,
+        step=found.step,
+        off=found.off,
+        ranges=tuple(SensitivityRange(**asdict(r)) for r in found.ranges),
+        regrets=regrets,
+        worst_regret=max(known) if known and len(known) == len(regrets) else None,
+        complete=found.complete,
+    )
+    emit(result.dump(), fmt, lambda out: _show(result, out))
+    if not result.complete:
+        raise NotKnown(f"not all was found out within {time_limit:g} s; allow more --time-limit, or say --only which")
+
+
+def _show(result: SensitivityResult, out: Console) -> None:
+    columns = ["input", "kind", "now", "optimal from", "to"]
+    rows = [
+        [
+            r.name,
+            r.kind,
+            f"{number(r.value)} {r.unit}",
+            "any less" if r.low is None else f"{number(r.low)} {r.unit}",
+            "any more" if r.high is None else f"{number(r.high)} {r.unit}",
+        ]
+        for r in result.ranges
+    ]
+    out.print(table(columns, rows, right=columns[2:]))
+    out.print(f"found in factors of {1 + result.step:g}, tried from a quarter to four times the value")
+    cases = [[r.case, _regret(r, result.objective)] for r in result.regrets]
+    out.print(table(["if profiles are wrong", "regret of the placement"], cases))
+    if result.worst_regret is not None:
+        out.print(f"worst regret: {number(result.worst_regret)} {result.objective}")
+
+
+def _regret(r: SensitivityRegret, unit: str) -> str:
+    if r.regret is not None:
+        return f"{number(r.regret)} {unit}"
+    if r.planned is None:
+        missed = ", ".join(f"{name} by {number(ms)} ms" for name, ms in r.missed.items())
+        other = "no placement keeps all" if r.best is None else f"another keeps all for {number(r.best)} {unit}"
+        return f"misses {missed or 'capacities'}; {other}"
+    return "not known"

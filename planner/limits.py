@@ -1,0 +1,45 @@
+"""The same Problem with other path limits, without formulating it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from planner.formulate import Formulation
+from planner.problem import Limit, LimitShape
+from planner.situation import Situation
+from planner.tail import tail_rows
+from specs.application import PathConstraint
+
+
+def with_limits(situation: Situation, given: Formulation, limits: Mapping[str, float]) -> Formulation:
+    """`given` with the path limits named in `limits` (seconds, such as ``answer.p99``) replaced.
+
+    Equals formulating with those limits. Only the tables of limits depend on them.
+    """
+    if not limits:
+        return given
+    problem = given.problem
+    app = situation.app.value
+
+    def renewed(index: int, limit: Limit) -> Limit:
+        name = problem.constraints[limit.constraint].name
+        if name not in limits:
+            return limit
+        constraint = app.constraints[name.rpartition(".")[0]]
+        assert isinstance(constraint, PathConstraint)
+        shapes = given.scenarios[index].requests(constraint)
+        alone = len(shapes) == 1 and len(limit.shapes[0].paths) == 1
+        q = int(name.rpartition(".p")[2]) / 100
+        limit_us = int(limits[name] * 1e6 + 1e-6)
+        tables = tuple(
+            LimitShape(table.paths, tail_rows(limit_us, 1 - q, shape.probability, alone))
+            for table, shape in zip(limit.shapes, shapes, strict=True)
+        )
+        return replace(limit, shapes=tables)
+
+    scenarios = tuple(
+        replace(scenario, limits=tuple(renewed(i, limit) for limit in scenario.limits))
+        for i, scenario in enumerate(problem.scenarios)
+    )
+    return replace(given, problem=replace(problem, scenarios=scenarios))

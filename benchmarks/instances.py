@@ -69,14 +69,18 @@ class Hardware:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How large, and how tight: the limit is `slack` times what a quick placement with some waits needs."""
+    """How large, and how tight: the limit is `slack` times what a quick placement with some waits needs.
+
+    `by_use`: the cloud is paid by the core-second, else by whole devices as everything else.
+    """
 
     kind: Kind
     components: int
     sites: int
     ways: int = 20
     slack: float = 1.1
-    rate: float = 4.0
+    rate: float = 40.0
+    by_use: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +96,13 @@ EDGE, BASE, ACCELERATOR, CLOUD = "edge", "base", "accelerator", "cloud"
 
 def hardware(shape: Shape) -> dict[str, Hardware]:
     """Devices by class. Base stations carry about half of the load together with the edge."""
-    base = max(1, round(shape.components * shape.rate / 100))
+    base = max(1, shape.components // 8)
+    cloud = (0.0, 300.0) if shape.by_use else (42.0, 0.0)
     return {
-        EDGE: Hardware(4, 1500, 3.0, 1, 26.0, 4.0, (1, 2, 3, 4)),
-        BASE: Hardware(7, 6000, 1.2, base, 55.0, 6.0, (1, 2, 3, 5)),
-        ACCELERATOR: Hardware(1, 8000, 0.35, 1, 150.0, 20.0, (1,), time=True),
-        CLOUD: Hardware(10, 24000, 0.8, 4 + shape.components // 5, 42.0, 0.0, (1, 2, 3, 4, 6)),
+        EDGE: Hardware(4, 1500, 3.0, 1, 9.0, 4.0, (1, 2, 3, 4)),
+        BASE: Hardware(7, 3000, 1.2, base, 21.0, 6.0, (1, 2, 3, 5)),
+        ACCELERATOR: Hardware(1, 8000, 0.35, 1, 60.0, 20.0, (1,), time=True),
+        CLOUD: Hardware(10, 24000, 0.8, 4 + shape.components // 2, *cloud, (1, 2, 3, 4, 6)),
     }
 
 
@@ -131,10 +136,10 @@ class _Maker:
         links: list[Link] = []
         for b in range(bases):
             classes.append(ACCELERATOR if b % 3 == 1 else BASE)
-            links.append(Link((b + 1, 0), self.draw.randint(9000, 16000), 60e6, 0.03))
+            links.append(Link((b + 1, 0), self.draw.randint(9000, 16000), 60e6, 0.02))
         for e in range(self.shape.sites - 1 - bases):
             classes.append(EDGE)
-            links.append(Link((len(classes) - 1, 1 + e % bases), self.draw.randint(2000, 5000), 3e6, 0.0))
+            links.append(Link((len(classes) - 1, 1 + e % bases), self.draw.randint(2000, 5000), 8e6, 0.0))
         return classes, links
 
     def _network(self) -> tuple[list[str], list[Link]]:
@@ -154,7 +159,7 @@ class _Maker:
                 nearest = min(range(a), key=lambda b, a=a: far(a, b))  # type: ignore[misc]
                 pairs.add((a, nearest))
         return classes, [
-            Link((a, b), 1500 + round(30000 * far(a, b)), self.draw.choice([4e6, 12e6, 40e6]), 0.01)
+            Link((a, b), 1500 + round(30000 * far(a, b)), self.draw.choice([8e6, 20e6, 60e6]), 0.01)
             for a, b in sorted(pairs)
         ]
 
@@ -289,7 +294,7 @@ class _Maker:
                 key = (c, kind + name, way)
                 if not h.time and key not in self.levels:
                     self.levels[key] = station_levels(service, [load])
-                busy = self.shape.rate / 4 * mean * (1 if h.time else threads / h.cores)
+                busy = self.shape.rate / 2 * mean * (1 if h.time else threads / h.cores)
                 station = Station(
                     f"{c}{name} way {way} at {pool}",
                     pool,
@@ -339,7 +344,7 @@ class _Maker:
                 seconds = size / link.rate
                 service = Moments(seconds, seconds**2 * 1.2, seconds**3 * 1.6)
                 visit = self.visit(servers[start, end], service)
-                paid = self.shape.rate / 4 * size * link.egress * 2.628e6 / 1e9
+                paid = self.shape.rate / 2 * size * link.egress * 2.628e6 / 1e9
                 mean, variance = ceil(seconds * 1e6) + link.delay_us, ceil(service.variance * 1e12) + 10**5
                 hops[start, end] = Transfer(start, end, mean, variance, (visit,), round(paid * MICRO))
         if self.shape.kind == "tree":

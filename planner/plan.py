@@ -17,6 +17,7 @@ from planner.situation import Situation
 from planner.solver import Solution, solve_problem
 from planner.solver.evaluate import evaluate
 from planner.solver.solve import is_feasible
+from planner.solver.stop import Progress, silent
 from specs.application import (
     AccuracyConstraint,
     CostConstraint,
@@ -50,6 +51,14 @@ BINDING_SECONDS: Final = 5.0
 Restrict = Callable[[Formulation], Formulation]
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C while searching; `plan` is the best so far, which keeps all constraints."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__("interrupted")
+        self.plan = plan
+
+
 def solve(
     situation: Situation,
     *,
@@ -57,25 +66,32 @@ def solve(
     gap: float = 0.0,
     seed: int = 0,
     restrict: Restrict = lambda given: given,
+    strategy: str = "auto",
+    tell: Callable[[Progress], None] = silent,
 ) -> Plan:
     """The Plan for `situation`: optimal, or the best within `time_limit` seconds or the relative `gap`.
 
     Where the predicted percentile misses a limit that the solver's table took as kept, that limit is tightened and the
-    problem solved again; `Plan.tightened` says by how much (ms). `restrict` may take options away first.
+    problem solved again; `Plan.tightened` says by how much (ms). `restrict` may take options away first. `strategy` and
+    `tell` are as in `solve_problem`.
 
     Raises InputError for what is not supported, AnswerIsNo where some component cannot run at all, and NotKnown where
-    limits stay missed.
+    limits stay missed; `Interrupted` with the best plan so far on Ctrl-C.
     """
     started = time.perf_counter()
     limits: dict[str, float] = {}
     for number in range(ROUNDS):
         given = restrict(formulation(situation, limits))
         left = time_limit - (time.perf_counter() - started)
-        solution = solve_problem(given.problem, time_limit=left, gap=gap, seed=seed)
+        solution = solve_problem(given.problem, left, gap, seed, strategy=strategy, tell=tell)
         if solution.choice is None:
+            if solution.interrupted:
+                raise KeyboardInterrupt
             return _no_plan(situation, given, solution, limits, started, time_limit, seed)
         draft = _Draft(situation, given, solution, limits)
         missed = draft.missed()
+        if solution.interrupted:
+            raise KeyboardInterrupt if missed else Interrupted(draft.plan(started, 0.0, seed))
         if not missed:
             return draft.plan(started, time_limit, seed)
         for name, factor in missed.items():

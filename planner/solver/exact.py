@@ -11,7 +11,7 @@ from planner.solver.build import Reduced, build, read_choice, reduced
 from planner.solver.candidates import Candidate
 from planner.solver.draft import Draft, Encoding, Scope
 from planner.solver.evaluate import Evaluation, evaluate
-from planner.solver.solution import Choice, Solution, relative_gap
+from planner.solver.solution import Choice, Solution, Status, relative_gap
 from planner.solver.stop import Clock, Stop
 
 SMALL = 400
@@ -32,9 +32,13 @@ class Exact:
         clock = Clock(stop)
         given = reduced(problem)
         search = _Search(given, clock, self.encoding)
-        if sum(map(len, given.candidates.values())) > SMALL:
-            search.among_few()
-        return replace(search.solution(), strategy=self.name)
+        try:
+            if sum(map(len, given.candidates.values())) > SMALL:
+                search.among_few()
+            proven = search.minimise()
+        except KeyboardInterrupt:  # between two searches, which end themselves
+            search.interrupted, proven = True, False
+        return replace(search.solution(proven), strategy=self.name)
 
 
 @dataclass
@@ -75,25 +79,29 @@ class _Search:
             self.clock.found(found.objectives[0])
         return found
 
-    def solution(self) -> Solution:
-        """All objectives, one after the other, each with those before it held at the value found."""
+    def minimise(self) -> bool:
+        """All objectives, one after the other, each with those before it held at the value found. Whether proven."""
         small = sum(map(len, self.given.candidates.values())) <= SMALL
         scope = Scope(self.encoding) if small else Scope(self.encoding, frozenset(), frozenset())
         proven = True
         for k in range(len(self.given.problem.objectives)):
             status, scope = self._minimise(k, scope)
-            if status == "infeasible" and self.best is None:
-                return Solution("infeasible", seconds=self.clock.spent, seconds_proof=self.clock.spent)
             if self.best is None:
-                return Solution("unknown", seconds=self.clock.spent, interrupted=self.interrupted)
+                return status == "infeasible"
             proven = proven and status == "optimal"
             self.held.append(self.best[1].objectives[k])
-        assert self.best is not None
+        return proven
+
+    def solution(self, proven: bool) -> Solution:
+        """What was found; `proven`: that it is optimal, or that there is nothing."""
+        now, clock = self.clock.spent, self.clock
+        certain = now if proven else None
+        if self.best is None:
+            status: Status = "infeasible" if proven else "unknown"
+            return Solution(status, seconds=now, seconds_proof=certain, interrupted=self.interrupted)
         choice, found = self.best
-        limits = tuple(
-            value if proven else min(value, bound) for value, bound in zip(found.objectives, self.bounds, strict=True)
-        )
-        now = self.clock.spent
+        bounds = [*self.bounds, *[0] * len(found.objectives)]
+        limits = tuple(v if proven else min(v, b) for v, b in zip(found.objectives, bounds, strict=False))
         return Solution(
             "optimal" if proven else "feasible",
             choice,
@@ -101,9 +109,9 @@ class _Search:
             limits,
             relative_gap(found.objectives, limits),
             now,
-            self.clock.first,
-            self.clock.best,
-            now if proven else None,
+            clock.first,
+            clock.best,
+            certain,
             interrupted=self.interrupted,
         )
 

@@ -9,9 +9,10 @@ from typing import Literal
 from planner.problem import Problem
 from planner.solver import cpsat
 from planner.solver.build import build, reduced
-from planner.solver.exact import Exact
 from planner.solver.solution import Solution
 from planner.solver.stop import Progress, Stop, silent
+from planner.solver.strategy import STRATEGIES, strategy_for
+from specs.errors import InputError, Issue
 
 
 def solve_problem(
@@ -23,7 +24,16 @@ def solve_problem(
     strategy: str = "auto",
     tell: Callable[[Progress], None] = silent,
 ) -> Solution:
-    return Exact().solve(problem, Stop(time_limit, gap, seed, tell))
+    """The best choice within `time_limit` seconds, or one within the relative `gap` of a bound, and what is proven.
+
+    A later objective's bound is given the values found for those before it. `strategy` is a name of `STRATEGIES`, or
+    ``auto``; `tell` hears of each better value and bound of the first objective. Ctrl-C ends the search:
+    `Solution.interrupted` is then set, and the best choice so far is the answer. Raises InputError for an unknown name.
+    """
+    if strategy != "auto" and strategy not in STRATEGIES:
+        raise InputError(Issue(f"no strategy {strategy!r}: expected auto, {', '.join(STRATEGIES)}"))
+    chosen = strategy_for(problem) if strategy == "auto" else STRATEGIES[strategy]
+    return chosen.solve(problem, Stop(time_limit, gap, seed, tell))
 
 
 def is_feasible(
@@ -35,4 +45,6 @@ def is_feasible(
     if below is not None and not model.impossible:
         model.add(list(model.objectives[0]), None, below - 1)
     answer = cpsat.run(model, time_limit=time_limit - (time.perf_counter() - started), seed=seed)
+    if answer.interrupted:
+        raise KeyboardInterrupt
     return {"infeasible": "no", "unknown": "unknown"}.get(answer.status, "yes")  # type: ignore[return-value]

@@ -91,12 +91,19 @@ def run(
     wrapper.add_solution_callback(listener)
     wrapper.add_best_bound_callback(lambda value: bound(ceil(value - 1e-6)))
     responses: list[Any] = []
-    search = threading.Thread(target=lambda: responses.append(wrapper.solve(proto)))  # type: ignore[no-untyped-call]
-    search.start()
-    interrupted = False
-    while search.is_alive():
+    done = threading.Event()
+
+    def search() -> None:
         try:
-            search.join()
+            responses.append(wrapper.solve(proto))  # type: ignore[no-untyped-call]
+        finally:
+            done.set()
+
+    threading.Thread(target=search).start()
+    interrupted = False
+    while not done.is_set():
+        try:
+            done.wait()  # Thread.join would take an interrupted thread for one that ended (Python 3.11)
         except KeyboardInterrupt:
             interrupted = True
             wrapper.stop_search()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from planner.problem import Problem
 from planner.solver import cpsat
@@ -14,28 +15,38 @@ from planner.solver.evaluate import Evaluation, evaluate
 from planner.solver.solution import Choice, Solution, Status, relative_gap
 from planner.solver.stop import Clock, Stop
 
-SMALL = 400
+AT_ONCE: Final = 400
 """Up to so many candidates the whole model is solved at once."""
-FIRST_SHARE = 0.2
+FIRST_SHARE: Final = 0.2
 """The part of the time limit that the search among few candidates may take."""
 
 
 @dataclass(frozen=True)
 class Exact:
-    """CP-SAT. Messages with tables are encoded as `encoding` says; those with hops by the links they cross."""
+    """CP-SAT. Messages with tables are encoded as `encoding` says; those with hops by the links they cross.
+
+    With more than `at_once` candidates, a first choice is sought among few of them, and then relaxations are solved
+    that leave out the waits at links and executors and the packing into devices, but for those where the last answer
+    waited or did not fit. Each bound is a bound of the whole, and the last answer holds in full.
+    """
 
     encoding: Encoding = "pair"
     name: str = "pair"
+    at_once: int = AT_ONCE
 
     def solve(self, problem: Problem, stop: Stop) -> Solution:
         """The best choice, or the best within the limits of `stop`, and what is proven."""
         clock = Clock(stop)
         given = reduced(problem)
         search = _Search(given, clock, self.encoding)
+        everything = Scope(self.encoding)
+        nothing = Scope(self.encoding, frozenset(), frozenset())
         try:
-            if sum(map(len, given.candidates.values())) > SMALL:
+            if sum(map(len, given.candidates.values())) <= self.at_once:
+                proven = search.minimise(everything)
+            else:
                 search.among_few()
-            proven = search.minimise()
+                proven = search.minimise(nothing)
         except KeyboardInterrupt:  # between two searches, which end themselves
             search.interrupted, proven = True, False
         return replace(search.solution(proven), strategy=self.name)
@@ -57,6 +68,8 @@ class _Search:
         """A first choice, from few candidates for each step and site."""
         few = {key: _few(self.given, key[0], key[1], key[2], of) for key, of in self.given.candidates.items()}
         draft = build(replace(self.given, candidates=few), Scope(self.encoding))
+        if draft.model.impossible:
+            return
         limit = min(self.clock.left, FIRST_SHARE * self.clock.stop.time_limit)
         answer = cpsat.run(
             draft.model,
@@ -79,10 +92,8 @@ class _Search:
             self.clock.found(found.objectives[0])
         return found
 
-    def minimise(self) -> bool:
+    def minimise(self, scope: Scope) -> bool:
         """All objectives, one after the other, each with those before it held at the value found. Whether proven."""
-        small = sum(map(len, self.given.candidates.values())) <= SMALL
-        scope = Scope(self.encoding) if small else Scope(self.encoding, frozenset(), frozenset())
         proven = True
         for k in range(len(self.given.problem.objectives)):
             status, scope = self._minimise(k, scope)

@@ -18,6 +18,7 @@ from planner.situation import Situation
 from planner.solver import Solution, solve_problem
 from planner.solver.evaluate import evaluate
 from planner.solver.solve import is_feasible
+from planner.solver.stop import Progress, silent
 from specs.application import (
     AccuracyConstraint,
     CostConstraint,
@@ -55,6 +56,14 @@ NO_LIMITS: Final[Mapping[str, float]] = {}
 Restrict = Callable[[Formulation], Formulation]
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C while searching; `plan` is the best so far, which keeps all constraints."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__("interrupted")
+        self.plan = plan
+
+
 def solve(
     situation: Situation,
     *,
@@ -66,6 +75,8 @@ def solve(
     start: Mapping[str, float] = NO_LIMITS,
     given: Formulation | None = None,
     proofs: bool = True,
+    strategy: str = "auto",
+    tell: Callable[[Progress], None] = silent,
 ) -> Plan:
     """The Plan for `situation`: optimal, or the best within `time_limit` seconds or the relative `gap`.
 
@@ -75,12 +86,12 @@ def solve(
     first. `corrected` are limits in seconds, by name such as ``answer.p99``, that predictions must keep instead of the
     user's own; `start` gives limits that the solver begins with. `given` is what `formulation(situation)` makes, if it
     is known. Without `proofs`, what binds is read from the slack, and where there is no plan no conflict is sought: for
-    answers that solve many times.
+    answers that solve many times. `strategy` and `tell` are as in `solve_problem`.
 
     Raises InputError for what is not supported, AnswerIsNo where some component cannot run at all, and NotKnown where
-    limits stay missed.
+    limits stay missed; `Interrupted` with the best plan so far on Ctrl-C.
     """
-    clock = _Clock(time.perf_counter(), time_limit, gap, seed)
+    clock = _Clock(time.perf_counter(), time_limit, gap, seed, strategy, tell)
     wanted = _path_limits(situation) | dict(corrected)
     base = restrict(given or formulation(situation))
     nothing = found = _tighten(situation, base, dict(corrected) | dict(start), wanted, clock)
@@ -96,12 +107,14 @@ def solve(
 
 @dataclass(frozen=True, slots=True)
 class _Clock:
-    """When the search began, and how it is bounded."""
+    """When the search began, how it is bounded, and how it is done."""
 
     started: float
     time_limit: float
     gap: float
     seed: int
+    strategy: str
+    tell: Callable[[Progress], None]
 
     @property
     def left(self) -> float:
@@ -138,11 +151,17 @@ def _tighten(
     limits = dict(start)
     for number in range(ROUNDS):
         given = with_limits(situation, base, limits)
-        solution = solve_problem(given.problem, time_limit=clock.left, gap=clock.gap, seed=clock.seed)
+        solution = solve_problem(
+            given.problem, clock.left, clock.gap, clock.seed, strategy=clock.strategy, tell=clock.tell
+        )
         if solution.choice is None:
+            if solution.interrupted:
+                raise KeyboardInterrupt
             return _Nothing(given, solution, dict(limits))
         draft = _Draft(situation, given, solution, limits)
         missed = draft.missed(wanted)
+        if solution.interrupted:
+            raise KeyboardInterrupt if missed else Interrupted(draft.plan(clock.started, 0.0, clock.seed))
         if not missed:
             return draft
         for name, factor in missed.items():

@@ -145,12 +145,19 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A message. Between different sites it needs one of `transfers`; within one site it is free."""
+    """A message. Within one site it is free. Between different sites it needs one of `transfers` or, where `hops` are
+    given instead, takes the hops on its way, and `apart_us` (variance `apart_us2`) once beside.
+
+    A hop is a transfer between neighbours; the neighbours form a tree (or several), so that there is one way.
+    """
 
     name: str
     producer: End
     consumer: End
     transfers: tuple[Transfer, ...]
+    hops: tuple[Transfer, ...] = ()
+    apart_us: int = 0
+    apart_us2: int = 0
 
 
 @dataclass(frozen=True, slots=True)

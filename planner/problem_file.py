@@ -10,7 +10,8 @@ from itertools import pairwise
 from pathlib import Path as FilePath
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
-from planner.problem import LIMIT, End, Path, Problem, Scenario, Station, Visit
+from planner.problem import LIMIT, End, Path, Problem, Scenario, Station, Transfer, Visit
+from planner.tree import tree_of
 from specs.errors import InputError, Issue, Place
 from specs.output_file import write_whole
 from specs.schema import DRAFT
@@ -230,19 +231,30 @@ def _check_scenario(problem: Problem, scenario: Scenario, where: str) -> None:
         at = f"{where}.edges[{e}]"
         for end in (edge.producer, edge.consumer):
             _check_end(problem, scenario, end, at)
-        pairs = [(t.start, t.end) for t in edge.transfers]
-        if len(set(pairs)) != len(pairs):
-            raise _Wrong(f"{at}.transfers", "expected each pair of sites once")
-        for t, transfer in enumerate(edge.transfers):
-            _index(transfer.start, len(problem.sites), f"{at}.transfers[{t}].start")
-            _index(transfer.end, len(problem.sites), f"{at}.transfers[{t}].end")
-            _check_visits(problem, transfer.visits, f"{at}.transfers[{t}]")
+        _check_transfers(problem, edge.transfers, f"{at}.transfers")
+        _check_transfers(problem, edge.hops, f"{at}.hops")
+        if edge.hops and edge.transfers:
+            raise _Wrong(at, "expected transfers or hops, not both")
+        try:
+            tree_of((hop.start, hop.end) for hop in edge.hops)
+        except ValueError as error:
+            raise _Wrong(f"{at}.hops", str(error)) from error
     for limit in scenario.limits:
         _index(limit.constraint, len(problem.constraints), f"{where}.limits")
     paths = [p for limit in scenario.limits for shape in limit.shapes for p in shape.paths]
     paths += [p for mean in scenario.means for shape in mean for p in shape.paths]
     for path in paths:
         _check_path(scenario, path, where)
+
+
+def _check_transfers(problem: Problem, transfers: tuple[Transfer, ...], where: str) -> None:
+    pairs = [(t.start, t.end) for t in transfers]
+    if len(set(pairs)) != len(pairs) or any(start == end for start, end in pairs):
+        raise _Wrong(where, "expected each pair of different sites once")
+    for t, transfer in enumerate(transfers):
+        _index(transfer.start, len(problem.sites), f"{where}[{t}].start")
+        _index(transfer.end, len(problem.sites), f"{where}[{t}].end")
+        _check_visits(problem, transfer.visits, f"{where}[{t}]")
 
 
 def _check_end(problem: Problem, scenario: Scenario, end: End, where: str) -> None:

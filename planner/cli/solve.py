@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -12,9 +12,15 @@ from planner.cli.output import Format, FormatOption, Progress, emit, number, tab
 from specs.errors import AnswerIsNo, InputError, Issue, NotKnown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
+    from planner.solver.stop import Progress as Standing
     from specs.plan import Plan
+
+QUIET_SECONDS: Final = 0.5
+"""Shorter searches show no progress."""
 
 
 def solve(
@@ -38,12 +44,19 @@ def solve(
         bool, typer.Option("--refine", help="Hold the limits against a simulation, and solve again until they agree.")
     ] = False,
     sets: SetOption = None,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            "--strategy", metavar="NAME", help="auto, pair, cond (exact); greedy, heft, min-cut, all-edge, all-cloud."
+        ),
+    ] = "auto",
     seed: Seed = 0,
     fmt: FormatOption = Format.table,
 ) -> None:
     """Choose site, hardware, variant, backend, threads and replicas of every component, with a proof.
 
     Exit code 1 where no plan keeps all constraints: those in conflict are named. 4 where time ran out before an answer.
+    130 on Ctrl-C: the best plan so far, if any, is written all the same.
 
     Example: planner solve app.yaml --infra infra.yaml --profiles profiles -o plan.yaml
     """
@@ -52,7 +65,7 @@ def solve(
             raise InputError(
                 Issue("--problem stands alone: it already holds the numbers", None, "leave APP, --infra and --set out")
             )
-        _solve_problem(problem, time_limit, gap, seed, fmt)
+        _solve_problem(problem, time_limit, gap, seed, strategy, fmt)
         return
     if app is None or infra is None:
         raise InputError(
@@ -79,13 +92,22 @@ def solve(
         write_problem(formulate(situation), save_problem)
         with Progress() as progress:
             progress.say(f"wrote {save_problem}")
-    if refine:
-        from planner import refine as find_refined
-
+    try:
         with Progress() as progress:
-            plan = find_refined(situation, time_limit=time_limit, gap=gap, seed=seed, tell=progress.step)
-    else:
-        plan = find_plan(situation, time_limit=time_limit, gap=gap, seed=seed)
+            if refine:
+                from planner import refine as find_refined
+
+                plan = find_refined(situation, time_limit=time_limit, gap=gap, seed=seed, tell=progress.step)
+            else:
+                plan = find_plan(
+                    situation, time_limit=time_limit, gap=gap, seed=seed, strategy=strategy, tell=_standing(progress)
+                )
+    except KeyboardInterrupt as interruption:
+        found = getattr(interruption, "plan", None)
+        if found is not None:
+            write_plan(found, output)
+            emit(found.dump(), fmt, lambda out: show_plan(found, out, output))
+        raise
     if plan.status == "infeasible":
         from planner.answers.relaxations import with_relaxations
 
@@ -166,20 +188,34 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
     out.print(f"status: {plan.status}{proof}, {plan.seconds:.2f} s; plan {plan.digest[:16]} in {file}")
 
 
-def _solve_problem(file: Path, time_limit: float, gap: float, seed: int, fmt: Format) -> None:
+def _standing(progress: Progress) -> Callable[[Standing], None]:
+    """Shows how far the search is, once it has taken a moment."""
+
+    def tell(now: Standing) -> None:
+        if now.seconds >= QUIET_SECONDS and now.objective is not None:
+            gap = "" if now.gap is None else f", gap {100 * now.gap:.2f} %"
+            progress.step(f"{now.seconds:.1f} s: best {now.objective:,}, bound {now.bound or 0:,}{gap}")
+
+    return tell
+
+
+def _solve_problem(file: Path, time_limit: float, gap: float, seed: int, strategy: str, fmt: Format) -> None:
     """Solve a Problem file and write the Solution to stdout."""
     from dataclasses import asdict
 
     from planner.problem_file import read_problem
     from planner.solver import solve_problem
 
-    solution = solve_problem(read_problem(file), time_limit=time_limit, gap=gap, seed=seed)
+    with Progress() as progress:
+        solution = solve_problem(read_problem(file), time_limit, gap, seed, strategy=strategy, tell=_standing(progress))
     value = {"schema": "tierplan.solution/v0", **asdict(solution)}
 
     def show(out: Console) -> None:
         out.print(table(["field", "value"], [[key, str(item)] for key, item in value.items() if key != "schema"]))
 
     emit(value, fmt, show)
+    if solution.interrupted:
+        raise KeyboardInterrupt
     if solution.status == "infeasible":
         raise AnswerIsNo(f"no solution: {file} is infeasible")
     if solution.status == "unknown":

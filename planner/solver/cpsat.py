@@ -11,9 +11,9 @@ issue 5293 finds the same). Probing takes longer than it saves on models of this
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from math import ceil
 from typing import Any, Literal
 
@@ -24,81 +24,114 @@ from planner.solver.model import Model, Terms
 _LOW, _HIGH = -(2**63), 2**63 - 1
 
 
+LARGE = 2000
+"""Models with more variables than this gain from linear relaxations of everything; smaller ones lose by them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`bound` is None without an objective. Times in seconds since the search began."""
+    """`bound` is None without an objective. `interrupted`: Ctrl-C ended the search."""
 
     status: Literal["optimal", "feasible", "infeasible", "unknown"]
     values: tuple[int, ...] = ()
     bound: int | None = None
-    improved: tuple[float, ...] = field(default=())
+    interrupted: bool = False
 
 
-class _Clock(helper.SolutionCallback):
-    """Remembers when each better solution came."""
+class _Listener(helper.SolutionCallback):
+    """Hears of better values of the objective."""
 
-    def __init__(self, started: float) -> None:
+    def __init__(self, better: Callable[[int], None]) -> None:
         super().__init__()
-        self.started = started
-        self.times: list[float] = []
+        self.better = better
 
     def on_solution_callback(self) -> None:
-        self.times.append(time.perf_counter() - self.started)
+        self.better(round(self.ObjectiveValue()))
 
     OnSolutionCallback = on_solution_callback
+
+
+def _ignore(_: int) -> None:
+    pass
 
 
 def run(
     model: Model,
     objective: Terms | None = None,
     *,
-    hint: Sequence[int] = (),
+    hint: Mapping[int, int] | None = None,
     time_limit: float,
     gap: float = 0.0,
     seed: int = 0,
+    better: Callable[[int], None] = _ignore,
+    bound: Callable[[int], None] = _ignore,
 ) -> Answer:
-    """Minimise `objective` (or find any answer) within `time_limit` seconds."""
-    started = time.perf_counter()
+    """Minimise `objective` (or find any answer) within `time_limit` seconds.
+
+    The search runs beside the calling thread, which Ctrl-C can therefore reach: it ends the search, not the answer.
+    `better` and `bound` hear of each better value and bound.
+    """
     if model.impossible:
         return Answer("infeasible")
     if time_limit <= 0:
         return Answer("unknown")
     proto = helper.CpModelProto()
-    if not proto.parse_text_format(_text(model, objective, hint)):
+    if not proto.parse_text_format(_text(model, objective, hint or {})):
         raise RuntimeError("the model's text was refused")
     wrapper = helper.SolveWrapper()
     parameters = helper.SatParameters()
+    linear = 2 if len(model.domains) > LARGE else 1
     parameters.parse_text_format(
         f"num_workers: 1 random_seed: {seed} max_time_in_seconds: {time_limit:.6f} relative_gap_limit: {gap:.9f} "
-        "presolve_inclusion_work_limit: 0 cp_model_probing_level: 0"
+        f"presolve_inclusion_work_limit: 0 cp_model_probing_level: 0 linearization_level: {linear} "
+        "catch_sigint_signal: false"
     )
     wrapper.set_parameters(parameters)
-    clock = _Clock(started)
-    wrapper.add_solution_callback(clock)
-    response: Any = wrapper.solve(proto)  # type: ignore[no-untyped-call]
-    wrapper.clear_solution_callback(clock)
-    return _answer(response, objective, tuple(clock.times), proto)
+    listener = _Listener(better)
+    wrapper.add_solution_callback(listener)
+    wrapper.add_best_bound_callback(lambda value: bound(ceil(value - 1e-6)))
+    responses: list[Any] = []
+    done = threading.Event()
+
+    def search() -> None:
+        try:
+            responses.append(wrapper.solve(proto))  # type: ignore[no-untyped-call]
+        finally:
+            done.set()
+
+    threading.Thread(target=search).start()
+    interrupted = False
+    while not done.is_set():
+        try:
+            done.wait()  # Thread.join would take an interrupted thread for one that ended (Python 3.11)
+        except KeyboardInterrupt:
+            interrupted = True
+            wrapper.stop_search()
+    wrapper.clear_solution_callback(listener)
+    if not responses:
+        raise RuntimeError("CP-SAT ended without an answer")
+    return _answer(responses[0], objective, interrupted, proto)
 
 
-def _answer(response: Any, objective: Terms | None, times: tuple[float, ...], proto: Any) -> Answer:
+def _answer(response: Any, objective: Terms | None, interrupted: bool, proto: Any) -> Answer:
     name = response.status.name
     if name == "INFEASIBLE":
         return Answer("infeasible")
     if name == "MODEL_INVALID":
         raise RuntimeError(f"the model is not valid: {helper.CpSatHelper.validate_model(proto)}")
     if name not in ("OPTIMAL", "FEASIBLE"):
-        return Answer("unknown")
+        return Answer("unknown", interrupted=interrupted)
     values = tuple(response.solution)
     if objective is None:
-        return Answer("optimal", values, None, times)
+        return Answer("optimal", values, None, interrupted)
     value = sum(f * values[v] for v, f in objective)
     bound = min(value, ceil(response.best_objective_bound - 1e-6))
     if name == "OPTIMAL" and abs(response.best_objective_bound - response.objective_value) < 0.5:
         bound = value
-    return Answer("optimal" if bound == value else "feasible", values, bound, times)
+    return Answer("optimal" if bound == value else "feasible", values, bound, interrupted)
 
 
-def _text(model: Model, objective: Terms | None, hint: Sequence[int]) -> str:
+def _text(model: Model, objective: Terms | None, hint: Mapping[int, int]) -> str:
     """The model in the text form of CpModelProto."""
     parts = [f"variables{{domain:[{low},{high}]}}" for low, high in model.domains]
     for row in model.rows:
@@ -115,8 +148,8 @@ def _text(model: Model, objective: Terms | None, hint: Sequence[int]) -> str:
         factors = ",".join(map(str, summed.values()))
         parts.append(f"objective{{vars:[{variables}] coeffs:[{factors}]}}")
     if hint:
-        variables = ",".join(str(i) for i in range(len(hint)))
-        parts.append(f"solution_hint{{vars:[{variables}] values:[{','.join(map(str, hint))}]}}")
+        variables = ",".join(map(str, hint))
+        parts.append(f"solution_hint{{vars:[{variables}] values:[{','.join(map(str, hint.values()))}]}}")
     return "\n".join(parts)
 
 

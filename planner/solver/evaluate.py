@@ -8,17 +8,21 @@ from dataclasses import dataclass
 from planner.problem import Edge, Option, Path, Pool, Problem, Scenario, Transfer, Visit, visit_ns
 from planner.solver.packing import devices_needed
 from planner.solver.solution import Choice
+from planner.solver.ways import Ways
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """`broken` holds constraints; `possible` is false where a message has no route. `bought` is by pool."""
+    """`broken` holds constraints; `possible` is false where a message has no route. `bought` is by pool. `waiting` are
+    the servers where something waits.
+    """
 
     possible: bool
     broken: frozenset[int]
     cost: int
     objectives: tuple[int, ...]
     bought: tuple[int, ...]
+    waiting: frozenset[int]
 
     def holds(self, relaxed: frozenset[int] = frozenset()) -> bool:
         return self.possible and self.broken <= relaxed
@@ -46,19 +50,25 @@ def locations(edge: Edge, chosen: list[list[Option]]) -> tuple[int, int]:
     return site(start.step, start.task, start.site), site(end.step, end.task, end.site)
 
 
-def transfer_of(edge: Edge, chosen: list[list[Option]]) -> Transfer | None:
+def transfer_of(edge: Edge, chosen: list[list[Option]], ways: Ways) -> Transfer | None:
     """The transfer needed, None within one site. Raises LookupError where there is no route."""
     a, b = locations(edge, chosen)
     if a == b:
         return None
-    for transfer in edge.transfers:
-        if (transfer.start, transfer.end) == (a, b):
-            return transfer
-    raise LookupError(edge.name)
+    transfer = ways.between(edge, a, b)
+    if transfer is None:
+        raise LookupError(edge.name)
+    return transfer
 
 
-def evaluate(problem: Problem, choice: Choice, relaxed: frozenset[int] = frozenset()) -> Evaluation:
-    """Evaluate `choice`; capacities in `relaxed` count as unlimited, so that nothing waits there."""
+def evaluate(
+    problem: Problem, choice: Choice, relaxed: frozenset[int] = frozenset(), ways: Ways | None = None
+) -> Evaluation:
+    """Evaluate `choice`; capacities in `relaxed` count as unlimited, so that nothing waits there.
+
+    `ways` of earlier evaluations of the same Problem save looking transfers up again.
+    """
+    ways = ways or Ways()
     broken: set[int] = set()
     flows: list[tuple[Scenario, list[list[Option]], list[Transfer | None]]] = []
     possible = True
@@ -68,7 +78,7 @@ def evaluate(problem: Problem, choice: Choice, relaxed: frozenset[int] = frozens
         transfers: list[Transfer | None] = []
         for edge in scenario.edges:
             try:
-                transfers.append(transfer_of(edge, chosen))
+                transfers.append(transfer_of(edge, chosen, ways))
             except LookupError:
                 possible = False
                 transfers.append(None)
@@ -100,7 +110,8 @@ def evaluate(problem: Problem, choice: Choice, relaxed: frozenset[int] = frozens
                 latencies[i] += part.weight * max((spent(path)[0] for path in part.paths), default=0)
     rest = iter(latencies)
     objectives = tuple(cost if o.kind == "cost" else next(rest) for o in problem.objectives)
-    return Evaluation(possible, frozenset(broken - relaxed), cost, objectives, bought)
+    waiting = frozenset(index for index, wait in waits.server.items() if wait[0])
+    return Evaluation(possible, frozenset(broken - relaxed), cost, objectives, bought, waiting)
 
 
 _Flows = list[tuple[Scenario, list[list[Option]], list[Transfer | None]]]

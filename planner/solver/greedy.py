@@ -2,85 +2,151 @@
 
 from __future__ import annotations
 
-import time
-from itertools import product
-from typing import Literal
+from dataclasses import dataclass, field
+from itertools import islice, product
+from typing import Final
 
 from planner.problem import Edge, Option, Problem, Scenario
-from planner.solver.evaluate import Evaluation, evaluate
+from planner.solver.evaluate import evaluate
 from planner.solver.solution import Choice, Solution
+from planner.solver.stop import Clock, Stop
+from planner.solver.ways import Ways
 
-Order = Literal["cheapest", "soonest"]
-MAX_SCENARIOS = 64
-
-
-def solve_greedily(problem: Problem, relaxed: frozenset[int] = frozenset()) -> Solution:
-    """The best of the greedy choices that keep all constraints but the `relaxed` ones: `feasible`, or `unknown` where
-    none does.
-    """
-    started = time.perf_counter()
-    best: tuple[Evaluation, Choice] | None = None
-    open_to = [i for i, s in enumerate(problem.scenarios) if relaxed.issuperset(s.barred)]
-    by_flow = [[i for i in open_to if problem.scenarios[i].flow == f] for f in range(len(problem.flows))]
-    orders: tuple[Order, Order] = ("cheapest", "soonest")
-    for order in orders:
-        for number, scenarios in enumerate(product(*by_flow)):
-            if number >= MAX_SCENARIOS:
-                break
-            choice = _choose(problem, scenarios, order, relaxed)
-            if choice is None:
-                continue
-            found = evaluate(problem, choice, relaxed)
-            if found.holds(relaxed) and (best is None or found.objectives < best[0].objectives):
-                best = (found, choice)
-    seconds = time.perf_counter() - started
-    if best is None:
-        return Solution("unknown", seconds=seconds)
-    return Solution(
-        "feasible", best[1], best[0].objectives, (0,) * len(best[0].objectives), 1.0, seconds, seconds, seconds
-    )
+PRICES: Final = (0, 3, 30, 300, 3000, 30_000, 10**12)
+"""What a microsecond is worth (ucur), tried in turn: from the cheapest to the soonest."""
+MAX_SCENARIOS: Final = 64
 
 
-def _choose(problem: Problem, scenarios: tuple[int, ...], order: Order, relaxed: frozenset[int]) -> Choice | None:
-    used: set[int] = set()
+@dataclass
+class Used:
+    """Cores reserved, by pool in use."""
+
+    cores: dict[int, int] = field(default_factory=dict)
+
+
+def solve_greedily(problem: Problem) -> Solution:
+    """As `Greedy`, to its end."""
+    return Greedy().solve(problem, Stop())
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """The best of the greedy choices that keep all constraints: `feasible`, or `unknown` where none does."""
+
+    name: str = "greedy"
+
+    def solve(self, problem: Problem, stop: Stop) -> Solution:
+        clock, ways = Clock(stop), Ways()
+        best: tuple[tuple[int, ...], Choice] | None = None
+        by_flow = [
+            [i for i, s in enumerate(problem.scenarios) if s.flow == f and not s.barred]
+            for f in range(len(problem.flows))
+        ]
+        for price in PRICES:
+            for scenarios in islice(product(*by_flow), MAX_SCENARIOS):
+                choice = _choose(problem, scenarios, price, ways) if clock.left > 0 else None
+                if choice is None:
+                    continue
+                found = evaluate(problem, choice, ways=ways)
+                if found.holds() and (best is None or found.objectives < best[0]):
+                    best = (found.objectives, choice)
+                    clock.found(found.objectives[0])
+        if best is None:
+            return Solution("unknown", seconds=clock.spent, strategy=self.name)
+        objectives, choice = best
+        gap = 1.0 if any(objectives) else 0.0
+        return Solution(
+            "feasible",
+            choice,
+            objectives,
+            (0,) * len(objectives),
+            gap,
+            clock.spent,
+            clock.first,
+            clock.best,
+            strategy=self.name,
+        )
+
+
+def _choose(problem: Problem, scenarios: tuple[int, ...], price: int, ways: Ways) -> Choice | None:
+    used = Used()
     options: list[tuple[tuple[int, ...], ...]] = []
     for index in scenarios:
-        picked = _place(problem, problem.scenarios[index], order, used, relaxed)
+        picked = _place(problem, problem.scenarios[index], price, used, ways)
         if picked is None:
             return None
         options.append(tuple((o,) for o in picked))
-    return Choice(scenarios, tuple(options), problem.members, _replicas(problem, scenarios, tuple(options)))
+    return Choice(scenarios, tuple(options), problem.members, fewest_for_load(problem, scenarios, tuple(options)))
 
 
-def _place(
-    problem: Problem, scenario: Scenario, order: Order, used: set[int], relaxed: frozenset[int]
-) -> list[int] | None:
-    """One whole option for each step; `used` collects pools that are paid already."""
+def _place(problem: Problem, scenario: Scenario, price: int, used: Used, ways: Ways) -> list[int] | None:
+    """One whole option for each step, where it costs least with time at `price`, as long as its pool has cores left."""
     picked: list[int] = []
+    beside: dict[int, list[Edge]] = {}
+    for edge in scenario.edges:
+        for end in {edge.producer.step, edge.consumer.step}:
+            beside.setdefault(end, []).append(edge)
     for i, step in enumerate(scenario.steps):
-        ways: list[tuple[tuple[int, ...], int]] = []
+        moves: dict[int, tuple[int, int] | None] = {}
+        best: tuple[int, int, int] | None = None
         for o, option in enumerate(step.options):
-            if not relaxed.issuperset(option.barred) or (option.first, option.last) != (0, step.tasks - 1):
+            if option.barred or (option.first, option.last) != (0, step.tasks - 1):
                 continue
-            moved = _moved(scenario, i, option, picked)
-            if moved is not None:
-                cost = option.cost + moved[0] + _device(problem, option, used)
-                spent = option.mean_us + moved[1]
-                ways.append(((cost, spent, o) if order == "cheapest" else (spent, cost, o), o))
-        if not ways:
+            if option.site not in moves:
+                moves[option.site] = _moved(scenario, i, option, picked, beside.get(i, []), ways)
+            moved = moves[option.site]
+            if moved is None or not has_room(problem, option, used):
+                continue
+            cost = option.cost + moved[0] + _device(problem, option, used)
+            spent = option.mean_us + moved[1]
+            way = (cost + price * spent, spent, o)
+            if best is None or way < best:
+                best = way
+        if best is None:
             return None
-        chosen = min(ways)[1]
-        picked.append(chosen)
-        used.add(problem.stations[step.options[chosen].station].pool)
+        picked.append(best[2])
+        chosen = step.options[best[2]]
+        reserve(problem, chosen, used)
     return picked
 
 
-def _device(problem: Problem, option: Option, used: set[int]) -> int:
+def reserve(problem: Problem, option: Option, used: Used) -> None:
+    """Count an option's cores as taken."""
     pool = problem.stations[option.station].pool
-    return 0 if pool in used or problem.pools[pool].minimum else problem.pools[pool].price
+    used.cores[pool] = used.cores.get(pool, 0) + cores_of(problem, option)
 
 
-def _moved(scenario: Scenario, step: int, option: Option, picked: list[int]) -> tuple[int, int] | None:
+def cores_of(problem: Problem, option: Option) -> int:
+    """Cores that an option reserves with the fewest replicas that carry its load."""
+    station = problem.stations[option.station]
+    fewest = min((level.replicas for level in station.levels if level.load_ppb >= option.load_ppb), default=0)
+    return fewest * station.threads
+
+
+def has_room(problem: Problem, option: Option, used: Used) -> bool:
+    """Whether the cores that its pool may have in all suffice."""
+    index = problem.stations[option.station].pool
+    pool = problem.pools[index]
+    if pool.sharing == "time":
+        return pool.maximum > 0
+    return used.cores.get(index, 0) + cores_of(problem, option) <= pool.cores * pool.maximum
+
+
+def _device(problem: Problem, option: Option, used: Used) -> int:
+    """What one more device costs where those bought have no cores left."""
+    index = problem.stations[option.station].pool
+    pool = problem.pools[index]
+    taken = used.cores.get(index, 0) if index in used.cores else None
+    if pool.sharing == "time":
+        return 0 if taken is not None or pool.minimum else pool.price
+    before = max(pool.minimum, -(-(taken or 0) // pool.cores))
+    after = max(pool.minimum, -(-((taken or 0) + cores_of(problem, option)) // pool.cores))
+    return (after - before) * pool.price
+
+
+def _moved(
+    scenario: Scenario, step: int, option: Option, picked: list[int], edges: list[Edge], ways: Ways
+) -> tuple[int, int] | None:
     """Cost and time of the messages between this step and what is placed already. None: no route."""
 
     def site(edge: Edge, producer: bool) -> int | None:
@@ -92,13 +158,11 @@ def _moved(scenario: Scenario, step: int, option: Option, picked: list[int]) -> 
         return scenario.steps[end.step].options[picked[end.step]].site if end.step < len(picked) else None
 
     cost = spent = 0
-    for edge in scenario.edges:
-        if step not in (edge.producer.step, edge.consumer.step):
-            continue
+    for edge in edges:
         a, b = site(edge, True), site(edge, False)
         if a is None or b is None or a == b:
             continue
-        transfer = next((t for t in edge.transfers if (t.start, t.end) == (a, b)), None)
+        transfer = ways.between(edge, a, b)
         if transfer is None:
             return None
         cost += transfer.cost
@@ -106,7 +170,7 @@ def _moved(scenario: Scenario, step: int, option: Option, picked: list[int]) -> 
     return cost, spent
 
 
-def _replicas(
+def fewest_for_load(
     problem: Problem, scenarios: tuple[int, ...], options: tuple[tuple[tuple[int, ...], ...], ...]
 ) -> tuple[int, ...]:
     """The fewest that carry the load."""

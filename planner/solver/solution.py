@@ -26,7 +26,7 @@ class Solution:
     """`objectives` and `bounds` are in the Problem's order and units; times in seconds, None where it did not happen.
 
     `gap` is the largest relative distance of an objective from its bound. `seconds_proof` is when the status was
-    certain.
+    certain. `strategy` says how it was found. `interrupted`: Ctrl-C ended the search.
     """
 
     status: Status
@@ -38,6 +38,8 @@ class Solution:
     seconds_first: float | None = None
     seconds_best: float | None = None
     seconds_proof: float | None = None
+    strategy: str = ""
+    interrupted: bool = False
 
 
 def relative_gap(objectives: tuple[int, ...], bounds: tuple[int, ...]) -> float:

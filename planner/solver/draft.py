@@ -1,0 +1,86 @@
+"""The model while it is built: what the functions that add constraints share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from planner.problem import Option, Problem
+from planner.solver.candidates import Candidate, Key
+from planner.solver.groups import Group
+from planner.solver.model import Model, Terms
+from planner.solver.ways import Ways
+
+Encoding = Literal["pair", "cond"]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which model of a Problem. Without `servers` (`packed`) named, all wait (are packed) exactly; else only those do,
+    and the model is a relaxation. `encoding` is of messages with a table of transfers.
+    """
+
+    encoding: Encoding = "pair"
+    servers: frozenset[int] | None = None
+    packed: frozenset[int] | None = None
+
+    def waits(self, server: int) -> bool:
+        return self.servers is None or server in self.servers
+
+    def packs(self, pool: int) -> bool:
+        return self.packed is None or pool in self.packed
+
+
+class Visitor(NamedTuple):
+    """If `literal` is true, a server is visited with this work and load."""
+
+    literal: int
+    work_ns: int
+    load_ppb: int
+
+
+class Crossing(NamedTuple):
+    """If `literal` is true, a message takes this time beside the waits at `servers`: a whole transfer or a hop."""
+
+    literal: int
+    mean_us: int
+    var_us2: int
+    servers: tuple[int, ...]
+
+
+@dataclass
+class Draft:
+    """`picked` gives each candidate its variable. `present` is whether the group is taken.
+
+    `crossing` and `edge_time` are by (group, edge), `sites` by (group, step, task), `step_of` by variable.
+    """
+
+    problem: Problem
+    relaxed: frozenset[int]
+    scope: Scope
+    groups: Sequence[Group]
+    candidates: dict[Key, list[Candidate]]
+    private: frozenset[int]
+    ways: Ways
+    model: Model = field(default_factory=Model)
+    taken: dict[int, int] = field(default_factory=dict)
+    present: dict[int, int] = field(default_factory=dict)
+    picked: dict[Key, list[tuple[int, Candidate]]] = field(default_factory=dict)
+    step_of: dict[int, tuple[int, int]] = field(default_factory=dict)
+    sites: dict[tuple[int, int, int], dict[int, int]] = field(default_factory=dict)
+    below: dict[tuple[int, int, int, int], dict[int, int]] = field(default_factory=dict)
+    users: dict[int, list[tuple[int, Candidate, Option]]] = field(default_factory=dict)
+    level: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    bought: dict[int, int] = field(default_factory=dict)
+    visitors: dict[int, list[Visitor]] = field(default_factory=dict)
+    server_levels: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    crossing: dict[tuple[int, int], list[Crossing]] = field(default_factory=dict)
+    edge_time: dict[tuple[int, int], tuple[Terms, Terms]] = field(default_factory=dict)
+    cost: Terms = field(default_factory=list)
+
+    def picks(self, g: int, i: int) -> Iterator[tuple[int, Candidate, Option]]:
+        """All candidates of a step, in all its forms."""
+        for j, slot in enumerate(self.groups[g].slots[i]):
+            for x, c in self.picked[g, i, j]:
+                yield x, c, slot.step.options[c.option]

@@ -1,0 +1,251 @@
+"""The exact strategies: CP-SAT over the whole model, or over relaxations that grow until their answer holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from planner.problem import Problem
+from planner.solver import cpsat
+from planner.solver.build import Reduced, build, read_choice, reduced
+from planner.solver.candidates import Candidate
+from planner.solver.draft import Draft, Encoding, Scope
+from planner.solver.evaluate import Evaluation, evaluate
+from planner.solver.solution import Choice, Solution, Status, relative_gap
+from planner.solver.stop import Clock, Stop
+
+AT_ONCE: Final = 400
+"""Up to so many candidates the whole model is solved at once."""
+FIRST_SHARE: Final = 0.2
+"""The part of the time limit that the search among few candidates may take."""
+
+
+@dataclass(frozen=True)
+class Exact:
+    """CP-SAT. Messages with tables are encoded as `encoding` says; those with hops by the links they cross.
+
+    With more than `at_once` candidates, a first choice is sought among few of them, and then relaxations are solved
+    that leave out the waits at links and executors and the packing into devices, but for those where the last answer
+    waited or did not fit. Each bound is a bound of the whole, and the last answer holds in full.
+    """
+
+    encoding: Encoding = "pair"
+    name: str = "pair"
+    at_once: int = AT_ONCE
+
+    def solve(self, problem: Problem, stop: Stop) -> Solution:
+        """The best choice, or the best within the limits of `stop`, and what is proven."""
+        clock = Clock(stop)
+        given = reduced(problem)
+        search = _Search(given, clock, self.encoding)
+        everything = Scope(self.encoding)
+        nothing = Scope(self.encoding, frozenset(), frozenset())
+        try:
+            if sum(map(len, given.candidates.values())) <= self.at_once:
+                proven = search.minimise(everything)
+            else:
+                search.among_few()
+                proven = search.minimise(nothing)
+        except KeyboardInterrupt:  # between two searches, which end themselves
+            search.interrupted, proven = True, False
+        return replace(search.solution(proven), strategy=self.name)
+
+
+@dataclass
+class _Search:
+    """`best` is the best choice known that keeps all constraints; `held` has the values of earlier objectives."""
+
+    given: Reduced
+    clock: Clock
+    encoding: Encoding
+    best: tuple[Choice, Evaluation] | None = None
+    held: list[int] = field(default_factory=list)
+    bounds: list[int] = field(default_factory=list)
+    interrupted: bool = False
+
+    def among_few(self) -> None:
+        """A first choice, from few candidates for each step and site."""
+        few = {key: _few(self.given, key[0], key[1], key[2], of) for key, of in self.given.candidates.items()}
+        draft = build(replace(self.given, candidates=few), Scope(self.encoding))
+        if draft.model.impossible:
+            return
+        limit = min(self.clock.left, FIRST_SHARE * self.clock.stop.time_limit)
+        answer = cpsat.run(
+            draft.model,
+            draft.model.objectives[0],
+            time_limit=limit,
+            gap=max(0.02, self.clock.stop.gap),
+            seed=self.clock.stop.seed,
+            better=self.clock.found,
+        )
+        self.interrupted = answer.interrupted
+        if answer.values:
+            self._offer(read_choice(draft, answer.values))
+
+    def _offer(self, choice: Choice) -> Evaluation:
+        """Evaluate `choice`; it becomes the best if it keeps all constraints and is better."""
+        choice = fewest_replicas(self.given, choice)
+        found = evaluate(self.given.problem, choice, ways=self.given.ways)
+        if found.holds() and (self.best is None or found.objectives < self.best[1].objectives):
+            self.best = (choice, found)
+            self.clock.found(found.objectives[0])
+        return found
+
+    def minimise(self, scope: Scope) -> bool:
+        """All objectives, one after the other, each with those before it held at the value found. Whether proven."""
+        proven = True
+        for k in range(len(self.given.problem.objectives)):
+            status, scope = self._minimise(k, scope)
+            if self.best is None:
+                return status == "infeasible"
+            proven = proven and status == "optimal"
+            self.held.append(self.best[1].objectives[k])
+        return proven
+
+    def solution(self, proven: bool) -> Solution:
+        """What was found; `proven`: that it is optimal, or that there is nothing."""
+        now, clock = self.clock.spent, self.clock
+        certain = now if proven else None
+        if self.best is None:
+            status: Status = "infeasible" if proven else "unknown"
+            return Solution(status, seconds=now, seconds_proof=certain, interrupted=self.interrupted)
+        choice, found = self.best
+        bounds = [*self.bounds, *[0] * len(found.objectives)]
+        limits = tuple(v if proven else min(v, b) for v, b in zip(found.objectives, bounds, strict=False))
+        return Solution(
+            "optimal" if proven else "feasible",
+            choice,
+            found.objectives,
+            limits,
+            relative_gap(found.objectives, limits),
+            now,
+            clock.first,
+            clock.best,
+            certain,
+            interrupted=self.interrupted,
+        )
+
+    def _minimise(self, k: int, scope: Scope) -> tuple[str, Scope]:
+        """Objective `k`: relaxations, each with what the answer to the one before had left out, until one holds."""
+        bound = 0
+        while True:
+            draft = build(self.given, scope)
+            answer = self._run(draft, k, exact=scope.servers is None)
+            if answer.bound is not None:
+                bound = max(bound, answer.bound)
+            if answer.status == "infeasible":
+                # No choice is better than the one known, if any.
+                self.bounds.append(self.best[1].objectives[k] if self.best else 0)
+                return ("optimal" if self.best else "infeasible"), scope
+            if not answer.values:
+                self.bounds.append(bound)
+                return "unknown", scope
+            found = self._offer(read_choice(draft, answer.values))
+            if k == 0:
+                self.clock.proven(bound)
+            here = self._best(k)
+            if here is not None and bound >= here:
+                self.bounds.append(here)
+                return "optimal", scope
+            within = here is not None and here - bound <= self.clock.stop.gap * abs(here)
+            if answer.status != "optimal" or within or self.clock.left <= 0 or self.interrupted:
+                self.bounds.append(bound)
+                return "feasible", scope
+            scope = _wider(draft, answer.values, found, scope)
+
+    def _best(self, k: int) -> int | None:
+        """The best known value of objective `k`, if the best choice has those before it at the values held."""
+        if self.best is None or list(self.best[1].objectives[:k]) != self.held[:k]:
+            return None
+        return self.best[1].objectives[k]
+
+    def _run(self, draft: Draft, k: int, exact: bool) -> cpsat.Answer:
+        model, clock = draft.model, self.clock
+        if model.impossible:
+            return cpsat.Answer("infeasible")
+        if self.interrupted:
+            return cpsat.Answer("unknown")
+        for objective, value in zip(model.objectives, self.held, strict=False):
+            model.add(list(objective), None, value)
+        hint: dict[int, int] = {}
+        here = self._best(k)
+        if here is not None and self.best is not None:
+            hint = hint_of(draft, self.best[0])
+            model.add(list(model.objectives[k]), None, here)
+        answer = cpsat.run(
+            model,
+            model.objectives[k],
+            hint=hint,
+            time_limit=clock.left,
+            gap=clock.stop.gap,
+            seed=clock.stop.seed,
+            better=clock.found if exact and k == 0 else lambda _: None,
+            bound=clock.proven if k == 0 else lambda _: None,
+        )
+        self.interrupted = self.interrupted or answer.interrupted
+        return answer
+
+
+def _few(given: Reduced, g: int, i: int, j: int, of: Sequence[Candidate]) -> list[Candidate]:
+    """For each pool and tasks: the soonest, the one that reserves least, and the one with the least product of both."""
+    step = given.groups[g].slots[i][j].step
+    places: dict[tuple[int, int, int], list[tuple[int, int, Candidate]]] = {}
+    for c in of:
+        option = step.options[c.option]
+        station = given.problem.stations[option.station]
+        reserved = max(1, c.replicas) * station.threads
+        places.setdefault((station.pool, option.first, option.last), []).append((c.mean_us, reserved, c))
+    kept: list[Candidate] = []
+    for at in places.values():
+        picks = [
+            min(at, key=lambda w: (w[0], w[1])),
+            min(at, key=lambda w: (w[1], w[0])),
+            min(at, key=lambda w: (w[1], w[2].var_us2)),
+            min(at, key=lambda w: (w[0] * w[1], w[1])),
+        ]
+        kept += dict.fromkeys(c for _, _, c in picks)
+    return kept
+
+
+def _wider(draft: Draft, values: Sequence[int], found: Evaluation, scope: Scope) -> Scope:
+    """`scope` with the servers where something waits in the answer and the pools of which it has too few devices."""
+    assert scope.servers is not None
+    assert scope.packed is not None
+    servers = scope.servers | found.waiting
+    servers |= {i for i, s in enumerate(draft.problem.servers) if s.constraint in found.broken}
+    short = {p for p, bought in draft.bought.items() if found.bought[p] > values[bought]}
+    packed = scope.packed | short | {p for p, s in enumerate(draft.problem.pools) if s.constraint in found.broken}
+    if (servers, packed) == (scope.servers, scope.packed):
+        return Scope(scope.encoding)
+    return Scope(scope.encoding, servers, packed)
+
+
+def hint_of(draft: Draft, choice: Choice) -> dict[int, int]:
+    """Values for the variables of scenarios and candidates that stand for `choice`."""
+    hint = {v: int(s in choice.scenarios) for s, v in draft.taken.items()}
+    for (g, i, j), picked in draft.picked.items():
+        slot = draft.groups[g].slots[i][j]
+        scenario = choice.scenarios[draft.groups[g].flow]
+        chosen = choice.options[draft.groups[g].flow][i] if scenario in slot.scenarios else ()
+        for x, c in picked:
+            station = slot.step.options[c.option].station
+            hint[x] = int(c.option in chosen and c.replicas in (0, choice.replicas[station]))
+    return hint
+
+
+def fewest_replicas(given: Reduced, choice: Choice) -> Choice:
+    """`choice` without replicas that nothing asks for (they are free where devices are bought anyway)."""
+    problem, ways = given.problem, given.ways
+    current, value = choice, evaluate(problem, choice, ways=ways)
+    for k, station in enumerate(problem.stations):
+        if not current.replicas[k]:
+            continue
+        for fewer in sorted({level.replicas for level in station.levels if level.replicas < current.replicas[k]}):
+            replicas = (*current.replicas[:k], fewer, *current.replicas[k + 1 :])
+            trial = Choice(current.scenarios, current.options, current.members, replicas)
+            found = evaluate(problem, trial, ways=ways)
+            if found.holds() and found.objectives <= value.objectives:
+                current, value = trial, found
+                break
+    return current

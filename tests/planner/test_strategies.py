@@ -1,0 +1,251 @@
+"""Every strategy and encoding against brute force, and what a change of the Problem may do to the answer."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks.instances import Shape, instance, with_latency
+from planner import solve, verify
+from planner.formulate import formulate
+from planner.problem import Problem
+from planner.problem_file import parse_problem, problem_json, write_problem
+from planner.solver import solve_problem
+from planner.solver.evaluate import evaluate
+from planner.solver.exact import Exact
+from planner.solver.stop import Progress, Stop
+from planner.solver.strategy import STRATEGIES, strategy_for
+from specs.errors import InputError, TierplanError
+from tests.planner.brute import TooLarge, brute_force
+from tests.planner.transformed import (
+    shuffled,
+    with_costs_times,
+    with_hops,
+    with_looser_limits,
+    with_more_devices,
+    with_tables,
+    with_worse_options,
+)
+from tests.planner.worlds import world
+
+EXACT = {
+    "pairs": Exact("pair"),
+    "conditions": Exact("cond"),
+    "pairs by relaxations": Exact("pair", at_once=0),
+    "conditions by relaxations": Exact("cond", at_once=0),
+}
+BASELINES = ("greedy", "heft", "min-cut", "all-edge", "all-cloud")
+SMALL = Shape("tree", 5, 6, ways=4, slack=1.8)
+
+
+def known(
+    seeds: range, change: Callable[[Problem], Problem] = lambda p: p
+) -> list[tuple[Problem, tuple[int, ...] | None]]:
+    """Problems of worlds after `change`, with the best objectives by brute force (of tables instead of hops)."""
+    found: list[tuple[Problem, tuple[int, ...] | None]] = []
+    for seed in seeds:
+        problem = change(formulate(world(seed)))
+        try:
+            found.append((problem, brute_force(with_tables(problem))))
+        except TooLarge:
+            continue
+    assert len(found) >= 0.8 * len(seeds)
+    infeasible = sum(best is None for _, best in found)
+    greedy = [STRATEGIES["greedy"].solve(p, Stop()).objectives for p, best in found if best is not None]
+    beaten = sum(g != best for g, best in zip(greedy, [b for _, b in found if b is not None], strict=True))
+    print(f"{len(found)} problems: {infeasible} infeasible, on {beaten} greedy is not optimal")
+    assert infeasible >= 0.2 * len(found)
+    assert beaten >= 0.2 * len(found)
+    return found
+
+
+def equal(problem: Problem, best: tuple[int, ...] | None, strategy: Exact) -> None:
+    solution = strategy.solve(problem, Stop())
+    assert solution.status == ("infeasible" if best is None else "optimal")
+    assert solution.objectives == (best or ())
+    assert solution.bounds == (best or ())
+    assert solution.seconds_proof is not None
+    assert (solution.seconds_first is None) == (best is None)
+    if solution.choice is not None:
+        assert evaluate(problem, solution.choice).objectives == best
+
+
+@pytest.mark.parametrize("tables", [True, False], ids=["tables", "hops"])
+def test_every_exact_strategy_equals_brute_force(tables: bool) -> None:
+    for problem, best in known(range(60), (lambda p: p) if tables else with_hops):
+        for strategy in EXACT.values():
+            equal(problem, best, strategy)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("tables", [True, False], ids=["tables", "hops"])
+def test_every_exact_strategy_equals_brute_force_on_many_more(tables: bool) -> None:
+    for problem, best in known(range(1000, 1600), (lambda p: p) if tables else with_hops):
+        for strategy in EXACT.values():
+            equal(problem, best, strategy)
+
+
+def test_a_baseline_never_beats_the_optimum_and_says_only_what_it_knows() -> None:
+    answered = dict.fromkeys(BASELINES, 0)
+    for problem, best in known(range(60)):
+        for name in BASELINES:
+            solution = STRATEGIES[name].solve(problem, Stop())
+            assert solution.strategy == name
+            assert solution.status in ("feasible", "unknown")
+            if solution.choice is not None:
+                answered[name] += 1
+                assert best is not None
+                assert solution.objectives >= best
+                found = evaluate(problem, solution.choice)
+                assert found.holds()
+                assert found.objectives == solution.objectives
+                assert solution.bounds <= best
+    assert all(answered.values()), answered
+
+
+@pytest.mark.parametrize("strategy", BASELINES)
+def test_the_verifier_agrees_with_the_plans_of_baselines(strategy: str) -> None:
+    planned = 0
+    for seed in range(20):
+        given = world(seed)
+        try:
+            plan = solve(given, strategy=strategy)
+        except TierplanError:
+            continue
+        if plan.assignments:
+            planned += 1
+            assert not verify(given, plan, 20_000).wrong
+    assert planned
+
+
+def test_an_unknown_strategy_is_named_with_those_there_are() -> None:
+    with pytest.raises(InputError, match="min-cut"):
+        solve_problem(formulate(world(0)), strategy="magic")
+
+
+def test_the_strategy_follows_the_size() -> None:
+    assert strategy_for(formulate(world(0))).name == "pair"
+
+
+# What a change of the Problem may do
+
+
+def objectives(problem: Problem) -> tuple[int, ...] | None:
+    return solve_problem(problem).objectives or None
+
+
+def test_more_capacity_and_looser_limits_never_cost_more() -> None:
+    helped = 0
+    for seed in range(100, 180):
+        problem = formulate(world(seed))
+        best = objectives(problem)
+        for easier in (with_more_devices(problem), with_looser_limits(problem)):
+            found = objectives(easier)
+            assert best is None or (found is not None and found <= best)
+            helped += found != best
+    assert helped >= 10
+
+
+def test_names_order_and_dominated_options_change_no_objective() -> None:
+    for seed in range(100, 160):
+        problem = formulate(world(seed))
+        best = objectives(problem)
+        assert objectives(shuffled(problem, seed)) == best
+        assert objectives(with_worse_options(problem)) == best
+
+
+def test_units_of_money_change_nothing_but_themselves() -> None:
+    for seed in range(100, 160):
+        problem = formulate(world(seed))
+        best, scaled = objectives(problem), objectives(with_costs_times(problem, 7))
+        kinds = [o.kind for o in problem.objectives]
+        assert scaled == (best and tuple(v * 7 if k == "cost" else v for v, k in zip(best, kinds, strict=True)))
+
+
+# Generated instances
+
+
+@pytest.mark.parametrize("kind", ["tree", "network"])
+def test_a_generated_instance_has_twenty_undominated_options_for_each_component_and_pool(kind: str) -> None:
+    problem = instance(Shape(kind, 4, 9), 1)  # type: ignore[arg-type]
+    assert len(problem.scenarios) == 2
+    for scenario in problem.scenarios:
+        for step in scenario.steps:
+            for pool in range(len(problem.pools)):
+                here = [o for o in step.options if problem.stations[o.station].pool == pool]
+                merits = []
+                for option in here:
+                    station = problem.stations[option.station]
+                    reserved = station.threads * option.mean_us
+                    merits.append((option.mean_us, option.var_us2, station.memory_kb, station.threads, reserved))
+                undominated = [
+                    m
+                    for m in merits
+                    if not any(n != m and all(a <= b for a, b in zip(n, m, strict=True)) for n in merits)
+                ]
+                assert len(undominated) >= 20
+
+
+def test_encodings_agree_on_a_network_and_a_tree() -> None:
+    for seed in range(3):
+        network = instance(Shape("network", 3, 6, ways=3, slack=1.6), seed)
+        tree = with_latency(instance(Shape("tree", 4, 6, ways=3, slack=1.6), seed))
+        for problem in (network, tree):
+            answers = [(s.status, s.objectives) for s in (e.solve(problem, Stop()) for e in EXACT.values())]
+            assert answers == [answers[0]] * len(answers)
+            assert answers[0][0] in ("optimal", "infeasible")
+
+
+def test_the_same_seed_gives_the_same_choice_by_relaxations_too() -> None:
+    problem = instance(SMALL, 2)
+    first = Exact(at_once=0).solve(problem, Stop(seed=5))
+    assert first.choice is not None
+    assert Exact(at_once=0).solve(problem, Stop(seed=5)).choice == first.choice
+
+
+def test_progress_only_ever_improves_and_ends_at_the_answer() -> None:
+    told: list[Progress] = []
+    solution = solve_problem(instance(SMALL, 2), tell=told.append)
+    values = [p.objective for p in told if p.objective is not None]
+    bounds = [p.bound for p in told if p.bound is not None]
+    assert values == sorted(values, reverse=True)
+    assert bounds == sorted(bounds)
+    assert values[-1] == bounds[-1] == solution.objectives[0]
+
+
+def test_a_problem_on_a_tree_is_read_back_and_a_cycle_refused() -> None:
+    problem = with_hops(formulate(world(3)))
+    text = problem_json(problem)
+    assert parse_problem(text) == problem
+    value = json.loads(text)
+    edge = next(e for s in value["scenarios"] for e in s["edges"] if len(e["hops"]) == 4)
+    edge["hops"].append({**edge["hops"][0], "start": 2, "end": 0})
+    with pytest.raises(InputError, match="cycle"):
+        parse_problem(json.dumps(value))
+
+
+def test_ctrl_c_ends_the_search_with_the_best_so_far(tmp_path: Path) -> None:
+    file = tmp_path / "problem.json"
+    write_problem(instance(Shape("tree", 14, 17, slack=1.3, by_use=False), 0), file)
+    command = [sys.executable, "-m", "planner.cli.main", "solve", "--problem", str(file), "--format", "json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stderr is not None
+        for line in child.stderr:
+            if "best" in line and "bound 0" not in line:
+                break
+        time.sleep(0.2)
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=60)
+    assert child.returncode == 130
+    assert "Traceback" not in err
+    found = json.loads(out)
+    assert found["status"] == "feasible"
+    assert found["interrupted"] is True
+    assert found["bounds"][0] <= found["objectives"][0]

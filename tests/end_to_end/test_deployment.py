@@ -149,7 +149,7 @@ def test_a_dead_host_is_told_and_the_next_deploy_mends_it(world: Deployed) -> No
 
 @pytest.mark.parametrize("seconds", [1.5, *(pytest.param(s, marks=pytest.mark.deep) for s in (0.5, 3.0, 5.0, 7.0))])
 def test_a_deploy_that_was_killed_is_taken_up_by_the_next(world: Deployed, seconds: float) -> None:
-    command = [sys.executable, "-m", "planner.cli.main", "deploy", "bundle", "--name", NAME, "--no-shape"]
+    command = [sys.executable, "-m", "planner.cli.entry", "deploy", "bundle", "--name", NAME, "--no-shape"]
     first = subprocess.Popen(command, cwd=world.folder, env=os.environ, stderr=subprocess.DEVNULL)
     time.sleep(seconds)
     first.send_signal(signal.SIGKILL)

@@ -50,4 +50,6 @@ def test_only_a_plan_that_places_something_is_compared_with(tmp_path: Path) -> N
     write_plan(infeasible_plan(), file)
     assert plan_that_stood(file) is None
     write_plan(sample_plan(), file)
-    assert plan_that_stood(file) == sample_plan()
+    stood = plan_that_stood(file)
+    assert stood is not None
+    assert moves(stood, sample_plan()) == []

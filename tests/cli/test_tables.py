@@ -44,4 +44,4 @@ def test_columns_that_say_the_same_in_every_row_make_room() -> None:
     assert "in every row: threads 1" in narrow
     assert "hardware" in narrow.splitlines()[1]
     blocks = drawn(columns, rows, 20, ["threads"]).splitlines()
-    assert blocks[1:3] == ["hardware   phone", "threads    1"]
+    assert {"hardware   phone", "threads    1"} <= set(blocks)

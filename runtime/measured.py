@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from runtime.behaviour import is_right
+from runtime.behaviour import is_right, wilson
 from runtime.host import Entry
 from runtime.items import Item
 from runtime.reference import Outcome
 from runtime.topology import Topology
 from runtime.values import equal
-from specs.application import Application
-from specs.plan import PathPrediction, Percentiles, StagePrediction
-from specs.run_result import MeasuredPath, MeasuredStage, Requests
+from specs.application import AccuracyConstraint, Application
+from specs.plan import PathPrediction, Percentiles, Plan, StagePrediction
+from specs.run_result import MeasuredAccuracy, MeasuredPath, MeasuredStage, Requests
 
 
 def percentiles(seconds: Sequence[float]) -> Percentiles:
@@ -49,7 +49,9 @@ def count(entries: Iterable[Entry], outcomes: Mapping[tuple[str, int], Outcome],
     return Requests(sent=sent, lost=sent - sum(status.values()), wrong=wrong, **status)
 
 
-def accuracy(entries: Iterable[Entry], items: Sequence[Item], app: Application) -> dict[str, float]:
+def accuracies(
+    entries: Iterable[Entry], items: Sequence[Item], app: Application, plan: Plan
+) -> tuple[MeasuredAccuracy, ...]:
     """Share of right answers among those answered, by the data that the items and labels come from."""
     right: dict[str, list[bool]] = {}
     for entry in entries:
@@ -58,7 +60,24 @@ def accuracy(entries: Iterable[Entry], items: Sequence[Item], app: Application) 
         for answers in entry.answers.values():
             if entry.status == "answered" and label in answers:
                 right.setdefault(item.data, []).append(is_right(answers[label], item.label))
-    return {data: sum(found) / len(found) for data, found in right.items()}
+    limits: dict[str, float] = {}
+    for constraint in app.constraints.values():
+        if isinstance(constraint, AccuracyConstraint):
+            limits[constraint.on] = max(constraint.accuracy, limits.get(constraint.on, 0.0))
+    planned = {data: value for behaviour in plan.behaviour for data, value in behaviour.accuracy.items()}
+    return tuple(
+        MeasuredAccuracy(
+            data=data,
+            value=sum(found) / len(found),
+            low=interval[0],
+            high=interval[1],
+            n=len(found),
+            planned=planned.get(data),
+            limit=limits.get(data),
+        )
+        for data, found in right.items()
+        for interval in [wilson(sum(found), len(found))]
+    )
 
 
 def measured_path(

@@ -16,7 +16,7 @@ from runtime.hosts import Hosts, StageInputs
 from runtime.in_process import InProcessHosts
 from runtime.items import Item
 from runtime.machine import machine_id
-from runtime.measured import accuracy, count, measured_path, measured_stage
+from runtime.measured import accuracies, count, measured_path, measured_stage
 from runtime.opening import open_references
 from runtime.reference import Outcome
 from runtime.shaping import METHOD, NONE
@@ -290,6 +290,7 @@ def _result(
     answered = [e for e in log if e.status == "answered"]
     span = max((e.started + e.latency for e in answered), default=0.0) - min((e.started for e in log), default=0.0)
     app = bundle.app.value
+    right = accuracies(log, items, app, bundle.plan)
     return RunResult(
         plan=bundle.plan.digest,
         prediction=digest_value(prediction.dump()),
@@ -297,7 +298,8 @@ def _result(
         shaping=METHOD if shape else NONE,
         requests=count(log, outcomes, sent),
         throughput=len(answered) / span if answered and span > 0 else 0.0,
-        accuracy=accuracy(log, items, app),
+        accuracy={a.data: a.value for a in right},
+        accuracies=right,
         paths=tuple(measured_path(p, log, outcomes, app) for p in prediction.paths),
         stages=tuple(measured_stage(s, log, top) for s in prediction.stages),
         seconds=seconds,

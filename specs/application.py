@@ -178,7 +178,9 @@ class Component(Spec):
     requires: list[str] = Field(default_factory=list)
     with_: list[str] = Field(default_factory=list, alias="with")
     apart_from: list[str] = Field(default_factory=list)
-    release: bool = False
+    release: Annotated[
+        bool, Field(description="What the component gives is no longer bound by an only_at of what it takes.")
+    ] = False
 
     @model_validator(mode="after")
     def _one(self) -> Component:
@@ -212,7 +214,7 @@ class Dataset(Spec):
 
 
 class OverBranch(Spec):
-    """Only the requests in which component `when` ran."""
+    """Only the requests in which component `when` ran: the name of a component, not of the value that gates it."""
 
     when: str
 
@@ -260,7 +262,11 @@ class AccuracyConstraint(Spec):
 
 
 class ResidencyConstraint(Spec):
-    """`value` and all that is derived from it stays at sites that match (until an output says ``release``)."""
+    """`value` and all that is derived from it stays at sites that match.
+
+    It covers every component that takes the value or something derived from it, what those gate, and the sinks that
+    they lead to. A component with ``release: true`` is bound itself, but its outputs are free.
+    """
 
     value: str
     only_at: Selector

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from specs.base import Spec
+from specs.behaviour import Accuracy
 from specs.plan import PathPrediction, Percentiles, StagePrediction
 from specs.quantities import Number
 
@@ -68,6 +69,20 @@ class MeasuredStage(Spec):
     service_measured: Percentiles
 
 
+class MeasuredAccuracy(Accuracy):
+    """Of the answers of a run; `planned` is what the plan says, `limit` what the user's constraints ask at least."""
+
+    planned: Number | None = None
+    limit: Number | None = None
+
+    @property
+    def verdict(self) -> Literal["kept", "not certain", "missed"]:
+        """Whether the limit is kept, as far as so many answers can tell: the whole interval must say so."""
+        if self.limit is None or self.low >= self.limit:
+            return "kept"
+        return "missed" if self.high < self.limit else "not certain"
+
+
 class RunResult(Spec):
     """What a run measured, beside what was predicted for it."""
 
@@ -79,6 +94,7 @@ class RunResult(Spec):
     requests: Requests
     throughput: Number
     accuracy: dict[str, Number] = Field(default_factory=dict)
+    accuracies: tuple[MeasuredAccuracy, ...] = ()
     paths: tuple[MeasuredPath, ...]
     stages: tuple[MeasuredStage, ...]
     seconds: Number

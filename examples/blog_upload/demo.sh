@@ -31,8 +31,9 @@ Made:
   $out/run.json      what was measured beside what was predicted
   $out/report.html   open this one in a browser
 
-Try next:
-  edit the p99 limit in $app, solve again, and see what moves:
+Try next, after: source .venv/bin/activate
+  set the p99 limit in $app a little below the p99 that solve predicted above, and then lower still.
+  (A limit above the prediction changes nothing.) Solve again; its last lines say what moved and what that costs:
     planner solve $app --infra $infra --profiles $out/profiles -o $out/plan.yaml
   what one model costs here, by backend and threads:
     planner profile examples/blog_upload/models/vision_small.onnx

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -41,6 +42,27 @@ def init(
     def show(out: Console) -> None:
         for name in FILES:
             out.print(f"wrote {folder / name}")
-        out.print(f"next: planner validate {folder / 'app.yaml'} --infra {folder / 'infra.yaml'}")
+        out.print("next:")
+        for step in road(folder):
+            out.print(f"  {step}", soft_wrap=True)
 
     emit(result.dump(), fmt, show)
+
+
+def road(folder: Path) -> tuple[str, ...]:
+    """Every step from the files to a report of a run, as commands of a shell."""
+
+    def named(file: str) -> str:
+        return shlex.quote(str(folder / file))
+
+    app, infra, plan, profiles = named("app.yaml"), named("infra.yaml"), named("plan.yaml"), named("profiles")
+    bundle, run = named("bundle"), named("run.json")
+    return (
+        f"planner validate {app} --infra {infra}",
+        f"planner profile {app} --infra {infra} -o {profiles}",
+        f"planner solve {app} --infra {infra} --profiles {profiles} -o {plan}",
+        f"planner verify {plan} {app} --infra {infra} --profiles {profiles}",
+        f"planner compile {plan} {app} --infra {infra} -o {bundle}",
+        f"planner run {bundle} --app {app} --profiles {profiles} -o {run}",
+        f"planner report {plan} --run {run} --app {app} --infra {infra} -o {named('report.html')}",
+    )

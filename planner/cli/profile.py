@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from planner.cli.results import ModelProfile, ProfileResult
     from specs.application import Application
     from specs.load import Document
+
+DASH: Final = "-"
+TOO_FEW: Final = f"{DASH}: no p99, which takes 100 runs; a longer --budget (seconds for each measurement) allows more"
 
 
 def profile(
@@ -129,6 +132,8 @@ def _show_application(result: ProfileResult, app: Document[Application], out: Co
     rows = [[*key, *(found.get(h, "") for h in hardware)] for key, found in sorted(cells.items())]
     columns = ["component", "backend", "threads", *hardware]
     out.print(table(columns, rows, title="p50 / p99, ms", right=["threads", *hardware]))
+    if any(cell.endswith(DASH) for found in cells.values() for cell in found.values()):
+        out.print(TOO_FEW)
     emulated = sorted({f"{r.hardware} (cpu {r.emulated_by.cpu:g})" for r in result.records if r.emulated_by})
     if emulated:
         out.print(f"emulated: this machine, slowed, stood for {', '.join(emulated)}")
@@ -140,7 +145,7 @@ def _show_application(result: ProfileResult, app: Document[Application], out: Co
 
 def _milliseconds(seconds: float | None) -> str:
     """A quantile, or a dash where there were too few runs for it."""
-    return "-" if seconds is None else number(1000 * seconds)
+    return DASH if seconds is None else number(1000 * seconds)
 
 
 def _model(file: Path, store: Path, budget: float, fmt: Format) -> None:
@@ -157,16 +162,19 @@ def _show_model(result: ModelProfile, out: Console) -> None:
             row.backend,
             str(row.threads),
             number(row.p50_ms),
-            number(row.p99_ms) if row.p99_ms is not None else "-",
+            number(row.p99_ms) if row.p99_ms is not None else DASH,
             number(row.per_second),
             number(row.memory / 1e6),
             number(row.compile_seconds) if row.compile_seconds is not None else "cached",
-            ", ".join(row.fallback),
         ]
         for row in result.rows
     ]
-    columns = ["backend", "threads", "p50 ms", "p99 ms", "per second", "memory MB", "compile s", "slow generic code"]
-    out.print(table(columns, rows, title=result.model, right=columns[1:7]))
+    columns = ["backend", "threads", "p50 ms", "p99 ms", "per second", "memory MB", "compile s"]
+    out.print(table(columns, rows, title=result.model, right=columns[1:]))
+    if any(row.p99_ms is None for row in result.rows):
+        out.print(TOO_FEW)
+    for backend, operators in dict.fromkeys((row.backend, row.fallback) for row in result.rows if row.fallback):
+        out.print(f"{backend}: no fast schedule for {', '.join(operators)}: plain loops run there, which may be slow")
     for kind, values in (("inputs", result.inputs), ("outputs", result.outputs)):
         out.print(f"{kind}: {', '.join(f'{name} {text}' for name, text in values.items())}")
     out.print(f"measured on {result.host}, on random inputs of the right types")

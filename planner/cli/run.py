@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from specs.application import Application
     from specs.load import Document
     from specs.plan import Percentiles
-    from specs.run_result import RunResult
+    from specs.run_result import MeasuredAccuracy, RunResult
 
 
 def run(
@@ -90,8 +89,7 @@ def run(
             progress.say(f"{count} {reason}")
     result = done.result
     write_json(output, result)
-    planned = {data: value for b in opened.plan.behaviour for data, value in b.accuracy.items()}
-    emit(result.dump(), fmt, lambda out: _show(result, planned, out, output))
+    emit(result.dump(), fmt, lambda out: _show(result, out, output))
     if done.interrupted:
         raise KeyboardInterrupt
     missed = shortcomings(result)
@@ -146,18 +144,26 @@ def shortcomings(result: RunResult) -> list[str]:
             if value > limit:
                 ends = f"{path.from_} -> {path.to} over {path.over}"
                 found.append(f"{name} of {ends} is {number(value)} ms, limit {number(limit)} ms")
+    found += [accuracy_text(a) for a in result.accuracies if a.verdict == "missed"]
     return found
 
 
-def share_interval(share: float, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share that was observed in `n` trials."""
-    z = 1.96
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
+def accuracy_text(a: MeasuredAccuracy) -> str:
+    """Measured beside planned and limit, and whether so many answers can tell that the limit is kept."""
+    text = f"accuracy on {a.data}: {a.value:.4f} measured ({a.low:.3f} to {a.high:.3f} at 95 %)"
+    if a.planned is not None:
+        text += f", {a.planned:.4f} planned"
+    if a.limit is None:
+        return text
+    said = {
+        "kept": "kept",
+        "missed": "missed: the whole interval lies below",
+        "not certain": f"not certain: the interval straddles it, {a.n:,} answers are too few to tell",
+    }
+    return f"{text}, limit {a.limit:g}: {said[a.verdict]}"
 
 
-def _show(result: RunResult, planned: Mapping[str, float], out: Console, file: Path) -> None:
+def _show(result: RunResult, out: Console, file: Path) -> None:
     columns = ["", "site", "n", "p50", "measured", "p95", "measured", "p99", "measured"]
 
     def figures(predicted: Percentiles, measured: Percentiles) -> list[str]:
@@ -178,9 +184,7 @@ def _show(result: RunResult, planned: Mapping[str, float], out: Console, file: P
         f"requests: {r.sent} sent, {r.answered} answered, {r.refused} refused, {r.failed} failed, {r.lost} lost, "
         f"{r.wrong} wrong; {number(result.throughput)} a second"
     )
-    for data, value in result.accuracy.items():
-        low, high = share_interval(value, r.answered)
-        stated = f"; {planned[data]:.4f} planned" if data in planned else ""
-        out.print(f"accuracy on {data}: {value:.4f} measured ({low:.3f} to {high:.3f} at 95 %){stated}")
+    for accuracy in result.accuracies:
+        out.print(accuracy_text(accuracy))
     out.print(f"network and slower machines: {result.shaping}")
     out.print(f"plan {result.plan[:16]}, prediction {result.prediction[:16]}; in {file}")

@@ -76,6 +76,7 @@ def solve(
     from planner import solve as find_plan
     from planner.cli.files import check_output
     from planner.cli.loading import load_checked
+    from planner.cli.moves import moves, plan_that_stood
     from specs.changes import parse_changes
     from specs.plan import write_plan
 
@@ -112,8 +113,17 @@ def solve(
         from planner.answers.relaxations import with_relaxations
 
         plan = with_relaxations(situation, plan, time_limit=max(1.0, time_limit - plan.seconds), seed=seed)
+    before = plan_that_stood(output)
     write_plan(plan, output)
-    emit(plan.dump(), fmt, lambda out: show_plan(plan, out, output))
+
+    def show(out: Console) -> None:
+        show_plan(plan, out, output)
+        if before is not None and (moved := moves(before, plan)):
+            out.print(f"against the plan that stood in {output}:")
+            for line in moved:
+                out.print(f"  {line}")
+
+    emit(plan.dump(), fmt, show)
     if plan.status == "infeasible":
         names = ", ".join(f"{c.name} ({c.file}:{c.line})" for c in plan.conflict)
         if len(plan.conflict) == 1:
@@ -165,9 +175,12 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
     for behaviour in plan.behaviour:
         for data, value in behaviour.accuracy.items():
             out.print(f"accuracy on {data}: {value:.4f} ({behaviour.source})")
-    for c in plan.constraints:
-        if c.binding:
-            out.print(f"binding: {c.name} ({c.file}:{c.line}), slack {number(c.slack)} {c.unit}")
+    binding = [c for c in plan.constraints if c.binding]
+    if binding:
+        out.print("binding (without it alone, the first objective would be better):")
+    for c in binding:
+        spare = "" if c.unit == "sites" else f", kept with {number(c.slack)} {c.unit} to spare"
+        out.print(f"  {c.name} ({c.file}:{c.line}){spare}")
     if plan.conflict:
         out.print(table(["cannot hold together", "where"], [[c.name, f"{c.file}:{c.line}"] for c in plan.conflict]))
     for conflict in plan.further_conflicts:
@@ -203,17 +216,15 @@ def _solve_problem(file: Path, time_limit: float, gap: float, seed: int, strateg
     """Solve a Problem file and write the Solution to stdout."""
     from dataclasses import asdict
 
-    from planner.problem_file import read_problem
+    from planner.cli.solution import show_solution
+    from planner.problem_file import SOLUTION_FORMAT, read_problem
     from planner.solver import solve_problem
 
+    problem = read_problem(file)
     with Progress() as progress:
-        solution = solve_problem(read_problem(file), time_limit, gap, seed, strategy=strategy, tell=_standing(progress))
-    value = {"schema": "tierplan.solution/v0", **asdict(solution)}
-
-    def show(out: Console) -> None:
-        out.print(table(["field", "value"], [[key, str(item)] for key, item in value.items() if key != "schema"]))
-
-    emit(value, fmt, show)
+        solution = solve_problem(problem, time_limit, gap, seed, strategy=strategy, tell=_standing(progress))
+    value = {"schema": SOLUTION_FORMAT, **asdict(solution)}
+    emit(value, fmt, lambda out: show_solution(problem, solution, out))
     if solution.interrupted:
         raise KeyboardInterrupt
     if solution.status == "infeasible":

@@ -35,11 +35,11 @@ class FittedTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         width = options.max_width
         if self.least_width <= width:
-            yield self._drawn()
+            yield self._drawn(width)
             return
         narrow, same = self._without_constants()
         if narrow.least_width <= width:
-            yield narrow._drawn()
+            yield narrow._drawn(width)
             if same:
                 yield Text(f"in every row: {', '.join(same)}\n")
             return
@@ -57,7 +57,18 @@ class FittedTable:
             texts = [word for row in self.rows for word in row[index].split()]
         return max((len(text) for text in (*texts, *self.columns[index].split())), default=0)
 
-    def _drawn(self) -> Table:
+    def _widths(self, width: int) -> list[int]:
+        """What each column gets: its longest word, then what it would like beyond, those first that want least."""
+        spare = width - self.least_width
+        widths = [self._least(index) for index in range(len(self.columns))]
+        likes = [max(map(len, (column, *(row[i] for row in self.rows)))) for i, column in enumerate(self.columns)]
+        for index in sorted(range(len(widths)), key=lambda i: likes[i] - widths[i]):
+            more = min(spare, likes[index] - widths[index])
+            widths[index] += more
+            spare -= more
+        return widths
+
+    def _drawn(self, width: int) -> Table:
         made = Table(
             title=Text(self.title) if self.title else None,
             title_justify="left",
@@ -65,9 +76,8 @@ class FittedTable:
             pad_edge=False,
             padding=(0, GAP - 1, 0, 0),
         )
-        for index, column in enumerate(self.columns):
-            justify = "right" if column in self.right else "left"
-            made.add_column(Text(column), justify=justify, min_width=self._least(index), overflow="fold")  # type: ignore[arg-type]
+        for column, given in zip(self.columns, self._widths(width), strict=True):
+            made.add_column(Text(column), justify="right" if column in self.right else "left", width=given)
         for row in self.rows:
             made.add_row(*(Text(cell) for cell in row))
         return made

@@ -22,7 +22,7 @@ from specs.plan import (
     Route,
     StagePrediction,
 )
-from specs.run_result import MeasuredPath, MeasuredStage, Requests, RunResult, Slice
+from specs.run_result import MeasuredAccuracy, MeasuredPath, MeasuredStage, Requests, RunResult, Slice
 
 FLOW = "upload@phones"
 
@@ -200,6 +200,9 @@ def sample_run(plan: Plan) -> RunResult:
         requests=Requests(sent=300, answered=300, refused=0, failed=0, lost=0),
         throughput=4.9,
         accuracy={"held_out": 0.9433},
+        accuracies=(
+            MeasuredAccuracy(data="held_out", value=0.9433, low=0.911, high=0.964, n=300, planned=0.9417, limit=0.94),
+        ),
         paths=(
             MeasuredPath.model_validate(
                 path.dump() | {"n": 300, "predicted": path.predicted, "measured": ms(path.predicted.p50_ms, 1.08)}

@@ -15,6 +15,16 @@ def test_what_init_writes_is_valid(tmp_path: Path) -> None:
     assert called.out.startswith("starter is valid")
 
 
+def test_init_shows_the_whole_road(tmp_path: Path) -> None:
+    """Every verb of it in order, as a line that can be pasted: never broken in two."""
+    lines = planner("init", "my shop", folder=tmp_path).out.splitlines()
+    steps = [line.split() for line in lines[lines.index("next:") + 1 :]]
+    assert [step[:2] for step in steps] == [
+        ["planner", verb] for verb in ("validate", "profile", "solve", "verify", "compile", "run", "report")
+    ]
+    assert all("'my" in step for step in steps)
+
+
 def test_init_overwrites_nothing(tmp_path: Path) -> None:
     (tmp_path / "app.yaml").write_text("mine")
     called = planner("init", ".", folder=tmp_path)

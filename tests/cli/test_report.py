@@ -111,6 +111,27 @@ def test_sites_stand_in_columns_by_their_distance() -> None:
     assert all(box.y + 58 <= card.y + card.height for card in drawn.cards for box in card.boxes)
 
 
+def test_what_stands_at_a_link_is_never_behind_a_site() -> None:
+    """Two sites in one column too: their link goes round, and its label stands beside them, on the map."""
+    joined = {"lte": ("phones", "bases"), "wifi": ("phones", "frankfurt"), "backhaul": ("bases", "frankfurt")}
+    drawn = draw_map(sample_plan(), joined, {})
+    beside = [wire for wire in drawn.wires if wire.beside]
+    assert [wire.name for wire in beside] == ["backhaul"]
+    for wire in drawn.wires:
+        inside = [
+            c.site for c in drawn.cards if c.x <= wire.label_x <= c.x + 252 and c.y <= wire.label_y <= c.y + c.height
+        ]
+        assert not inside, wire.name
+        assert wire.label_x + (130 if wire.beside else 0) <= drawn.width
+
+
+def test_a_measured_accuracy_stands_in_the_headline_with_its_interval_and_limit() -> None:
+    shown = text_of(render(sample_plan(), sample_run(sample_plan()), CONTEXT))
+    expected = "accuracy 94.3 % measured on held_out, 91.1 % to 96.4 % at 95 %; planned 94.2 %; limit 94.0 %: too few"
+    assert expected in shown
+    assert "accuracy 94.2 % end to end on held_out, planned" in text_of(render(sample_plan(), None, CONTEXT))
+
+
 def test_a_stage_begins_when_all_that_it_needs_is_there() -> None:
     plan = sample_plan()
     bars = {row.stage.name: row.predicted for row in draw_waterfall(plan, None, CHAIN).rows}

@@ -243,3 +243,20 @@ def test_verify_counts_by_subject_and_shows_the_figures_that_matter(solved: Path
         assert part in short.out, part
     assert "stage judge service: p99 ms" in every.out
     assert "-0." not in every.out
+
+
+def test_a_measured_accuracy_stands_beside_its_limit() -> None:
+    """A limit is missed only where the whole interval lies below it."""
+    from planner.cli.run import accuracy_text, shortcomings
+    from tests.cli.samples import sample_plan, sample_run
+
+    run = sample_run(sample_plan())
+    (measured,) = run.accuracies
+    text = "accuracy on held_out: 0.9433 measured (0.911 to 0.964 at 95 %), 0.9417 planned, limit 0.94: "
+    assert accuracy_text(measured).startswith(f"{text}not certain: the interval straddles it")
+    assert shortcomings(run) == []
+    kept = measured.model_copy(update={"limit": 0.9})
+    assert accuracy_text(kept).endswith("limit 0.9: kept")
+    missed = measured.model_copy(update={"limit": 0.97})
+    assert accuracy_text(missed).endswith("limit 0.97: missed: the whole interval lies below")
+    assert shortcomings(run.model_copy(update={"accuracies": (missed,)})) == [accuracy_text(missed)]

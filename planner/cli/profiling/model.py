@@ -43,13 +43,13 @@ def profile_model(file: Path, store: Path, budget: float, say: Say, step: Say) -
     started = time.monotonic()
     with ended(build_all(jobs, Store(store))) as results:
         for built in results:
-            name = f"{built.job.backend}, {built.job.threads} threads"
+            name = _called(built.job.backend, built.job.threads)
             if built.folder is None:
                 say(f"not compiled: {name}: {built.error}")
             else:
                 folders[built.job.key] = built.folder
                 seconds[built.job.key] = None if built.cached else time.monotonic() - started
-                step(f"compiled for {name}")
+                step(f"{'found compiled' if built.cached else 'compiled'}: {name}")
             started = time.monotonic()
     reference = folders.get(jobs[0].key)
     subjects: list[ArtefactSubject] = []
@@ -59,9 +59,9 @@ def profile_model(file: Path, store: Path, budget: float, say: Say, step: Say) -
             if reference is not None and subject.backend != "onnxruntime":
                 check(folder, reference, samples, open_executor)
         except AnswerIsNo as error:
-            say(f"left out: {subject.backend}, {subject.threads} threads: {error}")
+            say(f"left out: {_called(subject.backend, subject.threads)}: {error}")
             continue
-        step(f"checked {subject.backend}, {subject.threads} threads")
+        step(f"checked: {_called(subject.backend, subject.threads)}")
         subjects.append(subject)
         assert key == subject.artefact.key
     here = HardwareClass("here", host().cores, None)
@@ -71,10 +71,10 @@ def profile_model(file: Path, store: Path, budget: float, say: Say, step: Say) -
         for found in outcomes:
             assert isinstance(found.subject, ArtefactSubject)
             if found.record is None:
-                say(f"not measured: {found.subject.backend}, {found.subject.threads} threads: {found.error}")
+                say(f"not measured: {_called(found.subject.backend, found.subject.threads)}: {found.error}")
                 continue
             latency = found.record.latency
-            step(f"measured {found.subject.backend}, {found.subject.threads} threads")
+            step(f"measured: {_called(found.subject.backend, found.subject.threads)}")
             rows.append(
                 ModelRow(
                     backend=found.subject.backend,
@@ -97,6 +97,10 @@ def profile_model(file: Path, store: Path, budget: float, say: Say, step: Say) -
         outputs={name: str(kind) for name, kind in signature.outputs.items()},
         rows=tuple(rows),
     )
+
+
+def _called(backend: str, threads: int) -> str:
+    return f"{backend}, {threads} {'thread' if threads == 1 else 'threads'}"
 
 
 def random_inputs(signature: ModelSignature, chance: np.random.Generator, file: str) -> dict[str, Any]:

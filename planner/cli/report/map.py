@@ -15,6 +15,8 @@ _POOL_HEIGHT: Final = 40
 _COLUMN_GAP: Final = 190
 _ROW_GAP: Final = 28
 _MARGIN: Final = 12
+_BULGE: Final = 56
+_LABEL_WIDTH: Final = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,10 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """A link between two cards, with the load of each direction that the plan uses."""
+    """A link between two cards, with the load of each direction that the plan uses.
+
+    `beside`: it joins two cards of one column, and goes round on their right, where its label stands as well.
+    """
 
     name: str
     x1: int
@@ -61,6 +66,21 @@ class Wire:
     y2: int
     loads: tuple[LinkLoad, ...]
     busiest: float
+    beside: bool
+    downwards: bool
+
+    @property
+    def bend(self) -> int:
+        """Where both control points of the curve are."""
+        return self.x1 + _BULGE if self.beside else (self.x1 + self.x2) // 2
+
+    @property
+    def label_x(self) -> int:
+        return self.x1 + _BULGE * 3 // 4 + 8 if self.beside else self.bend
+
+    @property
+    def label_y(self) -> int:
+        return (self.y1 + self.y2) // 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +106,7 @@ def draw_map(plan: Plan, ends: dict[str, tuple[str, str]], tiers: dict[str, str]
             y += heights[site] + _ROW_GAP
     wires = tuple(_wire(plan, name, cards[a], cards[b]) for name, (a, b) in ends.items() if a in cards and b in cards)
     width = 2 * _MARGIN + len(columns) * CARD_WIDTH + max(0, len(columns) - 1) * _COLUMN_GAP
+    width = max([width, *(wire.label_x + _LABEL_WIDTH for wire in wires if wire.beside)])
     return Map(width, tallest + 2 * _MARGIN, tuple(cards.values()), wires)
 
 
@@ -146,6 +167,8 @@ def _wire(plan: Plan, name: str, a: Card, b: Card) -> Wire:
         right.y + right.height // 2,
         loads,
         max((load.load for load in loads), default=0.0),
+        a.x == b.x,
+        a.y <= b.y,
     )
 
 

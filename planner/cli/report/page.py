@@ -89,14 +89,32 @@ def _headline(plan: Plan, run: RunResult | None) -> list[Figure]:
             good = seen.measured.p99_ms <= limit if limit else None
             note = f"measured over {seen.n:,} requests"
             figures.append(Figure("p99 latency", milliseconds(seen.measured.p99_ms), note, good))
-    for behaviour in plan.behaviour[:1]:
-        for data, value in list(behaviour.accuracy.items())[:1]:
-            figures.append(Figure("accuracy", percent(value), f"end to end on {data}"))
+    figures += _accuracy(plan, run)
     if run is not None:
         r = run.requests
         bad = r.failed + r.lost + r.refused + r.wrong
-        note = "all as the reference says" if not bad else f"{r.wrong} wrong, {r.lost} lost, {r.failed} failed"
+        note = (
+            "each equal to the reference's answer" if not bad else f"{r.wrong} wrong, {r.lost} lost, {r.failed} failed"
+        )
         figures.append(Figure("answered", f"{r.answered:,} of {r.sent:,}", note, not bad))
+    return figures
+
+
+def _accuracy(plan: Plan, run: RunResult | None) -> list[Figure]:
+    """As measured in the run, with its interval beside plan and limit; without a run, as planned."""
+    if run is None or not run.accuracies:
+        planned = [pair for behaviour in plan.behaviour[:1] for pair in behaviour.accuracy.items()]
+        return [Figure("accuracy", percent(value), f"end to end on {data}, planned") for data, value in planned[:1]]
+    figures = []
+    for a in run.accuracies:
+        note = f"measured on {a.data}, {percent(a.low)} to {percent(a.high)} at 95 %"
+        if a.planned is not None:
+            note += f"; planned {percent(a.planned)}"
+        if a.limit is not None:
+            said = {"kept": "", "missed": ": all of it lies below", "not certain": ": too few answers to tell"}
+            note += f"; limit {percent(a.limit)}{said[a.verdict]}"
+        good = None if a.limit is None else {"kept": True, "missed": False, "not certain": None}[a.verdict]
+        figures.append(Figure("accuracy", percent(a.value), note, good))
     return figures
 
 

@@ -1,0 +1,51 @@
+"""A Solution for people: names for indices, units for integers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from planner.cli.output import number, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from planner.problem import Objective, Problem
+    from planner.solver.solution import Solution
+
+
+def show_solution(problem: Problem, solution: Solution, out: Console) -> None:
+    """What each flow chose, which stations serve it, and the proof."""
+    if solution.choice is not None:
+        out.print(
+            table(["flow", "scenario", "step", "station", "replicas"], _rows(problem, solution), right=["replicas"])
+        )
+    bounds = [*solution.bounds, *[None] * (len(solution.objectives) - len(solution.bounds))]
+    for objective, value, bound in zip(problem.objectives, solution.objectives, bounds, strict=False):
+        known = f", bound {_amount(objective, bound)}" if bound is not None else ""
+        out.print(f"{_called(objective)}: {_amount(objective, value)}{known}")
+    gap = f", gap {100 * solution.gap:.2f} %" if solution.gap is not None else ""
+    proof = f" (certain after {solution.seconds_proof:.2f} s)" if solution.seconds_proof is not None else ""
+    out.print(f"status: {solution.status}{gap}, {solution.seconds:.2f} s{proof}")
+
+
+def _rows(problem: Problem, solution: Solution) -> list[list[str]]:
+    assert solution.choice is not None
+    choice = solution.choice
+    rows: list[list[str]] = []
+    for flow, (number_of, options) in enumerate(zip(choice.scenarios, choice.options, strict=True)):
+        scenario = problem.scenarios[number_of]
+        for step, picked in zip(scenario.steps, options, strict=True):
+            for index in picked:
+                station = step.options[index].station
+                names = [problem.flows[flow], scenario.name, step.name, problem.stations[station].name]
+                rows.append([*names, str(choice.replicas[station])])
+    return rows
+
+
+def _called(objective: Objective) -> str:
+    return "cost a month" if objective.kind == "cost" else f"latency {objective.name}".strip()
+
+
+def _amount(objective: Objective, value: int) -> str:
+    """Millionths of the currency a month; or microseconds times parts per million."""
+    return f"{value / 1e6:,.2f}" if objective.kind == "cost" else f"{number(value / 1e9)} ms"

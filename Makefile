@@ -37,7 +37,7 @@ lint: $(INSTALLED)
 
 # What runs pipelines has the machine to itself; the rest shares it.
 test: lint prepare
-	$(BIN)/pytest -m 'not deep' -n 2 --ignore=tests/runtime --ignore=tests/cli
+	$(BIN)/pytest -m 'not deep' -n 2 --ignore=tests/runtime --ignore=tests/cli --ignore=tests/end_to_end
 	$(BIN)/pytest -m 'not deep' tests/runtime tests/cli
 
 test-deep: lint prepare

@@ -28,6 +28,8 @@ from tests.cli.calling import Called, planner
 from tests.runtime.processes import in_folder, until
 from tests.runtime.sample import make_bundle, make_items, make_slice
 
+pytestmark = pytest.mark.deep  # minutes of starting and ending clusters
+
 NAME = "sample"
 
 

@@ -104,7 +104,7 @@ TAMPERINGS: list[tuple[Callable[[Path], object], str]] = [
     (lambda f: (f / MANIFEST_FILE).unlink(), "not a bundle"),
     (lambda f: (f / MANIFEST_FILE).write_text("{"), "not a manifest"),
     (_edit_manifest(lambda m: m.update(plan="0" * 64)), "expected the plan"),
-    (_edit_manifest(lambda m: m.update(more=1)), "not a manifest: more"),
+    (_edit_manifest(lambda m: m.update(more=1)), "not a manifest: unknown key 'more'"),
     (_edit_manifest(lambda m: m["files"].update({"../x": "0" * 64})), "leaves the bundle"),  # type: ignore[attr-defined]
     (_edit_manifest(lambda m: m["files"].update({"/etc/passwd": "0" * 64})), "leaves the bundle"),  # type: ignore[attr-defined]
     (_edit_manifest(lambda m: m["artefacts"][0].update(folder="../..")), "leaves the bundle"),  # type: ignore[index]

@@ -228,7 +228,7 @@ def cut_where_possible(given: Formulation) -> Formulation:
 
 def test_planner_verifier_and_runtime_mean_the_same_by_every_plan() -> None:
     """Stages, queues, routes, batches and links of the example's plan and of random worlds' plans."""
-    worlds = [(recorded({}, {}), planned())]
+    worlds = [(recorded({}, {}), planned()), (world(221), solve(world(221)))]
     for seed in range(120):
         given = world(seed)
         plan = solve(given, restrict=cut_where_possible if seed % 2 else lambda problem: problem)

@@ -175,9 +175,11 @@ if __name__ == "__main__":
     part = make_slice(requests=100_000, members={"phones": 1, "bases": 1, "cloud": 1})
     tell = lambda p: print(p.phase, sum(p.counts.values()), flush=True)
     try:
-        execute(bundle, part, make_items(10), make_prediction(bundle, part), on_progress=tell)
+        done = execute(bundle, part, make_items(10), make_prediction(bundle, part), on_progress=tell)
     except KeyboardInterrupt:
         sys.exit(130)
+    kept = done.result.requests
+    sys.exit(130 if done.interrupted and 0 < kept.answered == kept.sent < 100_000 else 1)
 """
 
 

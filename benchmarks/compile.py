@@ -139,7 +139,7 @@ def result_file() -> Path:
 
 
 def write_result(file: Path, rows: list[dict[str, Any]]) -> None:
-    """Put `rows` in `file`, in place of those of the same case; the others stay, each with its own compiler's digest."""
+    """Put `rows` in `file`, in place of those of the same case; the others stay, each with its compiler's digest."""
     old = json.loads(file.read_text("utf-8"))["rows"] if file.is_file() else []
     merged = {row["case"]: row for row in (*old, *rows)}
     found = versions("tvm") | versions("onnxruntime") | {"compiler": versions("tvm")["compiler"]}

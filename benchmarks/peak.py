@@ -34,7 +34,10 @@ float multiply_adds(long steps) {
 float read_all(const float *data, long count) {
     vec s[8] = {0}, v;
     for (long n = 0; n < count; n += 8 * (BYTES / 4))
-        _Pragma("GCC unroll 8") for (int i = 0; i < 8; i++) { memcpy(&v, data + n + i * (BYTES / 4), BYTES); s[i] += v; }
+        _Pragma("GCC unroll 8") for (int i = 0; i < 8; i++) {
+            memcpy(&v, data + n + i * (BYTES / 4), BYTES);
+            s[i] += v;
+        }
     float total = 0;
     for (int i = 0; i < 8; i++) total += s[i][0];
     return total;
@@ -46,7 +49,7 @@ _BYTES = 64 << 20
 
 @cache
 def peak(threads: int) -> tuple[float, float]:
-    """(floating-point operations a second, bytes a second) of `threads` threads together, measured: the best of forty tries."""
+    """(floating-point operations, bytes) a second of `threads` threads together, measured: the best of forty tries."""
     library = _library()
     steps = 500_000
     operations = steps * 10 * library.width() * 2 * threads

@@ -49,7 +49,7 @@ _BYTES = 64 << 20
 
 @cache
 def peak(threads: int) -> tuple[float, float]:
-    """(floating-point operations a second, bytes a second) of `threads` threads together: the best of forty tries."""
+    """(floating-point operations, bytes) a second of `threads` threads together, measured: the best of forty tries."""
     library = _library()
     steps = 500_000
     operations = steps * 10 * library.width() * 2 * threads

@@ -68,7 +68,28 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
         if op_name in _CONVERTERS:
             result = _CONVERTERS[op_name](self.bb, inputs[0], attrs)
             return self.bb.normalize(result)
+        if op_name == "Clip" and (clipped := _clip(self.bb, list(inputs), attrs)) is not None:
+            return self.bb.normalize(clipped)
         return super()._convert_operator(op_name, inputs, attrs, opset)
+
+
+def _clip(bb: Any, inputs: list[Any], attrs: Mapping[str, Any]) -> Any | None:
+    """Clip between constants as maximum and minimum, which stay visible to layout and fusion; None otherwise.
+
+    TVM's importer makes opaque calls of it, at which blocked layouts end.
+    """
+    data, *bounds = [*inputs, None, None][:3]
+    if data.ty.dtype != "float32":
+        return None
+    bounds = [
+        relax.const(float(attrs[name]), "float32") if bound is None and name in attrs else bound
+        for bound, name in zip(bounds, ("min", "max"), strict=True)
+    ]
+    if any(bound is not None and not isinstance(bound, tvm.ir.GenericConst) for bound in bounds):
+        return None
+    for bound, operator in zip(bounds, (relax.op.maximum, relax.op.minimum), strict=True):
+        data = data if bound is None else bb.emit(operator(data, bound))
+    return data
 
 
 def _is_empty_list(attribute: onnx.AttributeProto) -> bool:

@@ -43,14 +43,20 @@ class _Blocking:
         """Old variable -> new expression in its own layout."""
         self._blocked: dict[Any, Any] = {}
         """Old variable -> new variable in blocks of channels."""
+        self._groups: dict[Any, int] = {}
+        """Old variable -> the groups of channels that are padded to whole blocks one by one, where not all together."""
+        self._wanted: dict[Any, int] = {}
+        """Old variable -> the groups in which a grouped convolution downstream reads it."""
 
     def rewrite(self, mod: tvm.IRModule) -> tvm.IRModule:
         main = mod["main"]
+        bindings = [binding for block in main.body.blocks for binding in block.bindings]
+        for binding in reversed(bindings):
+            self._look_ahead(binding.var, binding.value)
         with self._builder.function("main", main.params, attrs=dict(main.attrs) if main.attrs else None):
             with self._builder.dataflow():
-                for block in main.body.blocks:
-                    for binding in block.bindings:
-                        self._bind(binding.var, binding.value)
+                for binding in bindings:
+                    self._bind(binding.var, binding.value)
                 result = self._builder.emit_output(self._use(main.body.body))
             self._builder.emit_func_output(result)
         new = self._builder.get()
@@ -59,13 +65,34 @@ class _Blocking:
                 new.update_func(gvar, function)
         return new
 
+    def _look_ahead(self, var: Any, value: Any) -> None:
+        """Note for what `value` reads how many groups the next grouped convolution splits it into."""
+        if not isinstance(value, relax.Call) or not isinstance(value.op, tvm.ir.Op):
+            return
+        if value.op.name == "relax.nn.conv2d":
+            groups, data = int(value.attrs.groups), value.args[0]
+            depthwise = groups == _shape(data)[1]
+            wanted = self._wanted.get(var, 1) if depthwise else groups
+            if wanted > 1:
+                self._wanted[data] = wanted
+        elif value.op.name in _ELEMENTWISE | _BINARY and var in self._wanted:
+            for arg in value.args:
+                if isinstance(arg, relax.Var) and _shape(arg) == _shape(var):
+                    self._wanted.setdefault(arg, self._wanted[var])
+
     def _bind(self, var: Any, value: Any) -> None:
         if isinstance(value, relax.Call) and isinstance(value.op, tvm.ir.Op):
             blocked = self._try_blocked(value)
             if blocked is not None:
-                self._blocked[var] = self._builder.emit(blocked)
+                result, groups = blocked if isinstance(blocked, tuple) else (blocked, self._grouping(value))
+                self._blocked[var] = self._builder.emit(result)
+                self._groups[var] = groups
                 return
         self._plain[var] = self._builder.emit(self._substitute(value))
+
+    def _grouping(self, call: Any) -> int:
+        """The groups of a result that has those of its first blocked argument."""
+        return next((self._groups[arg] for arg in call.args if isinstance(arg, relax.Var) and arg in self._groups), 1)
 
     def _substitute(self, value: Any) -> Any:
         """`value` with its variables replaced by their new expressions."""
@@ -88,22 +115,30 @@ class _Blocking:
     def _unblock(self, value: Any, var: Any) -> Any:
         """[N, C/b, H, W, b] -> [N, C, H, W], without the channels that padding added."""
         batch, blocks, height, width, lanes = _shape(value)
-        channels = _shape(var)[1]
-        flat = relax.op.permute_dims(value, [0, 1, 4, 2, 3])
-        full = self._builder.emit(relax.op.reshape(self._builder.emit(flat), (batch, blocks * lanes, height, width)))
+        channels, groups = _shape(var)[1], self._groups[var]
+        flat = self._builder.emit(relax.op.permute_dims(value, [0, 1, 4, 2, 3]))
         if channels == blocks * lanes:
-            return full
-        return relax.op.strided_slice(full, axes=[1], begin=[0], end=[channels])
+            return relax.op.reshape(flat, (batch, channels, height, width))
+        full = self._builder.emit(relax.op.reshape(flat, (batch, groups, blocks * lanes // groups, height, width)))
+        cut = relax.op.strided_slice(full, axes=[2], begin=[0], end=[channels // groups])
+        return relax.op.reshape(self._builder.emit(cut), (batch, channels, height, width))
 
-    def _block(self, var: Any, lanes: int) -> Any:
-        """`var` in blocks of `lanes` channels."""
-        if isinstance(var, relax.Var) and var in self._blocked and _shape(self._blocked[var])[-1] == lanes:
-            return self._blocked[var]
+    def _block(self, var: Any, lanes: int, groups: int = 1) -> Any:
+        """`var` in blocks of `lanes` channels, each of its groups padded with zeros to whole blocks."""
         batch, channels, height, width = _shape(var)
+        blocked = self._blocked.get(var) if isinstance(var, relax.Var) else None
+        if blocked is not None and _shape(blocked)[-1] == lanes and _alike(channels, lanes, groups, self._groups[var]):
+            return blocked
+        value = self._use(var)
         if lanes == 1:
-            return self._builder.emit(relax.op.reshape(self._use(var), (batch, channels, height, width, 1)))
-        split = relax.op.reshape(self._use(var), (batch, channels // lanes, lanes, height, width))
-        return self._builder.emit(relax.op.permute_dims(self._builder.emit(split), [0, 1, 3, 4, 2]))
+            return self._builder.emit(relax.op.reshape(value, (batch, channels, height, width, 1)))
+        own = channels // groups
+        if missing := -own % lanes:
+            grouped = self._builder.emit(relax.op.reshape(value, (batch, groups, own, height, width)))
+            value = self._builder.emit(relax.op.nn.pad(grouped, [0, 0, 0, 0, 0, missing, 0, 0, 0, 0]))
+        blocks = groups * (own + missing) // lanes
+        split = self._builder.emit(relax.op.reshape(value, (batch, blocks, lanes, height, width)))
+        return self._builder.emit(relax.op.permute_dims(split, [0, 1, 3, 4, 2]))
 
     def _try_blocked(self, call: Any) -> Any | None:
         """The call on blocked values, or None where it must see its own layout."""
@@ -115,6 +150,8 @@ class _Blocking:
             return relax.Call(call.op, [self._blocked[call.args[0]], *call.args[1:]], call.attrs, call.ty_args)
         if name in _POOLS and call.args[0] in self._blocked:
             return self._pool(call)
+        if self._grouping(call) > 1 and name not in _BINARY:
+            return None  # below, channels are padded at the end only
         if name == "relax.nn.adaptive_avg_pool2d" and call.args[0] in self._blocked:
             size = call.attrs.output_size
             if size is None or [int(s) for s in size] != [1, 1]:
@@ -141,33 +178,33 @@ class _Blocking:
         out_channels, group_channels = values.shape[:2]
         in_channels = _shape(data)[1]
         depthwise = groups > 1 and groups == in_channels == out_channels and group_channels == 1
-        if groups > 1 and not depthwise and (out_channels // groups % lanes or group_channels % lanes):
-            return None
-        inner = self._inner(data, in_channels, depthwise)
-        if inner is None:
-            return None
-        packed = _pack_depthwise(values, lanes) if depthwise else _pack(values, inner, lanes)
-        return relax.op.nn.conv2d(
-            self._block(data, inner),
+        if depthwise:
+            inner, kept = lanes, self._groups.get(data) or self._wanted.get(data, 1)
+            packed = _pack_depthwise(values, lanes, kept)
+            groups = packed.shape[0] * lanes
+        else:
+            inner, kept = self._inner(data, in_channels, groups), groups
+            packed = np.concatenate([_pack(part, inner, lanes) for part in np.split(values, groups)])
+        convolution = relax.op.nn.conv2d(
+            self._block(data, inner, kept),
             relax.const(packed),
             strides=attrs.strides,
             padding=attrs.padding,
             dilation=attrs.dilation,
-            groups=packed.shape[0] * lanes if depthwise else groups,
+            groups=groups,
             data_layout=f"NCHW{inner}c",
             kernel_layout=f"OIHW{packed.shape[4]}i{lanes}o",
             out_layout=f"NCHW{lanes}c",
             out_dtype="float32",
         )
+        return convolution, kept
 
-    def _inner(self, data: Any, channels: int, depthwise: bool) -> int | None:
+    def _inner(self, data: Any, channels: int, groups: int) -> int:
         """Input channels a block: as the data is already, else a vector, else 1, for which no value has to move."""
-        if data in self._blocked:
+        if data in self._blocked and groups == 1 == self._groups[data]:
             return _shape(self._blocked[data])[-1]
         lanes = self._machine.lanes
-        if depthwise:
-            return lanes if channels % lanes == 0 else None
-        return lanes if channels % lanes == 0 else 1
+        return lanes if channels % lanes == 0 or groups > 1 else 1
 
     def _pool(self, call: Any) -> Any:
         attrs = call.attrs
@@ -191,27 +228,27 @@ class _Blocking:
         if not any(blocked) or None in shapes:
             return None
         guide = next(self._blocked[arg] for arg, is_blocked in zip(call.args, blocked, strict=True) if is_blocked)
-        lanes, channels = _shape(guide)[-1], _shape(call)[1]
-        if call.op.name == "relax.divide" and channels % lanes:
+        lanes, channels, groups = _shape(guide)[-1], _shape(call)[1], self._grouping(call)
+        if call.op.name == "relax.divide" and channels // groups % lanes:
             return None  # 0 / 0 in padded channels would poison the next convolution
         arguments = []
         for arg, is_blocked in zip(call.args, blocked, strict=True):
             if is_blocked:
-                if _shape(arg)[1] != channels:
+                if _shape(arg)[1] != channels or not _alike(channels, lanes, groups, self._groups[arg]):
                     return None
                 arguments.append(self._blocked[arg])
             elif (
                 isinstance(arg, tvm.ir.GenericConst)
-                and (constant := _block_constant(arg.value.numpy(), channels, lanes)) is not None
+                and (constant := _block_constant(arg.value.numpy(), channels, lanes, groups)) is not None
             ):
                 arguments.append(relax.const(constant))
             elif (
                 isinstance(arg, relax.Var)
                 and len(_shape(arg)) == 4
                 and _shape(arg)[1] == channels
-                and channels % lanes == 0
+                and (groups > 1 or channels % lanes == 0)
             ):
-                arguments.append(self._block(arg, lanes))
+                arguments.append(self._block(arg, lanes, groups))
             else:
                 return None
         return relax.Call(call.op, arguments, call.attrs, call.ty_args)
@@ -221,6 +258,12 @@ class _Blocking:
         if not fields or not all(f in self._blocked for f in fields):
             return None
         values = [self._blocked[f] for f in fields]
+        if any(self._groups[f] > 1 and _shape(f)[1] % _shape(v)[-1] for f, v in zip(fields, values, strict=True)):
+            return None
+        if any(
+            not _alike(_shape(f)[1], _shape(v)[-1], self._groups[f], 1) for f, v in zip(fields, values, strict=True)
+        ):
+            return None
         if any(_shape(f)[1] != _shape(v)[1] * _shape(v)[-1] for f, v in zip(fields[:-1], values[:-1], strict=True)):
             return None  # a padded block in the middle would shift the channels after it
         return relax.op.concat(values, axis=1)
@@ -228,6 +271,11 @@ class _Blocking:
 
 def _shape(expr: Any) -> list[int]:
     return [int(d) for d in expr.ty.shape]
+
+
+def _alike(channels: int, lanes: int, groups: int, others: int) -> bool:
+    """Whether two groupings of `channels` put them into the same places."""
+    return groups == others or (channels // groups % lanes == 0 and channels // others % lanes == 0)
 
 
 def _pack(weight: np.ndarray, inner: int, lanes: int) -> np.ndarray:
@@ -239,22 +287,26 @@ def _pack(weight: np.ndarray, inner: int, lanes: int) -> np.ndarray:
     return np.ascontiguousarray(split.transpose(0, 2, 4, 5, 3, 1))
 
 
-def _pack_depthwise(weight: np.ndarray, lanes: int) -> np.ndarray:
-    """[C, 1, H, W] -> [C/o, 1, H, W, 1, o]."""
-    channels, _, height, width = weight.shape
-    full = np.zeros((round_up(channels, lanes), 1, height, width), weight.dtype)
-    full[:channels] = weight
-    split = full.reshape(-1, lanes, 1, 1, height, width)
+def _pack_depthwise(weight: np.ndarray, lanes: int, groups: int) -> np.ndarray:
+    """[C, 1, H, W] -> [C/o, 1, H, W, 1, o], each of `groups` of the channels padded with zeros to whole blocks."""
+    full = _pad_groups(weight, lanes, groups)
+    split = full.reshape(-1, lanes, 1, 1, *weight.shape[2:])
     return np.ascontiguousarray(split.transpose(0, 2, 4, 5, 3, 1))
 
 
-def _block_constant(values: np.ndarray, channels: int, lanes: int) -> np.ndarray | None:
+def _pad_groups(values: np.ndarray, lanes: int, groups: int) -> np.ndarray:
+    """[C, ...] -> [C', ...]: each of `groups` parts padded with zeros to a multiple of `lanes`."""
+    parts = values.reshape(groups, -1, *values.shape[1:])
+    missing = -parts.shape[1] % lanes
+    widths = [(0, 0), (0, missing), *[(0, 0)] * (values.ndim - 1)]
+    return np.pad(parts, widths).reshape(-1, *values.shape[1:])
+
+
+def _block_constant(values: np.ndarray, channels: int, lanes: int, groups: int) -> np.ndarray | None:
     """A constant that broadcasts over images, in blocks; None where it varies by position."""
     if values.size == 1:
         return values.reshape(())
     shape = (1,) * (4 - values.ndim) + values.shape if values.ndim <= 4 else values.shape
     if len(shape) != 4 or shape[0] != 1 or shape[2:] != (1, 1) or shape[1] != channels:
         return None
-    full = np.zeros(round_up(channels, lanes), values.dtype)
-    full[:channels] = values.reshape(-1)
-    return full.reshape(1, -1, 1, 1, lanes)
+    return _pad_groups(values.reshape(-1), lanes, groups).reshape(1, -1, 1, 1, lanes)

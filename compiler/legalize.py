@@ -126,10 +126,22 @@ def _gelu(x: Any) -> Any:
 
 
 def _power(bb: Any, call: Any) -> Any:
-    """x**2, which layer normalisation is often exported with, as a product: pow would be a call of libm a value."""
+    """The powers that normalisations are exported with, as products and roots: pow would be a call of libm a value.
+
+    Roots keep what pow does with numbers below zero (not-a-number) and with zero.
+    """
     data, exponent = call.args
     if _is_float(data, exponent) and isinstance(exponent, tvm.ir.GenericConst):
         values = exponent.value.numpy()
-        if values.size == 1 and float(values.reshape(-1)[0]) == 2.0 and values.ndim <= len(data.ty.shape):
-            return bb.call_te(lambda x: te.compute(x.shape, lambda *i: x(*i) * x(*i), name="square"), data)
+        power = _POWERS.get(float(values.reshape(-1)[0])) if values.size == 1 else None
+        if power is not None and values.ndim <= len(data.ty.shape):
+            return bb.call_te(lambda x: te.compute(x.shape, lambda *i: power(x(*i)), name="power"), data)
     return _stock(bb, call)
+
+
+_POWERS: dict[float, Callable[[Any], Any]] = {
+    0.5: tirx.sqrt,
+    0.75: lambda x: tirx.sqrt(x) * tirx.sqrt(tirx.sqrt(x)),
+    2.0: lambda x: x * x,
+}
+"""0.75 is what local response normalisation has (Krizhevsky et al. 2012)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -23,6 +23,10 @@ from specs.yamlfile import read_yaml
 Status = Literal["optimal", "feasible", "infeasible", "unknown"]
 
 
+Many = Annotated[int, Field(ge=1, le=1_000_000)]
+"""A count of what is there; a plan is data and may be hostile."""
+
+
 class Assignment(Spec):
     """A component (or the segments `first`..`last` of its model) runs so, for the members of these flows.
 
@@ -32,16 +36,16 @@ class Assignment(Spec):
     component: str
     segment: Segment
     flows: tuple[str, ...]
-    members: int
+    members: Many
     site: str
     pool: str
     hardware: str
     variant: str
     backend: str
-    threads: int
-    batch: int = 1
-    batch_wait_ms: Number = 0.0
-    replicas: int
+    threads: Many
+    batch: Many = 1
+    batch_wait_ms: Annotated[Number, Field(ge=0)] = 0.0
+    replicas: Many
     artefact: str
     record: str
     provenance: Provenance

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
+from typing import Final
 
 from specs.application import (
     Application,
@@ -20,6 +22,8 @@ from specs.infrastructure import Infrastructure, Link
 from specs.load import Document
 from specs.yamlfile import Path_
 
+MOST_COMBINATIONS: Final = 4096
+"""Each is run by the reference pipeline, and solved for."""
 _Found = Iterator[tuple[Path_, str, str]]
 """(path in the file, what is not supported, the way out)."""
 
@@ -43,6 +47,10 @@ def _application(app: Application) -> _Found:
     for name, component in app.components.items():
         for key, what, hint in _component(component):
             yield ("components", name, *key), what, hint
+    combinations = prod(max(1, len(c.variants)) for c in app.components.values())
+    if combinations > MOST_COMBINATIONS:
+        what = f"{combinations:,} combinations of variants (at most {MOST_COMBINATIONS:,})"
+        yield ("components",), what, "leave variants out"
     for name, sink in app.sinks.items():
         if sink.at != "origin":
             yield ("sinks", name, "at"), "a sink at other sites than the one that asked", "use at: origin"

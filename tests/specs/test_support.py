@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from specs.load import load_application, load_infrastructure
+from specs.application import Application
+from specs.load import Document, load_application, load_infrastructure
 from specs.support import unsupported
+from specs.yamlfile import YamlFile
 from tests.specs.writing import APP, INFRA, changed, lines, load
 
 DATA = Path(__file__).parent / "data"
@@ -88,3 +90,23 @@ def test_each_part_of_an_infrastructure_that_is_not_built_is_named(
     found = lines(unsupported(*load(tmp_path, infra=changed(INFRA, (old, new)))))
     assert len(found) == 1
     assert expected in found[0]
+
+
+def test_more_combinations_of_variants_than_can_be_run_are_refused() -> None:
+    variants = {name: {"function": "f:g"} for name in ("a", "b")}
+    app = Application.model_validate(
+        {
+            "schema": "tierplan.app/v1",
+            "name": "many",
+            "sources": {
+                "s": {"at": {"tier": "edge"}, "rate": "1/s", "values": {"v": {"type": "jpeg", "size": "1 kB"}}}
+            },
+            "components": {
+                f"c{i}": {"variants": variants, "inputs": {"x": "s.v"}, "outputs": {"y": "bool"}} for i in range(13)
+            },
+            "sinks": {"o": {"at": "origin", "inputs": {"a": "c0.y"}}},
+        }
+    )
+    yaml = YamlFile({}, {}, "app.yaml")
+    (issue,) = unsupported(Document(app, yaml, ""))
+    assert "8,192 combinations of variants (at most 4,096)" in issue.message

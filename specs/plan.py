@@ -23,7 +23,7 @@ from specs.yamlfile import read_yaml
 Status = Literal["optimal", "feasible", "infeasible", "unknown"]
 
 
-Many = Annotated[int, Field(ge=1, le=1_000_000)]
+Many = Annotated[int, Field(ge=0, le=1_000_000_000)]
 """A count of what is there; a plan is data and may be hostile."""
 
 

@@ -29,6 +29,7 @@ from specs.infrastructure import Infrastructure
 from specs.load import Document, load_application, load_infrastructure
 from specs.manifest import MANIFEST_FILE, BundledArtefact, Manifest
 from specs.plan import Assignment, Plan, read_plan, write_plan
+from specs.plan_check import refuse_impossible
 from specs.refusal import refusal
 
 PLAN_FILE: Final = "plan.yaml"
@@ -98,6 +99,7 @@ def open_bundle(folder: str | Path) -> Bundle:
     ):
         if expected != found:
             raise InputError(Issue(f"the plan was made from another file: {expected}, not {found}", Place(name)))
+    refuse_impossible(plan, bundle.app.value, bundle.infra.value, str(root / PLAN_FILE))
     for a in plan.assignments:
         bundle.artefact(a.component, str(a.segment), a.variant, a.backend, a.threads)
     return bundle
@@ -183,6 +185,7 @@ def write_bundle(
     if plan.status not in ("optimal", "feasible"):
         raise InputError(Issue(f"the plan is {plan.status}: there is nothing to bundle"))
     _check_inputs(plan, app, infra)
+    refuse_impossible(plan, app.value, infra.value)
     if target.exists() and not (target / MANIFEST_FILE).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(Issue("the folder is there and is no bundle", Place(str(target)), "name another with -o"))
     target.parent.mkdir(parents=True, exist_ok=True)

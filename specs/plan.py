@@ -72,7 +72,7 @@ class DevicesBought(Spec):
     pool: str
     hardware: str
     sharing: Literal["cores", "time"]
-    bought: int
+    bought: Many
     load: Number
 
 
@@ -237,8 +237,8 @@ class RefinedLimit(Spec):
 class Refinement(Spec):
     """The plan was solved and simulated `rounds` times, the last time with `requests` requests."""
 
-    rounds: int
-    requests: int
+    rounds: Annotated[int, Field(ge=1)]
+    requests: Annotated[int, Field(ge=1)]
     seed: int
     limits: tuple[RefinedLimit, ...]
 
@@ -251,8 +251,8 @@ class Plan(Spec):
     status: Status
     objective: list[Number] = Field(default_factory=list)
     bound: list[Number] = Field(default_factory=list)
-    gap: Number | None = None
-    seconds: Number
+    gap: Annotated[Number, Field(ge=0)] | None = None
+    seconds: Annotated[Number, Field(ge=0)]
     tightened: dict[str, Number] = Field(default_factory=dict)
     assignments: tuple[Assignment, ...] = ()
     cuts: tuple[CutOnWire, ...] = ()

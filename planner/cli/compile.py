@@ -54,18 +54,17 @@ def compile_bundle(
 
 
 def _bundle(plan: Path, app: Path, infra: Path, store: Path, output: Path, fmt: Format) -> None:
-    from planner.cli.loading import load_checked, refuse_what_if
+    from planner.cli.loading import load_checked, refuse_nothing, refuse_what_if
     from planner.cli.results import CompileResult
     from specs.plan import read_plan
+    from specs.plan_check import refuse_impossible
 
     read = read_plan(plan)
     refuse_what_if(read, plan)
     loaded = load_checked(app, infra, models=True)
     assert loaded.infra is not None
-    if read.status not in ("optimal", "feasible"):
-        raise InputError(
-            Issue(f"the plan is {read.status}: there is nothing to compile", Place(str(plan)), "solve again")
-        )
+    refuse_nothing(read, plan)
+    refuse_impossible(read, loaded.app.value, loaded.infra.value, str(plan))
 
     from compiler.build import build_all
     from compiler.job import BACKENDS, versions
@@ -74,7 +73,7 @@ def _bundle(plan: Path, app: Path, infra: Path, store: Path, output: Path, fmt: 
     from planner.situation import source_digests
     from runtime.bundle import write_bundle
 
-    stale = [name for name, d in source_digests(loaded.app).items() if read.inputs.sources.get(name, d) != d]
+    stale = [name for name, d in source_digests(loaded.app).items() if read.inputs.sources.get(name) != d]
     if stale:
         message = f"the plan is older than its inputs: {', '.join(stale)} changed since"
         raise InputError(Issue(message, Place(str(plan)), "profile and solve again"))

@@ -37,17 +37,12 @@ def explain(
     """
     from dataclasses import asdict
 
-    from planner import load_situation
     from planner.answers.explain import explain as find
-    from planner.cli.loading import load_checked
+    from planner.cli.loading import load_planned
     from planner.cli.results import ExplainCandidate, ExplainGain, ExplainPart, ExplainResult, ExplainWorth
     from specs.changes import parse_changes
-    from specs.plan import read_plan
 
-    read = read_plan(plan)
-    changes = parse_changes(sets or [])
-    load_checked(app, infra, models=False, changes=changes)
-    situation = load_situation(app, infra, profiles, changes=changes)
+    read, situation = load_planned(plan, app, infra, profiles, parse_changes(sets or []))
     found = find(situation, read, components=component or [], time_limit=time_limit, seed=seed)
     gains = [w.next_gain and ExplainGain(by=w.next_gain[0], difference=w.next_gain[1]) for w in found.worths]
     result = ExplainResult(

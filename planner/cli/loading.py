@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from specs.application import Application
 from specs.artefact import ModelSignature
@@ -13,8 +13,12 @@ from specs.check import check, inside
 from specs.errors import InputError, Issue, Place
 from specs.infrastructure import Infrastructure
 from specs.load import Document, load_application, load_infrastructure
-from specs.plan import Plan
+from specs.plan import Plan, read_plan
+from specs.plan_check import refuse_impossible
 from specs.support import unsupported
+
+if TYPE_CHECKING:
+    from planner.situation import Situation
 
 NO_CHANGES: Final = Changes()
 
@@ -71,6 +75,32 @@ def read_signatures(app: Document[Application]) -> tuple[dict[tuple[str, str], M
             except InputError as error:
                 issues += [Issue(f"{real.model}: {i.message}", app.place(*path), i.hint) for i in error.issues]
     return signatures, issues
+
+
+def load_planned(
+    plan_file: Path, app_file: Path, infra_file: Path, profiles: Path, changes: Changes = NO_CHANGES
+) -> tuple[Plan, Situation]:
+    """A plan that places something and rests on exactly these files and profiles, with `changes` made.
+
+    Raises InputError where a file is wrong, the plan is older than its inputs or cannot be about them, or there is
+    nothing in it.
+    """
+    from planner import load_situation
+    from planner.verification.inputs import check_inputs
+
+    plan = read_plan(plan_file)
+    load_checked(app_file, infra_file, models=False, changes=changes)
+    situation = load_situation(app_file, infra_file, profiles, changes=changes)
+    check_inputs(situation, plan)
+    refuse_nothing(plan, plan_file)
+    refuse_impossible(plan, situation.app.value, situation.infra.value, str(plan_file))
+    return plan, situation
+
+
+def refuse_nothing(plan: Plan, file: Path) -> None:
+    """Raises InputError for a plan without a placement."""
+    if plan.status not in ("optimal", "feasible"):
+        raise InputError(Issue(f"the plan is {plan.status}: it places nothing", Place(str(file)), "solve again"))
 
 
 def refuse_what_if(plan: Plan, file: Path) -> None:

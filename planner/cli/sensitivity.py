@@ -37,17 +37,12 @@ def sensitivity(
     """
     from dataclasses import asdict
 
-    from planner import load_situation
     from planner.answers.sensitivity import sensitivity as find
-    from planner.cli.loading import load_checked
+    from planner.cli.loading import load_planned
     from planner.cli.results import SensitivityRange, SensitivityRegret, SensitivityResult
     from specs.changes import parse_changes
-    from specs.plan import read_plan
 
-    read = read_plan(plan)
-    changes = parse_changes(sets or [])
-    load_checked(app, infra, models=False, changes=changes)
-    situation = load_situation(app, infra, profiles, changes=changes)
+    read, situation = load_planned(plan, app, infra, profiles, parse_changes(sets or []))
     found = find(situation, read, only=only, step=step, off=off, time_limit=time_limit, seed=seed)
     regrets = tuple(SensitivityRegret(**asdict(r)) for r in found.regrets)
     known = [r.regret for r in regrets if r.regret is not None]

@@ -74,8 +74,7 @@ def simulate(
 
     import time
 
-    from planner import load_situation
-    from planner.cli.loading import load_checked
+    from planner.cli.loading import load_planned
     from planner.demand import Demand
     from planner.layout import plan_layout
     from planner.simulation import Conditions, Simulation
@@ -83,11 +82,8 @@ def simulate(
     from planner.simulation.outcome import result_of
     from planner.simulation.play import WARM_UP
     from planner.slicing import default_slice
-    from specs.plan import read_plan
 
-    read = read_plan(plan)
-    load_checked(app, infra, models=False)
-    situation = load_situation(app, infra, profiles)
+    read, situation = load_planned(plan, app, infra, profiles)
     layout = plan_layout(situation, read)
     sliced = bool(chosen) or multiplier != 1.0
     part = default_slice(situation, read, chosen, multiplier, requests, seed) if sliced else None

@@ -21,6 +21,7 @@ from planner.verification.reading import Reading
 from planner.verification.sampling import Sampling
 from specs.errors import InputError, Issue
 from specs.plan import Plan
+from specs.plan_check import impossible
 
 __all__ = ["Check", "Meaning", "Report", "meaning_of", "verify"]
 
@@ -37,7 +38,10 @@ def verify(situation: Situation, plan: Plan, samples: int = SAMPLES) -> Report:
         raise InputError(Issue(f"the plan is {plan.status}: it places nothing that could be verified"))
     reading, claims = Reading(situation, plan), Claims()
     with claims.about("placement"):
-        check_placement(reading, claims)
+        for text in impossible(plan, situation.app.value, situation.infra.value):
+            claims.holds(text, False)
+        if claims.ok:
+            check_placement(reading, claims)
     if claims.ok:
         with claims.about("branches and accuracy"):
             check_behaviour(reading, claims)

@@ -6,7 +6,7 @@ import math
 from typing import Final
 
 from planner.verification.claims import Claims
-from planner.verification.reading import Reading
+from planner.verification.reading import Flow, Reading
 from specs.application import Cuts
 from specs.plan import DevicesBought
 
@@ -16,6 +16,13 @@ HIGHEST_LOAD: Final = 0.9
 
 def check_routes(reading: Reading, claims: Claims) -> None:
     needed = {(f.site, m.start, m.end) for f in reading.flows for m in reading.messages(f) if m.start != m.end}
+    missing = {(start, end) for _, start, end in needed}
+    missing -= {(route.from_, route.to) for route in reading.plan.routes}
+    claims.holds("every message has a route", not missing)
+    for route in reading.plan.routes:
+        using = {f.site for f in reading.flows if {route.from_, route.to} <= _sites_of(reading, f)}
+        needed |= {(site, route.from_, route.to) for site in using}
+        claims.holds(f"route {route.from_} -> {route.to} is of a flow", bool(using))
     for origin, start, end in sorted(needed):
         at, delay = start, 0.0
         for link, way in reading.hops(start, end):
@@ -29,6 +36,10 @@ def check_routes(reading: Reading, claims: Claims) -> None:
         arrives = claims.holds(f"route {start} -> {end} arrives", at == end)
         if arrives:
             claims.equal(f"delay of route {start} -> {end}", delay, reading.least_delay(origin, start, end), 1e-6)
+
+
+def _sites_of(reading: Reading, flow: Flow) -> set[str]:
+    return {flow.site, *(reading.plan.assignments[i].site for chain in flow.chains.values() for i in chain)}
 
 
 def check_devices(reading: Reading, claims: Claims) -> None:
@@ -58,7 +69,7 @@ def _check_pool(reading: Reading, claims: Claims, site: str, pool: str, claim: D
         fits = sum(m for _, m in items) <= memory and (count >= 1 or not items)
         busy = sum(reading.stage_rate(i) * reading.service(i).mean for i in here)
     else:
-        fits = _pack(sorted(items, reverse=True), [(hardware.cores, memory)] * count)
+        fits = _pack(sorted(items, reverse=True), [(hardware.cores, memory)] * min(count, len(items)))
         reserved = sum(reading.stage_rate(i) * reading.service(i).mean * assignments[i].threads for i in here)
         busy = reserved / hardware.cores
     claims.holds(f"devices {site}.{pool}: replicas fit", fits)
@@ -98,6 +109,7 @@ def check_cuts(reading: Reading, claims: Claims) -> None:
             named = split.at if isinstance(split, Cuts) else []
             declared = {n for cut in named for n in ([cut] if isinstance(cut, str) else cut.values())}
             claims.holds(f"cut of {key[0]} is declared", set(key[1]) <= declared)
+            claims.holds(f"cut of {key[0]}: codec", claimed[key].codec == "none")
 
 
 def _pack(items: list[tuple[int, float]], free: list[tuple[int, float]]) -> bool:

@@ -24,6 +24,13 @@ def check_latency(reading: Reading, sampling: Sampling, claims: Claims) -> None:
         _paths_of(reading, sampling, claims, flow)
     _stages(reading, sampling, claims)
     _transfers(reading, sampling, claims)
+    wanted = {
+        (f.name, c.from_, c.to, "all" if c.over == "all" else c.over.when)
+        for f in reading.flows
+        for c in reading.app.constraints.values()
+        if isinstance(c, PathConstraint) and c.from_ == f.source
+    }
+    claims.holds("no other path is predicted", {(p.flow, p.from_, p.to, p.over) for p in reading.plan.paths} <= wanted)
 
 
 def _paths_of(reading: Reading, sampling: Sampling, claims: Claims, flow: Flow) -> None:
@@ -104,6 +111,8 @@ def _transfers(reading: Reading, sampling: Sampling, claims: Claims) -> None:
             _percentiles(claims, f"transfer {key[0]} wait", claim.wait, wait, False)
             _percentiles(claims, f"transfer {key[0]} time", claim.service, sampling.unloaded(flow, m, n), False)
             claims.equal(f"transfer {key[0]} share", claim.share, m.share, 1e-4)
+    listed = [(s.name, s.site) for s in reading.plan.stages if s.kind == "transfer"]
+    claims.holds("transfers are those there are, once each", len(listed) == len(seen) and set(listed) == seen)
 
 
 def _parts(sampling: Sampling) -> int:

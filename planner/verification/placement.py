@@ -5,55 +5,45 @@ from __future__ import annotations
 from planner.verification.claims import Claims
 from planner.verification.reading import Reading
 from specs.application import ResidencyConstraint
-from specs.plan import Assignment
+from specs.behaviour import Behaviour
+from specs.digest import digest_value
+from specs.plan import Assignment, PlannedBehaviour
+from specs.plan_check import chain_of
 from specs.profile import Record
 from specs.selector import matching_sites
 
 
 def check_placement(reading: Reading, claims: Claims) -> None:
-    """Everything that the rest relies on: known names, whole coverage, records that say what is assigned."""
+    """Everything that the rest relies on: whole coverage, records that say what is assigned. Names are known here."""
     flows = {
         f"{s}@{site}" for s, source in reading.app.sources.items() for site in matching_sites(source.at, reading.infra)
     }
     for i, a in enumerate(reading.plan.assignments):
         _assignment(reading, claims, f"assignment {i} {a.component} at {a.site}", a, flows)
-    if not claims.ok:
-        return
     claims.holds("every flow is served", flows == {f for a in reading.plan.assignments for f in a.flows})
     for name in sorted(flows):
         for component in reading.components(name.split("@")[0]):
-            chain = reading.chain(name, component)
-            claims.holds(f"{component} is covered once for {name}", chain is not None)
+            claims.holds(f"{component} is covered once for {name}", chain_of(reading.plan, name, component) is not None)
             variants = {a.variant for a in reading.plan.assignments if a.component == component and name in a.flows}
             claims.holds(f"{component} has one variant for {name}", len(variants) == 1)
+    used = {a.record for a in reading.plan.assignments}
+    claims.holds("the profile records named are those used", set(reading.plan.inputs.records) == used)
 
 
 def _assignment(reading: Reading, claims: Claims, name: str, a: Assignment, flows: set[str]) -> None:
-    site = reading.infra.sites.get(a.site)
-    pool = site.pools.get(a.pool) if site else None
-    component = reading.app.components.get(a.component)
-    known = site is not None and pool is not None and component is not None and a.variant in component.realisations
-    if not claims.holds(f"{name}: component, variant, site and pool are known", known):
-        return
-    assert pool is not None
-    assert component is not None
-    claims.holds(
-        f"{name}: flows are known", bool(a.flows) and set(a.flows) <= flows and len(set(a.flows)) == len(a.flows)
-    )
+    pool = reading.infra.sites[a.site].pools[a.pool]
     hardware = reading.infra.hardware[pool.hardware]
     record = reading.records.get(a.record)
     says = record is not None and _says(reading, record, a)
     claims.holds(f"{name}: the profile record is of this model, segment, hardware, backend and threads", says)
     claims.holds(f"{name}: hardware is the pool's", a.hardware == pool.hardware)
-    claims.holds(f"{name}: the record is among the inputs", a.record in reading.plan.inputs.records)
-    claims.holds(f"{name}: backend is allowed", component.backends is None or a.backend in component.backends)
     claims.holds(f"{name}: batch is 1", a.batch == 1 and a.batch_wait_ms == 0)
     claims.holds(f"{name}: replicas", a.replicas >= 1 and (hardware.sharing == "cores" or a.replicas == 1))
-    if set(a.flows) <= flows:
-        total = sum(reading.members(f.split("@")[1]) for f in a.flows)
-        claims.equal(f"{name}: members", a.members, total, 0.0)
-        own = all(reading.one_member(f.split("@")[1], a.site) for f in a.flows)
-        claims.holds(f"{name}: each member of its flows has one member of {a.site}", own)
+    claims.holds(f"{name}: flows are known", set(a.flows) <= flows)
+    total = sum(reading.members(f.split("@")[1]) for f in a.flows)
+    claims.equal(f"{name}: members", a.members, total, 0.0)
+    own = all(reading.one_member(f.split("@")[1], a.site) for f in a.flows)
+    claims.holds(f"{name}: each member of its flows has one member of {a.site}", own)
 
 
 def _says(reading: Reading, record: Record, a: Assignment) -> bool:
@@ -84,8 +74,22 @@ def check_behaviour(reading: Reading, claims: Claims) -> None:
         if not claims.holds(f"behaviour of {flow.name} is stated", b is not None):
             continue
         assert b is not None
-        for pattern in flow.behaviour.patterns:
-            name = "+".join(pattern.runs)
-            claims.equal(f"probability of {name}", b.patterns.get(name, -1.0), pattern.probability, 1e-5)
-        for accuracy in flow.behaviour.accuracy:
-            claims.equal(f"accuracy on {accuracy.data}", b.accuracy.get(accuracy.data, -1.0), accuracy.value, 1e-5)
+        _behaviour(claims, flow.behaviour, b)
+    used = {str(sorted(f.behaviour.variants.items())) for f in reading.flows}
+    claims.holds("the behaviour stated is that of the flows", set(claimed) == used)
+    digests = {digest_value(f.behaviour.dump()) for f in reading.flows}
+    claims.holds("the behaviour named is the one used", set(reading.plan.inputs.behaviour) == digests)
+
+
+def _behaviour(claims: Claims, measured: Behaviour, claimed: PlannedBehaviour) -> None:
+    found: dict[str, float] = {}
+    for pattern in measured.patterns:
+        found["+".join(pattern.runs)] = pattern.probability
+    accuracy = {a.data: a.value for a in measured.accuracy}
+    claims.holds("branch patterns are those measured", set(claimed.patterns) == set(found))
+    claims.holds("accuracy is of the data measured", set(claimed.accuracy) == set(accuracy))
+    claims.holds("branches and accuracy are said to be measured", claimed.source == "measured")
+    for name, value in found.items():
+        claims.equal(f"probability of {name}", claimed.patterns.get(name, -1.0), value, 1e-5)
+    for name, value in accuracy.items():
+        claims.equal(f"accuracy on {name}", claimed.accuracy.get(name, -1.0), value, 1e-5)

@@ -19,6 +19,7 @@ from specs.application import Application
 from specs.behaviour import Behaviour
 from specs.infrastructure import Infrastructure
 from specs.plan import Plan
+from specs.plan_check import chain_of
 from specs.profile import Distribution, Record
 from specs.selector import matching_sites
 
@@ -113,20 +114,6 @@ class Reading:
     def components(self, source: str) -> list[str]:
         return [c for c in self.situation.graph.order if c in self.situation.graph.descendants([source])]
 
-    def chain(self, flow: str, component: str) -> tuple[int, ...] | None:
-        mine = [(i, a) for i, a in enumerate(self.plan.assignments) if a.component == component and flow in a.flows]
-        chain: list[int] = []
-        after: tuple[str, ...] = ()
-        for _ in mine:
-            following = [i for i, a in mine if a.segment.begin == after and i not in chain]
-            if len(following) != 1:
-                return None
-            chain.append(following[0])
-            after = self.plan.assignments[following[0]].segment.end
-            if not after:
-                break
-        return tuple(chain) if chain and not after and len(chain) == len(mine) else None
-
     @cached_property
     def flows(self) -> list[Flow]:
         found: list[Flow] = []
@@ -135,8 +122,8 @@ class Reading:
                 name = f"{source}@{site}"
                 chains: dict[str, tuple[int, ...]] = {}
                 for component in self.components(source):
-                    chain = self.chain(name, component)
-                    assert chain is not None
+                    chain = chain_of(self.plan, name, component)
+                    assert chain is not None  # `specs.plan_check` found every component covered
                     chains[component] = chain
                 variants = {c: self.plan.assignments[chain[0]].variant for c, chain in chains.items()}
                 behaviour = next(

@@ -13,7 +13,7 @@ from runtime.items import Item
 from runtime.topology import topology
 from specs.artefact import WHOLE
 from specs.load import load_application, load_infrastructure
-from specs.plan import Assignment, Inputs, PathPrediction, Percentiles, Plan, Route, StagePrediction
+from specs.plan import Assignment, DevicesBought, Inputs, PathPrediction, Percentiles, Plan, Route, StagePrediction
 from specs.run_result import Prediction, Slice
 
 PROJECT = Path(__file__).parent / "project"
@@ -80,11 +80,25 @@ def make_plan(project: Path, places: Mapping[str, tuple[str, str]] | None = None
     """A plan that puts each component where `places` says; `changes` are fields of an assignment by component."""
     app, infra = load_application(project / "app.yaml"), load_infrastructure(project / "infra.yaml")
     where = {**PLACES, **(places or {})}
+    pools = {(site, pool): infra.value.sites[site].pools[pool] for site, pool in where.values()}
     return Plan.model_validate(
         {
             "application": "sample",
             "status": "feasible",
             "seconds": 0.0,
+            "objective": [1.0],
+            "bound": [1.0],
+            "devices": tuple(
+                DevicesBought(
+                    site=site,
+                    pool=pool,
+                    hardware=spec.hardware,
+                    sharing=infra.value.hardware[spec.hardware].sharing,
+                    bought=spec.devices[1],
+                    load=0.0,
+                )
+                for (site, pool), spec in pools.items()
+            ),
             "assignments": tuple(assignment(c, *where[c], **dict(changes.get(c, {}))) for c in app.value.components),
             "routes": routes(),
             "inputs": Inputs(app=app.digest, infra=infra.digest, sources={}, records=(), behaviour=()),

@@ -1,0 +1,67 @@
+"""explain, pareto, sensitivity and relaxations, by the command on a real application."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from planner.cli import results
+from specs.plan import Plan
+from specs.schema import json_schema
+from tests.cli.calling import Called, planner
+
+FILES = ("app.yaml", "--infra", "infra.yaml")
+
+
+def answer(called: Called, name: str) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(called.out)
+    assert value["schema"] == f"tierplan.{name}/v1"
+    jsonschema.validate(value, json_schema((results.MODELS | {"plan": Plan})[name]))
+    return value
+
+
+def test_explain_prices_what_was_rejected(solved: Path) -> None:
+    value = answer(planner("explain", "plan.yaml", *FILES, "-f", "json", folder=solved), "explain")
+    cloud = next(c for c in value["candidates"] if (c["component"], c["choice"]) == ("judge", "cloud.vm"))
+    assert cloud["status"] == "possible"
+    assert cloud["prices"][0] > 70
+    called = planner("explain", "plan.yaml", *FILES, "-c", "judge", folder=solved)
+    assert called.code == 0
+    assert "answer_time.p99 does not bind" in called.out
+    assert planner("explain", "plan.yaml", *FILES, "-c", "juge", folder=solved).code == 2
+
+
+def test_pareto_writes_the_same_points_as_csv(solved: Path) -> None:
+    called = planner("pareto", *FILES, "--csv", "front.csv", "-f", "json", folder=solved)
+    value = answer(called, "pareto")
+    assert called.code == 0, called.err
+    rows = list(csv.reader(io.StringIO((solved / "front.csv").read_text("utf-8"))))
+    assert rows[0][:2] == ["answer_time.p99_ms", "USD_per_month"]
+    assert len(rows) - 1 == len(value["points"]) >= 1
+    assert planner("pareto", *FILES, "--x", "cost", folder=solved).code == 2
+    assert planner("pareto", *FILES, "--csv", "app.yaml", folder=solved).code == 2
+
+
+def test_sensitivity_gives_ranges_and_regrets(solved: Path) -> None:
+    called = planner("sensitivity", "plan.yaml", *FILES, "--only", "link.*", "-f", "json", folder=solved)
+    value = answer(called, "sensitivity")
+    assert called.code == 0, called.err
+    assert [r["name"] for r in value["ranges"]] == ["link.radio.rate", "link.radio.delay"]
+    assert value["worst_regret"] >= 0
+
+
+def test_an_infeasible_answer_says_what_would_be_enough(solved: Path) -> None:
+    impossible = ("--set", "component.judge.at={tier: cloud}", "--set", "constraint.budget.cost=1 USD/month")
+    called = planner("solve", *FILES, *impossible, "-o", "none.yaml", "-f", "json", folder=solved)
+    assert called.code == 1
+    value = answer(called, "plan")
+    (budget,) = (r["changes"][0] for r in value["relaxations"] if r["changes"][0]["name"] == "budget")
+    enough = planner("solve", *FILES, *impossible, "--set", budget["set"], "-o", "some.yaml", folder=solved)
+    assert enough.code == 0, enough.err
+    shown = planner("solve", *FILES, *impossible, "-o", "none.yaml", folder=solved)
+    assert f"enough: --set '{budget['set']}'" in shown.out

@@ -2,7 +2,7 @@
 
 An application is a random DAG of components of which one has two variants. Every component has at least 20 ways to run
 in every pool, none of which another beats in mean, variance, memory and reserved cores; queue tables come from
-planner/queueing.py, as in planner/formulate.py. Devices are bought whole; memory and threads that do not divide the
+planner/queueing.py, as in planner/formulation/. Devices are bought whole; memory and threads that do not divide the
 cores make packing count. Base stations are too small for everything, and the limit is tight for what the cloud adds.
 """
 
@@ -16,7 +16,8 @@ from heapq import heappop, heappush
 from math import ceil, sqrt
 from typing import Final, Literal
 
-from planner.formulate import WAIT_RATIO, station_levels
+from planner.formulation.servers import WAIT_RATIO
+from planner.formulation.stations import station_levels
 from planner.problem import (
     PPB,
     Budget,

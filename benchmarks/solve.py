@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from planner import baselines, solve
-from planner.formulate import formulate
+from planner.formulation import formulate
 from planner.problem import Problem
 from planner.solver import solve_problem
 from planner.solver.greedy import solve_greedily

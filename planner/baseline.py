@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planner.formulate import Formulation
+from planner.formulation import Formulation
 from planner.plan import solve, without_options
 from planner.situation import Situation
 from specs.errors import AnswerIsNo

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from planner.formulate import SECONDS_PER_MONTH, busy_price, power_of
 from planner.layout import Layout
+from planner.prices import SECONDS_PER_MONTH, busy_price, power_of
 from specs.plan import Cost, CostItem
 from specs.quantities import HOURS_PER_MONTH
 

@@ -18,8 +18,9 @@ import numpy as np
 
 from planner.demand import Demand
 from planner.distribution import Grid, Reals, Transform, from_quantiles, independent_sum, normal
-from planner.formulate import hop_moments, limit_name, moments
+from planner.formulation import limit_name
 from planner.layout import FlowLayout, Layout, Leg
+from planner.measured import hop_moments, moments
 from planner.network import Passage
 from planner.pipeline import Shape, relevant
 from planner.queueing import NO_WAIT, ZERO, Moments, Wait, likeness, many_servers, single_server, utilisation

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from planner.formulate import Formulation
+from planner.formulation import Formulation
 from planner.problem import Limit, LimitShape
 from planner.situation import Situation
 from planner.tail import tail_rows

@@ -10,7 +10,7 @@ from typing import Final
 from planner.conflict import minimal_conflict, no_option
 from planner.cost import cost_of
 from planner.demand import Demand
-from planner.formulate import Formulation, formulation, limit_name
+from planner.formulation import Formulation, formulation, limit_name
 from planner.layout import Layout, layout_of
 from planner.limits import with_limits
 from planner.problem import Objective

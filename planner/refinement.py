@@ -17,7 +17,7 @@ import numpy as np
 
 from planner.demand import Demand
 from planner.distribution import Reals
-from planner.formulate import limit_name
+from planner.formulation import limit_name
 from planner.layout import plan_layout
 from planner.plan import solve
 from planner.simulation import Simulation

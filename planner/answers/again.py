@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from planner.formulate import MICRO, Formulation, formulation, limit_name
+from planner.formulation import MICRO, Formulation, formulation, limit_name
 from planner.limits import with_limits
 from planner.plan import Restrict, solve
 from planner.problem import Budget, Objective

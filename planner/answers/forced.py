@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from planner.formulate import Formulation, StationKey
+from planner.formulation import Formulation, StationKey
 from planner.plan import Restrict
 from planner.problem import Option
 from specs.plan import Plan

@@ -87,7 +87,7 @@ def solve(
     load_checked(app, infra, models=False, changes=changes)
     situation = load_situation(app, infra, profiles, changes=changes)
     if save_problem is not None:
-        from planner.formulate import formulate
+        from planner.formulation import formulate
         from planner.problem_file import write_problem
 
         write_problem(formulate(situation), save_problem)

@@ -11,9 +11,9 @@ import numpy as np
 
 from planner.demand import Demand
 from planner.distribution import Reals
-from planner.formulate import hop_moments
 from planner.latency import Latency
 from planner.layout import FlowLayout, Leg
+from planner.measured import hop_moments
 from planner.network import Passage
 from planner.simulation.faults import Calendar
 from planner.simulation.tables import Network

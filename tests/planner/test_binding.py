@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planner import solve
-from planner.formulate import formulate
+from planner.formulation import formulate
 from planner.problem import Problem
 from tests.planner.brute import TooLarge, brute_force
 from tests.planner.worlds import world

@@ -6,7 +6,7 @@ import pytest
 
 from planner import solve
 from planner.conflict import minimal_conflict
-from planner.formulate import formulate
+from planner.formulation import formulate
 from planner.solver import solve_problem
 from specs.errors import AnswerIsNo
 from tests.planner.blog import situation

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from planner.formulate import formulate
+from planner.formulation import formulate
 from planner.problem import Problem
 from planner.solver import Solution, solve_problem
 from planner.solver.evaluate import evaluate

@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.instances import Shape, instance, with_latency
 from planner import solve, verify
-from planner.formulate import formulate
+from planner.formulation import formulate
 from planner.problem import Problem
 from planner.problem_file import parse_problem, problem_json, write_problem
 from planner.solver import solve_problem

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.formulate import Formulation
+from planner.formulation import Formulation
 from planner.layout import plan_layout
 from planner.plan import solve
 from planner.situation import Situation

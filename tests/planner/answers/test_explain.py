@@ -9,7 +9,7 @@ import pytest
 from planner.answers.again import Again, vary
 from planner.answers.explain import Candidate, Explanation, explain
 from planner.answers.forced import as_planned, at_place
-from planner.formulate import formulate
+from planner.formulation import formulate
 from planner.plan import solve
 from planner.solver.solve import is_feasible
 from specs.errors import AnswerIsNo, InputError

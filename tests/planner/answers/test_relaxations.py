@@ -7,7 +7,7 @@ import pytest
 from planner.answers.again import vary
 from planner.answers.dial import Dial, dial_of, nice
 from planner.answers.relaxations import fewest_steps, with_relaxations
-from planner.formulate import formulate, formulation
+from planner.formulation import formulate, formulation
 from planner.limits import with_limits
 from planner.plan import solve
 from planner.situation import Situation

@@ -1,0 +1,12 @@
+"""From a Situation to the Problem: options, queues and tables. See docs/solver.md for what the numbers mean.
+
+`build` walks through the scenarios; each other file makes one table: `names` (constraints), `pools`, `servers`,
+`stations`, `options`, `edges`, `limits`. What cannot be said is refused in `refusals`.
+"""
+
+from planner.formulation.build import Formulation, formulate, formulation
+from planner.formulation.names import limit_name
+from planner.formulation.numbers import MICRO
+from planner.formulation.stations import StationKey
+
+__all__ = ["MICRO", "Formulation", "StationKey", "formulate", "formulation", "limit_name"]

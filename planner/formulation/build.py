@@ -1,0 +1,122 @@
+"""Walks through the scenarios (a combination of variants of a flow each) and assembles the Problem of their tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from planner.formulation.barred import barred_scenario
+from planner.formulation.edges import Edges
+from planner.formulation.limits import limits_of, means_of
+from planner.formulation.names import constraints_of
+from planner.formulation.numbers import MICRO
+from planner.formulation.options import Options
+from planner.formulation.pools import pools_of
+from planner.formulation.refusals import refuse_meeting, refuse_unreachable
+from planner.formulation.servers import ServerTable
+from planner.formulation.stations import StationKey, StationTable
+from planner.pipeline import Pipeline
+from planner.problem import Budget, Objective, Problem, Scenario
+from planner.situation import Situation
+from specs.application import CostConstraint, LatencyObjective, PathConstraint
+from specs.behaviour import Behaviour
+from specs.errors import InputError, Issue
+from specs.quantities import HOURS_PER_MONTH
+
+
+@dataclass(frozen=True, slots=True)
+class Formulation:
+    """The Problem, and what its indices mean. `scenarios` has a pipeline for each scenario."""
+
+    problem: Problem
+    stations: tuple[StationKey, ...]
+    pools: tuple[tuple[str, str], ...]
+    scenarios: tuple[Pipeline, ...]
+
+
+def formulate(situation: Situation) -> Problem:
+    """The Problem of `situation`: the numbers alone. Raises as `formulation` does."""
+    return formulation(situation).problem
+
+
+def formulation(situation: Situation, limits: Mapping[str, float] | None = None) -> Formulation:
+    """The Problem of `situation` and what it means. `limits` replaces path limits (seconds) by constraint name, such
+    as ``answer.p99``.
+
+    Raises InputError for what is not supported yet, and where a message has no route.
+    """
+    app = situation.app.value
+    constraints = constraints_of(situation.app)
+    servers = ServerTable(constraints, _tightest(situation))
+    pools = pools_of(situation, constraints, servers)
+    stations = StationTable(pools)
+    options = Options(situation, constraints, servers, pools, stations)
+    edges = Edges(situation, constraints, servers)
+    pipelines: list[Pipeline] = []
+    scenarios: list[Scenario] = []
+    for f, flow in enumerate(situation.flows):
+        for behaviour in _distinct(situation, flow.components):
+            pipeline = Pipeline(situation, flow, behaviour)
+            steps = tuple(options.step(f, pipeline, c) for c in flow.components)
+            for step in steps:
+                refuse_unreachable(situation, pipeline, step)
+            refuse_meeting(situation, pipeline, steps, stations.keys)
+            scenarios.append(
+                Scenario(
+                    name=_scenario_name(situation, pipeline),
+                    flow=f,
+                    barred=barred_scenario(situation, constraints, pipeline),
+                    steps=steps,
+                    edges=tuple(edges.edge(pipeline, m, steps) for m in pipeline.messages),
+                    limits=limits_of(situation, constraints, pipeline, limits or {}),
+                    means=means_of(situation, pipeline),
+                )
+            )
+            pipelines.append(pipeline)
+    budgets = [(name, c.cost) for name, c in app.constraints.items() if isinstance(c, CostConstraint)]
+    problem = Problem(
+        name=app.name,
+        objectives=_objectives(situation),
+        constraints=tuple(constraints.rows),
+        sites=tuple(situation.infra.value.sites),
+        flows=tuple(flow.name for flow in situation.flows),
+        members=tuple(flow.members for flow in situation.flows),
+        pools=pools.rows,
+        servers=servers.rows(),
+        stations=stations.rows(),
+        scenarios=tuple(scenarios),
+        budgets=tuple(Budget(constraints.index[n], int(c * HOURS_PER_MONTH * MICRO + 1e-6)) for n, c in budgets),
+    )
+    return Formulation(problem, tuple(stations.keys), tuple(pools.index), tuple(pipelines))
+
+
+def _objectives(situation: Situation) -> tuple[Objective, ...]:
+    found: list[Objective] = []
+    for term in situation.app.value.objective:
+        if isinstance(term, LatencyObjective):
+            found.append(Objective("latency", term.latency))
+        elif term == "cost":
+            found.append(Objective("cost", "cost"))
+        else:
+            raise InputError(Issue(f"not supported yet: objective {term!r}", situation.app.place("objective")))
+    return tuple(found)
+
+
+def _scenario_name(situation: Situation, pipeline: Pipeline) -> str:
+    components = situation.app.value.components
+    named = [f"{c}={v}" for c, v in pipeline.variants.items() if len(components[c].realisations) > 1]
+    return f"{pipeline.flow.name} {' '.join(named) or 'default'}"[:400]
+
+
+def _tightest(situation: Situation) -> float:
+    """The shortest limit of any path in seconds; a second where there is none."""
+    found = [c for c in situation.app.value.constraints.values() if isinstance(c, PathConstraint)]
+    return min((limit for c in found for limit in c.limits.values()), default=1.0)
+
+
+def _distinct(situation: Situation, components: tuple[str, ...]) -> list[Behaviour]:
+    """One behaviour for each combination of the variants of `components`."""
+    seen: dict[tuple[str, ...], Behaviour] = {}
+    for behaviour in situation.behaviours:
+        seen.setdefault(tuple(behaviour.variants[c] for c in components), behaviour)
+    return list(seen.values())

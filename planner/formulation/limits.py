@@ -1,0 +1,68 @@
+"""Limits on paths, as tables of tails, and latency objectives, as weighted means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from planner.formulation.names import ConstraintTable, limit_name
+from planner.pipeline import Pipeline, Shape, relevant
+from planner.problem import PPB, Limit, LimitShape, MeanShape, Path
+from planner.situation import Situation
+from planner.tail import tail_rows
+from specs.application import LatencyObjective, PathConstraint
+from specs.errors import InputError, Issue
+
+
+def limits_of(
+    situation: Situation, constraints: ConstraintTable, pipeline: Pipeline, replaced: Mapping[str, float]
+) -> tuple[Limit, ...]:
+    """The limits that requests of this pipeline must keep; `replaced` gives seconds by name where the user's do not
+    count."""
+    found: list[Limit] = []
+    for name, constraint in relevant(situation, pipeline.flow).items():
+        shapes = pipeline.requests(constraint)
+        paths = [_paths(pipeline, s.runs, s.probability, constraint.to) for s in shapes]
+        alone = len(shapes) == 1 and len(paths[0]) == 1
+        for q, limit in constraint.limits.items():
+            full = limit_name(name, q)
+            limit_us = int(replaced.get(full, limit) * 1e6 + 1e-6)
+            rows = [tail_rows(limit_us, 1 - q, s.probability, alone) for s in shapes]
+            tables = tuple(LimitShape(p, r) for p, r in zip(paths, rows, strict=True))
+            found.append(Limit(constraints.index[full], round((1 - q) * PPB), tables))
+    return tuple(found)
+
+
+def means_of(situation: Situation, pipeline: Pipeline) -> tuple[tuple[MeanShape, ...], ...]:
+    """For each latency objective, the pipeline's part of it. Weights are parts per million of all requests of the
+    objective, over flows and branch patterns. Raises InputError where an objective names no path."""
+    app = situation.app
+    found: list[tuple[MeanShape, ...]] = []
+    for term in app.value.objective:
+        if isinstance(term, LatencyObjective):
+            constraint = app.value.constraints.get(term.latency)
+            if not isinstance(constraint, PathConstraint):
+                message = f"objective latency: {term.latency!r} is not a path constraint"
+                raise InputError(Issue(message, app.place("objective")))
+            found.append(_mean_shapes(situation, pipeline, constraint))
+    return tuple(found)
+
+
+def _mean_shapes(situation: Situation, pipeline: Pipeline, constraint: PathConstraint) -> tuple[MeanShape, ...]:
+    flow = pipeline.flow
+    if constraint.from_ != flow.source:
+        return ()
+    whole = sum(f.mean * f.members for f in situation.flows if f.source == flow.source)
+    part = flow.mean * flow.members / whole if whole > 0 else 1.0
+    return tuple(
+        MeanShape(round(part * s.probability * 1e6), _paths(pipeline, s.runs, s.probability, constraint.to))
+        for s in pipeline.requests(constraint)
+    )
+
+
+def _paths(pipeline: Pipeline, runs: frozenset[str], probability: float, to: str) -> tuple[Path, ...]:
+    order = pipeline.flow.components
+    found: list[Path] = []
+    for way in pipeline.paths(Shape(runs, probability), to):
+        names = dict.fromkeys(pipeline.messages[i].consumer.name for i in way)
+        found.append(Path(tuple(order.index(n) for n in names if n in order), way))
+    return tuple(found)

@@ -1,0 +1,125 @@
+"""Options: the undominated ways to run a component, or a segment of it, in each pool that its flow can use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import product
+from math import ceil
+
+from planner.formulation.barred import barred_option
+from planner.formulation.names import ConstraintTable
+from planner.formulation.numbers import MICRO, sayable
+from planner.formulation.pools import PoolTable
+from planner.formulation.servers import ServerTable
+from planner.formulation.stations import StationKey, StationTable
+from planner.measured import moments
+from planner.pipeline import Pipeline
+from planner.prices import busy_price
+from planner.problem import PPB, Option, Pool, Step, Visit
+from planner.situation import Situation, segment_of
+from specs.profile import Record
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where options of one component are sought: a pool at a site, and the constraints that rule it out."""
+
+    component: str
+    site: str
+    pool: str
+    barred: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Makes the steps of pipelines, adding to the tables what they need."""
+
+    situation: Situation
+    constraints: ConstraintTable
+    servers: ServerTable
+    pools: PoolTable
+    stations: StationTable
+
+    def step(self, flow: int, pipeline: Pipeline, component: str) -> Step:
+        """Every option of a component, for the flow of this index."""
+        infra = self.situation.infra.value
+        tasks = pipeline.tasks[component]
+        spans = [(first, last) for first, last in product(range(tasks), repeat=2) if first <= last]
+        options: list[Option] = []
+        for site in self.situation.network.sites_of(pipeline.flow.site):
+            barred = barred_option(self.situation, self.constraints, component, site)
+            for name, spec in infra.sites[site].pools.items():
+                if spec.devices[1] > 0:
+                    place = _Place(component, site, name, barred)
+                    for span in spans:
+                        options += self._options(flow, pipeline, place, span)
+        return Step(component, tasks, tuple(options))
+
+    def _options(self, f: int, pipeline: Pipeline, at: _Place, span: tuple[int, int]) -> Iterable[Option]:
+        """The undominated ways to run the segment from the first to the last task of `span` in one pool."""
+        situation = self.situation
+        variant = pipeline.variants[at.component]
+        segment = segment_of(situation.cuts(at.component, variant), *span)
+        hardware = situation.infra.value.sites[at.site].pools[at.pool].hardware
+        records = situation.records_of(at.component, variant, segment, hardware)
+        for record in undominated(records, self.pools.at(at.site, at.pool)):
+            key = StationKey(at.component, variant, segment, at.site, at.pool, record)
+            yield self._option(f, pipeline, key, span, at.barred)
+
+    def _option(
+        self, f: int, pipeline: Pipeline, key: StationKey, span: tuple[int, int], barred: tuple[int, ...]
+    ) -> Option:
+        situation, flow = self.situation, pipeline.flow
+        infra = situation.infra.value
+        spec = infra.sites[key.site].pools[key.pool]
+        hardware = infra.hardware[spec.hardware]
+        service = moments(key.record)
+        share = pipeline.share(key.component)
+        rate = flow.peak * share * flow.members / infra.members(key.site)
+        load = max(1, ceil(rate * service.mean * PPB))
+        station = self.stations.add(key)
+        visits: tuple[Visit, ...] = ()
+        used = service.mean
+        if hardware.sharing == "time":
+            server = self.servers.of(("pool", key.site, key.pool))
+            visits = (self.servers.visit(server, rate, service),)
+        else:
+            used *= key.record.threads / hardware.cores
+            self.stations.bring(station, f, load)
+        busy = flow.mean * share * used * flow.members
+        what = f"{key.component}/{key.variant} on {spec.hardware}"
+        place = situation.app.place("components", key.component)
+        return Option(
+            station=station,
+            site=list(infra.sites).index(key.site),
+            first=span[0],
+            last=span[1],
+            mean_us=sayable(service.mean * 1e6, what, place),
+            var_us2=sayable(service.variance * 1e12, what, place),
+            load_ppb=sayable(load, what, place),
+            visits=visits,
+            cost=round(busy_price(situation, key.site, spec, hardware) * busy * MICRO),
+            barred=barred,
+        )
+
+
+def undominated(records: list[Record], pool: Pool) -> list[Record]:
+    """Ways to run that no other beats in everything that counts in this pool. Those that fit no device are left out.
+
+    Counted: moments of the service (also its variance), memory, and, where cores are reserved, threads and
+    core-seconds.
+    """
+
+    def cost(r: Record) -> tuple[float, ...]:
+        m = moments(r)
+        own = (m.mean, m.second, m.third, m.variance, r.memory)
+        return (*own, r.threads, r.threads * m.mean) if pool.sharing == "cores" else own
+
+    fitting = [r for r in records if r.threads <= pool.cores and ceil(r.memory / 1000) <= pool.memory_kb]
+    kept: list[tuple[tuple[float, ...], Record]] = []
+    for record in sorted(fitting, key=lambda r: (cost(r), r.backend, r.digest)):
+        mine = cost(record)
+        if not any(all(a <= b for a, b in zip(other, mine, strict=True)) for other, _ in kept):
+            kept.append((mine, record))
+    return [record for _, record in kept]

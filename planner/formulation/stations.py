@@ -1,0 +1,100 @@
+"""The table of stations: replicas of one segment, variant, backend and threads in one pool, with one queue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Final
+
+from planner.formulation.pools import PoolTable
+from planner.measured import moments
+from planner.problem import PPB, Station, StationLevel
+from planner.queueing import MAX_UTILISATION, Moments, many_servers
+from specs.artefact import Segment
+from specs.profile import Record
+
+SPARE_REPLICAS: Final = 4
+"""How many replicas beyond the fewest that carry the load are considered, while they still shorten the wait."""
+LOAD_STEPS: Final = 12
+MOST_SUMS: Final = 64
+"""More loads than these are not told apart but become `LOAD_STEPS` even steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class StationKey:
+    """What a station of the Problem stands for."""
+
+    component: str
+    variant: str
+    segment: Segment
+    site: str
+    pool: str
+    record: Record
+
+
+@dataclass
+class StationTable:
+    """Grows as options are made. Loads (ppb) that flows may bring to a station are kept by flow."""
+
+    pools: PoolTable
+    keys: list[StationKey] = field(default_factory=list)
+    _index: dict[tuple[str, str, str, int, str, int], int] = field(default_factory=dict)
+    _loads: dict[int, dict[int, set[int]]] = field(default_factory=dict)
+
+    def add(self, key: StationKey) -> int:
+        """The index of the station that `key` stands for, which is added where it is new."""
+        pool = self.pools.index[key.site, key.pool]
+        record = key.record
+        known = (key.component, key.variant, str(key.segment), pool, record.backend, record.threads)
+        if known not in self._index:
+            self._index[known] = len(self.keys)
+            self.keys.append(key)
+        return self._index[known]
+
+    def bring(self, station: int, flow: int, load: int) -> None:
+        """`flow` may bring this `load` to a station of a `cores` pool."""
+        self._loads.setdefault(station, {}).setdefault(flow, set()).add(load)
+
+    def rows(self) -> tuple[Station, ...]:
+        return tuple(self._row(i) for i in range(len(self.keys)))
+
+    def _row(self, index: int) -> Station:
+        key = self.keys[index]
+        pool = self.pools.index[key.site, key.pool]
+        record = key.record
+        levels: tuple[StationLevel, ...] = ()
+        if self.pools.rows[pool].sharing == "cores":
+            levels = station_levels(moments(record), _sums(self._loads[index]))
+        way = f"{key.segment} {record.backend} x{record.threads}"
+        name = f"{key.component}/{key.variant} {way} at {key.site}.{key.pool}"
+        return Station(name[:400], pool, record.threads, ceil(record.memory / 1000), levels)
+
+
+def station_levels(service: Moments, loads: list[int]) -> tuple[StationLevel, ...]:
+    """For each load that can arise (ppb, rising), the replicas worth having and their wait."""
+    levels: dict[tuple[int, int], StationLevel] = {}
+    for load in loads:
+        erlang = load / PPB
+        fewest = max(1, ceil(erlang / MAX_UTILISATION - 1e-9))
+        for replicas in range(fewest, fewest + SPARE_REPLICAS + 1):
+            wait = many_servers(erlang / service.mean, service, replicas) if service.mean > 0 else None
+            mean = wait.mean if wait else 0.0
+            variance = wait.variance if wait else 0.0
+            levels[replicas, load] = StationLevel(replicas, load, ceil(mean * 1e6), ceil(variance * 1e12))
+            if mean < max(0.005 * service.mean, 20e-6):
+                break
+    return tuple(levels[key] for key in sorted(levels))
+
+
+def _sums(loads: Mapping[int, set[int]]) -> list[int]:
+    """Loads that a station can get: each flow brings one of its own or none. Many become `LOAD_STEPS` even steps."""
+    sums = {0}
+    for options in loads.values():
+        sums |= {s + load for s in sums for load in options}
+        if len(sums) > MOST_SUMS:
+            break
+    top = sum(max(options) for options in loads.values())
+    if len(sums) > MOST_SUMS or len(sums) - 1 > 2 * LOAD_STEPS:
+        return [ceil(top * k / LOAD_STEPS) for k in range(1, LOAD_STEPS + 1)]
+    return sorted(sums - {0})

@@ -89,7 +89,10 @@ def split_bundle(tmp_path: Path) -> Bundle:
     """The sample with a vision model cut in two: its first half on the phone, its second at the base station."""
     project = copy_project(
         tmp_path,
-        app=('      small: {function: "pictures.steps:vision_small"}', "      small: {model: vision.onnx}"),
+        app=(
+            '    variants:\n      small: {function: "pictures.steps:vision_small"}',
+            "    split: {at: [{small: middle}]}\n    variants:\n      small: {model: vision.onnx}",
+        ),
     )
     store = tmp_path / "store"
     halves = [make_artefact(store, first) for first in (True, False)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Final, Literal
 
 from planner.hub import best_accuracy
@@ -144,8 +145,15 @@ def _row(facts: Facts, fleet: str, component: str, variant: str, found: Mapping[
 
 def judge(facts: Facts, component: str, variant: str, hardware: str) -> Finding:
     """Whether a variant meets the constraints on a class."""
-    if (wrong := _accuracy(facts, component, variant)) is not None:
-        return wrong
+    found = _runs(facts, component, variant, hardware)
+    if found.verdict == "no":
+        return found
+    good_enough = _accuracy(facts, component, variant)
+    return found if _RANK[good_enough.verdict] >= _RANK[found.verdict] else good_enough
+
+
+def _runs(facts: Facts, component: str, variant: str, hardware: str) -> Finding:
+    """Whether it runs there, in memory and in time."""
     known = facts.records.get((f"{component}/{variant}", hardware), ())
     memory = facts.infra.hardware[hardware].memory
     fitting = [r for r in known if memory is None or r.memory <= memory]
@@ -160,8 +168,9 @@ def judge(facts: Facts, component: str, variant: str, hardware: str) -> Finding:
     best = min(spans, key=lambda span: (span[1] > limit.seconds, span[0]))
     if best[1] <= limit.seconds:
         return Finding("yes", latency=best)
-    low, high = (f"{1000 * s:.3g}" for s in best)
-    took = f"p{100 * limit.probability:g} of {low} to {high} ms, limit {1000 * limit.seconds:.3g} ms"
+    low, high = (f"{1000 * s:.3g} ms" for s in best)
+    span = low if low == high else f"{low} to {high}" if best[1] < inf else f"{low} or more (too few runs to say)"
+    took = f"p{100 * limit.probability:g} of {span}, limit {1000 * limit.seconds:.3g} ms"
     if best[0] <= limit.seconds:
         return Finding("possible", "latency", took, best)
     over = f"{took}: {best[0] / limit.seconds:.2g} times what is allowed"
@@ -179,18 +188,24 @@ def _unmeasured(facts: Facts, component: str, variant: str, hardware: str) -> Fi
     if elsewhere and memory is not None and min(elsewhere) > memory:
         return _too_large(min(elsewhere), memory)
     if (refused := facts.refusal(component, variant, hardware)) is not None:
-        return Finding("no", "operator", refused)
-    return Finding("possible", "not measured", f"nothing is known of {name} on {hardware}")
+        others = facts.app.components[component].backends != ["tvm"]
+        return Finding("possible" if others else "no", "operator", refused)
+    return Finding("possible", "not measured", "nobody ran it there")
 
 
-def _accuracy(facts: Facts, component: str, variant: str) -> Finding | None:
+def _accuracy(facts: Facts, component: str, variant: str) -> Finding:
+    """Whether some combination with the variant keeps every accuracy constraint, so far as it was measured."""
+    finding = Finding("yes")
     for name, constraint in facts.app.constraints.items():
         if isinstance(constraint, AccuracyConstraint):
             best = best_accuracy(facts.behaviours, constraint.on).get(f"{component}/{variant}")
-            if best is not None and best < constraint.accuracy:
+            if best is None:
+                detail = f"{name}: nothing is known of the accuracy on {constraint.on}"
+                finding = Finding("possible", "not measured", detail)
+            elif best < constraint.accuracy:
                 detail = f"{name}: at best {best:.4g} on {constraint.on}, {constraint.accuracy:g} is asked for"
                 return Finding("no", "accuracy", detail)
-    return None
+    return finding
 
 
 def _change(facts: Facts, component: str, variant: str, hardware: str, finding: Finding, limit: Limit | None) -> str:
@@ -204,15 +219,29 @@ def _change(facts: Facts, component: str, variant: str, hardware: str, finding: 
             change = [best.get(f"{component}/{v}") for v in (variant, chosen)]
             known = f" (accuracy {change[1]:.4g}, not {change[0]:.4g})" if None not in change else ""
             return f"use variant {chosen} there{known}"
-    if finding.reason == "not measured" or finding.verdict == "possible":
-        return f"measure it: planner profile, with a device or emulate: at hardware {hardware}"
+        perhaps = [v for v in others if judge(facts, component, v, hardware).verdict == "possible"]
+        if perhaps and finding.verdict == "no":
+            return f"measure variant {perhaps[0]} there, which may do"
+    if finding.verdict == "possible":
+        return _measurement(facts, hardware, finding)
     if finding.reason == "accuracy":
         return "train it further, or ask for less"
     if (moved := _elsewhere(facts, component, variant, hardware)) is not None:
         return moved
     if finding.latency is not None and limit is not None:
-        return f"allow {1000 * finding.latency[1]:.3g} ms in {limit.name}"
+        needed = max(seconds for seconds in finding.latency if seconds < inf)
+        return f"allow {1000 * needed:.3g} ms in {limit.name}"
     return "a smaller or quantized variant"
+
+
+def _measurement(facts: Facts, hardware: str, finding: Finding) -> str:
+    """What makes a possible answer certain."""
+    if finding.reason == "operator":
+        return "measure it there with another backend"
+    spec = facts.infra.hardware[hardware]
+    if spec.emulate is None and spec.device is None:
+        return "give the hardware device: here or emulate: {cpu: ...}, and run planner profile"
+    return "planner profile, with a longer --budget" if finding.reason == "latency" else "planner profile"
 
 
 def _elsewhere(facts: Facts, component: str, variant: str, hardware: str) -> str | None:
@@ -230,5 +259,5 @@ def _elsewhere(facts: Facts, component: str, variant: str, hardware: str) -> str
     if not found:
         return None
     cost, name = min(found)
-    price = f"{cost:.3g} {facts.infra.currency} for 1,000 at full load, and " if cost else ""
-    return f"run it on {name}: {price}the way there"
+    said = f"{cost:.3g} {facts.infra.currency} for 1,000 at full load, and " if cost else ""
+    return f"run it on {name}: {said}the way there"

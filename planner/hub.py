@@ -44,7 +44,16 @@ def hub_rows(
         for key, (a, size) in artefacts.items()
         if key not in seen
     ]
-    return sorted([*measured, *waiting], key=lambda r: (r.model, r.segment, r.hardware, r.target, r.backend, r.threads))
+    return sorted([*measured, *waiting], key=_order)
+
+
+def _order(row: HubRow) -> tuple[str | int, ...]:
+    return row.model, row.segment, row.hardware, row.target, row.backend, row.threads, row.batch
+
+
+def _milliseconds(record: Record, probability: float) -> float | None:
+    seconds = quantile(record, probability)
+    return None if seconds is None else 1000 * seconds
 
 
 def _measured(
@@ -66,8 +75,8 @@ def _measured(
         backend=record.backend,
         threads=record.threads,
         batch=record.batch,
-        p50_ms=1000 * quantile(record, 0.5),
-        p99_ms=1000 * quantile(record, 0.99),
+        p50_ms=_milliseconds(record, 0.5),
+        p99_ms=_milliseconds(record, 0.99),
         per_second=record.batch / record.latency.mean,
         cost_per_1000=cost,
         bytes=size,

@@ -25,18 +25,21 @@ def cost_per_1000(record: Record, hardware: Hardware, price: float) -> float | N
     return 1000 * price / 3600 * min(1.0, share) * record.latency.mean / record.batch
 
 
-def quantile(record: Record, probability: float) -> float:
-    """Seconds at a quantile; where the sample was too short for it, the greatest that was seen."""
-    points = record.latency.points()
-    return next((seconds for p, seconds in points if p >= probability - 1e-9), points[-1][1])
+def quantile(record: Record, probability: float) -> float | None:
+    """Seconds within which at least that share of runs ended; None where the sample was too short to say."""
+    return next((seconds for p, seconds in record.latency.points() if p >= probability - 1e-9), None)
 
 
 def interval(record: Record, probability: float) -> tuple[float, float]:
-    """Between what the quantile lies: of a measurement, its drift while measuring; of an estimate, what it says."""
+    """Between what the quantile lies: of a measurement, its drift while measuring; of an estimate, what it says.
+
+    Without end where the sample was too short for the quantile, or an estimate states no interval.
+    """
     value = quantile(record, probability)
+    low = value if value is not None else record.latency.points()[-1][1]
+    high = value if value is not None else float("inf")
     if record.interval is not None:
-        low, high = record.interval
-        return value * low, value * high
+        return low * record.interval[0], high * record.interval[1]
     if record.provenance == "estimated":
         return 0.0, float("inf")
-    return max(0.0, value - record.latency.spread), value + record.latency.spread
+    return max(0.0, low - record.latency.spread), high + record.latency.spread

@@ -17,8 +17,8 @@ class HubRow(Spec):
 
     `model` is COMPONENT/VARIANT where the application is known, else the start of the model's digest. Milliseconds,
     requests a second of one replica that is never idle, money, bytes. `provenance` is empty for an artefact that was
-    compiled and not measured, and so are its times. `accuracy` is that of the whole application with the best variants
-    of the other components.
+    compiled and not measured, and its times are missing, as `p99_ms` is where there were too few runs. `accuracy` is
+    that of the whole application with the best variants of the other components.
     """
 
     model: str

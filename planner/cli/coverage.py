@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from planner.cli.loading import Loaded
     from planner.coverage import Facts, Refusal
-    from specs.hub import CoverageResult, CoverageRow
+    from specs.hub import CoverageGap, CoverageResult, CoverageRow
 
 Answer = Literal["yes", "no", "unknown"]
 _EPSILON = 1e-9
@@ -76,10 +76,18 @@ def coverage(
 def _known(loaded: Loaded, components: list[str], variants: list[str]) -> None:
     from specs.nearest import near
 
-    spec = loaded.app.value.components
-    all_variants = {v for c in spec.values() for v in c.realisations}
-    issues = [Issue(f"unknown component {n!r}", None, near(n, spec)) for n in components if n not in spec]
-    issues += [Issue(f"unknown variant {n!r}", None, near(n, all_variants)) for n in variants if n not in all_variants]
+    models = {
+        name: [v for v, real in spec.realisations.items() if real.model is not None]
+        for name, spec in loaded.app.value.components.items()
+    }
+    models = {name: found for name, found in models.items() if found}
+    if not models:
+        raise InputError(Issue("the application has no models", Place(loaded.app.file)))
+    issues = [
+        Issue(f"no component {n!r} that is a model", None, near(n, models)) for n in components if n not in models
+    ]
+    known = {v for name, found in models.items() if not components or name in components for v in found}
+    issues += [Issue(f"unknown variant {n!r}", None, near(n, known)) for n in variants if n not in known]
     if issues:
         raise InputError(*issues)
 
@@ -113,7 +121,7 @@ def _not_asked(component: str, variant: str, hardware: str) -> str | None:
 
 
 def _compiles(loaded: Loaded, store: Path, step: Callable[[str], None]) -> Refusal:
-    """Compiles a variant for the target of a class in the catalogue; what cannot be compiled there cannot run."""
+    """Compiles a variant for the target of a class in the catalogue: TVM cannot run there what it cannot compile."""
     from functools import cache
 
     from compiler.build import build
@@ -169,21 +177,26 @@ def _show(result: CoverageResult, out: Console) -> None:
     ]
     columns = ["fleet", "component", "variant", "limit", "certain", "possible"]
     out.print(table(columns, rows, title=result.application, right=["certain", "possible"]))
-    gaps = [
-        [
-            row.component,
-            row.variant or "(best of all)",
-            gap.hardware,
-            f"{100 * gap.share:.1f} %",
-            "no" if gap.verdict == "no" else "perhaps",
-            f"{gap.reason}: {gap.detail}",
-            gap.change,
-        ]
-        for row in result.rows
-        for gap in row.gaps
-    ]
-    if gaps:
-        columns = ["component", "variant", "hardware", "share", "meets it", "why", "cheapest change"]
-        out.print(table(columns, gaps, right=["share"]))
+    for text in _gaps(result.rows):
+        out.print(text)
     if result.min is not None:
         out.print(f"at least {100 * result.min:g} %: {result.answer}")
+
+
+def _gaps(rows: Sequence[CoverageRow]) -> Iterator[str]:
+    """What fails where, why, and what mends it; classes of which the same is said stand together."""
+    told: set[tuple[str, str, str, str]] = set()
+    for row in rows:
+        alike: dict[tuple[str, str, str], list[CoverageGap]] = {}
+        for gap in row.gaps:
+            mark = (row.fleet, row.component, gap.hardware, gap.detail)
+            if row.variant or mark not in told:
+                alike.setdefault((gap.verdict, f"{gap.reason}: {gap.detail}", gap.change), []).append(gap)
+            told.add(mark)
+        for (verdict, why, change), gaps in alike.items():
+            share = 100 * sum(gap.share for gap in gaps)
+            name = f"{row.component}/{row.variant}" if row.variant else f"{row.component} (best of all)"
+            where = f"{', '.join(gap.hardware for gap in gaps)} ({share:.1f} % of {row.fleet})"
+            yield f"{name} on {where}: {'no' if verdict == 'no' else 'perhaps'}"
+            yield f"  {why}"
+            yield f"  -> {change}"

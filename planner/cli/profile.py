@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from planner.cli.options import PROFILES, STORE, StoreFolder
-from planner.cli.output import Format, FormatOption, Progress, emit, number, table
+from planner.cli.output import DASH, TOO_FEW, Format, FormatOption, Progress, emit, number, table
 from specs.errors import InputError, Issue, Place
 
 if TYPE_CHECKING:
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from planner.cli.results import ModelComparison, ModelProfile, ProfileResult
     from specs.application import Application
     from specs.load import Document
-
-DASH: Final = "-"
-TOO_FEW: Final = f"{DASH}: no p99, which takes 100 runs; a longer --budget (seconds for each measurement) allows more"
 
 
 def profile(
@@ -159,6 +156,10 @@ def _model(file: Path, against: Path | None, store: Path, budget: float, fmt: Fo
     from planner.cli.profiling.against import compare_profiles
     from planner.cli.profiling.model import profile_model
 
+    if against is not None:
+        from compiler.signature import read_signature
+
+        read_signature(against)  # what is wrong with it is said before anything is measured
     with Progress() as progress:
         result = profile_model(file, store, budget, progress.say, progress.step)
         if against is not None:

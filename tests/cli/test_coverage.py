@@ -87,12 +87,59 @@ def test_an_infrastructure_without_fleets_and_a_floor_that_is_none_are_the_users
     assert "--min: expected a share" in called.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--component", "measure"), "no component 'measure' that is a model"),
+        (("--variant", "larger"), "unknown variant 'larger'"),
+    ],
+)
+def test_a_floor_asked_of_what_is_no_model_is_refused_and_not_kept(
+    described: Path, arguments: tuple[str, ...], expected: str
+) -> None:
+    called = planner("coverage", "app.yaml", "--infra", "infra.yaml", "--min", "99%", *arguments, folder=described)
+    assert (called.code, called.out) == (2, "")
+    assert expected in called.err
+
+
+def test_the_table_says_why_and_what_mends_it(described: Path) -> None:
+    called = planner("coverage", "app.yaml", "--infra", "infra.yaml", "--no-compile", "--min", "95%", folder=described)
+    assert called.code == 1
+    lines = called.out.splitlines()
+    at = lines.index("judge/default on crumb (10.0 % of users): no")
+    assert lines[at + 1].startswith("  memory: needs ")
+    assert lines[at + 2].startswith("  -> run it on ")
+    assert lines[-1] == "at least 95 %: no"
+
+
+def test_a_model_compiles_for_a_class_that_nobody_measured_or_the_operator_is_the_reason(described: Path) -> None:
+    """TVM alone is allowed: it compiles the softmax for the board, and has no LpNormalization."""
+    file = described / "app.yaml"
+    file.write_text(file.read_text("utf-8").replace("[onnxruntime]", "[tvm]"), "utf-8")
+    model = judge()
+    for name, verdict, reason in (("Softmax", "possible", "not measured"), ("LpNormalization", "no", "operator")):
+        model.graph.node[1].op_type = name
+        onnx.save(model, str(described / "judge.onnx"))
+        called = planner("coverage", "app.yaml", "--infra", "infra.yaml", "-f", "json", folder=described)
+        (row,) = json.loads(called.out)["rows"]
+        gaps = {gap["hardware"]: gap for gap in row["gaps"]}
+        assert (gaps["board"]["verdict"], gaps["board"]["reason"]) == (verdict, reason)
+    assert "LpNormalization" in gaps["board"]["detail"]
+
+
 def test_shares_that_do_not_add_up_are_refused_at_their_line(described: Path) -> None:
     file = described / "infra.yaml"
     file.write_text(file.read_text("utf-8").replace("share: 10 %", "share: 20 %"), "utf-8")
     called = planner("validate", "app.yaml", "--infra", "infra.yaml", folder=described)
     assert called.code == 2
     assert "the shares of fleet 'users' add up to 1.1; expected 1" in called.err
+
+
+def test_a_previous_version_that_cannot_be_read_is_refused_before_anything_is_measured(project: Path) -> None:
+    called = planner("profile", "judge.onnx", "--against", "gone.onnx", folder=project)
+    assert (called.code, called.out) == (2, "")
+    assert "gone.onnx" in called.err
+    assert "measured" not in called.err
 
 
 def test_a_model_is_compared_with_its_previous_version(project: Path) -> None:

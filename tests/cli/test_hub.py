@@ -57,7 +57,7 @@ def test_the_table_says_what_each_way_costs_and_what_was_not_measured(solved: Pa
         ("x86-64-v2", "tvm", None)
     ]
     page = (solved / "hub.html").read_text("utf-8")
-    assert "judge/default" in page
+    assert "<td>judge</td>" in page
     assert "<script" not in page
 
 
@@ -99,18 +99,19 @@ def test_collecting_removes_what_nothing_names_and_nothing_else(solved: Path) ->
     before = {p.name for p in store.iterdir()}
     assert collect(store, [solved / "profiles"], [], dry_run=False).kept == len(before) - _unnamed(solved, before)
     named = {p.name for p in store.iterdir()}
-    (store / "broken").mkdir()
+    (store / ("f" * 64)).mkdir()
+    (store / "mine").mkdir()
     stale, fresh = store / ".making-old", store / ".making-new"
     for folder in (stale, fresh):
         folder.mkdir()
     past = time.time() - STALE_SECONDS - 1
     os.utime(stale, (past, past))
     asked = collect(store, [solved / "profiles"], [], dry_run=True)
-    assert asked.removed == (".making-old", "broken")
+    assert asked.removed == (".making-old", "f" * 64)
     assert stale.exists()
     value = answer(planner("hub", "gc", "-f", "json", folder=solved), "hub-gc")
     assert tuple(value["removed"]) == asked.removed
-    assert {p.name for p in store.iterdir()} == named | {".making-new"}
+    assert {p.name for p in store.iterdir()} == named | {".making-new", "mine"}
     called = planner("compile", "plan.yaml", "app.yaml", "--infra", "infra.yaml", "-f", "json", folder=solved)
     assert answer(called, "compile")["compiled"] == 0
 
@@ -216,6 +217,30 @@ def test_an_artefact_that_was_changed_or_is_another_is_neither_exported_nor_impo
     with pytest.raises(InputError, match="the file was changed"):
         export_archive(tmp_path / "hub.tar", solved / "profiles", store)
     assert not (tmp_path / "hub.tar").exists()
+
+
+def test_an_archive_that_claims_more_than_it_holds_is_refused(tmp_path: Path) -> None:
+    """A sparse file of a terabyte takes a block."""
+    archive = hostile(tmp_path / "bad.tar", f"store/{KEY}/model.so", b"x", tarfile.GNUTYPE_SPARSE)
+    data = bytearray(archive.read_bytes())
+    data[386:398], data[398:410] = b"00000000000\0", b"00000000001\0"  # one byte at 0,
+    data[483:495] = b"\x80" + (1 << 40).to_bytes(11, "big")  # of a file of this many
+    data[148:156] = b" " * 8
+    data[148:156] = f"{sum(data[:512]):06o}\0 ".encode()
+    archive.write_bytes(data)
+    with pytest.raises(InputError, match="more bytes than it has itself"):
+        import_archive(archive, tmp_path / "profiles", tmp_path / "store")
+    assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_nothing_to_export_and_nothing_to_import_are_the_users_errors(tmp_path: Path) -> None:
+    called = planner("hub", "export", "hub.tar", folder=tmp_path)
+    assert called.code == 2
+    assert "nothing to export" in called.err
+    called = planner("hub", "import", "hub.tar", folder=tmp_path)
+    assert called.code == 2
+    assert "cannot read hub.tar" in called.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_archive_than_the_one_that_was_named_is_refused(tmp_path: Path) -> None:

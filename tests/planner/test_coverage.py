@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compiler.statistics import summarise
 from planner.coverage import Facts, coverage, judge, limit_of
 from planner.unit_cost import cost_per_1000, interval
 from specs.application import Application
@@ -74,7 +75,23 @@ def record(seconds: float, spread: float = 0.0, **other: Any) -> Record:
 def facts(
     infra: Infrastructure, records: Mapping[tuple[str, str], list[Record]], refused: str | None = None, **other: Any
 ) -> Facts:
-    return Facts(APP, infra, records, other.get("behaviours", ()), lambda *_: refused)
+    return Facts(other.get("app", APP), infra, records, other.get("behaviours", (GOOD,)), lambda *_: refused)
+
+
+def behaviour(see: str, accuracy: float) -> Behaviour:
+    found = Accuracy(data="held", value=accuracy, low=accuracy - 0.05, high=accuracy + 0.05, n=100)
+    return Behaviour(
+        variants={"see": see, "aside": "default"},
+        patterns=(),
+        payloads={},
+        accuracy=(found,),
+        items=100,
+        inputs={},
+        measured_at="2026-01-01",
+    )
+
+
+GOOD = behaviour("large", 0.95)
 
 
 def test_the_tightest_limit_of_the_paths_through_a_component_holds() -> None:
@@ -117,11 +134,12 @@ def test_the_component_as_a_whole_takes_on_each_device_the_variant_that_fits() -
         ("see/large", "b"): [record(0.5)],
         ("see/small", "b"): [record(0.05)],
     }
-    rows = coverage(facts(infrastructure({"a": 0.6, "b": 0.4}), records), ["see"])
+    there = facts(infrastructure({"a": 0.6, "b": 0.4}), records, behaviours=(GOOD, behaviour("small", 0.9)))
+    rows = coverage(there, ["see"])
     assert [(r.variant, r.certain) for r in rows] == [("large", 0.6), ("small", 1.0), ("", 1.0)]
     (gap,) = rows[0].gaps
-    assert (gap.hardware, gap.change) == ("b", "use variant small there")
-    assert gap.detail == "p99 of 500 to 500 ms, limit 100 ms: 5 times what is allowed"
+    assert (gap.hardware, gap.change) == ("b", "use variant small there (accuracy 0.9, not 0.95)")
+    assert gap.detail == "p99 of 500 ms, limit 100 ms: 5 times what is allowed"
 
 
 def test_the_best_of_several_ways_to_run_counts() -> None:
@@ -141,7 +159,9 @@ def test_memory_is_the_reason_where_no_way_to_run_fits_measured_there_or_elsewhe
 
 def test_an_operator_that_cannot_be_compiled_is_a_reason_and_other_hardware_the_change() -> None:
     records = {("see/large", "server"): [record(0.01)]}
-    there = facts(infrastructure({"a": 1.0}), records, refused="TVM has no operator Odd")
+    only_tvm = APP.components["see"].model_copy(update={"backends": ["tvm"]})
+    app = APP.model_copy(update={"components": APP.components | {"see": only_tvm}})
+    there = facts(infrastructure({"a": 1.0}), records, refused="TVM has no operator Odd", app=app)
     (row,) = coverage(there, ["see"], ["large"])
     (gap,) = row.gaps
     assert (gap.verdict, gap.reason, gap.detail) == ("no", "operator", "TVM has no operator Odd")
@@ -149,20 +169,36 @@ def test_an_operator_that_cannot_be_compiled_is_a_reason_and_other_hardware_the_
 
 
 def test_a_variant_that_no_combination_makes_good_enough_fails_everywhere() -> None:
-    weak = Behaviour(
-        variants={"see": "small", "aside": "default"},
-        patterns=(),
-        payloads={},
-        accuracy=(Accuracy(data="held", value=0.8, low=0.7, high=0.9, n=100),),
-        items=100,
-        inputs={},
-        measured_at="2026-01-01",
-    )
     records = {("see/small", "a"): [record(0.01)], ("see/large", "a"): [record(0.02)]}
-    there = facts(infrastructure({"a": 1.0}), records, behaviours=[weak])
+    there = facts(infrastructure({"a": 1.0}), records, behaviours=[GOOD, behaviour("small", 0.8)])
     found = judge(there, "see", "small", "a")
     assert (found.verdict, found.reason) == ("no", "accuracy")
     assert judge(there, "see", "large", "a").verdict == "yes"
+
+
+def test_an_accuracy_that_nobody_measured_is_never_certain() -> None:
+    there = facts(infrastructure({"a": 1.0}), {("see/large", "a"): [record(0.02)]}, behaviours=[])
+    found = judge(there, "see", "large", "a")
+    assert (found.verdict, found.reason) == ("possible", "not measured")
+    assert "accuracy" in found.detail
+
+
+def test_an_operator_that_one_of_several_backends_lacks_leaves_it_possible() -> None:
+    there = facts(infrastructure({"a": 1.0}), {}, refused="TVM has no operator Odd")
+    found = judge(there, "see", "large", "a")
+    assert (found.verdict, found.reason) == ("possible", "operator")
+
+
+@given(st.integers(2, 300), st.floats(0.001, 0.3))
+def test_a_sample_too_short_for_the_quantile_is_never_certain(n: int, seconds: float) -> None:
+    sample = summarise([seconds] * n)
+    short = record(seconds).model_copy(update={"latency": sample})
+    found = judge(facts(infrastructure({"a": 1.0}), {("see/large", "a"): [short]}), "see", "large", "a")
+    enough = 1 - 0.5 / n >= 0.99
+    assert found.verdict == ("no" if seconds > LIMIT else "yes" if enough else "possible")
+    if found.verdict == "no":
+        assert found.detail.startswith("p99 of ")
+        assert "times what is allowed" in found.detail
 
 
 def test_an_estimate_counts_with_its_interval_and_without_one_proves_nothing() -> None:

@@ -17,15 +17,15 @@ from typing import Final
 
 from planner.cli.hub.contents import read_store
 from planner.cli.ledger import Ledger
+from specs.artefact import ARTEFACT_FILE
 from specs.artefact_folder import read_artefact
 from specs.base import Spec
 from specs.behaviour import Behaviour
 from specs.digest import digest_file
-from specs.errors import InputError, Issue, Place
+from specs.errors import EnvironmentFailed, InputError, Issue, Place
 from specs.hub import ArchiveResult
 from specs.profile import BEHAVIOUR_FILE, HOPS_FILE, HopOverhead, Record, read_jsonl
 
-MAX_BYTES: Final = 50_000_000_000
 MAX_FILES: Final = 200_000
 
 _NAME = re.compile(r"^(store/([0-9a-f]{64})/[A-Za-z0-9][\w.-]*|profiles/[A-Za-z0-9][\w.-]*\.jsonl)$")
@@ -34,8 +34,13 @@ _CHUNK: Final = 1 << 20
 
 def export_archive(archive: Path, profiles: Path, store: Path) -> ArchiveResult:
     """Write every artefact and profile to `archive`, whole or not at all. Raises InputError for an artefact that was
-    changed."""
+    changed, and where there is nothing to write."""
     files = [*_store_files(store), *_profile_files(profiles)]
+    if not files:
+        hint = "name them with --store and --profiles"
+        raise InputError(
+            Issue(f"nothing to export: neither artefacts in {store} nor profiles in {profiles}", None, hint)
+        )
     archive.parent.mkdir(parents=True, exist_ok=True)
     part = archive.with_name(archive.name + ".part")
     try:
@@ -61,7 +66,7 @@ def export_archive(archive: Path, profiles: Path, store: Path) -> ArchiveResult:
 def _store_files(store: Path) -> Iterator[tuple[str, Path]]:
     for key in read_store(store)[0]:
         artefact = read_artefact(store / key)
-        for name in ("artefact.json", *artefact.files):
+        for name in (ARTEFACT_FILE, *artefact.files):
             yield f"store/{key}/{name}", store / key / name
 
 
@@ -85,10 +90,7 @@ def import_archive(archive: Path, profiles: Path, store: Path, sha256: str | Non
         for key in keys:
             _check_artefact(work / "store" / key, archive)
         lines = {file.name: _values(file, archive) for file in sorted((work / "profiles").glob("*.jsonl"))}
-        fresh = [key for key in keys if not (store / key / "artefact.json").exists()]
-        for key in fresh:
-            (work / "store" / key).chmod(0o755)
-            (work / "store" / key).rename(store / key)
+        fresh = [key for key in keys if _publish(work / "store" / key, store / key)]
         added = sum(_append(profiles / name, values) for name, values in lines.items())
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -103,17 +105,32 @@ def import_archive(archive: Path, profiles: Path, store: Path, sha256: str | Non
     )
 
 
+def _publish(made: Path, folder: Path) -> bool:
+    """Whether it was not there yet, nor made by somebody else meanwhile."""
+    if (folder / ARTEFACT_FILE).exists():
+        return False
+    made.chmod(0o755)
+    try:
+        made.rename(folder)
+    except OSError as error:
+        if (folder / ARTEFACT_FILE).exists():
+            return False
+        raise EnvironmentFailed(f"cannot write {folder}: {error.strerror}") from error
+    return True
+
+
 def _unpack(archive: Path, work: Path) -> None:
     """Plain files with names of ours alone, each once, within the limits."""
     place, total, count = Place(str(archive)), 0, 0
+    limit = archive.stat().st_size  # files in it take no more than it does, unless they are sparse
     try:
         with tarfile.open(archive, "r:") as tar:
             for info in tar:
                 count, total = count + 1, total + info.size
                 if not info.isreg() or not _NAME.match(info.name):
                     raise InputError(Issue(f"{info.name!r} is no file of a hub's archive", place))
-                if count > MAX_FILES or total > MAX_BYTES:
-                    raise InputError(Issue(f"more than {MAX_FILES} files or {MAX_BYTES} bytes", place))
+                if count > MAX_FILES or total > limit:
+                    raise InputError(Issue(f"more than {MAX_FILES} files, or more bytes than it has itself", place))
                 target = work / info.name
                 if target.exists():
                     raise InputError(Issue(f"{info.name!r} stands in the archive twice", place))
@@ -129,7 +146,7 @@ def _unpack(archive: Path, work: Path) -> None:
 
 def _check_artefact(folder: Path, archive: Path) -> None:
     artefact = read_artefact(folder)
-    surplus = {p.name for p in folder.iterdir()} - {"artefact.json", *artefact.files}
+    surplus = {p.name for p in folder.iterdir()} - {ARTEFACT_FILE, *artefact.files}
     if artefact.key != folder.name or surplus:
         what = f"it says to be {artefact.key!r}" if artefact.key != folder.name else f"surplus files {sorted(surplus)}"
         raise InputError(Issue(f"artefact {folder.name[:16]}: {what}", Place(str(archive))))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from planner.hub import best_accuracy, fresh
 from specs.application import Application
@@ -15,6 +17,8 @@ from specs.errors import InputError
 from specs.infrastructure import Infrastructure
 from specs.load import Document
 from specs.profile import BEHAVIOUR_FILE, Record, read_jsonl, read_records, winners
+
+KEY: Final = re.compile(r"^[0-9a-f]{64}$")
 
 
 @dataclass(frozen=True)
@@ -71,5 +75,6 @@ def read_store(store: Path) -> tuple[dict[str, tuple[Artefact, int]], tuple[str,
 
 
 def _folders(store: Path) -> Iterator[Path]:
+    """Named by a digest alone: whatever else stands there is not the store's."""
     if store.is_dir():
-        yield from sorted(p for p in store.iterdir() if p.is_dir() and not p.is_symlink() and p.name[0] != ".")
+        yield from sorted(p for p in store.iterdir() if KEY.match(p.name) and p.is_dir() and not p.is_symlink())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,6 @@ from planner.cli.output import Format, FormatOption, emit, number
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from planner.cli.hub.show import Table
     from specs.hub import ArchiveResult, CatalogueResult, HubResult
 
 hub = typer.Typer(invoke_without_command=True, rich_markup_mode=None, add_completion=False)
@@ -50,23 +50,24 @@ def show(
     """
     if context.invoked_subcommand is not None:
         return
-    from planner.cli.hub.show import catalogue_table, hub_table
+    from planner.cli.hub.show import catalogue_table, hub_table, show_hub
 
     result: CatalogueResult | HubResult
-    drawn: Table
     if catalog:
-        result = _catalogue(where or [], sort or [])
-        drawn = catalogue_table(result)
+        result = listed = _catalogue(where or [], sort or [])
+        drawn = catalogue_table(listed)
+        shown = drawn.print
     else:
-        result = _hub(app, infra, profiles, store, where or [], sort or [])
-        drawn = hub_table(result)
+        result = found = _hub(app, infra, profiles, store, where or [], sort or [])
+        drawn = hub_table(found)
+        shown = partial(show_hub, found)
     if html is not None:
         from planner.cli.files import check_output
         from specs.output_file import write_whole
 
         check_output(html, app, infra)
         write_whole(html, drawn.page())
-    emit(result.dump(), fmt, drawn.print)
+    emit(result.dump(), fmt, shown)
 
 
 def _catalogue(where: list[str], sort: list[str]) -> CatalogueResult:

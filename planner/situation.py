@@ -132,11 +132,11 @@ def situation_of(
         raise InputError(*issues)
     ours = set(digests.values())
     winning = [r for r in winners(records).values() if r.source in ours]
-    usable = [r for r in winning if _stands_for(r, infra.value, host)]
+    usable = [r for r in winning if stands_for(r, infra.value, host)]
     _one_host(usable, infra)
     fresh = _fresh(behaviours, app, infra, digests, profiles)
     situation = Situation(app, infra, tuple(usable), fresh, _one_channel(hops), digests)
-    issues = _missing(situation, [r for r in winning if not _stands_for(r, infra.value, host)], host)
+    issues = _missing(situation, [r for r in winning if not stands_for(r, infra.value, host)], host)
     if not situation.hops and len(infra.value.sites) > 1:
         issues.append(Issue("hop overhead missing", infra.place("links")))
     if issues:  # one command mends them all: it is said once
@@ -214,7 +214,7 @@ def _refuse_cycles(app: Document[Application]) -> None:
         )
 
 
-def _stands_for(record: Record, infra: Infrastructure, host: str | None) -> bool:
+def stands_for(record: Record, infra: Infrastructure, host: str | None) -> bool:
     """Whether `record` was made as the infrastructure now says that its hardware is stood for."""
     hardware = infra.hardware.get(record.hardware)
     if hardware is None:

@@ -12,6 +12,7 @@ from specs.errors import InputError, Issue, Place
 from specs.refusal import refusal
 
 _MAX_BYTES = 1 << 20
+_HINT = "remove the folder and compile again"
 
 
 def read_artefact(folder: Path, threads: int | None = None) -> Artefact:
@@ -20,8 +21,24 @@ def read_artefact(folder: Path, threads: int | None = None) -> Artefact:
     Raises InputError naming the file, the digest expected and the one found; and, if `threads` is given, where the
     artefact was compiled for another number of threads.
     """
+    artefact = read_description(folder)
+    file, hint = folder / ARTEFACT_FILE, _HINT
+    for name, expected in artefact.files.items():
+        path = folder / name
+        found = digest_file(path)
+        if found != expected:
+            message = f"the file was changed: expected sha256 {expected[:16]}..., found {found[:16]}..."
+            raise InputError(Issue(message, Place(str(path)), hint))
+    if threads is not None and threads != artefact.threads:
+        message = f"the artefact is for {artefact.threads} threads, not {threads}"
+        raise InputError(Issue(message, Place(str(file)), "compile it for that number of threads"))
+    return artefact
+
+
+def read_description(folder: Path) -> Artefact:
+    """The description in `folder` alone: to list artefacts, not to load them. Raises InputError where it is none."""
     file = folder / ARTEFACT_FILE
-    hint = "remove the folder and compile again"
+    hint = _HINT
     try:
         if file.stat().st_size > _MAX_BYTES:
             raise InputError(
@@ -32,17 +49,9 @@ def read_artefact(folder: Path, threads: int | None = None) -> Artefact:
         raise InputError(Issue(f"cannot read the artefact: {error.strerror}", Place(str(file)), hint)) from error
     except ValidationError as error:
         raise InputError(Issue(f"not an artefact: {refusal(error.errors()[0])}", Place(str(file)), hint)) from error
-    for name, expected in artefact.files.items():
-        path = folder / name
+    for name in artefact.files:
         if Path(name).name != name:
             raise InputError(Issue(f"file {name!r} is outside the artefact", Place(str(file)), hint))
-        found = digest_file(path)
-        if found != expected:
-            message = f"the file was changed: expected sha256 {expected[:16]}..., found {found[:16]}..."
-            raise InputError(Issue(message, Place(str(path)), hint))
-    if threads is not None and threads != artefact.threads:
-        message = f"the artefact is for {artefact.threads} threads, not {threads}"
-        raise InputError(Issue(message, Place(str(file)), "compile it for that number of threads"))
     return artefact
 
 

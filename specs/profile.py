@@ -59,7 +59,8 @@ class Record(Spec):
     """One measurement: of `source` (digest of a model or function) from `segment`, run one way on one class.
 
     `hardware` is the class's name in the infrastructure. `memory` is bytes at the peak. `artefact` is the content
-    address of what ran ("" for functions).
+    address of what ran ("" for functions). `interval` is of an estimate: with 90 %, every quantile lies between these
+    multiples of what is stated.
     """
 
     schema_: Literal["tierplan.profile/v1"] = Field(alias="schema", default="tierplan.profile/v1")
@@ -74,6 +75,7 @@ class Record(Spec):
     method: str
     host: str
     latency: Distribution
+    interval: tuple[Number, Number] | None = None
     memory: float
     artefact: str = ""
     fallback: tuple[str, ...] = ()

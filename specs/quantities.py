@@ -105,7 +105,8 @@ ElectricityPrice = Annotated[float, *_quantity(ELECTRICITY, "0.25/kWh", _without
 """Money a kWh."""
 
 
-def _share(value: object) -> float:
+def parse_share(value: object) -> float:
+    """A share from 0 to 1, of a number or of text such as `92 %`. Raises ValueError for anything else."""
     if isinstance(value, str) and value.strip().endswith("%"):
         value = float(parse_quantity(value, {"%": 0.01}, "99.9 %"))
     if isinstance(value, str):
@@ -129,9 +130,11 @@ def _bound(sign: str, parse: Callable[[object], float], example: str) -> Any:
     return BeforeValidator(read), WithJsonSchema({"type": ["string", "number"], "examples": [example]})
 
 
-Share = Annotated[float, BeforeValidator(_share), WithJsonSchema({"type": ["string", "number"], "examples": ["99 %"]})]
+Share = Annotated[
+    float, BeforeValidator(parse_share), WithJsonSchema({"type": ["string", "number"], "examples": ["99 %"]})
+]
 """A number from 0 to 1."""
-AtLeastShare = Annotated[float, *_bound(">=", _share, ">= 0.92")]
+AtLeastShare = Annotated[float, *_bound(">=", parse_share, ">= 0.92")]
 """The lower limit of a share, from 0 to 1."""
 AtMostPrice = Annotated[
     float,

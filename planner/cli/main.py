@@ -14,8 +14,10 @@ import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError  # typer exports no base of its errors
 
 from planner.cli.compile import compile_bundle
+from planner.cli.coverage import coverage
 from planner.cli.deploy import deploy, status, undeploy
 from planner.cli.explain import explain
+from planner.cli.hub.verb import hub
 from planner.cli.init import init
 from planner.cli.output import Format, emit, take_emitted
 from planner.cli.pareto import pareto
@@ -80,6 +82,8 @@ app.command("status", short_help="What a deployment does now.")(status)
 app.command("undeploy", short_help="End a deployment; nothing is left.")(undeploy)
 app.command("report", short_help="One HTML page on a plan and its run.")(report)
 app.command("simulate", short_help="What would happen under load, bursts and faults?")(simulate)
+app.command("coverage", short_help="On which share of a fleet does it meet its constraint?")(coverage)
+app.add_typer(hub, name="hub", short_help="Models x hardware; the catalogue; care of the store.")
 app.command("schema", short_help="JSON Schemas of the files.")(schema)
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 WIDTH_OF_A_PIPE: Final = 140
 """Columns for tables that do not go to a terminal."""
+DASH: Final = "-"
+TOO_FEW: Final = f"{DASH}: no p99, which takes 100 runs; a longer --budget (seconds for each measurement) allows more"
 STEP_SECONDS: Final = 5.0
 """Between two steps that are told where they do not go to a terminal."""
 

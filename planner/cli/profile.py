@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from planner.cli.options import PROFILES, STORE, StoreFolder
-from planner.cli.output import Format, FormatOption, Progress, emit, number, table
+from planner.cli.output import DASH, TOO_FEW, Format, FormatOption, Progress, emit, number, table
 from specs.errors import InputError, Issue, Place
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from planner.cli.results import ModelProfile, ProfileResult
+    from planner.cli.results import ModelComparison, ModelProfile, ProfileResult
     from specs.application import Application
     from specs.load import Document
-
-DASH: Final = "-"
-TOO_FEW: Final = f"{DASH}: no p99, which takes 100 runs; a longer --budget (seconds for each measurement) allows more"
 
 
 def profile(
@@ -35,6 +32,9 @@ def profile(
     store: StoreFolder = STORE,
     budget: Annotated[float, typer.Option("--budget", min=0.01, help="Seconds for each measurement.")] = 0.4,
     only: Annotated[list[str] | None, typer.Option("--only", metavar="COMPONENT", help="May be given again.")] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", metavar="OLD.onnx", help="For a model: compare with this version of it.")
+    ] = None,
     fmt: FormatOption = Format.table,
 ) -> None:
     """Compile and measure every component for every hardware class, and run the reference pipeline on the data.
@@ -43,10 +43,14 @@ def profile(
     threads, on random inputs.
 
     Example: planner profile app.yaml --infra infra.yaml -o profiles
+
+    Example: planner profile model.onnx --against previous.onnx
     """
     if subject.suffix == ".onnx":
         _refuse_for_a_model(context, subject)
-        _model(subject, store, budget, fmt)
+        _model(subject, against, store, budget, fmt)
+    elif against is not None:
+        raise InputError(Issue("--against is for a model alone (.onnx)", Place(str(subject))))
     elif subject.suffix in (".yaml", ".yml"):
         if infra is None:
             raise InputError(
@@ -148,11 +152,19 @@ def _milliseconds(seconds: float | None) -> str:
     return DASH if seconds is None else number(1000 * seconds)
 
 
-def _model(file: Path, store: Path, budget: float, fmt: Format) -> None:
+def _model(file: Path, against: Path | None, store: Path, budget: float, fmt: Format) -> None:
+    from planner.cli.profiling.against import compare_profiles
     from planner.cli.profiling.model import profile_model
 
+    if against is not None:
+        from compiler.signature import read_signature
+
+        read_signature(against)  # what is wrong with it is said before anything is measured
     with Progress() as progress:
         result = profile_model(file, store, budget, progress.say, progress.step)
+        if against is not None:
+            old = profile_model(against, store, budget, progress.say, progress.step)
+            result = result.model_copy(update={"against": compare_profiles(result, old)})
     emit(result.dump(), fmt, lambda out: _show_model(result, out))
 
 
@@ -178,3 +190,29 @@ def _show_model(result: ModelProfile, out: Console) -> None:
     for kind, values in (("inputs", result.inputs), ("outputs", result.outputs)):
         out.print(f"{kind}: {', '.join(f'{name} {text}' for name, text in values.items())}")
     out.print(f"measured on {result.host}, on random inputs of the right types")
+    if result.against is not None:
+        _show_comparison(result.against, out)
+
+
+def _show_comparison(found: ModelComparison, out: Console) -> None:
+    rows = [
+        [
+            row.backend,
+            str(row.threads),
+            number(row.old_ms),
+            number(row.new_ms),
+            f"{row.ratio:.2f}",
+            ("slower" if row.ratio > 1 else "faster") if row.beyond_spread else "within the spread",
+        ]
+        for row in found.times
+    ]
+    columns = ["backend", "threads", "old p50 ms", "new p50 ms", "new/old", ""]
+    out.print(table(columns, rows, title=f"against {found.model}", right=columns[1:5]))
+    ratio = found.new_bytes / found.old_bytes
+    out.print(f"size: {number(found.old_bytes / 1e6)} -> {number(found.new_bytes / 1e6)} MB ({ratio:.2f})")
+    for change in found.interface:
+        out.print(f"{change.kind} {change.name}: {change.old or 'new'} -> {change.new or 'gone'}")
+    if not found.interface:
+        out.print("interface: the same")
+    elif not found.compatible:
+        out.print("what calls the old one cannot call the new one")

@@ -9,6 +9,7 @@ from pydantic import Field
 from specs.base import Spec
 from specs.deployment_status import DeploymentStatus
 from specs.errors import Issue
+from specs.hub import ArchiveResult, CatalogueResult, CoverageResult, GcResult, HubResult
 from specs.profile import Record
 from specs.quantities import Number
 
@@ -91,6 +92,37 @@ class ModelRow(Spec):
     fallback: tuple[str, ...] = ()
 
 
+class InterfaceChange(Spec):
+    """An input or output that is new (`old` missing), gone (`new` missing), or of another type."""
+
+    kind: Literal["input", "output"]
+    name: str
+    old: str | None = None
+    new: str | None = None
+
+
+class TimeChange(Spec):
+    """Medians in milliseconds; `ratio` is new/old. `beyond_spread`: by more than both drifted while measuring."""
+
+    backend: str
+    threads: int
+    old_ms: Number
+    new_ms: Number
+    ratio: Number
+    beyond_spread: bool
+
+
+class ModelComparison(Spec):
+    """A model against its previous version `model`. `compatible`: what calls the old one can call the new one."""
+
+    model: str
+    old_bytes: int
+    new_bytes: int
+    interface: tuple[InterfaceChange, ...]
+    compatible: bool
+    times: tuple[TimeChange, ...]
+
+
 class ModelProfile(Spec):
     """`planner profile MODEL.onnx`: what the model costs on this machine, on random inputs."""
 
@@ -100,7 +132,9 @@ class ModelProfile(Spec):
     inputs: dict[str, str]
     outputs: dict[str, str]
     data: Literal["random"] = "random"
+    bytes: int
     rows: tuple[ModelRow, ...]
+    against: ModelComparison | None = None
 
 
 class VerifyRow(Spec):
@@ -309,6 +343,11 @@ MODELS: Final[dict[str, type[Spec]]] = {
     "verify": VerifyResult,
     "compile": CompileResult,
     "artefacts": CrossResult,
+    "hub": HubResult,
+    "catalogue-list": CatalogueResult,
+    "hub-gc": GcResult,
+    "hub-archive": ArchiveResult,
+    "coverage": CoverageResult,
     "report": ReportResult,
     "status": DeploymentStatus,
     "undeploy": UndeployResult,

@@ -45,6 +45,10 @@ class FittedTable:
             return
         yield self._blocks()
 
+    def fits(self, width: int) -> bool:
+        """Whether it is drawn as a table, a line a row."""
+        return min(self.least_width, self._without_constants()[0].least_width) <= width
+
     @property
     def least_width(self) -> int:
         """What it takes without cutting a word."""

@@ -18,6 +18,7 @@ from compiler.numerics import check
 from compiler.signature import read_signature
 from compiler.store import Store
 from planner.cli.ending import ended
+from planner.cli.profiling.against import size_of
 from planner.cli.results import ModelProfile, ModelRow
 from runtime.executors import open_executor
 from specs.artefact import ModelSignature
@@ -95,6 +96,7 @@ def profile_model(file: Path, store: Path, budget: float, say: Say, step: Say) -
         host=str(host()),
         inputs={name: str(kind) for name, kind in signature.inputs.items()},
         outputs={name: str(kind) for name, kind in signature.outputs.items()},
+        bytes=size_of(file),
         rows=tuple(rows),
     )
 

@@ -86,6 +86,7 @@ class Profiler:
     def _hardware(self, outcome: Outcome) -> list[HardwareClass]:
         """Classes in use that this machine can stand for; says which it cannot."""
         used = {pool.hardware for site in self.infra.sites.values() for pool in site.pools.values()}
+        used |= {part.hardware for fleet in self.infra.fleets.values() for part in fleet}
         found = [c for c in classes(self.infra.hardware) if c.name in used]
         for name in sorted(used - {c.name for c in found}):
             self._problem(outcome, "not measured here", f"hardware {name}: it says neither emulate nor device: here")

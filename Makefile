@@ -45,6 +45,7 @@ test-deep: lint prepare
 	$(BIN)/pytest --junit-xml=benchmarks/results/test-deep.xml
 
 bench-solve bench-compile bench-hops bench-prediction: bench-%: prepare
+	@test '$*' != solve || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python -m benchmarks.$*
 
 clean:

@@ -13,19 +13,46 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.instances import Shape, instance
 from planner import baselines, solve
 from planner.formulation import formulate
 from planner.problem import Problem
-from planner.solver import solve_problem
+from planner.problem_file import write_problem
+from planner.solver import Solution, solve_problem
 from planner.solver.greedy import solve_greedily
+from planner.solver.stop import Stop
+from planner.solver.strategy import STRATEGIES
 from tests.planner.blog import situation
 from tests.planner.brute import TooLarge, brute_force
 from tests.planner.worlds import world
 
+
+@dataclass(frozen=True)
+class Case:
+    """`limit`: seconds for each search. `milp`: so many of the instances are given to HiGHS too."""
+
+    name: str
+    shape: Shape
+    seeds: int
+    limit: float
+    target: float
+    milp: int
+
+
+CASES = (
+    Case("tree 10 x 10", Shape("tree", 10, 10, slack=1.25), 20, 20.0, 0.2, 5),
+    Case("tree 10 x 10, the cloud bought whole", Shape("tree", 10, 10, slack=1.25, by_use=False), 3, 20.0, 0.2, 0),
+    Case("tree 20 x 17", Shape("tree", 20, 17, slack=1.25), 3, 30.0, 1.0, 0),
+    Case("network 10 x 12", Shape("network", 10, 12, slack=1.25), 4, 20.0, 0.2, 2),
+    Case("tree 50 x 73", Shape("tree", 50, 73, slack=1.25), 1, 60.0, 5.0, 0),
+    Case("network 30 x 40", Shape("network", 30, 40, slack=1.25), 1, 60.0, 10.0, 0),
+    Case("tree 100 x 100", Shape("tree", 100, 100, slack=1.25), 1, 90.0, 30.0, 0),
+)
 RUNS = 5
 WORLDS = 200
 RESULT = Path(__file__).parent / "results" / "solve.json"
@@ -91,6 +118,87 @@ def random_worlds() -> list[dict[str, Any]]:
     return rows
 
 
+def generated() -> list[dict[str, Any]]:
+    """Instances of benchmarks/instances.py: time to the first plan and to the proof, and what others make of them.
+
+    HiGHS has the same linear model and two threads, in a process of its own. Seconds are wall-clock; where a limit
+    ended a search they are the limit. Targets are those of the project; a ratio above 1 misses them.
+    """
+    rows: list[dict[str, Any]] = []
+    for case in CASES:
+        problems = [instance(case.shape, seed) for seed in range(case.seeds)]
+        ours = [solve_problem(p, time_limit=case.limit) for p in problems]
+        feasible = [(p, s) for p, s in zip(problems, ours, strict=True) if s.objectives]
+        name, number = case.name, len(ours)
+        for metric, values in (
+            ("seconds to an end", [s.seconds for s in ours]),
+            ("seconds to the first plan", [s.seconds_first for _, s in feasible if s.seconds_first is not None]),
+        ):
+            if values:
+                label = f"{metric} ({spread(values)})"
+                rows.append(row(name, label, statistics.median(values), "target", case.target, number))
+        proven = sum(s.status in ("optimal", "infeasible") for s in ours)
+        rows.append(row(name, "share proven within the limit", proven / number, "all", 1.0, number))
+        infeasible = sum(s.status == "infeasible" for s in ours)
+        rows.append(row(name, "share infeasible", infeasible / number, "none", 1.0, number))
+        gaps = [s.gap for _, s in feasible if s.gap is not None]
+        if gaps:
+            rows.append(row(name, "1 + gap left at the limit", 1 + statistics.median(gaps), "no gap", 1.0, len(gaps)))
+        for peer in ("greedy", "heft", "min-cut", "all-edge", "all-cloud"):
+            rows += _beside(name, peer, feasible, case.limit / 6)
+        if case.milp:
+            rows += _beside_milp(case, problems, ours)
+        for each in rows[-12:]:
+            print(each, flush=True)
+    return rows
+
+
+def spread(values: list[float]) -> str:
+    return f"{min(values):.3g} to {max(values):.3g}"
+
+
+def _beside(case: str, peer: str, solved: list[tuple[Problem, Solution]], limit: float) -> list[dict[str, Any]]:
+    """Cost, where the peer has a plan, and the share of instances where it has one."""
+    pairs: list[tuple[int, int]] = []
+    for problem, solution in solved:
+        found = STRATEGIES[peer].solve(problem, Stop(limit))
+        if found.objectives:
+            pairs.append((solution.objectives[0], found.objectives[0]))
+    with_plan = len(pairs) / max(1, len(solved))
+    share = row(case, f"share with a plan by {peer}", 1.0, peer, with_plan, len(solved))
+    if not pairs:
+        return [share]
+    ours, theirs = (statistics.median(c) for c in zip(*pairs, strict=True))
+    cost = row(case, "cost a month", ours / 1e6, peer, theirs / 1e6, len(pairs))
+    cost["ratio"] = float(f"{statistics.mean(a / b for a, b in pairs):.4g}")
+    return [cost, share]
+
+
+def _beside_milp(case: Case, problems: list[Problem], ours: list[Solution]) -> list[dict[str, Any]]:
+    """Seconds to a proof by HiGHS, and its cost."""
+    import subprocess
+    from tempfile import TemporaryDirectory
+
+    seconds_: list[tuple[float, float]] = []
+    costs: list[tuple[float, float]] = []
+    with TemporaryDirectory() as folder:
+        for problem, solution in list(zip(problems, ours, strict=True))[: case.milp]:
+            file = Path(folder) / "problem.json"
+            write_problem(problem, file)
+            command = [sys.executable, "-m", "benchmarks.milp", str(file), str(case.limit)]
+            found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            seconds_.append((solution.seconds, found["seconds"] + found["building"]))
+            if solution.objectives and found["status"] != "Infeasible" and found["objective"] < 1e15:
+                costs.append((solution.objectives[0], found["objective"]))
+    rows: list[dict[str, Any]] = []
+    for metric, pairs in (("seconds to an end", seconds_), ("cost a month", costs)):
+        if pairs:
+            a, b = (statistics.median(c) for c in zip(*pairs, strict=True))
+            scale = 1e6 if pairs is costs else 1.0
+            rows.append(row(case.name, metric, a / scale, "HiGHS 1.12.0", b / scale, len(pairs)))
+    return rows
+
+
 def example() -> list[dict[str, Any]]:
     """The blog example, with made-up facts: time to a proof, and what single tiers cost."""
     given = situation()
@@ -126,7 +234,7 @@ def main() -> None:
         "versions": {name: version(name) for name in ("ortools", "numpy", "pydantic")}
         | {"python": platform.python_version()},
         "machine": {"cpu": _cpu(), "cores": len(os.sched_getaffinity(0))},
-        "rows": [*start_up(), *example(), *random_worlds()],
+        "rows": [*start_up(), *example(), *random_worlds(), *generated()],
     }
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=1) + "\n")

@@ -58,14 +58,20 @@ class Again:
         changes: Sequence[str] = (),
         restrict: Restrict = lambda given: given,
         start: Mapping[str, float] | None = None,
+        *,
+        anew: bool = False,
     ) -> Plan | None:
         """The plan under `changes` and `restrict`; None where there is none.
 
-        Raises TimeIsUp where that was not found out in time.
+        Only if formulated `anew` it is exactly what the changed files would give: else waits keep the levels of the
+        limits before, which may differ by a step. Raises TimeIsUp where that was not found out in time.
         """
         situation = vary(self.situation, changes)
         try:
-            given = self.given if situation is self.situation else _reused(self.given, self.situation, situation)
+            given = self.given
+            if situation is not self.situation:
+                reused = None if anew else _reused(self.given, self.situation, situation)
+                given = reused or formulation(situation)
             found = solve(
                 situation, time_limit=self.left, seed=self.seed, restrict=restrict, start=start or {}, given=given,
                 proofs=False,

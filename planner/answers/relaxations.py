@@ -36,12 +36,16 @@ def with_relaxations(situation: Situation, plan: Plan, *, time_limit: float = 60
 
 
 def _ranked(found: Sequence[Relaxation]) -> tuple[Relaxation, ...]:
-    """The cheapest first, and marked: the fewest changes, then the smallest share, then the least money."""
+    """The cheapest first, and marked: the fewest changes, then the smallest share, then the least money.
+
+    None changes all that another does, and more.
+    """
 
     def order(r: Relaxation) -> tuple[int, float, float]:
         return len(r.changes), float("inf") if r.share is None else r.share, r.per_month or 0.0
 
-    ranked = sorted(found, key=order)
+    names = {r: frozenset(c.name for c in r.changes) for r in found}
+    ranked = [r for r in sorted(names, key=order) if not any(other < names[r] for other in names.values())]
     return tuple(r.model_copy(update={"cheapest": i == 0}) for i, r in enumerate(ranked))
 
 
@@ -113,27 +117,33 @@ class _Search:
             size += not again
 
     def _relaxed(self, chosen: tuple[int, ...]) -> Relaxation | None:
-        """The smallest changes of the constraints `chosen`, one after the other; None where they cannot help."""
+        """The smallest changes of the constraints `chosen`, one after the other; None where they cannot help.
+
+        Fewer change where the rest is enough.
+        """
         dials = [dial_of(self.again.situation, self.problem.constraints[i]) for i in chosen]
-        turned: list[_Turned] = []
+        turned: dict[int, _Turned] = {}
         for number, dial in enumerate(dials):
             rest = [_loosest(d) for d in dials[number + 1 :]]
-            found = self._turn(dial, [*(t.text for t in turned), *rest])
+            others = [*(t.text for t in turned.values()), *rest]
+            if others and self.again.plan(others, anew=True) is not None:
+                continue  # the tables ask for it, the prediction of the whole path does not
+            found = self._turn(dial, others)
             if found is None:
                 return None
-            turned.append(found)
-        plan = self.again.plan([t.text for t in turned])
+            turned[chosen[number]] = found
+        plan = self.again.plan([t.text for t in turned.values()], anew=True)
         if plan is None or plan.cost is None:
             return None
-        shares = [t.share for t in turned]
+        shares = [t.share for t in turned.values()]
         known = [s for s in shares if s is not None]
-        changes = tuple(self._change(i, t) for i, t in zip(chosen, turned, strict=True))
+        changes = tuple(self._change(i, t) for i, t in turned.items())
         total = sum(known) if len(known) == len(shares) else None
         return Relaxation(changes=changes, share=total, per_month=plan.cost.per_month)
 
     def _turn(self, dial: Dial | Sites, others: list[str]) -> _Turned | None:
         if isinstance(dial, Sites):
-            text = next((t for t in dial.texts if self.again.plan([*others, t]) is not None), None)
+            text = next((t for t in dial.texts if self.again.plan([*others, t], anew=True) is not None), None)
             return _Turned(text) if text else None
         guess = 1
         if dial.best:  # what is best for this limit alone is near the answer
@@ -144,10 +154,12 @@ class _Search:
             dial = dial.for_values(value)
             guess = ceil(abs(value - dial.at(0)) / dial.step - 1e-9)
 
-        def exists(steps: int) -> bool:
-            return self.again.plan([*others, dial.text(dial.at(steps))]) is not None
+        def exists(steps: int, anew: bool = False) -> bool:
+            return self.again.plan([*others, dial.text(dial.at(steps))], anew=anew) is not None
 
         steps = fewest_steps(exists, dial.steps, guess)
+        if steps is not None:  # what is told is what the changed files give, to the step
+            steps = fewest_steps(lambda n: exists(n, anew=True), dial.steps, steps)
         return None if steps is None else _Turned(dial.text(dial.at(steps)), dial, dial.at(steps))
 
     def _change(self, index: int, turned: _Turned) -> RelaxedLimit:

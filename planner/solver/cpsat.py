@@ -24,7 +24,7 @@ from planner.solver.model import Model, Terms
 _LOW, _HIGH = -(2**63), 2**63 - 1
 
 
-LARGE = 2000
+LARGE = 500
 """Models with more variables than this gain from linear relaxations of everything; smaller ones lose by them."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import sqrt
 from typing import Final
 
 from planner.problem import Problem
@@ -12,11 +13,14 @@ from planner.solver.build import Reduced, build, read_choice, reduced
 from planner.solver.candidates import Candidate
 from planner.solver.draft import Draft, Encoding, Scope
 from planner.solver.evaluate import Evaluation, evaluate
+from planner.solver.largest import largest
 from planner.solver.solution import Choice, Solution, Status, relative_gap
 from planner.solver.stop import Clock, Stop
 
 AT_ONCE: Final = 400
 """Up to so many candidates the whole model is solved at once."""
+NEAR: Final = 8
+"""The search among few candidates looks at so many sites for each flow."""
 FIRST_SHARE: Final = 0.2
 """The part of the time limit that the search among few candidates may take."""
 
@@ -26,8 +30,8 @@ class Exact:
     """CP-SAT. Messages with tables are encoded as `encoding` says; those with hops by the links they cross.
 
     With more than `at_once` candidates, a first choice is sought among few of them, and then relaxations are solved
-    that leave out the waits at links and executors and the packing into devices, but for those where the last answer
-    waited or did not fit. Each bound is a bound of the whole, and the last answer holds in full.
+    that leave out waits and the packing into devices, but for the links at the application's own ends and for those
+    where the last answer waited or did not fit. Each bound is a bound of the whole, and the last answer holds in full.
     """
 
     encoding: Encoding = "pair"
@@ -40,13 +44,13 @@ class Exact:
         given = reduced(problem)
         search = _Search(given, clock, self.encoding)
         everything = Scope(self.encoding)
-        nothing = Scope(self.encoding, frozenset(), frozenset())
         try:
             if sum(map(len, given.candidates.values())) <= self.at_once:
                 proven = search.minimise(everything)
             else:
                 search.among_few()
-                proven = search.minimise(nothing)
+                waiting = search.best[1].waiting if search.best else frozenset()
+                proven = search.minimise(Scope(self.encoding, _at_the_ends(problem) | waiting, frozenset()))
         except KeyboardInterrupt:  # between two searches, which end themselves
             search.interrupted, proven = True, False
         return replace(search.solution(proven), strategy=self.name)
@@ -66,7 +70,8 @@ class _Search:
 
     def among_few(self) -> None:
         """A first choice, from few candidates for each step and site."""
-        few = {key: _few(self.given, key[0], key[1], key[2], of) for key, of in self.given.candidates.items()}
+        near = near_sites(self.given)
+        few = {key: _few(self.given, key[0], key[1], key[2], of, near) for key, of in self.given.candidates.items()}
         draft = build(replace(self.given, candidates=few), Scope(self.encoding))
         if draft.model.impossible:
             return
@@ -187,25 +192,77 @@ class _Search:
         return answer
 
 
-def _few(given: Reduced, g: int, i: int, j: int, of: Sequence[Candidate]) -> list[Candidate]:
-    """For each pool and tasks: the soonest, the one that reserves least, and the one with the least product of both."""
+def near_sites(given: Reduced) -> frozenset[int]:
+    """By flow, the `NEAR` sites soonest reached from where its messages enter, and the site with most cores to buy."""
+    found = {largest(given.problem)}
+    for group in given.groups:
+        for edge in group.edges:
+            if edge.producer.step < 0:
+                home = edge.producer.site
+                ways = ((given.ways.between(edge, home, q), q) for q in range(len(given.problem.sites)) if q != home)
+                reached = sorted((way.mean_us, q) for way, q in ways if way is not None)
+                found |= {home, *(q for _, q in reached[: NEAR - 1])}
+    return frozenset(found)
+
+
+def _few(given: Reduced, g: int, i: int, j: int, of: Sequence[Candidate], near: frozenset[int]) -> list[Candidate]:
+    """For each pool and tasks, the candidates on the lower hull of time and price, and the one that reserves least.
+
+    Only at sites in `near`, where there are any there.
+
+    Time is mean and two standard deviations; the price has the part of the device that the candidate reserves.
+    """
     step = given.groups[g].slots[i][j].step
-    places: dict[tuple[int, int, int], list[tuple[int, int, Candidate]]] = {}
-    for c in of:
+    places: dict[tuple[int, int, int], list[tuple[float, float, int, Candidate]]] = {}
+    beside = [c for c in of if step.options[c.option].site in near]
+    for c in beside or of:
         option = step.options[c.option]
         station = given.problem.stations[option.station]
+        pool = given.problem.pools[station.pool]
         reserved = max(1, c.replicas) * station.threads
-        places.setdefault((station.pool, option.first, option.last), []).append((c.mean_us, reserved, c))
-    kept: list[Candidate] = []
+        price = option.cost + (pool.price + 1) * reserved / pool.cores
+        time = c.mean_us + 2 * sqrt(c.var_us2)
+        places.setdefault((station.pool, option.first, option.last), []).append((time, price, reserved, c))
+    kept: dict[Candidate, None] = {}
     for at in places.values():
-        picks = [
-            min(at, key=lambda w: (w[0], w[1])),
-            min(at, key=lambda w: (w[1], w[0])),
-            min(at, key=lambda w: (w[1], w[2].var_us2)),
-            min(at, key=lambda w: (w[0] * w[1], w[1])),
-        ]
-        kept += dict.fromkeys(c for _, _, c in picks)
-    return kept
+        kept[min(at, key=lambda w: (w[2], w[0]))[3]] = None
+        kept.update(dict.fromkeys(c for _, _, _, c in _hull(sorted(at))))
+    return list(kept)
+
+
+def _hull(points: list[tuple[float, float, int, Candidate]]) -> list[tuple[float, float, int, Candidate]]:
+    """Of points that rise in the first coordinate, those on the falling part of the lower convex hull."""
+    hull: list[tuple[float, float, int, Candidate]] = []
+    for point in points:
+        if hull and point[1] >= hull[-1][1]:
+            continue
+        while len(hull) > 1 and _turns(hull[-2], hull[-1], point):
+            hull.pop()
+        hull.append(point)
+    return hull
+
+
+def _turns(
+    a: tuple[float, float, int, Candidate],
+    b: tuple[float, float, int, Candidate],
+    c: tuple[float, float, int, Candidate],
+) -> bool:
+    """Whether b is above the line from a to c."""
+    return (b[1] - a[1]) * (c[0] - a[0]) >= (c[1] - a[1]) * (b[0] - a[0])
+
+
+def _at_the_ends(problem: Problem) -> frozenset[int]:
+    """Servers of the links where requests enter and answers leave: whatever goes elsewhere passes them."""
+    return frozenset(
+        visit.server
+        for scenario in problem.scenarios
+        for edge in scenario.edges
+        for end in (edge.producer, edge.consumer)
+        if end.step < 0
+        for hop in edge.hops
+        if end.site in (hop.start, hop.end)
+        for visit in hop.visits
+    )
 
 
 def _wider(draft: Draft, values: Sequence[int], found: Evaluation, scope: Scope) -> Scope:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice, product
 from typing import Final
 
 from planner.problem import Edge, Option, Problem, Scenario
-from planner.solver.evaluate import evaluate
+from planner.solver.evaluate import Evaluation, evaluate
 from planner.solver.solution import Choice, Solution
 from planner.solver.stop import Clock, Stop
 from planner.solver.ways import Ways
@@ -19,8 +20,9 @@ MAX_SCENARIOS: Final = 64
 
 @dataclass
 class Used:
-    """Cores reserved, by pool in use."""
+    """Cores reserved, by pool in use; pools whose constraint is in `relaxed` have room for anything."""
 
+    relaxed: frozenset[int] = frozenset()
     cores: dict[int, int] = field(default_factory=dict)
 
 
@@ -36,21 +38,14 @@ class Greedy:
     name: str = "greedy"
 
     def solve(self, problem: Problem, stop: Stop) -> Solution:
-        clock, ways = Clock(stop), Ways()
+        clock = Clock(stop)
         best: tuple[tuple[int, ...], Choice] | None = None
-        by_flow = [
-            [i for i, s in enumerate(problem.scenarios) if s.flow == f and not s.barred]
-            for f in range(len(problem.flows))
-        ]
-        for price in PRICES:
-            for scenarios in islice(product(*by_flow), MAX_SCENARIOS):
-                choice = _choose(problem, scenarios, price, ways) if clock.left > 0 else None
-                if choice is None:
-                    continue
-                found = evaluate(problem, choice, ways=ways)
-                if found.holds() and (best is None or found.objectives < best[0]):
-                    best = (found.objectives, choice)
-                    clock.found(found.objectives[0])
+        for choice, found in greedy_choices(problem):
+            if best is None or found.objectives < best[0]:
+                best = (found.objectives, choice)
+                clock.found(found.objectives[0])
+            if clock.left <= 0:
+                break
         if best is None:
             return Solution("unknown", seconds=clock.spent, strategy=self.name)
         objectives, choice = best
@@ -68,8 +63,24 @@ class Greedy:
         )
 
 
-def _choose(problem: Problem, scenarios: tuple[int, ...], price: int, ways: Ways) -> Choice | None:
-    used = Used()
+def greedy_choices(problem: Problem, relaxed: frozenset[int] = frozenset()) -> Iterator[tuple[Choice, Evaluation]]:
+    """The greedy choices that keep all constraints but those in `relaxed`, by price of time."""
+    ways = Ways()
+    open_to = [i for i, s in enumerate(problem.scenarios) if relaxed.issuperset(s.barred)]
+    by_flow = [[i for i in open_to if problem.scenarios[i].flow == f] for f in range(len(problem.flows))]
+    for price in PRICES:
+        for scenarios in islice(product(*by_flow), MAX_SCENARIOS):
+            choice = _choose(problem, scenarios, price, relaxed, ways)
+            if choice is not None:
+                found = evaluate(problem, choice, relaxed, ways)
+                if found.holds(relaxed):
+                    yield choice, found
+
+
+def _choose(
+    problem: Problem, scenarios: tuple[int, ...], price: int, relaxed: frozenset[int], ways: Ways
+) -> Choice | None:
+    used = Used(relaxed)
     options: list[tuple[tuple[int, ...], ...]] = []
     for index in scenarios:
         picked = _place(problem, problem.scenarios[index], price, used, ways)
@@ -90,7 +101,7 @@ def _place(problem: Problem, scenario: Scenario, price: int, used: Used, ways: W
         moves: dict[int, tuple[int, int] | None] = {}
         best: tuple[int, int, int] | None = None
         for o, option in enumerate(step.options):
-            if option.barred or (option.first, option.last) != (0, step.tasks - 1):
+            if (option.first, option.last) != (0, step.tasks - 1) or not used.relaxed.issuperset(option.barred):
                 continue
             if option.site not in moves:
                 moves[option.site] = _moved(scenario, i, option, picked, beside.get(i, []), ways)
@@ -127,6 +138,8 @@ def has_room(problem: Problem, option: Option, used: Used) -> bool:
     """Whether the cores that its pool may have in all suffice."""
     index = problem.stations[option.station].pool
     pool = problem.pools[index]
+    if pool.constraint in used.relaxed:
+        return True
     if pool.sharing == "time":
         return pool.maximum > 0
     return used.cores.get(index, 0) + cores_of(problem, option) <= pool.cores * pool.maximum

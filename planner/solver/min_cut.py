@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from planner.problem import Edge, Option, Problem, Scenario
 from planner.solver.fixed import solve_restricted
-from planner.solver.one_site import home, largest
+from planner.solver.largest import largest
+from planner.solver.one_site import home
 from planner.solver.solution import Solution
 from planner.solver.stop import Clock, Stop
 from planner.solver.ways import Ways

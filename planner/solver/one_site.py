@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from planner.problem import Problem, Scenario
 from planner.solver.fixed import solve_restricted
+from planner.solver.largest import largest
 from planner.solver.solution import Solution
 from planner.solver.stop import Stop
 
@@ -35,16 +36,3 @@ class AllCloud:
 def home(scenario: Scenario) -> frozenset[int]:
     """The sites where a scenario's messages enter from outside."""
     return frozenset(edge.producer.site for edge in scenario.edges if edge.producer.step < 0)
-
-
-def largest(problem: Problem) -> int:
-    """The site with most cores to buy; among equal ones the first."""
-    pool_site: dict[int, int] = {}
-    for scenario in problem.scenarios:
-        for step in scenario.steps:
-            for option in step.options:
-                pool_site[problem.stations[option.station].pool] = option.site
-    cores: dict[int, int] = {}
-    for pool, site in sorted(pool_site.items()):
-        cores[site] = cores.get(site, 0) + problem.pools[pool].cores * problem.pools[pool].maximum
-    return max(cores, key=lambda site: (cores[site], -site), default=0)

@@ -26,6 +26,7 @@ from specs.digest import digest_file
 from specs.errors import InputError, Issue, Place
 from specs.function_files import package_files
 from specs.infrastructure import Infrastructure
+from specs.input_file import read_input
 from specs.load import Document, load_application, load_infrastructure
 from specs.manifest import MANIFEST_FILE, BundledArtefact, Manifest
 from specs.plan import Assignment, Plan, read_plan, write_plan
@@ -109,13 +110,10 @@ def _read_manifest(root: Path) -> Manifest:
     file = root / MANIFEST_FILE
     place = Place(str(file))
     try:
-        with file.open("rb") as stream:
-            data = stream.read(MAX_MANIFEST + 1)
-    except OSError as error:
+        data = read_input(file, MAX_MANIFEST, MANIFEST_FILE)
+    except InputError as error:
         hint = "a bundle is made by `planner compile`"
-        raise InputError(Issue(f"not a bundle: cannot read {MANIFEST_FILE}: {error.strerror}", place, hint)) from error
-    if len(data) > MAX_MANIFEST:
-        raise InputError(Issue(f"the manifest is larger than {MAX_MANIFEST} bytes", place))
+        raise InputError(*(Issue(f"not a bundle: {i.message}", place, hint) for i in error.issues)) from error
     try:
         return Manifest.model_validate_json(data)
     except ValidationError as error:

@@ -61,7 +61,7 @@ def inflated(known: list[dict[str, Any]], seed: int) -> dict[str, Any]:
 
 def test_what_is_accepted_fits_into_the_solver_whatever_is_relaxed(known: list[dict[str, Any]]) -> None:
     seen = {"accepted": 0, "too large": 0}
-    for seed in range(70):
+    for seed in range(120):
         try:
             problem = parse_problem(json.dumps(inflated(known, seed)))
         except InputError as error:
@@ -75,7 +75,7 @@ def test_what_is_accepted_fits_into_the_solver_whatever_is_relaxed(known: list[d
                 for terms in (*(row.terms for row in model.rows), *model.objectives):
                     assert sum(abs(f) * max(map(abs, model.domains[v])) for v, f in terms) <= CP_SAT
         assert solve_problem(problem, 0.3).status in ("optimal", "feasible", "infeasible", "unknown")
-    assert min(seen.values()) >= 10, seen
+    assert min(seen.values()) >= 5, seen
 
 
 CASES = {

@@ -12,6 +12,7 @@ import numpy as np
 
 from compiler.backends import installed
 from compiler.build import build_all
+from compiler.child import Limits
 from compiler.host import host
 from compiler.job import job
 from compiler.measure import ArtefactSubject, Budget, HardwareClass, measure_all
@@ -33,11 +34,15 @@ MOST_BYTES: Final = 1 << 28
 Say = Callable[[str], None]
 
 
-def profile_model(file: Path, store: Path, budget: float, say: Say, step: Say) -> ModelProfile:
+def profile_model(
+    file: Path, store: Path, budget: float, say: Say, step: Say, checking: Limits | None = None
+) -> ModelProfile:
     """Build and measure `file` with each backend at one thread and at all of this machine's cores.
 
-    What a backend cannot do is told and left out. Raises InputError for a model that is wrong; where nothing is left,
-    NotKnown if a limit was reached, else AnswerIsNo.
+    `checking` bounds each comparison with ONNX Runtime. What a backend cannot do is told and left out.
+
+    Raises InputError for a model that is wrong; where nothing is left, NotKnown if a limit was reached, else
+    AnswerIsNo.
     """
     signature = read_signature(file)
     samples = some_inputs(signature, str(file))
@@ -68,7 +73,7 @@ def profile_model(file: Path, store: Path, budget: float, say: Say, step: Say) -
         subject = ArtefactSubject(folder, samples)
         try:
             if reference is not None and subject.backend != "onnxruntime":
-                check(folder, reference, samples, open_executor)
+                check(folder, reference, samples, open_executor, limits=checking)
         except (AnswerIsNo, NotKnown, EnvironmentFailed) as error:
             lacking.add("left out", subject.backend, subject.threads, error)
             continue

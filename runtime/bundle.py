@@ -29,6 +29,7 @@ from specs.infrastructure import Infrastructure
 from specs.input_file import read_input
 from specs.load import Document, load_application, load_infrastructure
 from specs.manifest import MANIFEST_FILE, BundledArtefact, Manifest
+from specs.output_file import cannot_write
 from specs.plan import Assignment, Plan, read_plan, write_plan
 from specs.plan_check import refuse_impossible
 from specs.refusal import refusal
@@ -177,7 +178,7 @@ def write_bundle(
     A bundle that is there already is replaced. The same inputs give the same bytes.
 
     Raises InputError where the plan has nothing to run or rests on other files, an artefact or function is missing, or
-    `folder` holds something else.
+    `folder` holds something else; EnvironmentFailed where the disk or its rights do not allow it.
     """
     target = Path(folder)
     if plan.status not in ("optimal", "feasible"):
@@ -186,15 +187,18 @@ def write_bundle(
     refuse_impossible(plan, app.value, infra.value)
     if target.exists() and not (target / MANIFEST_FILE).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(Issue("the folder is there and is no bundle", Place(str(target)), "name another with -o"))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
     try:
-        work.chmod(0o755)
-        _fill(work, plan, app, infra, artefact_folder, versions)
-        open_bundle(work)
-        _replace(work, target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+        try:
+            work.chmod(0o755)
+            _fill(work, plan, app, infra, artefact_folder, versions)
+            open_bundle(work)
+            _replace(work, target)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise cannot_write(target, error) from error
     return open_bundle(target)
 
 

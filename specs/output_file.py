@@ -23,8 +23,8 @@ def output_path(file: str | Path) -> Path:
     return path
 
 
-def write_whole(file: str | Path, text: str) -> None:
-    """Write `text` to `file`, making its folder; a file that was there is replaced at once or not at all.
+def write_whole(file: str | Path, text: str | bytes) -> None:
+    """Write `text` (in UTF-8) to `file`, making its folder; a file that was there is replaced at once or not at all.
 
     Raises InputError as `output_path` does, and EnvironmentFailed where the disk or its rights do not allow it.
     """
@@ -32,7 +32,7 @@ def write_whole(file: str | Path, text: str) -> None:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, "utf-8")
+        part.write_bytes(text.encode() if isinstance(text, str) else text)
         part.replace(path)
     except BaseException as error:
         with contextlib.suppress(OSError):  # where a folder is no folder, or may not be written to

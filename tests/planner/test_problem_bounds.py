@@ -71,7 +71,7 @@ def test_what_is_accepted_fits_into_the_solver_whatever_is_relaxed(known: list[d
         seen["accepted"] += 1
         for relaxed in (frozenset[int](), frozenset(range(len(problem.constraints)))):
             for encoding in ("pair", "cond"):
-                model = build(reduced(problem, relaxed), Scope(encoding)).model  # type: ignore[arg-type]
+                model = build(reduced(problem, relaxed), Scope(encoding)).model
                 for terms in (*(row.terms for row in model.rows), *model.objectives):
                     assert sum(abs(f) * max(map(abs, model.domains[v])) for v, f in terms) <= CP_SAT
         assert solve_problem(problem, 0.3).status in ("optimal", "feasible", "infeasible", "unknown")

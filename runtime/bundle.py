@@ -40,6 +40,9 @@ INFRA_FILE: Final = "infra.yaml"
 PROJECT: Final = "project"
 ARTEFACTS: Final = "artefacts"
 MAX_MANIFEST: Final = 10_000_000
+MAX_NAME: Final = 1000
+"""Characters of a file's path within a bundle."""
+AGAIN: Final = "make the bundle again with `planner compile`"
 
 ArtefactFolder = Callable[[Assignment], Path]
 """Where the artefact of an assignment lies; not asked for functions."""
@@ -102,9 +105,30 @@ def open_bundle(folder: str | Path) -> Bundle:
         if expected != found:
             raise InputError(Issue(f"the plan was made from another file: {expected}, not {found}", Place(name)))
     refuse_impossible(plan, bundle.app.value, bundle.infra.value, str(root / PLAN_FILE))
-    for a in plan.assignments:
-        bundle.artefact(a.component, str(a.segment), a.variant, a.backend, a.threads)
+    issues = [issue for a in plan.assignments for issue in _misplaced(bundle, a, place)]
+    if manifest.application != bundle.app.value.name:
+        issues.append(
+            Issue(f"expected the application {bundle.app.value.name!r}, found {manifest.application!r}", place)
+        )
+    if issues:
+        raise InputError(*issues)
     return bundle
+
+
+def _misplaced(bundle: Bundle, a: Assignment, place: Place) -> list[Issue]:
+    """What the manifest says of `a` that its plan and application do not. Raises InputError where it says nothing."""
+    entry = bundle.artefact(a.component, str(a.segment), a.variant, a.backend, a.threads)
+    component = bundle.app.value.components.get(a.component)
+    real = component.realisations.get(a.variant) if component else None
+    function = (real.function if real else None) or ""
+    folder = PROJECT if function else f"{ARTEFACTS}/{a.artefact}" if a.artefact else entry.folder
+    found = {"function": entry.function, "key": entry.key, "folder": entry.folder}
+    expected = {"function": function, "key": "" if function else a.artefact, "folder": folder}
+    return [
+        Issue(f"{a.component}: expected the {key} {expected[key]!r}, found {found[key]!r}", place, AGAIN)
+        for key in expected
+        if expected[key] != found[key]
+    ]
 
 
 def _read_manifest(root: Path) -> Manifest:
@@ -125,9 +149,14 @@ def _unsafe(manifest: Manifest, place: Place) -> list[Issue]:
     """Paths that would leave the bundle, in whatever way they are written."""
     folders = [a.folder for a in manifest.artefacts]
     return [
-        Issue(f"{name!r} leaves the bundle's folder", place)
+        Issue(f"{name[:MAX_NAME]!r} leaves the bundle's folder, or is no path in it", place)
         for name in (*manifest.files, *folders)
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name or not name
+        if len(name) > MAX_NAME
+        or not name.isprintable()
+        or PurePosixPath(name).is_absolute()
+        or ".." in PurePosixPath(name).parts
+        or "\\" in name
+        or not name
     ]
 
 
@@ -138,9 +167,8 @@ def _tampered(root: Path, manifest: Manifest) -> list[Issue]:
         if not _is_plain(root, file):
             issues.append(Issue(f"the file is missing or a link; expected sha256 {expected}", Place(str(file))))
         elif (found := digest_file(file)) != expected:
-            hint = "make the bundle again with `planner compile`"
             message = f"the file was changed: expected sha256 {expected}, found {found}"
-            issues.append(Issue(message, Place(str(file)), hint))
+            issues.append(Issue(message, Place(str(file)), AGAIN))
     return issues
 
 

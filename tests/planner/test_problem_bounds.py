@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from planner.formulate import formulate
+from planner.formulation import formulate
 from planner.problem_file import parse_problem, problem_json
 from planner.solver import solve_problem
 from planner.solver.build import build, reduced

@@ -224,7 +224,7 @@ def _record(subject: Subject, place: HardwareClass, latency: Distribution, memor
 
 def _key(subject: Subject, place: HardwareClass) -> tuple[object, ...]:
     """The key that this measurement's record would have."""
-    nothing = Distribution(mean=0, second=0, third=0, quantiles={}, n=0, spread=0)
+    nothing = Distribution(mean=0, second=0, third=0, quantiles={"0.5": 0}, n=0, spread=0)
     return _record(subject, place, nothing, 0, "").key
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 from onnx import checker, external_data_helper, helper, shape_inference
 
+from compiler.soundness import check_sound, nodes
 from specs.digest import digest_model
 from specs.errors import InputError, Issue, Place
 
@@ -22,7 +23,7 @@ _IR_VERSION = 8
 
 def load_model(path: Path) -> onnx.ModelProto:
     """Read and check a model. Raises InputError, with the file's name, where it is missing, corrupt, too large, uses
-    operators of unknown domains, or names data outside its folder."""
+    operators of unknown domains, names data outside its folder, or holds no graph that could run (`check_sound`)."""
     place = Place(str(path))
     try:
         size = path.stat().st_size
@@ -39,10 +40,11 @@ def load_model(path: Path) -> onnx.ModelProto:
     _check_external(model, path)
     try:
         external_data_helper.load_external_data_for_model(model, str(path.parent))
-        checker.check_model(model)
+        checker.check_model(model, full_check=True)
     except Exception as error:  # the checker raises ValidationError, numpy ValueError, the file system OSError
         raise InputError(Issue(f"invalid ONNX model: {_first_line(error)}", place, "export the model again")) from error
     _check_domains(model, path)
+    check_sound(model, str(path))
     return model
 
 
@@ -72,10 +74,10 @@ def prepare(model: onnx.ModelProto, dims: Mapping[str, int], file: str) -> onnx.
         _fix_shape(value, dims, file)
     for value in (*copy.graph.output, *copy.graph.value_info):
         _forget_names(value)
-    used = {name for node in _nodes(copy.graph) for name in node.input} | {value.name for value in copy.graph.output}
-    nodes = [new for node in copy.graph.node for new in _simplify(node, used)]
+    used = {name for node in nodes(copy.graph) for name in node.input} | {value.name for value in copy.graph.output}
+    simple = [new for node in copy.graph.node for new in _simplify(node, used)]
     del copy.graph.node[:]
-    copy.graph.node.extend(nodes)
+    copy.graph.node.extend(simple)
     try:
         return shape_inference.infer_shapes(copy, check_type=True, strict_mode=True, data_prop=True)
     except Exception as error:
@@ -130,7 +132,7 @@ def _simplify(node: onnx.NodeProto, used: set[str]) -> Iterator[onnx.NodeProto]:
 
 
 def _check_domains(model: onnx.ModelProto, path: Path) -> None:
-    strange = sorted({(n.domain, n.op_type) for n in _nodes(model.graph) if n.domain not in _DOMAINS})
+    strange = sorted({(n.domain, n.op_type) for n in nodes(model.graph) if n.domain not in _DOMAINS})
     if strange:
         domain, operator = strange[0]
         raise InputError(
@@ -168,20 +170,11 @@ def _location(tensor: onnx.TensorProto) -> str:
     return next((str(e.value) for e in tensor.external_data if e.key == "location"), "")
 
 
-def _nodes(graph: Any, depth: int = 0) -> Iterator[Any]:
-    for node in graph.node:
-        yield node
-        for attribute in node.attribute:
-            for sub in (attribute.g, *attribute.graphs):
-                if depth < 16:
-                    yield from _nodes(sub, depth + 1)
-
-
 def _tensors(graph: Any) -> Iterator[Any]:
     yield from graph.initializer
     for sparse in graph.sparse_initializer:
         yield from (sparse.values, sparse.indices)
-    for node in _nodes(graph):
+    for node in nodes(graph):
         for attribute in node.attribute:
             yield from (attribute.t, *attribute.tensors)
             for sub in (attribute.g, *attribute.graphs):

@@ -48,9 +48,12 @@ class Store:
 
     def add(self, made: Path, artefact: Artefact) -> Path:
         """Publish `made`, which holds the artefact's files, under the artefact's key; the first of two makers wins."""
-        (made / ARTEFACT_FILE).write_text(json.dumps(artefact.dump(), indent=2) + "\n", "utf-8")
         folder = self.folder(artefact.key)
-        made.chmod(0o755)
+        try:
+            (made / ARTEFACT_FILE).write_text(json.dumps(artefact.dump(), indent=2) + "\n", "utf-8")
+            made.chmod(0o755)
+        except OSError as error:
+            raise EnvironmentFailed(f"cannot write {folder}: {error.strerror}") from error
         try:
             os.rename(made, folder)
         except OSError as error:

@@ -66,8 +66,16 @@ class Pipeline:
         """Branch patterns of this flow's components, most probable first; probabilities sum to 1."""
         found: dict[frozenset[str], float] = {}
         ours = set(self.flow.components)
+        components = self.situation.app.value.components
+        gates = {c: components[c].when for c in ours}
+        shut = {c: not gate.opens(True) for c, gate in gates.items() if gate is not None}
+        always = ours & set(self.situation.graph.runs(shut))
         for pattern in (p for p in self.behaviour.patterns if p.source == self.flow.source):
             runs = frozenset(pattern.runs) & ours
+            if lacking := sorted(always - runs):
+                where = self.situation.app.place("components", lacking[0])
+                message = f"a branch pattern of {pattern.source!r} leaves out {lacking[0]!r}, which no gate does"
+                raise InputError(Issue(message, where, "the profile was changed: profile again"))
             found[runs] = found.get(runs, 0.0) + pattern.probability
         if not found:
             where = self.situation.app.place("sources", self.flow.source)

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 from planner.problem import LIMIT, End, Path, Problem, Scenario, Station, Transfer, Visit
 from planner.tree import tree_of
 from specs.errors import InputError, Issue, Place
+from specs.input_file import read_input
 from specs.output_file import write_whole
 from specs.schema import DRAFT
 
@@ -71,19 +72,13 @@ def _with_integers(value: Any, integer: dict[str, Any]) -> Any:
 
 def read_problem(file: str | FilePath) -> Problem:
     """Read a Problem. Raises InputError, naming the value, for what is not one."""
-    name = str(file)
-    try:
-        with open(file, "rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(Issue(f"cannot read {name}: {error.strerror}", Place(name))) from error
-    if len(data) > MAX_BYTES:
-        raise InputError(Issue(f"the file is larger than {MAX_BYTES} bytes", Place(name)))
-    return parse_problem(data, name)
+    return parse_problem(read_input(file, MAX_BYTES), str(file))
 
 
 def parse_problem(text: str | bytes, name: str = "<problem>") -> Problem:
     """As `read_problem`, from text."""
+    from planner.problem_bounds import TooLarge, check_sums  # loads the solver
+
     try:
         value = json.loads(text, parse_constant=_refuse_constant, parse_int=_small_int)
     except (ValueError, RecursionError) as error:
@@ -93,6 +88,10 @@ def parse_problem(text: str | bytes, name: str = "<problem>") -> Problem:
             raise _Wrong("schema", f"expected {FORMAT!r}")
         problem: Problem = _read(value, Problem, "problem")
         _check(problem)
+        check_sums(problem)
+    except TooLarge as error:
+        message = f"not a Problem: {error.where}: too large: {error}"
+        raise InputError(Issue(message, Place(name))) from error
     except _Wrong as error:
         raise InputError(Issue(f"not a Problem: {error}", Place(name))) from error
     return problem

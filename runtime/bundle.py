@@ -26,8 +26,10 @@ from specs.digest import digest_file
 from specs.errors import InputError, Issue, Place
 from specs.function_files import package_files
 from specs.infrastructure import Infrastructure
+from specs.input_file import read_input
 from specs.load import Document, load_application, load_infrastructure
 from specs.manifest import MANIFEST_FILE, BundledArtefact, Manifest
+from specs.output_file import cannot_write
 from specs.plan import Assignment, Plan, read_plan, write_plan
 from specs.plan_check import refuse_impossible
 from specs.refusal import refusal
@@ -38,6 +40,9 @@ INFRA_FILE: Final = "infra.yaml"
 PROJECT: Final = "project"
 ARTEFACTS: Final = "artefacts"
 MAX_MANIFEST: Final = 10_000_000
+MAX_NAME: Final = 1000
+"""Characters of a file's path within a bundle."""
+AGAIN: Final = "make the bundle again with `planner compile`"
 
 ArtefactFolder = Callable[[Assignment], Path]
 """Where the artefact of an assignment lies; not asked for functions."""
@@ -100,22 +105,40 @@ def open_bundle(folder: str | Path) -> Bundle:
         if expected != found:
             raise InputError(Issue(f"the plan was made from another file: {expected}, not {found}", Place(name)))
     refuse_impossible(plan, bundle.app.value, bundle.infra.value, str(root / PLAN_FILE))
-    for a in plan.assignments:
-        bundle.artefact(a.component, str(a.segment), a.variant, a.backend, a.threads)
+    issues = [issue for a in plan.assignments for issue in _misplaced(bundle, a, place)]
+    if manifest.application != bundle.app.value.name:
+        issues.append(
+            Issue(f"expected the application {bundle.app.value.name!r}, found {manifest.application!r}", place)
+        )
+    if issues:
+        raise InputError(*issues)
     return bundle
+
+
+def _misplaced(bundle: Bundle, a: Assignment, place: Place) -> list[Issue]:
+    """What the manifest says of `a` that its plan and application do not. Raises InputError where it says nothing."""
+    entry = bundle.artefact(a.component, str(a.segment), a.variant, a.backend, a.threads)
+    component = bundle.app.value.components.get(a.component)
+    real = component.realisations.get(a.variant) if component else None
+    function = (real.function if real else None) or ""
+    folder = PROJECT if function else f"{ARTEFACTS}/{a.artefact}" if a.artefact else entry.folder
+    found = {"function": entry.function, "key": entry.key, "folder": entry.folder}
+    expected = {"function": function, "key": "" if function else a.artefact, "folder": folder}
+    return [
+        Issue(f"{a.component}: expected the {key} {expected[key]!r}, found {found[key]!r}", place, AGAIN)
+        for key in expected
+        if expected[key] != found[key]
+    ]
 
 
 def _read_manifest(root: Path) -> Manifest:
     file = root / MANIFEST_FILE
     place = Place(str(file))
     try:
-        with file.open("rb") as stream:
-            data = stream.read(MAX_MANIFEST + 1)
-    except OSError as error:
+        data = read_input(file, MAX_MANIFEST, MANIFEST_FILE)
+    except InputError as error:
         hint = "a bundle is made by `planner compile`"
-        raise InputError(Issue(f"not a bundle: cannot read {MANIFEST_FILE}: {error.strerror}", place, hint)) from error
-    if len(data) > MAX_MANIFEST:
-        raise InputError(Issue(f"the manifest is larger than {MAX_MANIFEST} bytes", place))
+        raise InputError(*(Issue(f"not a bundle: {i.message}", place, hint) for i in error.issues)) from error
     try:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
@@ -126,9 +149,14 @@ def _unsafe(manifest: Manifest, place: Place) -> list[Issue]:
     """Paths that would leave the bundle, in whatever way they are written."""
     folders = [a.folder for a in manifest.artefacts]
     return [
-        Issue(f"{name!r} leaves the bundle's folder", place)
+        Issue(f"{name[:MAX_NAME]!r} leaves the bundle's folder, or is no path in it", place)
         for name in (*manifest.files, *folders)
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name or not name
+        if len(name) > MAX_NAME
+        or not name.isprintable()
+        or PurePosixPath(name).is_absolute()
+        or ".." in PurePosixPath(name).parts
+        or "\\" in name
+        or not name
     ]
 
 
@@ -139,9 +167,8 @@ def _tampered(root: Path, manifest: Manifest) -> list[Issue]:
         if not _is_plain(root, file):
             issues.append(Issue(f"the file is missing or a link; expected sha256 {expected}", Place(str(file))))
         elif (found := digest_file(file)) != expected:
-            hint = "make the bundle again with `planner compile`"
             message = f"the file was changed: expected sha256 {expected}, found {found}"
-            issues.append(Issue(message, Place(str(file)), hint))
+            issues.append(Issue(message, Place(str(file)), AGAIN))
     return issues
 
 
@@ -179,7 +206,7 @@ def write_bundle(
     A bundle that is there already is replaced. The same inputs give the same bytes.
 
     Raises InputError where the plan has nothing to run or rests on other files, an artefact or function is missing, or
-    `folder` holds something else.
+    `folder` holds something else; EnvironmentFailed where the disk or its rights do not allow it.
     """
     target = Path(folder)
     if plan.status not in ("optimal", "feasible"):
@@ -188,15 +215,18 @@ def write_bundle(
     refuse_impossible(plan, app.value, infra.value)
     if target.exists() and not (target / MANIFEST_FILE).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(Issue("the folder is there and is no bundle", Place(str(target)), "name another with -o"))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
     try:
-        work.chmod(0o755)
-        _fill(work, plan, app, infra, artefact_folder, versions)
-        open_bundle(work)
-        _replace(work, target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+        try:
+            work.chmod(0o755)
+            _fill(work, plan, app, infra, artefact_folder, versions)
+            open_bundle(work)
+            _replace(work, target)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise cannot_write(target, error) from error
     return open_bundle(target)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, Final
 from runtime.values import Value, conform
 from specs.application import Application
 from specs.errors import InputError, Issue, Place
+from specs.input_file import open_input, read_input
 from specs.tensors import TensorType
 
 MAX_LINE: Final = 1_000_000
@@ -60,13 +62,9 @@ class ItemRef:
         if not path.is_relative_to(folder):
             raise InputError(Issue(f"{name}: {found!r} leaves the folder of the data", place))
         try:
-            with path.open("rb") as stream:
-                data = stream.read(MAX_BLOB + 1)
-        except OSError as error:
-            raise InputError(Issue(f"{name}: cannot read {found}: {error.strerror}", place)) from error
-        if len(data) > MAX_BLOB:
-            raise InputError(Issue(f"{name}: {found} is larger than {MAX_BLOB} bytes", place))
-        return data
+            return read_input(path, MAX_BLOB, found)
+        except InputError as error:
+            raise InputError(*(Issue(f"{name}: {i.message}", place, i.hint) for i in error.issues)) from error
 
 
 def read_items(app: Application, data: str, folder: Path) -> list[ItemRef]:
@@ -82,7 +80,7 @@ def read_items(app: Application, data: str, folder: Path) -> list[ItemRef]:
         raise InputError(Issue(f"{dataset.file!r} leaves the project's folder", Place(str(file))))
     items = []
     try:
-        with file.open(encoding="utf-8") as stream:
+        with io.TextIOWrapper(open_input(file, dataset.file), encoding="utf-8") as stream:
             number = 0
             while line := stream.readline(MAX_LINE):
                 number += 1

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from specs.artefact import ARTEFACT_FILE, Artefact
 from specs.digest import digest_file
 from specs.errors import InputError, Issue, Place
+from specs.input_file import read_input
 from specs.refusal import refusal
 
 _MAX_BYTES = 1 << 20
@@ -40,13 +41,9 @@ def read_description(folder: Path) -> Artefact:
     file = folder / ARTEFACT_FILE
     hint = _HINT
     try:
-        if file.stat().st_size > _MAX_BYTES:
-            raise InputError(
-                Issue(f"expected an artefact's description of at most {_MAX_BYTES} bytes", Place(str(file)), hint)
-            )
-        artefact = Artefact.model_validate_json(file.read_bytes())
-    except OSError as error:
-        raise InputError(Issue(f"cannot read the artefact: {error.strerror}", Place(str(file)), hint)) from error
+        artefact = Artefact.model_validate_json(read_input(file, _MAX_BYTES))
+    except InputError as error:
+        raise InputError(*(Issue(f"no artefact: {i.message}", i.place, hint) for i in error.issues)) from error
     except ValidationError as error:
         raise InputError(Issue(f"not an artefact: {refusal(error.errors()[0])}", Place(str(file)), hint)) from error
     for name in artefact.files:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from specs.base import Spec
+from specs.moments import check_moments, check_quantiles
 from specs.quantities import Number
 
 
@@ -15,8 +16,8 @@ class BranchPattern(Spec):
 
     source: str
     runs: tuple[str, ...]
-    probability: Number
-    count: int
+    probability: Number = Field(ge=0, le=1)
+    count: int = Field(ge=0)
 
 
 class PayloadSize(Spec):
@@ -27,15 +28,21 @@ class PayloadSize(Spec):
     third: Number
     quantiles: dict[str, Number]
 
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        check_moments(self.mean, self.second, self.third)
+        check_quantiles(self.quantiles)
+        return self
+
 
 class Accuracy(Spec):
     """Share of right answers on `data`, with its 95 % Wilson interval over `n` items."""
 
     data: str
-    value: Number
-    low: Number
-    high: Number
-    n: int
+    value: Number = Field(ge=0, le=1)
+    low: Number = Field(ge=0, le=1)
+    high: Number = Field(ge=0, le=1)
+    n: int = Field(ge=0)
 
 
 class Behaviour(Spec):
@@ -50,6 +57,17 @@ class Behaviour(Spec):
     patterns: tuple[BranchPattern, ...]
     payloads: dict[str, PayloadSize]
     accuracy: tuple[Accuracy, ...] = ()
-    items: int
+    items: int = Field(ge=0)
     inputs: dict[str, str]
     measured_at: str
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """The patterns of a source are all that its requests do."""
+        shares: dict[str, float] = {}
+        for pattern in self.patterns:
+            shares[pattern.source] = shares.get(pattern.source, 0.0) + pattern.probability
+        for source, share in shares.items():
+            if abs(share - 1) > 1e-3:
+                raise ValueError(f"the probabilities of the patterns of {source!r} sum to {share:g}, not to 1")
+        return self

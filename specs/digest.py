@@ -10,6 +10,7 @@ from typing import Any
 
 from specs.errors import InputError, Issue, Place
 from specs.external_data import external_files
+from specs.input_file import open_input
 
 
 def digest_bytes(data: bytes) -> str:
@@ -19,7 +20,7 @@ def digest_bytes(data: bytes) -> str:
 def digest_file(file: str | Path) -> str:
     """Digest of a file's bytes. Raises InputError where it cannot be read."""
     try:
-        with open(file, "rb") as stream:
+        with open_input(file) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise InputError(Issue(f"cannot read {file}: {error.strerror}", Place(str(file)))) from error

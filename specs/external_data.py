@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from specs.errors import InputError, Issue, Place
+from specs.input_file import open_input
 
 _INSIDE: Final = {
     "model": {7: "graph", 25: "function"},
@@ -36,7 +37,7 @@ def external_files(model: Path) -> tuple[str, ...]:
     Raises InputError where the file cannot be read or is no protocol buffer.
     """
     try:
-        with model.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        with open_input(model) as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
             if len(data) < _QUICK and data.find(b"location") < 0:
                 return ()  # every external tensor has an entry of that name; walking a forest's numbers takes longer
             return tuple(sorted(set(_locations(data, 0, len(data), "model", 0))))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Final, Generic, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import BaseModel, Discriminator, Tag, ValidationError
 
@@ -22,6 +22,9 @@ from specs.kinds import another_kind, kind_of
 from specs.quantities import currency_of
 from specs.refusal import problem
 from specs.yamlfile import YamlFile, read_yaml
+
+MOST_ISSUES: Final = 50
+"""Told of one file; the rest is counted."""
 
 S = TypeVar("S", bound=Spec)
 
@@ -99,8 +102,11 @@ def _valid(read: YamlFile, model: type[S]) -> S:
     try:
         return model.model_validate(read.value)
     except ValidationError as error:
-        issues = {str(i): i for i in (_issue(e, read, model) for e in error.errors())}
+        errors = error.errors()
+        issues = {str(i): i for i in (_issue(e, read, model) for e in errors[:MOST_ISSUES])}
         ordered = sorted(issues.values(), key=lambda i: (i.place.line, i.place.column) if i.place else (0, 0))
+        if (more := len(errors) - MOST_ISSUES) > 0:
+            ordered.append(Issue(f"and {more:,} more issues in this file", Place(read.file)))
         raise InputError(*ordered) from error
 
 

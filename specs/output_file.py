@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
-from specs.errors import InputError, Issue, Place
+from specs.errors import EnvironmentFailed, InputError, Issue, Place
 
 
 def output_path(file: str | Path) -> Path:
@@ -22,17 +23,25 @@ def output_path(file: str | Path) -> Path:
     return path
 
 
-def write_whole(file: str | Path, text: str) -> None:
-    """Write `text` to `file`, making its folder; a file that was there is replaced at once or not at all.
+def write_whole(file: str | Path, text: str | bytes) -> None:
+    """Write `text` (in UTF-8) to `file`, making its folder; a file that was there is replaced at once or not at all.
 
-    Raises InputError as `output_path` does, and OSError where the disk or its rights do not allow it.
+    Raises InputError as `output_path` does, and EnvironmentFailed where the disk or its rights do not allow it.
     """
     path = output_path(file)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        part.write_text(text, "utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(text.encode() if isinstance(text, str) else text)
         part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # where a folder is no folder, or may not be written to
+            part.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise cannot_write(file, error) from error
         raise
+
+
+def cannot_write(file: str | Path, error: OSError) -> EnvironmentFailed:
+    """`error`, which need not name the file that could not be written, as one of ours."""
+    return EnvironmentFailed(f"cannot write {file}: {error.strerror or error}")

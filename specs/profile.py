@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, Self, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from specs.base import Spec
 from specs.digest import digest_value
 from specs.errors import InputError, Issue, Place
+from specs.input_file import read_input
+from specs.moments import check_moments, check_quantiles
 from specs.quantities import Number
 from specs.refusal import refusal
 
 Provenance = Literal["measured", "emulated", "estimated"]
 MAX_RECORDS: Final = 200_000
+MAX_BYTES: Final = 400_000_000
 BEHAVIOUR_FILE: Final = "behaviour.jsonl"
 HOPS_FILE: Final = "hops.jsonl"
+
+LINE_HINT: Final = "remove the line and profile again: what it held is measured anew"
 
 T = TypeVar("T", bound=Spec)
 
@@ -35,8 +40,14 @@ class Distribution(Spec):
     second: Number
     third: Number
     quantiles: dict[str, Number]
-    n: int
-    spread: Number
+    n: int = Field(ge=0)
+    spread: Number = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        check_moments(self.mean, self.second, self.third)
+        check_quantiles(self.quantiles)
+        return self
 
     @property
     def variance(self) -> float:
@@ -52,7 +63,7 @@ class EmulatedBy(Spec):
 
     host: str
     method: str
-    cpu: float
+    cpu: float = Field(gt=0)
 
 
 class Record(Spec):
@@ -67,8 +78,8 @@ class Record(Spec):
     source: str
     segment: str = ".."
     backend: str
-    threads: int
-    batch: int = 1
+    threads: int = Field(ge=1)
+    batch: int = Field(ge=1, default=1)
     hardware: str
     emulated_by: EmulatedBy | None = None
     provenance: Provenance
@@ -76,10 +87,18 @@ class Record(Spec):
     host: str
     latency: Distribution
     interval: tuple[Number, Number] | None = None
-    memory: float
+    memory: float = Field(ge=0)
     artefact: str = ""
     fallback: tuple[str, ...] = ()
     measured_at: str
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.latency.quantiles:
+            raise ValueError("expected at least one quantile of the latency")
+        if (self.emulated_by is not None) != (self.provenance == "emulated"):
+            raise ValueError("expected emulated_by exactly where the provenance is 'emulated'")
+        return self
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -97,7 +116,7 @@ class HopOverhead(Spec):
 
     schema_: Literal["tierplan.hop/v1"] = Field(alias="schema", default="tierplan.hop/v1")
     channel: str
-    bytes: int
+    bytes: int = Field(ge=0)
     latency: Distribution
     host: str
     measured_at: str
@@ -135,10 +154,7 @@ def read_records(folder: str | Path) -> list[Record]:
 def read_jsonl(file: Path, model: type[T]) -> list[T]:
     """Each line of `file` as `model`. Raises InputError with file and line for the first bad one."""
     result: list[T] = []
-    try:
-        lines = file.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(Issue(f"cannot read {file}: {error}", Place(str(file)))) from error
+    lines = read_input(file, MAX_BYTES).split(b"\n")
     if len(lines) > MAX_RECORDS:
         raise InputError(Issue(f"more than {MAX_RECORDS} lines", Place(str(file))))
     for number, line in enumerate(lines, 1):
@@ -147,8 +163,7 @@ def read_jsonl(file: Path, model: type[T]) -> list[T]:
                 result.append(model.model_validate_json(line))
             except ValidationError as error:
                 message = f"not a {model.__name__}: {refusal(error.errors()[0])}"
-                issue = Issue(message, Place(str(file), number, 1))
-                raise InputError(issue) from error
+                raise InputError(Issue(message, Place(str(file), number, 1), LINE_HINT)) from error
     return result
 
 

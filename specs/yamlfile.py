@@ -15,6 +15,7 @@ from typing import Any, Final
 import yaml
 
 from specs.errors import InputError, Issue, Place
+from specs.input_file import read_input
 
 MAX_BYTES: Final = 1_000_000
 MAX_DEPTH: Final = 32
@@ -49,13 +50,7 @@ class YamlFile:
 def read_yaml(file: str | Path) -> YamlFile:
     """Read `file`. Raises InputError where it is missing, too large, not YAML, or uses what is refused."""
     name = str(file)
-    try:
-        with open(file, "rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(Issue(f"cannot read {name}: {error.strerror}", Place(name))) from error
-    if len(data) > MAX_BYTES:
-        raise InputError(Issue(f"the file is larger than {MAX_BYTES} bytes", Place(name)))
+    data = read_input(file, MAX_BYTES)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

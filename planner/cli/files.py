@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from specs.base import Spec
 from specs.errors import InputError, Issue, Place
+from specs.input_file import read_input
 from specs.kinds import KINDS, another_kind, kind_of
 from specs.output_file import output_path, write_whole
 from specs.refusal import refusal
@@ -36,13 +37,7 @@ def write_json(file: Path, value: Spec) -> None:
 def read_json(file: Path, model: type[T]) -> T:
     """`file` as `model`. Raises InputError where it is missing, too large or something else."""
     place = Place(str(file))
-    try:
-        with open(file, "rb") as stream:
-            data = stream.read(MAX_JSON + 1)
-    except OSError as error:
-        raise InputError(Issue(f"cannot read {file}: {error.strerror}", place)) from error
-    if len(data) > MAX_JSON:
-        raise InputError(Issue(f"the file is larger than {MAX_JSON} bytes", place))
+    data = read_input(file, MAX_JSON)
     try:
         return model.model_validate_json(data)
     except ValidationError as error:

@@ -28,15 +28,14 @@ def init(
     from importlib.resources import files
 
     from planner.cli.results import InitResult
+    from specs.output_file import write_whole
 
     starter = files("planner.cli") / "starter"
     taken = [folder / name for name in FILES if (folder / name).exists()]
     if taken:
         raise InputError(*(Issue("the file exists already", Place(str(f)), "choose another folder") for f in taken))
     for name in FILES:
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes((starter / name).read_bytes())
+        write_whole(folder / name, (starter / name).read_bytes())
     result = InitResult(folder=str(folder), files=FILES)
 
     def show(out: Console) -> None:

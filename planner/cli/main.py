@@ -35,6 +35,8 @@ from specs.errors import AnswerIsNo, InputError, Issue, NotKnown, TierplanError
 INTERRUPTED: Final = 130
 INPUT_IS_WRONG: Final = 2
 ENVIRONMENT_FAILED: Final = 3
+MOST_ISSUES: Final = 60
+"""Told to people; nobody reads more."""
 READER_GONE: Final = 128 + signal.SIGPIPE
 """As a shell says of a process that SIGPIPE ended."""
 
@@ -183,8 +185,10 @@ def _end(debug: bool, given: Sequence[str], code: int, word: str, issues: Sequen
             emit(result.dump(), fmt, lambda _: None)
         except BrokenPipeError:
             return _leave(debug)
-    for issue in issues:
+    for issue in issues[:MOST_ISSUES]:
         print(f"{word}{_one_line(str(issue))}", file=sys.stderr)
+    if (more := len(issues) - MOST_ISSUES) > 0:
+        print(f"{word}and {more:,} more issues; --format json gives them all", file=sys.stderr)
     return code
 
 

@@ -185,6 +185,8 @@ def _show_model(result: ModelProfile, out: Console) -> None:
     out.print(table(columns, rows, title=result.model, right=columns[1:]))
     if any(row.p99_ms is None for row in result.rows):
         out.print(TOO_FEW)
+    for lack in result.lacking:
+        out.print(f"{lack.backend}, {lack.threads} thread{'s' * (lack.threads > 1)}: {lack.reason}", soft_wrap=True)
     for backend, operators in dict.fromkeys((row.backend, row.fallback) for row in result.rows if row.fallback):
         out.print(f"{backend}: no fast schedule for {', '.join(operators)}: plain loops run there, which may be slow")
     for kind, values in (("inputs", result.inputs), ("outputs", result.outputs)):

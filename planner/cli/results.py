@@ -123,6 +123,14 @@ class ModelComparison(Spec):
     times: tuple[TimeChange, ...]
 
 
+class ModelLack(Spec):
+    """A backend and number of threads that could not be measured, and why."""
+
+    backend: str
+    threads: int
+    reason: str
+
+
 class ModelProfile(Spec):
     """`planner profile MODEL.onnx`: what the model costs on this machine, on random inputs."""
 
@@ -135,6 +143,7 @@ class ModelProfile(Spec):
     bytes: int
     rows: tuple[ModelRow, ...]
     against: ModelComparison | None = None
+    lacking: tuple[ModelLack, ...] = ()
 
 
 class VerifyRow(Spec):

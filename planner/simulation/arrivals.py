@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from planner.flows import Flow
 from specs.errors import InputError, Issue, Place
+from specs.input_file import read_input
 
 MAX_TRACE: Final = 200_000_000
 """Bytes of a recorded trace."""
@@ -130,10 +131,8 @@ def read_trace(file: Path, flows: list[Flow]) -> tuple[tuple[float, str, int], .
     Raises InputError, with the line, for anything else.
     """
     try:
-        if file.stat().st_size > MAX_TRACE:
-            raise InputError(Issue(f"the trace is larger than {MAX_TRACE} bytes", Place(str(file))))
-        lines = file.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_input(file, MAX_TRACE).decode().splitlines()
+    except UnicodeDecodeError as error:
         raise InputError(Issue(f"cannot read the trace {file}: {error}", Place(str(file)))) from error
     members = {f.site: f.members for f in flows}
     rows = _json_rows(file, lines) if file.suffix in (".jsonl", ".json") else _csv_rows(file, lines)

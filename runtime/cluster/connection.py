@@ -57,6 +57,11 @@ def probe(address: Address) -> None:
         ) from error
 
 
+def _first_line(error: BaseException) -> str:
+    """Ray says much: what happened comes first."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+
+
 class Connection:
     """Connected from construction to `close`."""
 
@@ -138,7 +143,7 @@ class Connection:
             except self._ray.exceptions.GetTimeoutError as error:
                 raise EnvironmentFailed(f"the host at {member} did not answer within {limit:.0f} s") from error
             except self._ray.exceptions.RayError as error:
-                raise EnvironmentFailed(f"the host at {member} died: {str(error).splitlines()[0]}") from error
+                raise EnvironmentFailed(f"the host at {member} died: {_first_line(error)}") from error
         return results
 
     def ask(self, refs: Mapping[str, Any], limit: float) -> tuple[dict[str, Any], dict[str, str]]:
@@ -151,7 +156,7 @@ class Connection:
                 try:
                     results[member] = self._ray.get(ref)
                 except self._ray.exceptions.RayActorError as error:
-                    died[member] = str(error).strip().splitlines()[0]
+                    died[member] = _first_line(error)
         return results, died
 
     def kill(self, actors: Sequence[Any]) -> None:

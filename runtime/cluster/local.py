@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -49,7 +50,8 @@ class LocalCluster:
         while not ready and time.monotonic() < give_up:
             ready = bool(select.select([self._keeper.stdout], [], [], 0.5)[0])
         line = self._keeper.stdout.readline() if ready else b""
-        answer = json.loads(line) if line else {"error": f"no answer within {START_LIMIT:.0f} s"}
+        silent = "the process that starts them ended" if ready else f"no answer within {START_LIMIT:.0f} s"
+        answer = json.loads(line) if line else {"error": silent}
         if "error" in answer:
             raise EnvironmentFailed(f"Ray nodes did not start on this machine: {answer['error']}")
         return str(answer["address"])
@@ -66,6 +68,7 @@ class LocalCluster:
             os.killpg(self._keeper.pid, signal.SIGKILL)
             self._keeper.wait()
         self._keeper.stdout.close()
+        shutil.rmtree(self.folder, ignore_errors=True)  # where the keeper was killed, it is still there
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -235,6 +236,23 @@ def test_each_field_that_is_wrong_is_named(solved: Path) -> None:
     assert "error: plan.yaml:1:1: not a plan: application: expected text, got 3" in lines
     assert "error: plan.yaml:1:1: not a plan: the key 'seconds' is missing" in lines
     assert "error: plan.yaml:3:16: not a plan: assignments[0].component: expected text, got 2" in lines
+
+
+def test_a_pipe_given_as_a_file_is_refused_and_not_waited_for(project: Path) -> None:
+    (project / "app.yaml").unlink()
+    os.mkfifo(project / "app.yaml")
+    called = planner("validate", "app.yaml", folder=project, timeout=30)
+    one_line(called, 2, "app.yaml: this is not a regular file")
+
+
+def test_a_file_with_thousands_of_mistakes_is_told_in_a_screenful(project: Path) -> None:
+    with (project / "app.yaml").open("a") as stream:
+        stream.writelines(f"key{i}: 1\n" for i in range(30_000))
+    called = planner("validate", "app.yaml", folder=project)
+    assert called.code == 2
+    lines = called.err.splitlines()
+    assert len(lines) == 51
+    assert lines[-1] == "error: app.yaml: and 29,950 more issues in this file"
 
 
 @pytest.mark.parametrize("option", [("--only", "judge"), ("-o", "there"), ("--infra", "infra.yaml")])

@@ -13,6 +13,7 @@ from compiler.model import load_model, prepare, source_digest
 from compiler.signature import read_signature
 from specs.digest import digest_file, digest_model
 from specs.errors import InputError
+from tests.compiler.forests import ensemble
 from tests.compiler.models import cnn, model, save
 
 
@@ -107,6 +108,69 @@ def test_a_larger_fixed_batch_is_refused(tmp_path: Path) -> None:
     file = save(model([helper.make_node("Relu", ["x"], ["y"])], {"x": [8, 4]}, {"y": [8, 4]}), tmp_path / "m.onnx")
     with pytest.raises(InputError, match="leading dimension of 8"):
         read_signature(file)
+
+
+def _batch(proto: onnx.ModelProto, opset: int = 17) -> onnx.ModelProto:
+    proto.opset_import[0].version = opset
+    return proto
+
+
+RELU = helper.make_node("Relu", ["x"], ["y"])
+CANNOT_RUN = {
+    "shapes that do not fit": (
+        model(
+            [helper.make_node("MatMul", ["x", "w"], ["y"])],
+            {"x": ["N", 4]},
+            {"y": ["N", 2]},
+            {"w": np.ones((5, 2), "f")},
+        ),
+        "Incompatible dimensions",
+    ),
+    "a set of operators to come": (_batch(model([RELU], {"x": [1, 4]}, {"y": [1, 4]}), 9999), "opset 9999 of ai.onnx"),
+    "no operators": (model([], {"x": [1, 4]}, {"x": [1, 4]}), "the model has no operators"),
+    "no inputs": (
+        model([helper.make_node("Identity", ["w"], ["y"])], {}, {"y": [1, 4]}, {"w": np.ones((1, 4), "f")}),
+        "the model has no inputs",
+    ),
+    "no outputs": (model([RELU], {"x": [1, 4]}, {}), "the model has no outputs"),
+}
+
+
+@pytest.mark.parametrize("case", CANNOT_RUN)
+def test_a_model_that_cannot_run_is_one_clear_error(case: str, tmp_path: Path) -> None:
+    proto, expected = CANNOT_RUN[case]
+    file = save(proto, tmp_path / "m.onnx")
+    with pytest.raises(InputError) as error:
+        load_model(file)
+    assert expected in _one_issue(error, file)
+
+
+def _broken(name: str, value: int | bytes) -> onnx.ModelProto:
+    """A forest in which the first entry of one column is another."""
+    proto = ensemble(np.random.default_rng(0), 3, 2, 4)
+    (attribute,) = (a for a in proto.graph.node[0].attribute if a.name == name)
+    column = attribute.strings if isinstance(value, bytes) else attribute.ints
+    column[0] = value
+    return proto
+
+
+BROKEN_TREES = {
+    "a child that is not there": (_broken("nodes_truenodeids", 77), "a child that does not exist"),
+    "a cycle": (_broken("nodes_truenodeids", 0), "a cycle"),
+    "an unknown mode": (_broken("nodes_modes", b"BRANCH_WHAT"), "unknown branch mode"),
+    "a target that is not there": (_broken("target_ids", 9), "target_ids are outside"),
+    "a feature beyond the input": (_broken("nodes_featureids", 50), "reads feature 50 of 4"),
+    "a negative feature": (_broken("nodes_featureids", -1), "reads feature -1"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_TREES)
+def test_trees_that_are_none_are_refused_where_the_model_is_read(case: str, tmp_path: Path) -> None:
+    proto, expected = BROKEN_TREES[case]
+    file = save(proto, tmp_path / "m.onnx")
+    with pytest.raises(InputError) as error:
+        load_model(file)
+    assert expected in _one_issue(error, file)
 
 
 def _with_external(folder: Path, location: str) -> Path:

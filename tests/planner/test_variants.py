@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from planner import baselines, default_slice, predict, solve
 from planner.situation import Situation
 from specs.application import Application
+from specs.behaviour import Behaviour, BranchPattern
 from specs.digest import digest_bytes
 from specs.errors import InputError
 from specs.infrastructure import Infrastructure
@@ -115,5 +117,15 @@ def test_a_link_without_a_route_is_refused() -> None:
 
 def test_branches_that_may_meet_on_one_executor_are_refused() -> None:
     apart = {"    when: not vision.sure               # a picture that vision is sure about needs no reading\n": ""}
+    with pytest.raises(InputError, match="leaves out 'language', which no gate does"):
+        solve(changed(app=apart))  # as it was profiled, it had a gate
+    given = changed(app=apart)
+    behaviours = tuple(b.model_copy(update={"patterns": _ungated(b)}) for b in given.behaviours)
     with pytest.raises(InputError, match=r"not supported yet: .*run in parallel and may meet on bases\.router"):
-        solve(changed(app=apart))
+        solve(replace(given, behaviours=behaviours))
+
+
+def _ungated(behaviour: Behaviour) -> tuple[BranchPattern, ...]:
+    """One pattern, in which all runs."""
+    everything = max((p.runs for p in behaviour.patterns), key=len)
+    return (BranchPattern(source="upload", runs=everything, probability=1, count=1000),)

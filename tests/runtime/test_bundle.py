@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,6 +110,12 @@ TAMPERINGS: list[tuple[Callable[[Path], object], str]] = [
     (_edit_manifest(lambda m: m["files"].update({"/etc/passwd": "0" * 64})), "leaves the bundle"),  # type: ignore[attr-defined]
     (_edit_manifest(lambda m: m["artefacts"][0].update(folder="../..")), "leaves the bundle"),  # type: ignore[index]
     (_edit_manifest(lambda m: m["files"].pop("infra.yaml")), "not in the bundle's manifest"),  # type: ignore[attr-defined]
+    (_edit_manifest(lambda m: m["files"].update({"a" * 5000: "0" * 64})), "leaves the bundle"),  # type: ignore[attr-defined]
+    (_edit_manifest(lambda m: m["files"].update({"a\0b": "0" * 64})), "leaves the bundle"),  # type: ignore[attr-defined]
+    (_edit_manifest(lambda m: m["artefacts"][0].update(function="os:system")), "expected the function"),  # type: ignore[index]
+    (_edit_manifest(lambda m: m["artefacts"][0].update(key="other")), "expected the key"),  # type: ignore[index]
+    (_edit_manifest(lambda m: m.update(application="other")), "expected the application"),
+    (lambda f: os.mkfifo(f / "pipe"), "pipe: the file is not in the bundle's manifest"),
     (_edit_manifest(lambda m: m["artefacts"].pop()), "no artefact for decide"),  # type: ignore[attr-defined]
 ]
 

@@ -159,7 +159,7 @@ def test_a_bad_item_is_named_with_its_line(tmp_path: Path, line: str, message: s
 def test_no_data_and_empty_data_are_refused(tmp_path: Path) -> None:
     project = copy_project(tmp_path)
     app = load_application(project / "app.yaml")
-    with pytest.raises(InputError, match="cannot read the data"):
+    with pytest.raises(InputError, match="cannot read data"):
         read_items(app.value, "held_out", project)
     (project / "data").mkdir()
     (project / "data" / "held_out.jsonl").write_text("\n", "utf-8")

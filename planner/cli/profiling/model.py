@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from compiler.backends import installed
 from compiler.build import build_all
+from compiler.child import Limits
 from compiler.host import host
 from compiler.job import job
 from compiler.measure import ArtefactSubject, Budget, HardwareClass, measure_all
@@ -19,34 +21,47 @@ from compiler.signature import read_signature
 from compiler.store import Store
 from planner.cli.ending import ended
 from planner.cli.profiling.against import size_of
-from planner.cli.results import ModelProfile, ModelRow
+from planner.cli.results import ModelLack, ModelProfile, ModelRow
 from runtime.executors import open_executor
 from specs.artefact import ModelSignature
-from specs.errors import AnswerIsNo, InputError, Issue, Place
+from specs.errors import AnswerIsNo, EnvironmentFailed, InputError, Issue, NotKnown, Place, TierplanError
 from specs.tensors import TensorType
+
+SAMPLES: Final = 8
+MOST_BYTES: Final = 1 << 28
+"""Of the inputs of one request: 256 MiB, a picture of 4,700 x 4,700 pixels in colour and float32."""
 
 Say = Callable[[str], None]
 
 
-def profile_model(file: Path, store: Path, budget: float, say: Say, step: Say) -> ModelProfile:
+def profile_model(
+    file: Path, store: Path, budget: float, say: Say, step: Say, checking: Limits | None = None
+) -> ModelProfile:
     """Build and measure `file` with each backend at one thread and at all of this machine's cores.
 
-    Raises InputError for a model that is wrong, and AnswerIsNo where no backend can run it.
+    `checking` bounds each comparison with ONNX Runtime. What a backend cannot do is told and left out.
+
+    Raises InputError for a model that is wrong; where nothing is left, NotKnown if a limit was reached, else
+    AnswerIsNo.
     """
     signature = read_signature(file)
-    samples = [random_inputs(signature, np.random.default_rng(seed), str(file)) for seed in range(8)]
+    samples = some_inputs(signature, str(file))
     threads = sorted({1, host().cores})
     # What the others are compared with comes first.
     order = sorted(installed(), key=lambda name: name != "onnxruntime")
     jobs = [job(file, backend, count) for backend in order for count in threads]
     folders: dict[str, Path] = {}
     seconds: dict[str, float | None] = {}
+    lacking = _Lacking(say)
     started = time.monotonic()
     with ended(build_all(jobs, Store(store))) as results:
         for built in results:
             name = _called(built.job.backend, built.job.threads)
             if built.folder is None:
-                say(f"not compiled: {name}: {built.error}")
+                assert built.error is not None
+                if built.job.backend == "onnxruntime" and isinstance(built.error, InputError):
+                    raise built.error  # it takes every model as it is: this one is wrong
+                lacking.add("not compiled", built.job.backend, built.job.threads, built.error)
             else:
                 folders[built.job.key] = built.folder
                 seconds[built.job.key] = None if built.cached else time.monotonic() - started
@@ -58,9 +73,9 @@ def profile_model(file: Path, store: Path, budget: float, say: Say, step: Say) -
         subject = ArtefactSubject(folder, samples)
         try:
             if reference is not None and subject.backend != "onnxruntime":
-                check(folder, reference, samples, open_executor)
-        except AnswerIsNo as error:
-            say(f"left out: {_called(subject.backend, subject.threads)}: {error}")
+                check(folder, reference, samples, open_executor, limits=checking)
+        except (AnswerIsNo, NotKnown, EnvironmentFailed) as error:
+            lacking.add("left out", subject.backend, subject.threads, error)
             continue
         step(f"checked: {_called(subject.backend, subject.threads)}")
         subjects.append(subject)
@@ -72,7 +87,8 @@ def profile_model(file: Path, store: Path, budget: float, say: Say, step: Say) -
         for found in outcomes:
             assert isinstance(found.subject, ArtefactSubject)
             if found.record is None:
-                say(f"not measured: {_called(found.subject.backend, found.subject.threads)}: {found.error}")
+                assert found.error is not None
+                lacking.add("not measured", found.subject.backend, found.subject.threads, found.error)
                 continue
             latency = found.record.latency
             step(f"measured: {_called(found.subject.backend, found.subject.threads)}")
@@ -90,7 +106,8 @@ def profile_model(file: Path, store: Path, budget: float, say: Say, step: Say) -
                 )
             )
     if not rows:
-        raise AnswerIsNo(f"{file}: no backend can run it on this machine")
+        kind = NotKnown if any(isinstance(error, NotKnown) for error in lacking.errors) else AnswerIsNo
+        raise kind(f"{file}: no backend can run it on this machine: {lacking.rows[0].reason}")
     return ModelProfile(
         model=str(file),
         host=str(host()),
@@ -98,27 +115,56 @@ def profile_model(file: Path, store: Path, budget: float, say: Say, step: Say) -
         outputs={name: str(kind) for name, kind in signature.outputs.items()},
         bytes=size_of(file),
         rows=tuple(rows),
+        lacking=tuple(lacking.rows),
     )
+
+
+@dataclass
+class _Lacking:
+    """Backends that are not in the table, and why."""
+
+    say: Say
+    rows: list[ModelLack] = field(default_factory=list)
+    errors: list[TierplanError] = field(default_factory=list)
+
+    def add(self, what: str, backend: str, threads: int, error: TierplanError) -> None:
+        self.say(f"{what}: {_called(backend, threads)}: {error}")
+        self.rows.append(ModelLack(backend=backend, threads=threads, reason=f"{what}: {error}"))
+        self.errors.append(error)
 
 
 def _called(backend: str, threads: int) -> str:
     return f"{backend}, {threads} {'thread' if threads == 1 else 'threads'}"
 
 
-def random_inputs(signature: ModelSignature, chance: np.random.Generator, file: str) -> dict[str, Any]:
-    """Random values of the right types, with the batch dimension. Raises InputError for a dimension without a size."""
-    return {name: _random(kind, chance, name, file) for name, kind in signature.inputs.items()}
+def some_inputs(signature: ModelSignature, file: str) -> list[dict[str, Any]]:
+    """Up to `SAMPLES` random inputs, fewer where they are large.
+
+    Raises InputError for a dimension without a size, and for inputs of more than `MOST_BYTES`.
+    """
+    bytes_ = 0
+    for name, kind in signature.inputs.items():
+        if kind.size is None:
+            message = f"input {name!r} has no static shape: {kind}"
+            raise InputError(Issue(message, Place(file), "export it with fixed sizes"))
+        bytes_ += kind.size
+        if bytes_ > MOST_BYTES:
+            message = f"input {name!r} is too large: {kind}; expected inputs of at most {MOST_BYTES:,} bytes together"
+            raise InputError(Issue(message, Place(file), "export it with smaller sizes"))
+    count = max(1, min(SAMPLES, MOST_BYTES // max(1, bytes_)))
+    return [random_inputs(signature, np.random.default_rng(seed)) for seed in range(count)]
 
 
-def _random(kind: TensorType, chance: np.random.Generator, name: str, file: str) -> Any:
-    if kind.size is None:
-        raise InputError(
-            Issue(f"input {name!r} has no static shape: {kind}", Place(file), "export it with fixed sizes")
-        )
+def random_inputs(signature: ModelSignature, chance: np.random.Generator) -> dict[str, Any]:
+    """Random values of the right types, with the batch dimension."""
+    return {name: _random(kind, chance) for name, kind in signature.inputs.items()}
+
+
+def _random(kind: TensorType, chance: np.random.Generator) -> Any:
     shape = (1, *(int(d) for d in kind.shape))
     if kind.dtype == "bool":
         return chance.integers(0, 2, shape).astype(bool)
     if kind.dtype.startswith("f"):
-        return chance.standard_normal(shape).astype(kind.numpy)
+        return chance.standard_normal(shape, np.float32).astype(kind.numpy)
     # Whole numbers are often indices (of words, classes): small ones are within any table.
     return chance.integers(0, 100, shape).astype(kind.numpy)

@@ -22,7 +22,7 @@ from runtime.machine import host_name
 from specs.application import Application
 from specs.artefact import WHOLE, ModelSignature
 from specs.behaviour import Behaviour
-from specs.errors import AnswerIsNo, InputError, Issue
+from specs.errors import AnswerIsNo, EnvironmentFailed, InputError, Issue, NotKnown
 from specs.infrastructure import Infrastructure
 from specs.load import Document
 from specs.profile import BEHAVIOUR_FILE, HOPS_FILE, HopOverhead, read_jsonl, read_records, winners
@@ -147,7 +147,7 @@ class Profiler:
         reference = reality.built[reality.targets.reference(*part).key]
         try:
             found = check(reality.built[target.job.key], reference, samples[part], open_executor)
-        except AnswerIsNo as error:
+        except (AnswerIsNo, NotKnown, EnvironmentFailed) as error:
             self._problem(outcome, "left out", f"{target.name}: {error}")
             return False
         self.step(f"checked {target.name}: largest relative difference {found.relative:.1e}")

@@ -1,0 +1,45 @@
+"""`planner profile MODEL.onnx`: a table of what was measured, and of what was not and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, helper
+
+from compiler.child import Limits
+from planner.cli.profiling.model import profile_model
+from tests.cli.calling import planner
+from tests.cli.conftest import judge
+
+
+def ignore(_: str) -> None:
+    pass
+
+
+def relu(file: Path, *shape: int) -> None:
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, *shape]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", value[:1], value[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    file.write_bytes(model.SerializeToString())
+
+
+def test_a_backend_whose_check_takes_too_long_is_named_and_the_others_stay(tmp_path: Path) -> None:
+    onnx.save(judge(), str(tmp_path / "judge.onnx"))
+    told: list[str] = []
+    result = profile_model(
+        tmp_path / "judge.onnx", tmp_path / "store", 0.02, told.append, ignore, checking=Limits(seconds=0.01)
+    )
+    assert {row.backend for row in result.rows} == {"onnxruntime"}
+    lacking = {lack.backend: lack.reason for lack in result.lacking}
+    assert "tvm" in lacking
+    assert all(reason.startswith("left out: ") and "no result within 0.01 s" in reason for reason in lacking.values())
+    assert len(told) == len(result.lacking)
+
+
+def test_inputs_too_large_to_be_made_are_one_clear_error(tmp_path: Path) -> None:
+    relu(tmp_path / "giant.onnx", 2**40, 2**20)
+    called = planner("profile", "giant.onnx", folder=tmp_path)
+    assert (called.code, called.out) == (2, "")
+    assert called.err.startswith("error: giant.onnx: input 'x' is too large: f32[1099511627776,1048576]; expected")
+    assert len(called.err.splitlines()) == 1

@@ -28,6 +28,10 @@ LARGE = 500
 """Models with more variables than this gain from linear relaxations of everything; smaller ones lose by them."""
 
 
+class TooLarge(Exception):
+    """A sum of the model might leave 64 bits, which CP-SAT refuses whatever is chosen."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """`bound` is None without an objective. `interrupted`: Ctrl-C ended the search."""
@@ -69,7 +73,7 @@ def run(
     """Minimise `objective` (or find any answer) within `time_limit` seconds.
 
     The search runs beside the calling thread, which Ctrl-C can therefore reach: it ends the search, not the answer.
-    `better` and `bound` hear of each better value and bound.
+    `better` and `bound` hear of each better value and bound. Raises TooLarge.
     """
     if model.impossible:
         return Answer("infeasible")
@@ -77,7 +81,7 @@ def run(
         return Answer("unknown")
     proto = helper.CpModelProto()
     if not proto.parse_text_format(_text(model, objective, hint or {})):
-        raise RuntimeError("the model's text was refused")
+        raise TooLarge("a number of the model has more than 64 bits")
     wrapper = helper.SolveWrapper()
     parameters = helper.SatParameters()
     linear = 2 if len(model.domains) > LARGE else 1
@@ -118,7 +122,10 @@ def _answer(response: Any, objective: Terms | None, interrupted: bool, proto: An
     if name == "INFEASIBLE":
         return Answer("infeasible")
     if name == "MODEL_INVALID":
-        raise RuntimeError(f"the model is not valid: {helper.CpSatHelper.validate_model(proto)}")
+        said = str(helper.CpSatHelper.validate_model(proto))
+        if "overflow" in said or "kint64max" in said:
+            raise TooLarge(said)
+        raise RuntimeError(f"the model is not valid: {said}")
     if name not in ("OPTIMAL", "FEASIBLE"):
         return Answer("unknown", interrupted=interrupted)
     values = tuple(response.solution)

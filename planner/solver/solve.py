@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from planner.problem import Problem
@@ -29,12 +30,14 @@ def solve_problem(
 
     A later objective's bound is given the values found for those before it. `strategy` is a name of `STRATEGIES`, or
     ``auto``; `tell` hears of each better value and bound of the first objective. Ctrl-C ends the search:
-    `Solution.interrupted` is then set, and the best choice so far is the answer. Raises InputError for an unknown name.
+    `Solution.interrupted` is then set, and the best choice so far is the answer. Raises InputError for an unknown name,
+    and for numbers whose sums leave 64 bits.
     """
     if strategy != "auto" and strategy not in STRATEGIES:
         raise InputError(Issue(f"no strategy {strategy!r}: expected auto, {', '.join(STRATEGIES)}"))
     chosen = strategy_for(problem) if strategy == "auto" else STRATEGIES[strategy]
-    return chosen.solve(problem, Stop(time_limit, gap, seed, tell))
+    with _in_64_bits(problem):
+        return chosen.solve(problem, Stop(time_limit, gap, seed, tell))
 
 
 def is_feasible(
@@ -50,7 +53,21 @@ def is_feasible(
     model = build(reduced(problem, relaxed)).model
     if below is not None and not model.impossible:
         model.add(list(model.objectives[0]), None, below - 1)
-    answer = cpsat.run(model, time_limit=time_limit - (time.perf_counter() - started), seed=seed)
+    with _in_64_bits(problem):
+        answer = cpsat.run(model, time_limit=time_limit - (time.perf_counter() - started), seed=seed)
     if answer.interrupted:
         raise KeyboardInterrupt
     return {"infeasible": "no", "unknown": "unknown"}.get(answer.status, "yes")  # type: ignore[return-value]
+
+
+@contextmanager
+def _in_64_bits(problem: Problem) -> Iterator[None]:
+    """Raises InputError, naming the largest number of `problem`, where the sums of its model leave 64 bits."""
+    try:
+        yield
+    except cpsat.TooLarge as error:
+        from planner.problem_file import numbers_of
+
+        where, largest = max(numbers_of(problem, "problem"), key=lambda found: found[1])
+        message = f"the Problem's numbers are too large: sums leave 64 bits; the largest is {where}, {largest:.3g}"
+        raise InputError(Issue(message, None, "lower prices, loads and times, or leave out what has them")) from error

@@ -12,8 +12,6 @@ import pytest
 from planner.formulation import formulate
 from planner.problem_file import parse_problem, problem_json
 from planner.solver import solve_problem
-from planner.solver.build import build, reduced
-from planner.solver.draft import Scope
 from specs.errors import InputError
 from tests.planner.blog import situation
 from tests.planner.worlds import world
@@ -22,8 +20,6 @@ FACTORS = {
     *("price", "cost", "mean_us", "var_us2", "load_ppb", "work_ns", "memory_kb", "cores", "wait_us", "wait_var"),
     *("weight", "excess_ppb", "limit", "allowed_ppb", "threads", "replicas", "maximum", "minimum", "max_load"),
 }
-CP_SAT = 2**62
-"""No sum may pass it, whatever the variables are (`PossibleIntegerOverflow` in OR-Tools)."""
 
 
 def problems() -> list[dict[str, Any]]:
@@ -59,46 +55,21 @@ def inflated(known: list[dict[str, Any]], seed: int) -> dict[str, Any]:
     return value
 
 
-def test_what_is_accepted_fits_into_the_solver_whatever_is_relaxed(known: list[dict[str, Any]]) -> None:
-    seen = {"accepted": 0, "too large": 0}
+def test_whatever_numbers_are_huge_there_is_an_answer(known: list[dict[str, Any]]) -> None:
+    solved = 0
     for seed in range(120):
         try:
             problem = parse_problem(json.dumps(inflated(known, seed)))
-        except InputError as error:
-            (issue,) = error.issues
-            seen["too large"] += "too large" in issue.message
+            assert solve_problem(problem, 0.3).status in ("optimal", "feasible", "infeasible", "unknown")
+            solved += 1
+        except InputError:
             continue
-        seen["accepted"] += 1
-        for relaxed in (frozenset[int](), frozenset(range(len(problem.constraints)))):
-            for encoding in ("pair", "cond"):
-                model = build(reduced(problem, relaxed), Scope(encoding)).model
-                for terms in (*(row.terms for row in model.rows), *model.objectives):
-                    assert sum(abs(f) * max(map(abs, model.domains[v])) for v, f in terms) <= CP_SAT
-        assert solve_problem(problem, 0.3).status in ("optimal", "feasible", "infeasible", "unknown")
-    assert min(seen.values()) >= 5, seen
+    assert solved > 60
 
 
-CASES = {
-    "weight": ("a latency objective", r"means\[0\]\[0\]\.weight"),
-    "mean_us": ("a latency objective", r"options\[\d+\]\.mean_us"),
-    "memory_kb": ("the memory of a pool", r"memory_kb"),
-}
-
-
-@pytest.mark.parametrize("kind", CASES)
-def test_the_field_with_the_largest_part_is_named(known: list[dict[str, Any]], kind: str) -> None:
-    what, field = CASES[kind]
-    value = json.loads(json.dumps(known[0]))
-    for *path, last in numbers(value):
-        if last == kind:
-            inner: Any = value
-            for key in path:
-                inner = inner[key]
-            inner[last] = 10**15
-    if kind == "memory_kb":
-        value["pools"][0]["minimum"] = value["pools"][0]["maximum"] = (
-            100_000 if value["pools"][0]["sharing"] == "cores" else 1
-        )
-        value["pools"][-1]["minimum"] = value["pools"][-1]["maximum"] = 100_000
-    with pytest.raises(InputError, match=f"{field}: too large: {what} could reach"):
-        parse_problem(json.dumps(value), "p.json")
+def test_numbers_whose_sums_leave_64_bits_are_refused_and_the_largest_is_named(known: list[dict[str, Any]]) -> None:
+    value = known[0]
+    pool = next(i for i, p in enumerate(value["pools"]) if p["sharing"] == "cores")
+    value["pools"][pool].update(minimum=100_000, maximum=100_000, price=10**15)
+    with pytest.raises(InputError, match=rf"sums leave 64 bits; the largest is problem.pools\[{pool}\].price, 1e\+15"):
+        solve_problem(parse_problem(json.dumps(value)))

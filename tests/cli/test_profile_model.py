@@ -37,6 +37,15 @@ def test_a_backend_whose_check_takes_too_long_is_named_and_the_others_stay(tmp_p
     assert len(told) == len(result.lacking)
 
 
+def test_a_store_that_cannot_be_written_is_the_environments_fault(tmp_path: Path) -> None:
+    onnx.save(judge(), str(tmp_path / "judge.onnx"))
+    (tmp_path / ".tierplan").write_text("not a folder")
+    called = planner("profile", "judge.onnx", folder=tmp_path)
+    assert (called.code, called.out) == (3, "")
+    assert "cannot write to .tierplan/store" in called.err
+    assert "Traceback" not in called.err
+
+
 def test_inputs_too_large_to_be_made_are_one_clear_error(tmp_path: Path) -> None:
     relu(tmp_path / "giant.onnx", 2**40, 2**20)
     called = planner("profile", "giant.onnx", folder=tmp_path)

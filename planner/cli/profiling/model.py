@@ -41,8 +41,8 @@ def profile_model(
 
     `checking` bounds each comparison with ONNX Runtime. What a backend cannot do is told and left out.
 
-    Raises InputError for a model that is wrong; where nothing is left, NotKnown if a limit was reached, else
-    AnswerIsNo.
+    Raises InputError for a model that is wrong; where nothing is left, NotKnown if a limit was reached,
+    EnvironmentFailed if that is why, else AnswerIsNo.
     """
     signature = read_signature(file)
     samples = some_inputs(signature, str(file))
@@ -106,8 +106,7 @@ def profile_model(
                 )
             )
     if not rows:
-        kind = NotKnown if any(isinstance(error, NotKnown) for error in lacking.errors) else AnswerIsNo
-        raise kind(f"{file}: no backend can run it on this machine: {lacking.rows[0].reason}")
+        raise lacking.verdict()(f"{file}: no backend can run it on this machine: {lacking.rows[0].reason}")
     return ModelProfile(
         model=str(file),
         host=str(host()),
@@ -126,6 +125,13 @@ class _Lacking:
     say: Say
     rows: list[ModelLack] = field(default_factory=list)
     errors: list[TierplanError] = field(default_factory=list)
+
+    def verdict(self) -> type[TierplanError]:
+        """What it means that nothing is left: a limit was reached, the surroundings failed, or the answer is no."""
+        if any(isinstance(error, NotKnown) for error in self.errors):
+            return NotKnown
+        failed = all(isinstance(error, EnvironmentFailed) for error in self.errors)
+        return EnvironmentFailed if failed else AnswerIsNo
 
     def add(self, what: str, backend: str, threads: int, error: TierplanError) -> None:
         self.say(f"{what}: {_called(backend, threads)}: {error}")

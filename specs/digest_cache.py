@@ -52,5 +52,9 @@ def _folder() -> Path:
 def _write(note: Path, value: dict[str, object]) -> None:
     note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     part = note.with_name(f"{note.name}.{os.getpid()}")
-    part.write_text(json.dumps(value), "utf-8")
-    part.replace(note)
+    try:
+        part.write_text(json.dumps(value), "utf-8")
+        part.replace(note)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise

@@ -51,6 +51,8 @@ LOOSENED: Final = (1.0, 1.1, 1.3, 1.6)
 safe side (patterns and paths share what may be late), and what counts is the prediction of the whole path."""
 MARGIN: Final = 0.003
 """A missed limit is tightened by what it was missed by and by this share more, which doubles with each round."""
+SITE_WORDS: Final = ("at", "requires", "with", "apart_from")
+"""Of a component: what rules sites out for it."""
 BINDING_SECONDS: Final = 5.0
 NO_LIMITS: Final[Mapping[str, float]] = {}
 Restrict = Callable[[Formulation], Formulation]
@@ -315,9 +317,10 @@ class _Draft:
                 check(name, "share", value, constraint.accuracy, value - constraint.accuracy)
             elif isinstance(constraint, ResidencyConstraint):
                 check(name, "sites", 0.0, 0.0, 0.0)
-        for name, component in app.value.components.items():
-            if component.at is not None and f"components.{name}.at" in names:
-                check(f"components.{name}.at", "sites", 0.0, 0.0, 0.0)
+        for name in app.value.components:
+            for word in SITE_WORDS:
+                if f"components.{name}.{word}" in names:
+                    check(f"components.{name}.{word}", "sites", 0.0, 0.0, 0.0)
         return tuple(checks)
 
     def _about(self, constraint: PathConstraint) -> list[PathPrediction]:
@@ -351,7 +354,7 @@ class _Draft:
         kind = problem.constraints[index].kind
         if kind == "budget":
             return problem.objectives[0].kind != "cost"
-        if kind not in ("accuracy", "pin", "residency"):
+        if kind not in ("accuracy", "pin", "capability", "residency"):
             return True
         options = (o for s in problem.scenarios for step in s.steps for o in step.options)
         return any(index in s.barred for s in problem.scenarios) or any(index in o.barred for o in options)

@@ -14,7 +14,9 @@ PPB: Final = 1_000_000_000
 LIMIT: Final = 10**15
 """No number of a Problem is larger."""
 
-ConstraintKind = Literal["path", "budget", "accuracy", "residency", "pin", "devices", "rate"]
+ConstraintKind = Literal[
+    "path", "budget", "accuracy", "residency", "pin", "capability", "affinity", "separation", "devices", "rate"
+]
 
 
 @dataclass(frozen=True, slots=True)

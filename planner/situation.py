@@ -24,7 +24,7 @@ from specs.graph import Graph
 from specs.infrastructure import Hardware, Infrastructure
 from specs.load import Document, load_application, load_infrastructure
 from specs.profile import BEHAVIOUR_FILE, HOPS_FILE, HopOverhead, Record, read_jsonl, read_records, winners
-from specs.selector import matching_sites
+from specs.selector import capable, matching_sites
 from specs.support import unsupported
 
 NO_CHANGES: Final = Changes()
@@ -298,8 +298,8 @@ def _missing(situation: Situation, refused: list[Record], host: str | None) -> l
             p.hardware
             for s in infra.value.sites
             if s in sites
-            for p in infra.value.sites[s].pools.values()
-            if p.devices[1]
+            for pool, p in infra.value.sites[s].pools.items()
+            if p.devices[1] and capable(component.requires, infra.value, s, pool)
         ]
         for variant in component.realisations:
             cuts = situation.cuts(name, variant)

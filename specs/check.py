@@ -86,10 +86,21 @@ def _references(app: Document[Application]) -> Iterator[Issue]:
             yield from _reference(app, ref, ("components", name, "inputs", key))
         if component.when is not None:
             yield from _reference(app, component.when.ref, ("components", name, "when"))
+        for word, others in (("with", component.with_), ("apart_from", component.apart_from)):
+            yield from _partners(app, name, word, others)
     for name, sink in spec.sinks.items():
         for key, ref in sink.inputs.items():
             yield from _reference(app, ref, ("sinks", name, "inputs", key))
     yield from _constraints(app)
+
+
+def _partners(app: Document[Application], name: str, word: str, others: list[str]) -> Iterator[Issue]:
+    for i, other in enumerate(others):
+        place = app.place("components", name, word, i)
+        if other == name:
+            yield Issue(f"{name!r} is {word} itself", place, "name another component")
+        elif other not in app.value.components:
+            yield Issue(f"unknown component {other!r}", place, near(other, app.value.components))
 
 
 def _reference(app: Document[Application], ref: Ref, path: Path_) -> Iterator[Issue]:
@@ -318,9 +329,20 @@ def _placement(app: Document[Application], infra: Document[Infrastructure]) -> I
     for name, component in spec.components.items():
         if component.at is not None:
             yield from _selector(app, ("components", name, "at"), component.at, infra.value)
+        yield from _capabilities(app, name, component.requires, infra.value)
     for name, constraint in spec.constraints.items():
         if isinstance(constraint, ResidencyConstraint):
             yield from _selector(app, ("constraints", name, "only_at"), constraint.only_at, infra.value)
+
+
+def _capabilities(app: Document[Application], name: str, required: list[str], infra: Infrastructure) -> Iterator[Issue]:
+    """Words that no hardware and no site has a label for."""
+    labels = [s.labels for s in infra.sites.values()] + [h.labels for h in infra.hardware.values()]
+    known = sorted({word for of in labels for key, value in of.items() for word in (key, f"{key}={value}")})
+    for i, word in enumerate(required):
+        if "=".join(part.strip() for part in word.split("=")) not in known:
+            hint = near(word, known) or "give the hardware or a site such a label"
+            yield Issue(f"no hardware and no site has {word!r}", app.place("components", name, "requires", i), hint)
 
 
 def _selector(app: Document[Application], path: Path_, selector: Selector, infra: Infrastructure) -> Iterator[Issue]:

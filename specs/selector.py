@@ -1,8 +1,8 @@
-"""Selectors: which sites a mapping such as ``{tier: edge, region: eu}`` means."""
+"""Selectors: which sites a mapping such as ``{tier: edge, region: eu}`` means, and what a pool is capable of."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from specs.infrastructure import Infrastructure
 
@@ -17,3 +17,15 @@ def _has(infra: Infrastructure, name: str, key: str, word: str) -> bool:
     if key == "site":
         return name == word
     return site.tier == word if key == "tier" else site.labels.get(key) == word
+
+
+def capable(required: Sequence[str], infra: Infrastructure, site: str, pool: str) -> bool:
+    """Whether a pool has every capability: each is a label, such as ``gpu`` or ``tee=sgx``, of its hardware or site."""
+    hardware = infra.hardware[infra.sites[site].pools[pool].hardware]
+    labels = {**infra.sites[site].labels, **hardware.labels}
+    return all(key in labels and sign in ("", f"={labels[key]}") for key, sign in map(_capability, required))
+
+
+def _capability(word: str) -> tuple[str, str]:
+    key, equals, value = word.partition("=")
+    return key.strip(), f"={value.strip()}" if equals else ""

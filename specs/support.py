@@ -88,9 +88,6 @@ _COMPONENT_KEYS = {
     "state": "components that keep state",
     "environment": "environment variables",
     "secrets": "secrets",
-    "requires": "required capabilities (requires)",
-    "with": "affinity (with)",
-    "apart_from": "separation (apart_from)",
 }
 
 

@@ -87,6 +87,9 @@ def dial_of(situation: Situation, constraint: Constraint) -> Dial | Sites:
         "devices": _devices,
         "rate": _rate,
         "pin": _pin,
+        "capability": _listed,
+        "affinity": _listed,
+        "separation": _listed,
         "residency": _residency,
     }
     return make[constraint.kind](situation, constraint.name)
@@ -159,6 +162,18 @@ def _pin(situation: Situation, name: str) -> Sites:
     assert found.at is not None
     path = f"component.{component}.at"
     return Sites((*_wider(situation, path, found.at), f"{path}=null"))
+
+
+def _listed(situation: Situation, name: str) -> Sites:
+    """What `requires`, `with` or `apart_from` say: some of it, or nothing."""
+    _, component, word = name.split(".")
+    spec: Component = situation.app.value.components[component]
+    said = {"requires": spec.requires, "with": spec.with_, "apart_from": spec.apart_from}[word]
+    fewer = ([kept for kept in said if kept != left_out] for left_out in said)
+    return Sites(
+        tuple(f"component.{component}.{word}=[{', '.join(kept)}]" for kept in fewer)
+        + (() if len(said) == 1 else (f"component.{component}.{word}=[]",))
+    )
 
 
 def _residency(situation: Situation, name: str) -> Sites:

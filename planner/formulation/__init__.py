@@ -1,7 +1,8 @@
 """From a Situation to the Problem: options, queues and tables. See docs/solver.md for what the numbers mean.
 
 `build` walks through the scenarios; each other file makes one table: `names` (constraints), `pools`, `servers`,
-`stations`, `options`, `edges`, `limits`. What cannot be said is refused in `refusals`.
+`stations`, `options`, `edges`, `limits`. `barred` and `pairings` rule places out. What cannot be said is refused in
+`refusals`.
 """
 
 from planner.formulation.build import Formulation, formulate, formulation

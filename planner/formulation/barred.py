@@ -7,7 +7,7 @@ from planner.pipeline import Pipeline
 from planner.situation import Situation
 from specs.application import AccuracyConstraint, ResidencyConstraint
 from specs.errors import InputError, Issue
-from specs.selector import matching_sites
+from specs.selector import capable, matching_sites
 
 
 def barred_scenario(situation: Situation, constraints: ConstraintTable, pipeline: Pipeline) -> tuple[int, ...]:
@@ -32,13 +32,18 @@ def barred_scenario(situation: Situation, constraints: ConstraintTable, pipeline
     return tuple(barred)
 
 
-def barred_option(situation: Situation, constraints: ConstraintTable, component: str, site: str) -> tuple[int, ...]:
-    """Constraints that keep `component` from `site`: its pin, and residency of what it takes."""
+def barred_option(
+    situation: Situation, constraints: ConstraintTable, component: str, site: str, pool: str
+) -> tuple[int, ...]:
+    """Constraints that keep `component` from a pool: its pin, what it requires, and residency of what it takes."""
     app, infra = situation.app, situation.infra.value
     barred: list[int] = []
-    pin = app.value.components[component].at
-    if pin is not None and site not in matching_sites(pin, infra):
-        barred.append(constraints.add("pin", f"components.{component}.at", app.place("components", component, "at")))
+    spec = app.value.components[component]
+    at = ("components", component)
+    if spec.at is not None and site not in matching_sites(spec.at, infra):
+        barred.append(constraints.add("pin", f"components.{component}.at", app.place(*at, "at")))
+    if not capable(spec.requires, infra, site, pool):
+        barred.append(constraints.add("capability", f"components.{component}.requires", app.place(*at, "requires")))
     for name, c in app.value.constraints.items():
         if not isinstance(c, ResidencyConstraint) or component not in takers_of(situation, c.value):
             continue

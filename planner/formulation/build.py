@@ -11,6 +11,7 @@ from planner.formulation.limits import limits_of, means_of
 from planner.formulation.names import constraints_of
 from planner.formulation.numbers import MICRO
 from planner.formulation.options import Options
+from planner.formulation.pairings import Pairings
 from planner.formulation.pools import pools_of
 from planner.formulation.refusals import refuse_meeting, refuse_unreachable
 from planner.formulation.servers import ServerTable
@@ -50,7 +51,8 @@ def formulation(situation: Situation, limits: Mapping[str, float] | None = None)
     servers = ServerTable(constraints, _tightest(situation))
     pools = pools_of(situation, constraints, servers)
     stations = StationTable(pools)
-    options = Options(situation, constraints, servers, pools, stations)
+    pairings = Pairings(situation, constraints, servers)
+    options = Options(situation, constraints, servers, pools, stations, pairings)
     edges = Edges(situation, constraints, servers)
     pipelines: list[Pipeline] = []
     scenarios: list[Scenario] = []

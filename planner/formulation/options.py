@@ -10,6 +10,7 @@ from math import ceil
 from planner.formulation.barred import barred_option
 from planner.formulation.names import ConstraintTable
 from planner.formulation.numbers import MICRO, sayable
+from planner.formulation.pairings import Pairings, Placing
 from planner.formulation.pools import PoolTable
 from planner.formulation.servers import ServerTable
 from planner.formulation.stations import StationKey, StationTable
@@ -40,6 +41,7 @@ class Options:
     servers: ServerTable
     pools: PoolTable
     stations: StationTable
+    pairings: Pairings
 
     def step(self, flow: int, pipeline: Pipeline, component: str) -> Step:
         """Every option of a component, for the flow of this index."""
@@ -48,9 +50,9 @@ class Options:
         spans = [(first, last) for first, last in product(range(tasks), repeat=2) if first <= last]
         options: list[Option] = []
         for site in self.situation.network.sites_of(pipeline.flow.site):
-            barred = barred_option(self.situation, self.constraints, component, site)
             for name, spec in infra.sites[site].pools.items():
                 if spec.devices[1] > 0:
+                    barred = barred_option(self.situation, self.constraints, component, site, name)
                     place = _Place(component, site, name, barred)
                     for span in spans:
                         options += self._options(flow, pipeline, place, span)
@@ -87,6 +89,7 @@ class Options:
         else:
             used *= key.record.threads / hardware.cores
             self.stations.bring(station, f, load)
+        visits += tuple(self.pairings.visits(Placing(f, key.component, *span, key.site)))
         busy = flow.mean * share * used * flow.members
         what = f"{key.component}/{key.variant} on {spec.hardware}"
         place = situation.app.place("components", key.component)

@@ -1,4 +1,4 @@
-"""The table of servers: executors of `time` devices, directions of links, and rates that links share.
+"""The table of servers: executors of `time` devices, directions of links, rates that links share, and pairings.
 
 What visits a server is collected while options and transfers are made; its wait levels follow at the end.
 """
@@ -33,6 +33,7 @@ class ServerTable:
     _named: list[tuple[str, int]] = field(default_factory=list)
     _index: dict[Key, int] = field(default_factory=dict)
     _visits: dict[int, list[tuple[Visit, float]]] = field(default_factory=dict)
+    _claimed: set[int] = field(default_factory=set)
 
     def add(self, key: Key, name: str, constraint: int) -> int:
         """The index of the server that `key` stands for, which is added where it is new."""
@@ -54,10 +55,16 @@ class ServerTable:
         self._visits.setdefault(server, []).append((visit, spread))
         return visit
 
+    def claim(self, key: Key, name: str, constraint: int) -> Visit:
+        """A visit that fills the server that `key` stands for and takes no time: of its visits one can be chosen."""
+        server = self.add(key, name, constraint)
+        self._claimed.add(server)
+        return Visit(server, 0, 1)
+
     def rows(self) -> tuple[Server, ...]:
         most = int(MAX_UTILISATION * PPB)
         return tuple(
-            Server(name, constraint, most, self._levels(self._visits.get(i, [])))
+            Server(name, constraint, 1 if i in self._claimed else most, self._levels(self._visits.get(i, [])))
             for i, (name, constraint) in enumerate(self._named)
         )
 

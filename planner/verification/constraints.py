@@ -50,8 +50,9 @@ def check_constraints(reading: Reading, claims: Claims, month: float) -> None:
     _sites(reading, claims)
     limits = _limit_names(reading)
     known = limits | {n for n, c in reading.app.constraints.items() if not isinstance(c, PathConstraint)}
-    pins = {f"components.{n}.at" for n, c in reading.app.components.items() if c.at is not None}
-    claims.holds("no other constraint is listed", set(claimed) <= known | pins)
+    words = {"at": "at", "requires": "requires", "with": "with_", "apart_from": "apart_from"}
+    said = {f"components.{n}.{w}" for n, c in reading.app.components.items() for w, f in words.items() if getattr(c, f)}
+    claims.holds("no other constraint is listed", set(claimed) <= known | said)
     tightened = reading.plan.tightened
     claims.holds("what was tightened is a limit", set(tightened) <= limits and all(v > 0 for v in tightened.values()))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planner.verification.claims import Claims
 from planner.verification.reading import Reading
-from specs.application import ResidencyConstraint
+from specs.application import Component, ResidencyConstraint
 from specs.behaviour import Behaviour
 from specs.digest import digest_value
 from specs.plan import Assignment, PlannedBehaviour
@@ -58,6 +58,12 @@ def check_pins_and_residency(reading: Reading, claims: Claims) -> None:
         pin = reading.app.components[a.component].at
         if pin is not None:
             claims.holds(f"{a.component} is where `at` says", a.site in matching_sites(pin, reading.infra))
+        spec = reading.app.components[a.component]
+        if spec.requires:
+            claims.holds(f"{a.component} has what it requires", _has(reading, a, spec.requires))
+    for name, component in reading.app.components.items():
+        if component.with_ or component.apart_from:
+            _pairings(reading, claims, name, component)
     for name, c in reading.app.constraints.items():
         if isinstance(c, ResidencyConstraint):
             allowed = matching_sites(c.only_at, reading.infra)
@@ -65,6 +71,24 @@ def check_pins_and_residency(reading: Reading, claims: Claims) -> None:
             sites = [a.site for a in reading.plan.assignments if a.component in tainted]
             sites += [f.site for f in reading.flows if any(s in tainted for s in reading.app.sinks)]
             claims.holds(f"{name} holds", all(site in allowed for site in sites))
+
+
+def _has(reading: Reading, a: Assignment, required: list[str]) -> bool:
+    labels = dict(reading.infra.sites[a.site].labels)
+    labels.update(reading.infra.hardware[a.hardware].labels)
+    said = {*labels, *(f"{key}={value}" for key, value in labels.items())}
+    return {"=".join(part.strip() for part in word.split("=")) for word in required} <= said
+
+
+def _pairings(reading: Reading, claims: Claims, name: str, component: Component) -> None:
+    """Affinity is of each flow, separation of all that runs at a site."""
+    for other in component.with_:
+        for flow in (f for f in reading.flows if {name, other} <= set(f.chains)):
+            at = {reading.plan.assignments[i].site for c in (name, other) for i in flow.chains[c]}
+            claims.holds(f"{name} is with {other} for {flow.name}", len(at) == 1)
+    for other in component.apart_from:
+        here, there = ({a.site for a in reading.plan.assignments if a.component == c} for c in (name, other))
+        claims.holds(f"{name} is apart from {other}", not here & there)
 
 
 def check_behaviour(reading: Reading, claims: Claims) -> None:

@@ -54,6 +54,21 @@ def test_files_that_are_right_have_no_problem(tmp_path: Path) -> None:
             "latency: answer_tim",
             "unknown path constraint 'answer_tim' (did you mean 'answer_time'?)",
         ),
+        (
+            "function: steps:embed",
+            "function: steps:embed\n    with: [splitt]",
+            "unknown component 'splitt' (did you mean 'split'?)",
+        ),
+        (
+            "function: steps:embed",
+            "function: steps:embed\n    apart_from: [embed]",
+            "'embed' is apart_from itself (name another component)",
+        ),
+        (
+            "function: steps:embed",
+            "function: steps:embed\n    requires: [gpu]",
+            "no hardware and no site has 'gpu'",
+        ),
         ("tier: edge", "tier: egde", "app.yaml:5:10: no site with tier 'egde' (did you mean 'edge'?)"),
         ("tier: edge", "planet: mars", "app.yaml:5:10: no site with planet 'mars' (no site has a label 'planet')"),
         (", size: 80 B", "", "app.yaml:8:7: ask.text is string: its size is missing (add size: {p50: ..., p99: ...})"),

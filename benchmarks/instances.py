@@ -359,9 +359,9 @@ class _Maker:
             leaving.setdefault(hop.start, []).append(hop)
         for start in range(self.shape.sites):
             done: set[int] = set()
-            heap = [(0, start, Transfer(start, start, 300, 3600, (), 0))]
+            heap = [(0, start, start, Transfer(start, start, 300, 3600, (), 0))]
             while heap:
-                spent, site, so_far = heappop(heap)
+                spent, site, _, so_far = heappop(heap)
                 if site in done:
                     continue
                 done.add(site)
@@ -369,7 +369,7 @@ class _Maker:
                     yield so_far
                 for hop in leaving[site]:
                     if hop.end not in done:
-                        heappush(heap, (spent + hop.mean_us, hop.end, _joined(so_far, hop)))
+                        heappush(heap, (spent + hop.mean_us, hop.end, site, _joined(so_far, hop)))
 
     # The limit
 

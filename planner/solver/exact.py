@@ -69,24 +69,33 @@ class _Search:
     interrupted: bool = False
 
     def among_few(self) -> None:
-        """A first choice, from few candidates for each step and site."""
+        """A first choice, from few candidates for each step and site.
+
+        Packing is left out, which has variables for each device, but in pools where the last answer did not fit.
+        """
         near = near_sites(self.given)
         few = {key: _few(self.given, key[0], key[1], key[2], of, near) for key, of in self.given.candidates.items()}
-        draft = build(replace(self.given, candidates=few), Scope(self.encoding))
-        if draft.model.impossible:
-            return
-        limit = min(self.clock.left, FIRST_SHARE * self.clock.stop.time_limit)
-        answer = cpsat.run(
-            draft.model,
-            draft.model.objectives[0],
-            time_limit=limit,
-            gap=max(0.02, self.clock.stop.gap),
-            seed=self.clock.stop.seed,
-            better=self.clock.found,
-        )
-        self.interrupted = answer.interrupted
-        if answer.values:
-            self._offer(read_choice(draft, answer.values))
+        ends = self.clock.spent + FIRST_SHARE * self.clock.stop.time_limit
+        packed: frozenset[int] = frozenset()
+        while not self.interrupted:
+            draft = build(replace(self.given, candidates=few), Scope(self.encoding, None, packed))
+            if draft.model.impossible:
+                return
+            answer = cpsat.run(
+                draft.model,
+                draft.model.objectives[0],
+                time_limit=min(self.clock.left, ends - self.clock.spent),
+                gap=max(0.02, self.clock.stop.gap),
+                seed=self.clock.stop.seed,
+            )
+            self.interrupted = answer.interrupted
+            if not answer.values:
+                return
+            found = self._offer(read_choice(draft, answer.values))
+            short = _short(draft, answer.values, found)
+            if found.holds() or short <= packed:
+                return
+            packed |= short
 
     def _offer(self, choice: Choice) -> Evaluation:
         """Evaluate `choice`; it becomes the best if it keeps all constraints and is better."""
@@ -271,11 +280,16 @@ def _wider(draft: Draft, values: Sequence[int], found: Evaluation, scope: Scope)
     assert scope.packed is not None
     servers = scope.servers | found.waiting
     servers |= {i for i, s in enumerate(draft.problem.servers) if s.constraint in found.broken}
-    short = {p for p, bought in draft.bought.items() if found.bought[p] > values[bought]}
-    packed = scope.packed | short | {p for p, s in enumerate(draft.problem.pools) if s.constraint in found.broken}
+    packed = scope.packed | _short(draft, values, found)
     if (servers, packed) == (scope.servers, scope.packed):
         return Scope(scope.encoding)
     return Scope(scope.encoding, servers, packed)
+
+
+def _short(draft: Draft, values: Sequence[int], found: Evaluation) -> frozenset[int]:
+    """Pools of which the answer `values` has too few devices."""
+    few = (p for p, bought in draft.bought.items() if found.bought[p] > values[bought])
+    return frozenset(few) | {p for p, s in enumerate(draft.problem.pools) if s.constraint in found.broken}
 
 
 def hint_of(draft: Draft, choice: Choice) -> dict[int, int]:

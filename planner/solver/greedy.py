@@ -40,12 +40,10 @@ class Greedy:
     def solve(self, problem: Problem, stop: Stop) -> Solution:
         clock = Clock(stop)
         best: tuple[tuple[int, ...], Choice] | None = None
-        for choice, found in greedy_choices(problem):
+        for choice, found in greedy_choices(problem, clock):
             if best is None or found.objectives < best[0]:
                 best = (found.objectives, choice)
                 clock.found(found.objectives[0])
-            if clock.left <= 0:
-                break
         if best is None:
             return Solution("unknown", seconds=clock.spent, strategy=self.name)
         objectives, choice = best
@@ -63,13 +61,17 @@ class Greedy:
         )
 
 
-def greedy_choices(problem: Problem, relaxed: frozenset[int] = frozenset()) -> Iterator[tuple[Choice, Evaluation]]:
-    """The greedy choices that keep all constraints but those in `relaxed`, by price of time."""
+def greedy_choices(
+    problem: Problem, clock: Clock, relaxed: frozenset[int] = frozenset()
+) -> Iterator[tuple[Choice, Evaluation]]:
+    """The greedy choices that keep all constraints but those in `relaxed`, by price of time, until time is up."""
     ways = Ways()
     open_to = [i for i, s in enumerate(problem.scenarios) if relaxed.issuperset(s.barred)]
     by_flow = [[i for i in open_to if problem.scenarios[i].flow == f] for f in range(len(problem.flows))]
     for price in PRICES:
         for scenarios in islice(product(*by_flow), MAX_SCENARIOS):
+            if clock.left <= 0:
+                return
             choice = _choose(problem, scenarios, price, relaxed, ways)
             if choice is not None:
                 found = evaluate(problem, choice, relaxed, ways)

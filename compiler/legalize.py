@@ -9,11 +9,14 @@ import numpy as np
 import tvm
 from tvm import relax, te, tirx, topi
 
-from compiler.schedules import conv2d, gemm, rows
+from compiler.schedules import conv2d, gemm, rows, winograd
 from compiler.schedules.machine import Machine
 
 _FUSE_WHAT_FOLLOWS = 4
 """FuseOps' pattern kOutEWiseFusable: element-wise operators join the function that computes their input."""
+
+_OPAQUE = 8
+"""FuseOps' pattern kOpaque: nothing joins this function."""
 
 Legalize = Callable[[Any, Any], Any]
 
@@ -60,7 +63,38 @@ def _conv2d(machine: Machine, bb: Any, call: Any) -> Any:
         dilation=(int(attrs.dilation[0]), int(attrs.dilation[1])),
         groups=int(attrs.groups),
     )
+    data, weight = call.args
+    shapes = [tuple(int(d) for d in arg.ty.shape) for arg in call.args]
+    if isinstance(weight, tvm.ir.GenericConst) and winograd.pays(machine, window, shapes[0], shapes[1]):
+        return _winograd(machine, window, bb, data, weight)
     return _call(bb, lambda d, w: conv2d.conv2d_blocked(machine, window, d, w), *call.args, name="conv2d_blocked")
+
+
+def _winograd(machine: Machine, window: conv2d.Window, bb: Any, data: Any, weight: Any) -> Any:
+    batch, _, height, width, _ = (int(d) for d in data.ty.shape)
+    transformed = winograd.transform_weight(weight.value.numpy())
+    blocks, alone = transformed.shape[1], {"op_pattern": _OPAQUE}
+    tiles = bb.emit(
+        bb.call_te(
+            lambda d: winograd.input_transform(machine, window, blocks, d),
+            data,
+            primfunc_name_hint="winograd_input",
+            primfunc_attrs=alone,
+        )
+    )
+    count = winograd.count_tiles(window, batch, height, width)
+    products = bb.emit(
+        bb.call_te(
+            lambda d, w: winograd.product(machine, count, d, w),
+            tiles,
+            relax.const(transformed),
+            primfunc_name_hint="winograd_product",
+            primfunc_attrs=alone,
+        )
+    )
+    return _call(
+        bb, lambda d: winograd.output_transform(window, height, width, batch, d), products, name="winograd_output"
+    )
 
 
 def _matmul(machine: Machine, bb: Any, call: Any) -> Any:

@@ -53,20 +53,48 @@ def _is_float(*exprs: Any) -> bool:
     return all(expr.ty.dtype == "float32" for expr in exprs)
 
 
-def _conv2d(machine: Machine, bb: Any, call: Any) -> Any:
+def winograd_convolutions(mod: tvm.IRModule, machine: Machine) -> tuple[tuple[int, ...], int]:
+    """Which of main's convolutions, counted in order, Winograd's algorithm will compute; and how many there are."""
+    calls: list[Any] = []
+
+    def visit(expr: Any) -> None:
+        if isinstance(expr, relax.Call) and str(getattr(expr.op, "name", "")) == "relax.nn.conv2d":
+            calls.append(expr)
+
+    relax.analysis.post_order_visit(mod["main"], visit)
+    used = machine.winograd
+    return tuple(
+        i for i, call in enumerate(calls) if used and _is_blocked(call) and _winograd_pays(machine, _window(call), call)
+    ), len(calls)
+
+
+def _is_blocked(call: Any) -> bool:
+    layout = str(call.attrs.out_layout)
+    return layout.endswith("c") and layout != "NCHW"
+
+
+def _window(call: Any) -> conv2d.Window:
     attrs = call.attrs
-    if not str(attrs.out_layout).endswith("c") or str(attrs.out_layout) == "NCHW":
-        return _stock(bb, call)
-    window = conv2d.Window(
+    return conv2d.Window(
         strides=(int(attrs.strides[0]), int(attrs.strides[1])),
         padding=tuple(int(p) for p in attrs.padding),  # type: ignore[arg-type]
         dilation=(int(attrs.dilation[0]), int(attrs.dilation[1])),
         groups=int(attrs.groups),
     )
+
+
+def _winograd_pays(machine: Machine, window: conv2d.Window, call: Any) -> bool:
     data, weight = call.args
-    shapes = [tuple(int(d) for d in arg.ty.shape) for arg in call.args]
-    if isinstance(weight, tvm.ir.GenericConst) and winograd.pays(machine, window, shapes[0], shapes[1]):
-        return _winograd(machine, window, bb, data, weight)
+    shapes = [tuple(int(d) for d in arg.ty.shape) for arg in (data, weight)]
+    return isinstance(weight, tvm.ir.GenericConst) and winograd.pays(machine, window, shapes[0], shapes[1])
+
+
+def _conv2d(machine: Machine, bb: Any, call: Any) -> Any:
+    if not _is_blocked(call):
+        return _stock(bb, call)
+    window = _window(call)
+    if machine.winograd and _winograd_pays(machine, window, call):
+        return _winograd(machine, window, bb, *call.args)
     return _call(bb, lambda d, w: conv2d.conv2d_blocked(machine, window, d, w), *call.args, name="conv2d_blocked")
 
 

@@ -12,12 +12,16 @@ class Machine:
     """`lanes` are float32 values in a vector register, `registers` how many of those; two threads mean parallel loops.
 
     `fused_load` says that a multiply-add can broadcast one operand from memory, which saves the register for it.
+    `winograd` allows Winograd's algorithm, whose float32 error is larger than that of direct convolution.
+    `cache` are bytes of weights that stay in the last cache between two runs: of a server, or of a board or phone.
     """
 
     lanes: int
     registers: int
     threads: int
     fused_load: bool = False
+    winograd: bool = True
+    cache: int = 16 << 20
 
     def splits(self, operations: int) -> bool:
         """Whether that many operations on values are worth waking the other threads for (about 5 us of work)."""
@@ -49,7 +53,9 @@ def machine_of(target: Mapping[str, Any], threads: int) -> Machine:
     """
     cpu, features = str(target.get("mcpu", "")), set(map(str, target.get("mattr", ())))
     if "aarch64" in str(target.get("mtriple", "")):
-        return Machine(lanes=4, registers=32, threads=threads)
+        return Machine(
+            lanes=4, registers=32, threads=threads, cache=16 << 20 if cpu.startswith("neoverse") else 1 << 20
+        )
     if ("+avx512f" in features or cpu.startswith(_AVX512)) and "-avx512f" not in features:
         return Machine(lanes=16, registers=32, threads=threads, fused_load=True)
     if (
@@ -58,4 +64,4 @@ def machine_of(target: Mapping[str, Any], threads: int) -> Machine:
         or cpu.startswith("znver")
     ):
         return Machine(lanes=8, registers=16, threads=threads)
-    return Machine(lanes=4, registers=16, threads=threads)
+    return Machine(lanes=4, registers=16, threads=threads, cache=16 << 20 if cpu.startswith("x86") else 1 << 20)

@@ -149,6 +149,7 @@ class CrossRow(Spec):
     bytes: int = 0
     found: tuple[str, ...] = ()
     fallback: tuple[str, ...] = ()
+    winograd: tuple[str, ...] = ()
     problem: str = ""
 
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tvm
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 from onnx import ModelProto, helper
+from tvm.runtime.vm import VirtualMachine
 
 from compiler.host import host
 from compiler.importer import import_model
@@ -44,6 +46,13 @@ def convolution(
     ]
     x = rng.standard_normal((batch, ins, *size)).astype(np.float32)
     return model(nodes, {"x": x.shape}, {"y": [None] * 4}, weights), {"x": x}  # type: ignore[list-item]
+
+
+def computed(proto: ModelProto, inputs: dict[str, Array], winograd: bool) -> Array:
+    prepared = prepare(proto, {}, "x.onnx")
+    lowered = lower(import_model(prepared, "x.onnx"), host().target, 1, winograd=winograd)
+    result: Array = VirtualMachine(lowered.executable, tvm.cpu())["main"](tvm.runtime.tensor(inputs["x"])).numpy()
+    return result
 
 
 def used(proto: ModelProto, **options: Any) -> tuple[int, ...]:
@@ -92,8 +101,8 @@ def test_it_is_used_for_images_of_any_edge_and_equals_the_reference_for_each_ins
 
 
 @pytest.mark.parametrize("channels", [(16, 32), (64, 64), (256, 128), (512, 64)])
-def test_its_error_against_doubles_is_at_most_eight_times_that_of_onnx_runtime(channels: tuple[int, int]) -> None:
-    """Sixteen is the promise; the points at which it evaluates are chosen for less than the usual ones have (11)."""
+def test_its_error_against_doubles_is_as_small_as_promised(channels: tuple[int, int]) -> None:
+    """Sixteen times that of ONNX Runtime; the points that are usual have seven times that of direct convolution."""
     proto, inputs = convolution(channels, (28, 28), [1, 1, 1, 1])
     assert used(proto) == (0,)
     weights = {i.name: np.frombuffer(i.raw_data, np.float32).reshape(i.dims) for i in proto.graph.initializer}
@@ -101,9 +110,10 @@ def test_its_error_against_doubles_is_at_most_eight_times_that_of_onnx_runtime(c
     windows = sliding_window_view(padded, (3, 3), axis=(2, 3))
     sums = np.einsum("nchwab,ocab->nohw", windows, weights["w"].astype(np.float64), optimize=True)
     exact = np.maximum(sums + weights["b"][:, None, None] + weights["r"], 0)
-    both = (*ours(proto, inputs)[0], *reference(proto, inputs))
-    mine, theirs = (float(np.sqrt(np.mean((found - exact) ** 2))) for found in both)
-    assert mine <= 8 * theirs
+    found = (computed(proto, inputs, True), computed(proto, inputs, False), *reference(proto, inputs))
+    winograd, direct, theirs = (float(np.sqrt(np.mean((y - exact) ** 2))) for y in found)
+    assert winograd <= 16 * theirs
+    assert winograd <= 3 * direct
 
 
 def test_it_is_left_where_it_cannot_be_or_does_not_pay_and_where_it_is_not_wanted() -> None:
@@ -113,7 +123,7 @@ def test_it_is_left_where_it_cannot_be_or_does_not_pay_and_where_it_is_not_wante
     assert used(convolution((64, 64), (28, 28), same)[0], winograd=False) == ()
     one = Window((1, 1), (1, 1, 1, 1), (1, 1))
     board = Machine(lanes=8, registers=16, threads=1, cache=1 << 20)
-    data, weight = (1, 32, 10, 10, 8), (32, 32, 3, 3, 8, 8)
+    data, weight = (1, 32, 5, 5, 8), (32, 32, 3, 3, 8, 8)
     assert pays(Machine(lanes=8, registers=16, threads=1), one, data, weight)
     assert not pays(board, one, data, weight)  # four times the weights, which no cache of the board holds
     assert not pays(board, Window((1, 1), (1, 1, 1, 1), (2, 2)), data, weight)

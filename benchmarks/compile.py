@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -75,15 +76,13 @@ def measure(case: Case, store: Store) -> dict[str, Any]:
     sides = [Side(name, "artefact", folder) for name, folder in folders.items()]
     if find_spec("openvino"):
         sides.append(Side("openvino", "openvino", folders["onnxruntime"] / "model.onnx"))
-    sample, made = inputs(file), read_artefact(folders["tvm"])
-    model = prepare(load_model(file), {}, str(file))
+    (model, sample, expected), made = _meaning(file), read_artefact(folders["tvm"])
     if made.winograd:
         sides.append(Side("direct", "library", _direct(model, case.threads, store.root)))
     timings = alternate(sides, sample, case.threads)
     ours, direct = timings.pop("tvm"), timings.pop("direct", None)
     best = min(timings, key=lambda name: timings[name].median)
     ratios = [a / b for a, b in zip(ours.blocks, timings[best].blocks, strict=True)]
-    expected = exact(model, sample)
     errors = {name: error(timing.outputs, expected) for name, timing in {"tvm": ours, **timings}.items()}
     without = {}
     if direct is not None:
@@ -121,6 +120,13 @@ def _direct(model: onnx.ModelProto, threads: int, folder: Path) -> Path:
     file = folder / "direct.so"
     lower(import_model(model, "direct"), host().target, threads, winograd=False).executable.export_library(str(file))
     return file
+
+
+@cache
+def _meaning(file: Path) -> tuple[onnx.ModelProto, dict[str, Any], dict[str, Any]]:
+    """(The model prepared, inputs for it, its outputs in float64)."""
+    model, sample = prepare(load_model(file), {}, str(file)), inputs(file)
+    return model, sample, exact(model, sample)
 
 
 def _build(case: Case, file: Path, store: Store) -> tuple[dict[str, Path], float | None]:

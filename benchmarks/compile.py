@@ -74,9 +74,10 @@ def measure(case: Case, store: Store) -> dict[str, Any]:
     file = case.write()
     folders, seconds = _build(case, file, store)
     sides = [Side(name, "artefact", folder) for name, folder in folders.items()]
-    if find_spec("openvino"):
-        sides.append(Side("openvino", "openvino", folders["onnxruntime"] / "model.onnx"))
     (model, sample, expected), made = _meaning(file), read_artefact(folders["tvm"])
+    trees = any(node.domain == "ai.onnx.ml" for node in model.graph.node)  # which OpenVINO does not have
+    if find_spec("openvino") and not trees:
+        sides.append(Side("openvino", "openvino", folders["onnxruntime"] / "model.onnx"))
     if made.winograd:
         sides.append(Side("direct", "library", _direct(model, case.threads, store.root)))
     timings = alternate(sides, sample, case.threads)

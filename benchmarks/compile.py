@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -73,16 +74,26 @@ def measure(case: Case, store: Store) -> dict[str, Any]:
     file = case.write()
     folders, seconds = _build(case, file, store)
     sides = [Side(name, "artefact", folder) for name, folder in folders.items()]
-    if find_spec("openvino"):
+    (model, sample, expected), made = _meaning(file), read_artefact(folders["tvm"])
+    trees = any(node.domain == "ai.onnx.ml" for node in model.graph.node)  # which OpenVINO does not have
+    if find_spec("openvino") and not trees:
         sides.append(Side("openvino", "openvino", folders["onnxruntime"] / "model.onnx"))
-    sample = inputs(file)
+    if made.winograd:
+        sides.append(Side("direct", "library", _direct(model, case.threads, store.root)))
     timings = alternate(sides, sample, case.threads)
-    ours = timings.pop("tvm")
+    ours, direct = timings.pop("tvm"), timings.pop("direct", None)
     best = min(timings, key=lambda name: timings[name].median)
     ratios = [a / b for a, b in zip(ours.blocks, timings[best].blocks, strict=True)]
-    model = prepare(load_model(file), {}, str(file))
-    expected = exact(model, sample)
     errors = {name: error(timing.outputs, expected) for name, timing in {"tvm": ours, **timings}.items()}
+    without = {}
+    if direct is not None:
+        names = [output.name for output in model.graph.output]
+        found = {name: direct.outputs[str(i)] for i, name in enumerate(names)}
+        without = {
+            "ms": round(direct.median * 1e3, 4),
+            "ratio": round(direct.median / timings[best].median, 3),
+            "error": float(f"{error(found, expected):.2g}"),
+        }
     return {
         "case": case.title,
         "metric": "ms",
@@ -96,8 +107,27 @@ def measure(case: Case, store: Store) -> dict[str, Any]:
         "error": {name: float(f"{value:.2g}") for name, value in errors.items()},
         "share_of_peak": _share(model, ours.median, case.threads),
         "build_seconds": seconds,
-        "fallback": list(read_artefact(folders["tvm"]).fallback),
+        "fallback": list(made.fallback),
+        "winograd": list(made.winograd),
+        "without_winograd": without,
     }
+
+
+def _direct(model: onnx.ModelProto, threads: int, folder: Path) -> Path:
+    """A library of the model without Winograd's algorithm, to time it and its error beside."""
+    from compiler.importer import import_model
+    from compiler.lower import lower
+
+    file = folder / "direct.so"
+    lower(import_model(model, "direct"), host().target, threads, winograd=False).executable.export_library(str(file))
+    return file
+
+
+@cache
+def _meaning(file: Path) -> tuple[onnx.ModelProto, dict[str, Any], dict[str, Any]]:
+    """(The model prepared, inputs for it, its outputs in float64)."""
+    model, sample = prepare(load_model(file), {}, str(file)), inputs(file)
+    return model, sample, exact(model, sample)
 
 
 def _build(case: Case, file: Path, store: Store) -> tuple[dict[str, Path], float | None]:
@@ -181,6 +211,8 @@ def main() -> int:
             shares = "  ".join(f"{share:.0%} {what}" for what, share in row["share_of_peak"].items())
             worse = row["error"]["tvm"] / max(min(v for k, v in row["error"].items() if k != "tvm"), 1e-12)
             ratio = f"{row['ratio']:.2f} +- {row['spread']:.2f}"
+            if row["winograd"]:
+                shares += f"  ({row['without_winograd']['ratio']:.2f} without Winograd)"
             print(f"{case.title:24} {times} {ratio}  error x{worse:.1f}  {shares}", file=sys.stderr)
     print(arguments.output)
     return 1 if failed else 0

@@ -157,5 +157,5 @@ def _block(request: dict[str, Any]) -> dict[str, Any]:
     return {"median": statistics.median(times), "runs": len(times)}
 
 
-if __name__ == "__main__" and len(sys.argv) == 2 and sys.argv[1].isdigit():
-    serve(_block)  # a child of this benchmark: its one argument is the memory limit
+if __name__ == "__main__" and len(sys.argv) == 3 and all(map(str.isdigit, sys.argv[1:])):
+    serve(_block)  # a child of this benchmark: its arguments are the memory limit and the parent

@@ -9,11 +9,14 @@ import numpy as np
 import tvm
 from tvm import relax, te, tirx, topi
 
-from compiler.schedules import conv2d, gemm, rows
+from compiler.schedules import conv2d, gemm, rows, winograd
 from compiler.schedules.machine import Machine
 
 _FUSE_WHAT_FOLLOWS = 4
 """FuseOps' pattern kOutEWiseFusable: element-wise operators join the function that computes their input."""
+
+_OPAQUE = 8
+"""FuseOps' pattern kOpaque: nothing joins this function."""
 
 Legalize = Callable[[Any, Any], Any]
 
@@ -50,17 +53,76 @@ def _is_float(*exprs: Any) -> bool:
     return all(expr.ty.dtype == "float32" for expr in exprs)
 
 
-def _conv2d(machine: Machine, bb: Any, call: Any) -> Any:
+def winograd_convolutions(mod: tvm.IRModule, machine: Machine) -> tuple[tuple[int, ...], int]:
+    """Which of main's convolutions, counted in order, Winograd's algorithm will compute; and how many there are."""
+    calls: list[Any] = []
+
+    def visit(expr: Any) -> None:
+        if isinstance(expr, relax.Call) and str(getattr(expr.op, "name", "")) == "relax.nn.conv2d":
+            calls.append(expr)
+
+    relax.analysis.post_order_visit(mod["main"], visit)
+    used = machine.winograd
+    return tuple(
+        i for i, call in enumerate(calls) if used and _is_blocked(call) and _winograd_pays(machine, _window(call), call)
+    ), len(calls)
+
+
+def _is_blocked(call: Any) -> bool:
+    layout = str(call.attrs.out_layout)
+    return layout.endswith("c") and layout != "NCHW"
+
+
+def _window(call: Any) -> conv2d.Window:
     attrs = call.attrs
-    if not str(attrs.out_layout).endswith("c") or str(attrs.out_layout) == "NCHW":
-        return _stock(bb, call)
-    window = conv2d.Window(
+    return conv2d.Window(
         strides=(int(attrs.strides[0]), int(attrs.strides[1])),
         padding=tuple(int(p) for p in attrs.padding),  # type: ignore[arg-type]
         dilation=(int(attrs.dilation[0]), int(attrs.dilation[1])),
         groups=int(attrs.groups),
     )
+
+
+def _winograd_pays(machine: Machine, window: conv2d.Window, call: Any) -> bool:
+    data, weight = call.args
+    shapes = [tuple(int(d) for d in arg.ty.shape) for arg in (data, weight)]
+    return isinstance(weight, tvm.ir.GenericConst) and winograd.pays(machine, window, shapes[0], shapes[1])
+
+
+def _conv2d(machine: Machine, bb: Any, call: Any) -> Any:
+    if not _is_blocked(call):
+        return _stock(bb, call)
+    window = _window(call)
+    if machine.winograd and _winograd_pays(machine, window, call):
+        return _winograd(machine, window, bb, *call.args)
     return _call(bb, lambda d, w: conv2d.conv2d_blocked(machine, window, d, w), *call.args, name="conv2d_blocked")
+
+
+def _winograd(machine: Machine, window: conv2d.Window, bb: Any, data: Any, weight: Any) -> Any:
+    batch, _, height, width, _ = (int(d) for d in data.ty.shape)
+    transformed = winograd.transform_weight(weight.value.numpy())
+    blocks, alone = transformed.shape[1], {"op_pattern": _OPAQUE}
+    tiles = bb.emit(
+        bb.call_te(
+            lambda d: winograd.input_transform(machine, window, blocks, d),
+            data,
+            primfunc_name_hint="winograd_input",
+            primfunc_attrs=alone,
+        )
+    )
+    count = winograd.count_tiles(window, batch, height, width)
+    products = bb.emit(
+        bb.call_te(
+            lambda d, w: winograd.product(machine, count, d, w),
+            tiles,
+            relax.const(transformed),
+            primfunc_name_hint="winograd_product",
+            primfunc_attrs=alone,
+        )
+    )
+    return _call(
+        bb, lambda d: winograd.output_transform(window, height, width, batch, d), products, name="winograd_output"
+    )
 
 
 def _matmul(machine: Machine, bb: Any, call: Any) -> Any:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tvm
 from tvm import relax
 
 from compiler.layout import block_channels
-from compiler.legalize import legalizations
+from compiler.legalize import legalizations, winograd_convolutions
 from compiler.schedules.apply import apply_schedules
 from compiler.schedules.machine import machine_of
+
+
+@dataclass(frozen=True, slots=True)
+class Winograd:
+    """Which convolutions of `of`, counted in the model's order, are computed by Winograd's algorithm."""
+
+    used: tuple[int, ...]
+    of: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +29,23 @@ class Lowered:
 
     executable: Any
     fallback: tuple[str, ...]
+    winograd: Winograd = Winograd((), 0)
 
 
-def lower(mod: tvm.IRModule, target: Mapping[str, Any], threads: int) -> Lowered:
-    """Compile `mod["main"]` for a TVM target; with one thread there are no parallel loops and no thread pool."""
-    machine = machine_of(target, threads)
+def lower(mod: tvm.IRModule, target: Mapping[str, Any], threads: int, *, winograd: bool = True) -> Lowered:
+    """Compile `mod["main"]` for a TVM target; with one thread there are no parallel loops and no thread pool.
+
+    `winograd` allows Winograd's algorithm where it pays.
+    """
+    machine = replace(machine_of(target, threads), winograd=winograd)
     tvm_target = tvm.target.Target(dict(target))
     with tvm_target, tvm.transform.PassContext(opt_level=3):
         mod = graph_passes(mod)
         mod = block_channels(mod, machine)
+        mod = tvm.transform.Sequential([relax.transform.FoldConstant(), relax.transform.DeadCodeElimination()])(mod)
+        used = Winograd(*winograd_convolutions(mod, machine))
         mod = tvm.transform.Sequential(
             [
-                relax.transform.FoldConstant(),
-                relax.transform.DeadCodeElimination(),
                 relax.transform.LegalizeOps(legalizations(machine)),
                 relax.transform.AnnotateTIROpPattern(),
                 relax.transform.FoldConstant(),
@@ -44,7 +56,7 @@ def lower(mod: tvm.IRModule, target: Mapping[str, Any], threads: int) -> Lowered
         )(mod)
         applied = apply_schedules(mod, machine)
         executable = tvm.compile(applied.mod, target=tvm_target)
-    return Lowered(executable, applied.fallback)
+    return Lowered(executable, applied.fallback, used)
 
 
 def graph_passes(mod: tvm.IRModule) -> tvm.IRModule:

@@ -40,5 +40,6 @@ def make(job: Job, store: Store) -> Path:
             versions=versions(job.backend),
             files={file.name: digest_file(file) for file in made.files},
             fallback=made.fallback,
+            winograd=made.winograd,
         )
         return store.add(folder, artefact)

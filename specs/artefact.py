@@ -44,7 +44,8 @@ class Artefact(Spec):
     """A model (or a segment of one) ready to run with a backend; stands in `artefact.json` beside its files.
 
     `key` is the content address: the digest of all that decides the artefact's bytes. `fallback` names the operators
-    that no schedule of ours covered, so that slow generic code was taken.
+    that no schedule of ours covered, so that slow generic code was taken; `winograd` the convolutions that Winograd's
+    algorithm computes, faster and with a larger float32 error.
     """
 
     schema_: Literal["tierplan.artefact/v1"] = Field(alias="schema", default="tierplan.artefact/v1")
@@ -59,6 +60,7 @@ class Artefact(Spec):
     versions: dict[str, str]
     files: dict[str, str]
     fallback: tuple[str, ...] = ()
+    winograd: tuple[str, ...] = ()
 
 
 class Executor(Protocol):

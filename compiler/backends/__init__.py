@@ -20,10 +20,12 @@ from specs.artefact import ModelBackend
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The files that a backend wrote, and the operators for which it had slow generic code only."""
+    """The files that a backend wrote, the operators for which it had slow generic code only, and the convolutions that
+    Winograd's algorithm computes."""
 
     files: tuple[Path, ...]
     fallback: tuple[str, ...] = ()
+    winograd: tuple[str, ...] = ()
 
 
 class Request(Protocol):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 
 from compiler.backends import Made, Request
 from specs.errors import InputError, Issue, Place, TierplanError
+
+if TYPE_CHECKING:
+    from compiler.lower import Winograd
 
 PACKAGES = ("apache-tvm", "apache-tvm-ffi", "onnx")
 CODE = (
@@ -61,4 +64,15 @@ def build(model: onnx.ModelProto, job: Request, folder: Path) -> Made:
         first = (str(error).strip().splitlines() or [type(error).__name__])[-1][:200]
         message = f"TVM cannot compile the model for {row.name}: {first}"
         raise InputError(Issue(message, Place(job.model), "use backend onnxruntime")) from error
-    return Made((link(lowered.executable, row, folder),), lowered.fallback)
+    library = link(lowered.executable, row, folder)
+    return Made((library,), lowered.fallback, _names(model, lowered.winograd))
+
+
+def _names(model: onnx.ModelProto, found: Winograd) -> tuple[str, ...]:
+    """Names of the nodes (of their outputs, where they have none) that are computed by Winograd's algorithm.
+
+    Where convolutions came or went while the model was simplified, they are counted instead.
+    """
+    nodes = [node for node in model.graph.node if node.op_type == "Conv"]
+    alike = len(nodes) == found.of
+    return tuple((nodes[i].name or nodes[i].output[0]) if alike else f"convolution {i + 1}" for i in found.used)

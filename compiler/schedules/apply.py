@@ -8,11 +8,17 @@ from typing import Any
 import tvm
 from tvm import tirx
 
-from compiler.schedules import conv2d, gemm, generic, rows
+from compiler.schedules import conv2d, gemm, generic, rows, winograd
 from compiler.schedules.anchor import TEMPLATE
 from compiler.schedules.machine import Machine
 
-_TILED = {conv2d.NAME: conv2d.schedule_conv2d, gemm.NAME: gemm.schedule_gemm}
+_TILED = {
+    conv2d.NAME: conv2d.schedule_conv2d,
+    gemm.NAME: gemm.schedule_gemm,
+    winograd.INPUT: winograd.schedule_input,
+    winograd.PRODUCT: winograd.schedule_product,
+    winograd.OUTPUT: winograd.schedule_output,
+}
 _SCHEDULED = "tirx.is_scheduled"
 
 

@@ -6,18 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+_SERVER, _BOARD = 16 << 20, 1 << 20
+"""Bytes of the last cache that one model may count on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Machine:
     """`lanes` are float32 values in a vector register, `registers` how many of those; two threads mean parallel loops.
 
     `fused_load` says that a multiply-add can broadcast one operand from memory, which saves the register for it.
+    `winograd` allows Winograd's algorithm, whose float32 error is larger than that of direct convolution.
+    `cache` are bytes of weights that stay in the last cache between two runs: of a server, or of a board or phone.
     """
 
     lanes: int
     registers: int
     threads: int
     fused_load: bool = False
+    winograd: bool = True
+    cache: int = _SERVER
 
     def splits(self, operations: int) -> bool:
         """Whether that many operations on values are worth waking the other threads for (about 5 us of work)."""
@@ -49,7 +56,7 @@ def machine_of(target: Mapping[str, Any], threads: int) -> Machine:
     """
     cpu, features = str(target.get("mcpu", "")), set(map(str, target.get("mattr", ())))
     if "aarch64" in str(target.get("mtriple", "")):
-        return Machine(lanes=4, registers=32, threads=threads)
+        return Machine(lanes=4, registers=32, threads=threads, cache=_SERVER if cpu.startswith("neoverse") else _BOARD)
     if ("+avx512f" in features or cpu.startswith(_AVX512)) and "-avx512f" not in features:
         return Machine(lanes=16, registers=32, threads=threads, fused_load=True)
     if (
@@ -58,4 +65,4 @@ def machine_of(target: Mapping[str, Any], threads: int) -> Machine:
         or cpu.startswith("znver")
     ):
         return Machine(lanes=8, registers=16, threads=threads)
-    return Machine(lanes=4, registers=16, threads=threads)
+    return Machine(lanes=4, registers=16, threads=threads, cache=_SERVER if cpu.startswith("x86") else _BOARD)

@@ -73,6 +73,7 @@ def _one(model: Path, target: Target, threads: int, store: Path, output: Path | 
         bytes=size,
         found=tuple(found),
         fallback=artefact.fallback,
+        winograd=artefact.winograd,
     )
     return made, 0
 
@@ -94,3 +95,6 @@ def _show(result: CrossResult, out: Console) -> None:
         for row in result.rows
     ]
     out.print(table(columns, rows, title=result.model, right=["kB"]))
+    for names in dict.fromkeys(row.winograd for row in result.rows if row.winograd):
+        targets = ", ".join(row.target for row in result.rows if row.winograd == names)
+        out.print(f"{targets}: Winograd's algorithm for {len(names)} convolutions ({', '.join(names)})")

@@ -192,6 +192,7 @@ class CrossRow(Spec):
     bytes: int = 0
     found: tuple[str, ...] = ()
     fallback: tuple[str, ...] = ()
+    winograd: tuple[str, ...] = ()
     problem: str = ""
 
 

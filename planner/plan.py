@@ -13,7 +13,6 @@ from planner.formulation import Formulation, formulation, limit_name
 from planner.limits import with_limits
 from planner.situation import Situation
 from planner.solver import Solution, solve_problem
-from planner.solver.solve import is_feasible
 from planner.solver.stop import Progress, silent
 from specs.application import (
     PathConstraint,
@@ -26,6 +25,9 @@ from specs.plan import (
 
 ROUNDS: Final = 8
 """How often limits are tightened before giving up."""
+LOOSENED: Final = (1.0, 1.1, 1.3, 1.6)
+"""Where no plan keeps the limits by the solver's tables, they are tried so many times longer: the tables are on the
+safe side (patterns and paths share what may be late), and what counts is the prediction of the whole path."""
 MARGIN: Final = 0.003
 """A missed limit is tightened by what it was missed by and by this share more, which doubles with each round."""
 NO_LIMITS: Final[Mapping[str, float]] = {}
@@ -57,8 +59,10 @@ def solve(
     """The Plan for `situation`: optimal, or the best within `time_limit` seconds or the relative `gap`.
 
     What counts is the predicted percentile. Where it misses a limit that the solver's table took as kept, that limit is
-    tightened and the problem solved again (`Plan.tightened`, ms). What the tables then call the best, or impossible, is
-    settled by prediction (proof.py), so that no placement that keeps its limits is better than an optimal plan.
+    tightened and the problem solved again. What the tables then call the best, or impossible, is looked at by
+    prediction (proof.py): a better placement that keeps its limits takes its place. Where that stays open, optimal
+    means for the tables, and where they leave no plan, longer limits are tried in the same way. `Plan.tightened` says
+    which limits the solver was given (ms).
     `restrict` may take options away first. `corrected` are limits in seconds, by name such as ``answer.p99``, that
     predictions must keep instead of the user's own; `start` gives limits that the solver begins with. `given` is what
     `formulation(situation)` makes, if it is known. Without `proofs`, what binds is read from the slack, and where there
@@ -74,6 +78,9 @@ def solve(
     found = _tighten(situation, base, dict(corrected) | dict(start), wanted, clock)
     if wanted and not (isinstance(found, Draft) and found.solution.status == "feasible"):
         found = _settled(situation, base, found, wanted, clock)
+    if isinstance(found, _Nothing) and found.open and not found.missed:
+        tried = (_loosened(situation, base, longer, wanted, clock) for longer in LOOSENED)
+        found = next((draft for draft in tried if isinstance(draft, Draft)), found)
     if isinstance(found, _Nothing) and found.missed:
         raise NotKnown(found.missed)
     if isinstance(found, Draft):
@@ -101,14 +108,14 @@ class _Clock:
 class _Nothing:
     """What the solver said where it found no choice, and the limits (seconds) that it was given.
 
-    `missed` says which limits stayed missed, however tightened. `cut` is what proves by prediction that there is none.
+    `missed` says which limits stayed missed, however tightened. `open`: a placement may keep them all the same.
     """
 
     given: Formulation
     solution: Solution
     limits: Mapping[str, float]
     missed: str = ""
-    cut: Formulation | None = None
+    open: bool = False
 
 
 def _settled(
@@ -129,8 +136,15 @@ def _settled(
     assert isinstance(found, _Nothing)
     if settled.proven:
         given = settled.cut if found.solution.status == "unknown" else found.given
-        return _Nothing(given, Solution("infeasible"), found.limits, cut=settled.cut)
-    return replace(found, solution=Solution("unknown"))
+        return _Nothing(given, Solution("infeasible"), found.limits)
+    return replace(found, open=found.solution.status == "infeasible")
+
+
+def _loosened(
+    situation: Situation, base: Formulation, longer: float, wanted: Mapping[str, float], clock: _Clock
+) -> Draft | _Nothing:
+    """As `_tighten`, from limits that are `longer` times those `wanted`."""
+    return _tighten(situation, base, {name: longer * limit for name, limit in wanted.items()}, wanted, clock)
 
 
 def _tighten(
@@ -172,7 +186,7 @@ def _no_plan(situation: Situation, nothing: _Nothing, clock: _Clock, proofs: boo
     problem = nothing.given.problem
     conflict: tuple[Conflict, ...] = ()
     if proofs and nothing.solution.status == "infeasible":
-        found = _conflict(nothing, clock)
+        found = minimal_conflict(problem, max(1.0, clock.left), clock.seed)
         if found is None:
             raise no_option(situation, problem)
         named = [problem.constraints[i] for i in found]
@@ -185,18 +199,6 @@ def _no_plan(situation: Situation, nothing: _Nothing, clock: _Clock, proofs: boo
         conflict=conflict,
         inputs=inputs_of(situation, None),
     )
-
-
-def _conflict(nothing: _Nothing, clock: _Clock) -> tuple[int, ...] | None:
-    """As `minimal_conflict`, of the tables if they are right that those constraints cannot hold together."""
-    found = minimal_conflict(nothing.given.problem, max(1.0, clock.left), clock.seed)
-    if found is None or nothing.cut is None:
-        return found
-    cut = nothing.cut.problem
-    others = frozenset(range(len(cut.constraints))) - set(found)
-    if is_feasible(cut, others, max(1.0, clock.left), seed=clock.seed) == "no":
-        return found
-    return minimal_conflict(cut, max(1.0, clock.left), clock.seed)
 
 
 def without_options(given: Formulation, sites: frozenset[int]) -> Formulation:

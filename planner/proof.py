@@ -23,8 +23,8 @@ from planner.solver import Choice, Solution, solve_problem
 from planner.solver.evaluate import evaluate
 from planner.solver.solution import relative_gap
 
-ROUNDS: Final = 100
-"""How many placements are looked at before the proof is given up."""
+ROUNDS: Final = 12
+"""How many placements are looked at before the proof is given up: each takes about a tenth of a second."""
 
 
 class Search(Protocol):
@@ -40,7 +40,7 @@ class Search(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The best draft known, which says what is proven of it. Where there is none, `proven` says so of all placements.
+    """The best draft known. `proven`: no placement that keeps its limits by prediction is better, or there is none.
 
     `cut` is the Problem without path limits, in whose place it has the cuts found.
     """
@@ -51,18 +51,25 @@ class Settled:
 
 
 def settle(
-    situation: Situation, base: Formulation, wanted: Mapping[str, float], best: Draft | None, clock: Search
+    situation: Situation,
+    base: Formulation,
+    wanted: Mapping[str, float],
+    best: Draft | None,
+    clock: Search,
+    rounds: int = ROUNDS,
 ) -> Settled:
     """From the `best` draft that the tables allow to the best of all by prediction, or to a proof that there is none.
 
-    Without a proof within the time left and `ROUNDS`, the best draft is feasible. Raises KeyboardInterrupt on Ctrl-C.
+    Without a proof within the time left and `rounds`, `best` says what it said before, and a better one is called
+    feasible. Raises KeyboardInterrupt on Ctrl-C.
     """
+    first = best
     given = free = without_limits(base)
     bound: tuple[int, ...] = ()
     cuts: list[Cut] = []
     reasons = Reasons(situation, base, wanted)
     others = _Others(situation, base, free, wanted)
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         given = with_cuts(free, cuts)
         solution = solve_problem(given.problem, clock.left, 0.0, clock.seed, strategy=clock.strategy)
         if solution.interrupted:
@@ -82,7 +89,7 @@ def settle(
             best = others.better(draft.choice, best) or best
             found = [reasons.exactly(draft.choice, missed)]
         cuts += found
-    return Settled(best and _unproven(best, bound, given), False, given)
+    return Settled(best if best is first else best and _unproven(best, bound, given), False, given)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ times that holds exactly; a request is no sooner than any of its paths.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -20,7 +20,7 @@ from planner.distribution import Grid, Reals, Transform, from_quantiles
 from planner.draft import assignments_of
 from planner.formulation import Formulation, limit_name
 from planner.latency import Latency
-from planner.layout import FlowLayout, layout_of
+from planner.layout import FlowLayout, Leg, layout_of
 from planner.pipeline import Shape, relevant
 from planner.situation import Situation
 from planner.solver import Choice, Solution
@@ -40,14 +40,11 @@ class Reasons:
     wanted: Mapping[str, float]
 
     def cuts(self, choice: Choice) -> list[Cut]:
-        """A cut for each flow that misses a limit for such a reason; with the fastest ways at each site, if they do."""
-        for likely in dict.fromkeys((self._fastest(choice), choice)):
-            layout = layout_of(self.situation, assignments_of(self.given, Solution("feasible", likely)))
-            latency = Latency(layout, Demand(self.situation))
-            times = (_Times(self.given, latency, of, likely, f) for f, of in enumerate(layout.flows))
-            if found := [cut for each in times if (cut := self._cut(each))]:
-                return found
-        return []
+        """A cut for each flow of `choice` that misses a limit for such a reason."""
+        layout = layout_of(self.situation, assignments_of(self.given, Solution("feasible", choice)))
+        latency = Latency(layout, Demand(self.situation))
+        times = (_Times(self.given, latency, of, choice, f) for f, of in enumerate(layout.flows))
+        return [cut for each in times if (cut := self._cut(each))]
 
     def exactly(self, choice: Choice, missed: Mapping[str, float]) -> Cut:
         """The cut that rules out the options of `choice`, all together, for missing those limits."""
@@ -61,25 +58,30 @@ class Reasons:
         return Cut(self._index(worst), tuple(frozenset([use]) for use in uses))
 
     def _cut(self, times: _Times) -> Cut | None:
-        """As few uses of a flow as miss a limit together."""
-        kept = tuple(times.stages)
-        name = self._missed(times, kept)
+        """As few uses of a flow as miss a limit together, each with as many like it as do."""
+        ways = {use: use for use in times.stages}
+        name = self._missed(times, ways)
         if name is None:
             return None
-        for use in reversed(kept):
-            fewer = tuple(other for other in kept if other != use)
+        for use in reversed(times.stages):
+            fewer = {other: way for other, way in ways.items() if other != use}
             if fewer and (still := self._missed(times, fewer)):
-                kept, name = fewer, still
-        return Cut(self._index(name), tuple(self._no_faster(use) for use in kept))
+                ways, name = fewer, still
+        for use in ways:
+            for way in sorted(self._alike(use), key=lambda way: (self._values(way).mean(), way)):
+                if self._is_no_faster(use, way) and (still := self._missed(times, ways | {use: way})):
+                    ways, name = ways | {use: way}, still
+                    break
+        return Cut(self._index(name), tuple(self._no_faster(way) for way in ways.values()))
 
-    def _missed(self, times: _Times, uses: Collection[Use]) -> str | None:
-        """The first limit that is clearly missed by those uses and the messages between them."""
+    def _missed(self, times: _Times, ways: Mapping[Use, Use]) -> str | None:
+        """The first limit that is clearly missed by those uses, run in those ways, and the messages between them."""
         of = times.of
         for name, constraint in relevant(self.situation, of.flow).items():
             shapes = of.pipeline.requests(constraint)
             for q in constraint.limits:
-                limit = self.wanted[limit_name(name, q)]
-                late = sum(s.probability * times.late(s, constraint.to, uses, limit * CLEAR) for s in shapes)
+                limit = self.wanted[limit_name(name, q)] * CLEAR
+                late = sum(s.probability * times.late(s, constraint.to, ways, limit, self._values) for s in shapes)
                 if late > (1 - q) * CLEAR:
                     return limit_name(name, q)
         return None
@@ -88,24 +90,6 @@ class Reasons:
         return next(i for i, c in enumerate(self.given.problem.constraints) if c.name == name)
 
     # Ways to run a stage at one site
-
-    def _fastest(self, choice: Choice) -> Choice:
-        """`choice` with the fastest way at each site in place of every use that is surely no faster."""
-        problem = self.given.problem
-        replicas = list(choice.replicas)
-        options: list[tuple[tuple[int, ...], ...]] = []
-        for s, of in zip(choice.scenarios, choice.options, strict=True):
-            faster = tuple(tuple(self._fastest_for((s, i, o))[2] for o in picked) for i, picked in enumerate(of))
-            options.append(faster)
-            for i, picked in enumerate(faster):
-                for o in picked:
-                    station = problem.scenarios[s].steps[i].options[o].station
-                    replicas[station] = max(1, replicas[station])
-        return Choice(choice.scenarios, tuple(options), choice.members, tuple(replicas))
-
-    def _fastest_for(self, use: Use) -> Use:
-        best = min(self._alike(use), key=lambda other: (self._values(other).mean(), other))
-        return best if self._is_no_faster(use, best) else use
 
     def _no_faster(self, use: Use) -> frozenset[Use]:
         return frozenset(other for other in self._alike(use) if self._is_no_faster(other, use))
@@ -143,7 +127,7 @@ class _Times:
     of: FlowLayout
     choice: Choice
     flow: int
-    known: dict[tuple[float, object], Transform] = field(default_factory=dict)
+    known: dict[tuple[float, Leg | Use], Transform] = field(default_factory=dict)
 
     @cached_property
     def stages(self) -> dict[Use, int]:
@@ -157,38 +141,44 @@ class _Times:
         ]
         return dict(zip(uses, self.of.stages, strict=True))
 
-    def late(self, shape: Shape, to: str, uses: Collection[Use], limit: float) -> float:
+    def late(
+        self, shape: Shape, to: str, ways: Mapping[Use, Use], limit: float, service: Callable[[Use], Reals]
+    ) -> float:
         """At least so likely is a request of `shape` later than `limit` at `to`."""
-        stages = {self.stages[use] for use in uses}
         grid = Grid(limit / STEPS, 4 * STEPS)
-        return max((self._late(grid, parts) for parts in self._ways(shape, to, stages)), default=0.0)
+        stages = {self.stages[use]: way for use, way in ways.items()}
 
-    def _late(self, grid: Grid, parts: frozenset[object]) -> float:
-        total = np.ones(grid.size + 1, dtype=np.complex128)
-        for part in parts:
-            total = total * self._transform(grid, part)
-        mass = np.fft.irfft(total, 2 * grid.size)
-        return float(1 - mass[: STEPS + 1].sum())
+        def transform(part: Leg | Use) -> Transform:
+            key = (grid.step, part)
+            if key not in self.known:
+                values = self.latency.leg_timing(self.of, part).parts if isinstance(part, Leg) else (service(part),)
+                self.known[key] = _sum(grid, values)
+            return self.known[key]
 
-    def _ways(self, shape: Shape, to: str, stages: Collection[int]) -> set[frozenset[object]]:
+        return max((_late(grid, map(transform, parts)) for parts in self._passed(shape, to, stages)), default=0.0)
+
+    def _passed(self, shape: Shape, to: str, stages: Mapping[int, Use]) -> set[frozenset[Leg | Use]]:
         """What a request passes on each way to `to`: of the given stages, and of the messages between them."""
         legs = {leg.message: leg for leg in self.of.legs}
         ends = {-1, -2, *stages}
-        found: set[frozenset[object]] = set()
+        found: set[frozenset[Leg | Use]] = set()
         for way in self.of.pipeline.paths(shape, to):
             passed = [legs[m] for m in (self.of.pipeline.messages[i] for i in way) if m in legs]
             between = {leg for leg in passed if leg.route and {leg.producer, leg.consumer} <= ends}
-            found.add(frozenset(between) | {leg.consumer for leg in passed if leg.consumer in stages})
+            found.add(frozenset(between) | {stages[leg.consumer] for leg in passed if leg.consumer in stages})
         return found
 
-    def _transform(self, grid: Grid, part: object) -> Transform:
-        key = (grid.step, part)
-        if key not in self.known:
-            timing = (
-                self.latency.stage_timing[part] if isinstance(part, int) else self.latency.leg_timing(self.of, part)  # type: ignore[arg-type]
-            )
-            total = np.ones(grid.size + 1, dtype=np.complex128)
-            for values in timing.parts:
-                total = total * grid.transform(np.minimum(values, grid.step * (STEPS + 2)))
-            self.known[key] = total
-        return self.known[key]
+
+def _sum(grid: Grid, values: Iterable[Reals]) -> Transform:
+    total = np.ones(grid.size + 1, dtype=np.complex128)
+    for each in values:
+        total = total * grid.transform(np.minimum(each, grid.step * (STEPS + 2)))
+    return total
+
+
+def _late(grid: Grid, times: Iterable[Transform]) -> float:
+    """How likely the sum of the times is longer than `STEPS`."""
+    total = np.ones(grid.size + 1, dtype=np.complex128)
+    for each in times:
+        total = total * each
+    return float(1 - np.fft.irfft(total, 2 * grid.size)[: STEPS + 1].sum())

@@ -8,41 +8,20 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from planner.conflict import minimal_conflict, no_option
-from planner.cost import cost_of
-from planner.demand import Demand
+from planner.draft import Draft, in_ms, inputs_of
 from planner.formulation import Formulation, formulation, limit_name
-from planner.layout import Layout, layout_of
 from planner.limits import with_limits
-from planner.problem import Objective
 from planner.situation import Situation
 from planner.solver import Solution, solve_problem
-from planner.solver.evaluate import evaluate
-from planner.solver.solve import is_feasible
 from planner.solver.stop import Progress, silent
 from specs.application import (
-    AccuracyConstraint,
-    CostConstraint,
-    OverBranch,
     PathConstraint,
-    ResidencyConstraint,
 )
-from specs.digest import digest_value
 from specs.errors import NotKnown
 from specs.plan import (
-    Assignment,
     Conflict,
-    ConstraintCheck,
-    CutOnWire,
-    DevicesBought,
-    Hop,
-    Inputs,
-    LinkLoad,
-    PathPrediction,
     Plan,
-    PlannedBehaviour,
-    Route,
 )
-from specs.quantities import HOURS_PER_MONTH
 
 ROUNDS: Final = 8
 """How often limits are tightened before giving up."""
@@ -51,9 +30,6 @@ LOOSENED: Final = (1.0, 1.1, 1.3, 1.6)
 safe side (patterns and paths share what may be late), and what counts is the prediction of the whole path."""
 MARGIN: Final = 0.003
 """A missed limit is tightened by what it was missed by and by this share more, which doubles with each round."""
-SITE_WORDS: Final = ("at", "requires", "with", "apart_from")
-"""Of a component: what rules sites out for it."""
-BINDING_SECONDS: Final = 5.0
 NO_LIMITS: Final[Mapping[str, float]] = {}
 Restrict = Callable[[Formulation], Formulation]
 
@@ -82,13 +58,16 @@ def solve(
 ) -> Plan:
     """The Plan for `situation`: optimal, or the best within `time_limit` seconds or the relative `gap`.
 
-    Where the predicted percentile misses a limit that the solver's table took as kept, that limit is tightened and the
-    problem solved again; where the tables leave no plan, longer limits are tried in the same way, since the tables are
-    on the safe side. `Plan.tightened` says which limits the solver was given (ms). `restrict` may take options away
-    first. `corrected` are limits in seconds, by name such as ``answer.p99``, that predictions must keep instead of the
-    user's own; `start` gives limits that the solver begins with. `given` is what `formulation(situation)` makes, if it
-    is known. Without `proofs`, what binds is read from the slack, and where there is no plan no conflict is sought: for
-    answers that solve many times. `strategy` and `tell` are as in `solve_problem`.
+    What counts is the predicted percentile. Where it misses a limit that the solver's table took as kept, that limit is
+    tightened and the problem solved again. What the tables then call the best, or impossible, is looked at by
+    prediction (proof.py): a better placement that keeps its limits takes its place. Where that stays open, optimal
+    means for the tables, and where they leave no plan, longer limits are tried in the same way. `Plan.tightened` says
+    which limits the solver was given (ms).
+    `restrict` may take options away first. `corrected` are limits in seconds, by name such as ``answer.p99``, that
+    predictions must keep instead of the user's own; `start` gives limits that the solver begins with. `given` is what
+    `formulation(situation)` makes, if it is known. Without `proofs`, what binds is read from the slack, and where there
+    is no plan no conflict is sought: for answers that solve many times. `strategy` and `tell` are as in
+    `solve_problem`.
 
     Raises InputError for what is not supported, AnswerIsNo where some component cannot run at all, and NotKnown where
     limits stay missed; `Interrupted` with the best plan so far on Ctrl-C.
@@ -96,15 +75,17 @@ def solve(
     clock = _Clock(time.perf_counter(), time_limit, gap, seed, strategy, tell)
     wanted = _path_limits(situation) | dict(corrected)
     base = restrict(given or formulation(situation))
-    nothing = found = _tighten(situation, base, dict(corrected) | dict(start), wanted, clock)
-    if isinstance(nothing, _Nothing) and nothing.solution.status == "infeasible":
-        for longer in LOOSENED:
-            if isinstance(found, _Nothing) and wanted:
-                found = _loosened(situation, base, longer, wanted, clock)
-    if isinstance(found, _Draft):
+    found = _tighten(situation, base, dict(corrected) | dict(start), wanted, clock)
+    if wanted and not (isinstance(found, Draft) and found.solution.status == "feasible"):
+        found = _settled(situation, base, found, wanted, clock)
+    if isinstance(found, _Nothing) and found.open and not found.missed:
+        tried = (_loosened(situation, base, longer, wanted, clock) for longer in LOOSENED)
+        found = next((draft for draft in tried if isinstance(draft, Draft)), found)
+    if isinstance(found, _Nothing) and found.missed:
+        raise NotKnown(found.missed)
+    if isinstance(found, Draft):
         return found.plan(clock.started, time_limit if proofs else 0.0, seed)
-    assert isinstance(nothing, _Nothing)
-    return _no_plan(situation, nothing, clock, proofs)
+    return _no_plan(situation, found, clock, proofs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,31 +106,51 @@ class _Clock:
 
 @dataclass(frozen=True, slots=True)
 class _Nothing:
-    """What the solver said where it found no choice, and the limits (seconds) that it was given."""
+    """What the solver said where it found no choice, and the limits (seconds) that it was given.
+
+    `missed` says which limits stayed missed, however tightened. `open`: a placement may keep them all the same.
+    """
 
     given: Formulation
     solution: Solution
     limits: Mapping[str, float]
+    missed: str = ""
+    open: bool = False
+
+
+def _settled(
+    situation: Situation, base: Formulation, found: Draft | _Nothing, wanted: Mapping[str, float], clock: _Clock
+) -> Draft | _Nothing:
+    """What is best by prediction, or a proof that there is nothing; `found` by the tables where neither is known."""
+    from planner.proof import settle  # numpy, as predictions need
+
+    first = found if isinstance(found, Draft) else None
+    try:
+        settled = settle(situation, base, wanted, first, clock)
+    except KeyboardInterrupt:
+        if first is None:
+            raise
+        raise Interrupted(first.plan(clock.started, 0.0, clock.seed)) from None
+    if settled.best is not None:
+        return settled.best
+    assert isinstance(found, _Nothing)
+    if settled.proven:
+        given = settled.cut if found.solution.status == "unknown" else found.given
+        return _Nothing(given, Solution("infeasible"), found.limits)
+    return replace(found, open=found.solution.status == "infeasible")
 
 
 def _loosened(
     situation: Situation, base: Formulation, longer: float, wanted: Mapping[str, float], clock: _Clock
-) -> _Draft | _Nothing:
+) -> Draft | _Nothing:
     """As `_tighten`, from limits that are `longer` times those `wanted`."""
-    limits = {name: longer * limit for name, limit in wanted.items()}
-    try:
-        return _tighten(situation, base, limits, wanted, clock)
-    except NotKnown:
-        return _Nothing(base, Solution("unknown"), limits)
+    return _tighten(situation, base, {name: longer * limit for name, limit in wanted.items()}, wanted, clock)
 
 
 def _tighten(
     situation: Situation, base: Formulation, start: Mapping[str, float], wanted: Mapping[str, float], clock: _Clock
-) -> _Draft | _Nothing:
-    """Solve with the path limits of `start` (else the user's), tightened where the prediction misses those `wanted`.
-
-    Raises NotKnown where limits stay missed.
-    """
+) -> Draft | _Nothing:
+    """Solve with the path limits of `start` (else the user's), tightened where the prediction misses those `wanted`."""
     limits = dict(start)
     for number in range(ROUNDS):
         given = with_limits(situation, base, limits)
@@ -160,7 +161,7 @@ def _tighten(
             if solution.interrupted:
                 raise KeyboardInterrupt
             return _Nothing(given, solution, dict(limits))
-        draft = _Draft(situation, given, solution, limits)
+        draft = Draft(situation, given, solution, limits)
         missed = draft.missed(wanted)
         if solution.interrupted:
             raise KeyboardInterrupt if missed else Interrupted(draft.plan(clock.started, 0.0, clock.seed))
@@ -169,7 +170,9 @@ def _tighten(
         for name, factor in missed.items():
             limits[name] = limits.get(name, wanted[name]) / factor * (1 - MARGIN * 2**number)
     worst = ", ".join(f"{name} by {100 * (factor - 1):.1f} %" for name, factor in missed.items())
-    raise NotKnown(f"predictions still miss {worst} after tightening {ROUNDS} times")
+    return _Nothing(
+        base, Solution("unknown"), limits, f"predictions still miss {worst} after tightening {ROUNDS} times"
+    )
 
 
 def _path_limits(situation: Situation) -> dict[str, float]:
@@ -192,265 +195,9 @@ def _no_plan(situation: Situation, nothing: _Nothing, clock: _Clock, proofs: boo
         application=situation.app.value.name,
         status=nothing.solution.status,
         seconds=time.perf_counter() - clock.started,
-        tightened=_tightened(nothing.limits),
+        tightened=in_ms(nothing.limits),
         conflict=conflict,
         inputs=inputs_of(situation, None),
-    )
-
-
-def _tightened(limits: Mapping[str, float]) -> dict[str, float]:
-    return {name: seconds * 1e3 for name, seconds in limits.items()}
-
-
-class _Draft:
-    """A solution with what follows from it; made into a Plan once its predictions keep the limits."""
-
-    def __init__(
-        self, situation: Situation, given: Formulation, solution: Solution, limits: Mapping[str, float]
-    ) -> None:
-        from planner.latency import Latency  # numpy: not needed to say that there is no plan
-
-        assert solution.choice is not None
-        self.situation, self.given, self.solution, self.limits = situation, given, solution, limits
-        self.choice = solution.choice
-        self.layout = layout_of(situation, assignments_of(given, solution))
-        self.latency = Latency(self.layout, Demand(situation))
-        self.paths = self.latency.paths()
-
-    def missed(self, wanted: Mapping[str, float]) -> dict[str, float]:
-        from planner.latency import exceeded
-
-        return exceeded(self.latency, self.paths, wanted)
-
-    def plan(self, started: float, time_limit: float, seed: int) -> Plan:
-        solution, situation = self.solution, self.situation
-        objectives = self.given.problem.objectives
-        bought = self._bought()
-        cost = cost_of(self.layout, bought)
-        checks = self._checks(cost.per_month, time_limit - (time.perf_counter() - started), seed)
-        return Plan(
-            application=situation.app.value.name,
-            status=solution.status,
-            objective=[_in_units(o, v) for o, v in zip(objectives, solution.objectives, strict=True)],
-            bound=[_in_units(o, v) for o, v in zip(objectives, solution.bounds, strict=True)],
-            gap=solution.gap,
-            seconds=time.perf_counter() - started,
-            tightened=_tightened(self.limits),
-            assignments=tuple(stage.assignment for stage in self.layout.stages),
-            cuts=cuts_of(self.layout),
-            devices=self._devices(bought),
-            links=self._links(),
-            routes=routes_of(self.layout),
-            paths=self.paths,
-            stages=self.latency.stages(),
-            cost=cost,
-            constraints=checks,
-            behaviour=behaviour_of(self.layout),
-            inputs=inputs_of(situation, self.layout),
-        )
-
-    def _bought(self) -> dict[tuple[str, str], int]:
-        counts = evaluate(self.given.problem, self.choice).bought
-        return {key: n for key, n in zip(self.given.pools, counts, strict=True) if n}
-
-    def _devices(self, bought: Mapping[tuple[str, str], int]) -> tuple[DevicesBought, ...]:
-        infra = self.situation.infra.value
-        found: list[DevicesBought] = []
-        for (site, pool), count in bought.items():
-            hardware = infra.sites[site].pools[pool].hardware
-            spec = infra.hardware[hardware]
-            busy = 0.0
-            for index, stage in enumerate(self.layout.stages):
-                a = stage.assignment
-                if (a.site, a.pool) == (site, pool):
-                    part = a.threads / spec.cores if spec.sharing == "cores" else 1.0
-                    busy += self.latency.rate(index) * stage.record.latency.mean * part
-            found.append(
-                DevicesBought(
-                    site=site, pool=pool, hardware=hardware, sharing=spec.sharing, bought=count, load=busy / count
-                )
-            )
-        return tuple(found)
-
-    def _links(self) -> tuple[LinkLoad, ...]:
-        """Each direction in use, and each rate that links share."""
-        found: dict[str, LinkLoad] = {}
-        for of in self.layout.flows:
-            for leg in of.legs:
-                for passage in leg.route:
-                    for queue, rate, _ in self.latency.link_servers(passage):
-                        load = self.latency.queues[queue].load
-                        name = f"{passage.link} shared" if queue.endswith(" shared") else passage.link
-                        found[queue] = LinkLoad(name=name, direction=passage.way, load=load, bytes_per_s=load * rate)
-        return tuple(found[queue] for queue in sorted(found))
-
-    def _checks(self, per_month: float, seconds: float, seed: int) -> tuple[ConstraintCheck, ...]:
-        app = self.situation.app
-        currency = self.situation.infra.value.currency
-        checks: list[ConstraintCheck] = []
-        names = {c.name: i for i, c in enumerate(self.given.problem.constraints)}
-        ends = time.perf_counter() + seconds
-
-        def check(name: str, unit: str, value: float, limit: float, slack: float) -> None:
-            index = names[name]
-            constraint = self.given.problem.constraints[index]
-            left = min(BINDING_SECONDS, ends - time.perf_counter())
-            checks.append(
-                ConstraintCheck(
-                    name=name, file=constraint.file, line=constraint.line, unit=unit, value=value, limit=limit,
-                    slack=slack, binding=self._binding(index, slack, limit, left, seed),
-                )
-            )  # fmt: skip
-
-        for name, constraint in app.value.constraints.items():
-            if isinstance(constraint, PathConstraint):
-                for q, limit in constraint.limits.items():
-                    value = max(
-                        (getattr(p.predicted, f"p{q * 100:.0f}_ms") for p in self._about(constraint)), default=0.0
-                    )
-                    check(limit_name(name, q), "ms", value, limit * 1e3, limit * 1e3 - value)
-            elif isinstance(constraint, CostConstraint):
-                most = constraint.cost * HOURS_PER_MONTH
-                check(name, f"{currency}/month", per_month, most, most - per_month)
-            elif isinstance(constraint, AccuracyConstraint):
-                value = min(self._accuracy(constraint.on))
-                check(name, "share", value, constraint.accuracy, value - constraint.accuracy)
-            elif isinstance(constraint, ResidencyConstraint):
-                check(name, "sites", 0.0, 0.0, 0.0)
-        for name in app.value.components:
-            for word in SITE_WORDS:
-                if f"components.{name}.{word}" in names:
-                    check(f"components.{name}.{word}", "sites", 0.0, 0.0, 0.0)
-        return tuple(checks)
-
-    def _about(self, constraint: PathConstraint) -> list[PathPrediction]:
-        over = constraint.over.when if isinstance(constraint.over, OverBranch) else "all"
-        return [p for p in self.paths if (p.from_, p.to, p.over) == (constraint.from_, constraint.to, over)]
-
-    def _accuracy(self, data: str) -> list[float]:
-        return [a.value for of in self.layout.flows for a in of.pipeline.behaviour.accuracy if a.data == data]
-
-    def _binding(self, index: int, slack: float, limit: float, seconds: float, seed: int) -> bool:
-        """Whether the first objective could be better without the constraint.
-
-        Proven by the solver where the plan is optimal and time allows, else read from the slack (1 % of the limit).
-        """
-        if not self._matters(index):
-            return False
-        if self.solution.status == "optimal" and seconds > 0:
-            below = self.solution.objectives[0]
-            answer = is_feasible(self.given.problem, frozenset([index]), seconds, below, seed)
-            if answer != "unknown":
-                return answer == "yes"
-        return slack <= 0.01 * abs(limit)
-
-    def _matters(self, index: int) -> bool:
-        """Whether leaving the constraint out can change the first objective at all, as far as that is plain to see.
-
-        A budget never makes the least cost higher: it only rules out dearer plans. Floors, pins and residency matter
-        only if they bar something.
-        """
-        problem = self.given.problem
-        kind = problem.constraints[index].kind
-        if kind == "budget":
-            return problem.objectives[0].kind != "cost"
-        if kind not in ("accuracy", "pin", "capability", "residency"):
-            return True
-        options = (o for s in problem.scenarios for step in s.steps for o in step.options)
-        return any(index in s.barred for s in problem.scenarios) or any(index in o.barred for o in options)
-
-
-def _in_units(objective: Objective, value: int) -> float:
-    """Currency a month, or milliseconds."""
-    return value / 1e6 if objective.kind == "cost" else value / 1e9
-
-
-def assignments_of(given: Formulation, solution: Solution) -> tuple[Assignment, ...]:
-    """One for each station in use, in the order of the first flow's components."""
-    assert solution.choice is not None
-    choice = solution.choice
-    flows: dict[int, list[int]] = {}
-    for f, (s, options) in enumerate(zip(choice.scenarios, choice.options, strict=True)):
-        for i, picked in enumerate(options):
-            for o in picked:
-                flows.setdefault(given.problem.scenarios[s].steps[i].options[o].station, []).append(f)
-    found: list[Assignment] = []
-    for index, users in flows.items():
-        key = given.stations[index]
-        record = key.record
-        found.append(
-            Assignment(
-                component=key.component,
-                segment=key.segment,
-                flows=tuple(given.problem.flows[f] for f in users),
-                members=sum(choice.members[f] for f in users),
-                site=key.site,
-                pool=key.pool,
-                hardware=record.hardware,
-                variant=key.variant,
-                backend=record.backend,
-                threads=record.threads,
-                replicas=choice.replicas[index],
-                artefact=record.artefact,
-                record=record.digest,
-                provenance=record.provenance,
-            )
-        )
-    return tuple(found)
-
-
-def cuts_of(layout: Layout) -> tuple[CutOnWire, ...]:
-    """Cuts whose two sides are at different sites."""
-    found: dict[tuple[str, tuple[str, ...]], CutOnWire] = {}
-    for of in layout.flows:
-        for leg in of.legs:
-            component = leg.message.producer.name
-            if component == leg.message.consumer.name and leg.route:
-                tensors = tuple(v.split("@", 1)[1] for v in leg.message.values)
-                size = of.pipeline.size(leg.message).mean
-                found[component, tensors] = CutOnWire(component=component, tensors=tensors, bytes=size)
-    return tuple(found.values())
-
-
-def routes_of(layout: Layout) -> tuple[Route, ...]:
-    """Between all sites that a flow uses, in both directions."""
-    found: dict[tuple[str, str], Route] = {}
-    for of in layout.flows:
-        sites = list(dict.fromkeys([of.flow.site, *(layout.stages[s].assignment.site for s in of.stages)]))
-        known = layout.situation.network.routes(of.flow.site)
-        for a in sites:
-            for b in sites:
-                if a != b and (a, b) in known:
-                    hops = tuple(Hop(link=p.link, direction=p.way) for p in known[a, b])
-                    found.setdefault((a, b), Route(**{"from": a}, to=b, hops=hops))
-    return tuple(found.values())
-
-
-def behaviour_of(layout: Layout) -> tuple[PlannedBehaviour, ...]:
-    """Each combination of variants in use once."""
-    found: dict[str, PlannedBehaviour] = {}
-    for of in layout.flows:
-        behaviour = of.pipeline.behaviour
-        patterns = {"+".join(p.runs): p.probability for p in behaviour.patterns}
-        accuracy = {a.data: a.value for a in behaviour.accuracy}
-        found.setdefault(
-            str(behaviour.variants),
-            PlannedBehaviour(variants=behaviour.variants, patterns=patterns, accuracy=accuracy, source="measured"),
-        )
-    return tuple(found.values())
-
-
-def inputs_of(situation: Situation, layout: Layout | None) -> Inputs:
-    """Digests of what the plan rests on; without a layout, of all there is."""
-    records = situation.records if layout is None else [stage.record for stage in layout.stages]
-    used = situation.behaviours if layout is None else [of.pipeline.behaviour for of in layout.flows]
-    return Inputs(
-        app=situation.app.digest,
-        infra=situation.infra.digest,
-        sources=dict(situation.digests),
-        records=tuple(sorted({r.digest for r in records})),
-        behaviour=tuple(sorted({digest_value(b.dump()) for b in used})),
-        changes=situation.changes,
     )
 
 

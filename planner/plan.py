@@ -28,6 +28,10 @@ ROUNDS: Final = 8
 LOOSENED: Final = (1.0, 1.1, 1.3, 1.6)
 """Where no plan keeps the limits by the solver's tables, they are tried so many times longer: the tables are on the
 safe side (patterns and paths share what may be late), and what counts is the prediction of the whole path."""
+PROOF: Final = 12
+"""How many placements that the tables forbid are looked at: each takes about a tenth of a second."""
+BRIEF: Final = 2
+"""As `PROOF`, in answers that solve many times: what they say of a price is never too low for it."""
 MARGIN: Final = 0.003
 """A missed limit is tightened by what it was missed by and by this share more, which doubles with each round."""
 NO_LIMITS: Final[Mapping[str, float]] = {}
@@ -77,7 +81,7 @@ def solve(
     base = restrict(given or formulation(situation))
     found = _tighten(situation, base, dict(corrected) | dict(start), wanted, clock)
     if wanted and not (isinstance(found, Draft) and found.solution.status == "feasible"):
-        found = _settled(situation, base, found, wanted, clock)
+        found = _settled(situation, base, found, wanted, clock, PROOF if proofs else BRIEF)
     if isinstance(found, _Nothing) and found.open and not found.missed:
         tried = (_loosened(situation, base, longer, wanted, clock) for longer in LOOSENED)
         found = next((draft for draft in tried if isinstance(draft, Draft)), found)
@@ -119,14 +123,19 @@ class _Nothing:
 
 
 def _settled(
-    situation: Situation, base: Formulation, found: Draft | _Nothing, wanted: Mapping[str, float], clock: _Clock
+    situation: Situation,
+    base: Formulation,
+    found: Draft | _Nothing,
+    wanted: Mapping[str, float],
+    clock: _Clock,
+    rounds: int,
 ) -> Draft | _Nothing:
     """What is best by prediction, or a proof that there is nothing; `found` by the tables where neither is known."""
     from planner.proof import settle  # numpy, as predictions need
 
     first = found if isinstance(found, Draft) else None
     try:
-        settled = settle(situation, base, wanted, first, clock)
+        settled = settle(situation, base, wanted, first, clock, rounds)
     except KeyboardInterrupt:
         if first is None:
             raise

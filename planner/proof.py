@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Final, Protocol
+from typing import Protocol
 
 from planner.cuts import Cut, with_cuts, without_limits
 from planner.draft import Draft
@@ -22,9 +22,6 @@ from planner.situation import Situation
 from planner.solver import Choice, Solution, solve_problem
 from planner.solver.evaluate import evaluate
 from planner.solver.solution import relative_gap
-
-ROUNDS: Final = 12
-"""How many placements are looked at before the proof is given up: each takes about a tenth of a second."""
 
 
 class Search(Protocol):
@@ -56,7 +53,7 @@ def settle(
     wanted: Mapping[str, float],
     best: Draft | None,
     clock: Search,
-    rounds: int = ROUNDS,
+    rounds: int,
 ) -> Settled:
     """From the `best` draft that the tables allow to the best of all by prediction, or to a proof that there is none.
 

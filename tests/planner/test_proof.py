@@ -100,7 +100,7 @@ def planned(seed: int, load: float | None) -> tuple[Situation, Plan] | None:
     if given is None or given.app.value.objective[0] != "cost":
         return None
     try:
-        return given, solve(given, proofs=False)
+        return given, solve(given)
     except TierplanError:
         return None
 

@@ -43,6 +43,11 @@ def inline_injective(schedule: tvm.s_tir.Schedule) -> None:
 
 
 def _schedule_injective(schedule: tvm.s_tir.Schedule, loops: list[Any], machine: Machine) -> None:
+    if extent(schedule, loops[-1]) == 1 and len(loops) > 2:
+        # Rows of single values, such as those of a padded image: one loop over all would divide for each value's place,
+        # and a vector with a condition would be taken apart. LLVM makes vectors of the rows.
+        _parallel(schedule, loops[:-2], machine)
+        return
     *outer, last = loops
     size = extent(schedule, last)
     if size < machine.lanes or size % machine.lanes:

@@ -54,16 +54,16 @@ class Draft:
 
         assert solution.choice is not None
         self.situation, self.given, self.solution, self.limits = situation, given, solution, limits
-        self.cut: Formulation | None = None
+        self.bounding: Formulation | None = None
         self.choice = solution.choice
         self.layout = layout_of(situation, assignments_of(given, solution))
         self.latency = Latency(self.layout, Demand(situation))
         self.paths = self.latency.paths()
 
-    def claiming(self, solution: Solution, cut: Formulation) -> Draft:
-        """The same with another claim of what is proven, by a Problem that has cuts in place of path limits."""
+    def claiming(self, solution: Solution, bounding: Formulation) -> Draft:
+        """The same with another claim of what is proven, by a Problem that has no-goods in place of path limits."""
         other = copy(self)
-        other.solution, other.cut = solution, cut
+        other.solution, other.bounding = solution, bounding
         return other
 
     def missed(self, wanted: Mapping[str, float]) -> dict[str, float]:
@@ -189,7 +189,7 @@ class Draft:
         if self.solution.status == "optimal" and seconds > 0:
             below, ends = self.solution.objectives[0], time.perf_counter() + seconds
             answers: set[str] = set()
-            for given in (self.given, self.cut):
+            for given in (self.given, self.bounding):
                 if given is not None and answers != {"no"}:
                     left = ends - time.perf_counter()
                     answers.add(is_feasible(given.problem, frozenset([index]), left, below, seed))

@@ -144,7 +144,7 @@ def _settled(
         return settled.best
     assert isinstance(found, _Nothing)
     if settled.proven:
-        given = settled.cut if found.solution.status == "unknown" else found.given
+        given = settled.bounding if found.solution.status == "unknown" else found.given
         return _Nothing(given, Solution("infeasible"), found.limits)
     return replace(found, open=found.solution.status == "infeasible")
 

@@ -2,8 +2,8 @@
 
 The solver's tables of tails are on the safe side, so that a better plan may keep every limit where they see none. Here
 the solver is given no path limit at all. What it finds is predicted: if the prediction keeps the limits, no plan is
-better; if not, the placement is cut off with all that the same reason rules out (cuts.py), and the solver is asked
-again. What it finds is a bound at each step.
+better; if not, a no-good (no_goods.py) rules the placement out with all that misses for the same reason, and the solver
+is asked again. What it finds is a bound at each step.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Protocol
 
-from planner.cuts import Cut, with_cuts, without_limits
 from planner.draft import Draft
 from planner.formulation import Formulation
+from planner.no_goods import NoGood, with_no_goods, without_limits
 from planner.problem import Problem
 from planner.reasons import Reasons
 from planner.situation import Situation
@@ -39,12 +39,12 @@ class Search(Protocol):
 class Settled:
     """The best draft known. `proven`: no placement that keeps its limits by prediction is better, or there is none.
 
-    `cut` is the Problem without path limits, in whose place it has the cuts found.
+    `bounding` is the Problem without path limits, in whose place it has the no-goods found.
     """
 
     best: Draft | None
     proven: bool
-    cut: Formulation
+    bounding: Formulation
 
 
 def settle(
@@ -63,11 +63,11 @@ def settle(
     first = best
     given = free = without_limits(base)
     bound: tuple[int, ...] = ()
-    cuts: list[Cut] = []
+    no_goods: list[NoGood] = []
     reasons = Reasons(situation, base, wanted)
     others = _Others(situation, base, free, wanted)
     for _ in range(rounds):
-        given = with_cuts(free, cuts)
+        given = with_no_goods(free, no_goods)
         solution = solve_problem(given.problem, clock.left, 0.0, clock.seed, strategy=clock.strategy)
         if solution.interrupted:
             raise KeyboardInterrupt
@@ -81,11 +81,11 @@ def settle(
         missed = draft.missed(wanted)
         if not missed:
             return Settled(_proven(draft, given), True, given)
-        found = reasons.cuts(draft.choice)
+        found = reasons.no_goods(draft.choice)
         if not found:
             best = others.better(draft.choice, best) or best
             found = [reasons.exactly(draft.choice, missed)]
-        cuts += found
+        no_goods += found
     return Settled(best if best is first else best and _unproven(best, bound, given), False, given)
 
 
@@ -134,16 +134,16 @@ def replica_choices(problem: Problem, choice: Choice) -> Iterator[Choice]:
         yield Choice(choice.scenarios, choice.options, choice.members, replicas)
 
 
-def _proven(draft: Draft, cut: Formulation) -> Draft:
+def _proven(draft: Draft, bounding: Formulation) -> Draft:
     """`draft`, called optimal."""
     values = draft.solution.objectives
-    return draft.claiming(replace(draft.solution, status="optimal", bounds=values, gap=0.0), cut)
+    return draft.claiming(replace(draft.solution, status="optimal", bounds=values, gap=0.0), bounding)
 
 
-def _unproven(draft: Draft, bound: tuple[int, ...], cut: Formulation) -> Draft:
+def _unproven(draft: Draft, bound: tuple[int, ...], bounding: Formulation) -> Draft:
     """`draft`, called feasible, with the bound that is known of the first objective."""
     values = draft.solution.objectives
     known = (min(values[0], bound[0]) if bound else 0, *[0] * (len(values) - 1))
     return draft.claiming(
-        replace(draft.solution, status="feasible", bounds=known, gap=relative_gap(values, known)), cut
+        replace(draft.solution, status="feasible", bounds=known, gap=relative_gap(values, known)), bounding
     )

@@ -14,13 +14,13 @@ from typing import Final
 
 import numpy as np
 
-from planner.cuts import Cut, Use
 from planner.demand import Demand
 from planner.distribution import Grid, Reals, Transform, from_quantiles
 from planner.draft import assignments_of
 from planner.formulation import Formulation, limit_name
 from planner.latency import Latency
 from planner.layout import FlowLayout, Leg, layout_of
+from planner.no_goods import NoGood, Use
 from planner.pipeline import Shape, relevant
 from planner.situation import Situation
 from planner.solver import Choice, Solution
@@ -39,15 +39,15 @@ class Reasons:
     given: Formulation
     wanted: Mapping[str, float]
 
-    def cuts(self, choice: Choice) -> list[Cut]:
-        """A cut for each flow of `choice` that misses a limit for such a reason."""
+    def no_goods(self, choice: Choice) -> list[NoGood]:
+        """A no-good for each flow of `choice` that misses a limit for such a reason."""
         layout = layout_of(self.situation, assignments_of(self.given, Solution("feasible", choice)))
         latency = Latency(layout, Demand(self.situation))
         times = (_Times(self.given, latency, of, choice, f) for f, of in enumerate(layout.flows))
-        return [cut for each in times if (cut := self._cut(each))]
+        return [no_good for each in times if (no_good := self._no_good(each))]
 
-    def exactly(self, choice: Choice, missed: Mapping[str, float]) -> Cut:
-        """The cut that rules out the options of `choice`, all together, for missing those limits."""
+    def exactly(self, choice: Choice, missed: Mapping[str, float]) -> NoGood:
+        """The no-good that rules out the options of `choice`, all together, for missing those limits."""
         uses = (
             (s, i, o)
             for s, of in zip(choice.scenarios, choice.options, strict=True)
@@ -55,9 +55,9 @@ class Reasons:
             for o in picked
         )
         worst = max(missed, key=lambda name: missed[name])
-        return Cut(self._index(worst), tuple(frozenset([use]) for use in uses))
+        return NoGood(self._index(worst), tuple(frozenset([use]) for use in uses))
 
-    def _cut(self, times: _Times) -> Cut | None:
+    def _no_good(self, times: _Times) -> NoGood | None:
         """As few uses of a flow as miss a limit together, each with as many like it as do."""
         ways = {use: use for use in times.stages}
         name = self._missed(times, ways)
@@ -72,7 +72,7 @@ class Reasons:
                 if self._is_no_faster(use, way) and (still := self._missed(times, ways | {use: way})):
                     ways, name = ways | {use: way}, still
                     break
-        return Cut(self._index(name), tuple(self._no_faster(way) for way in ways.values()))
+        return NoGood(self._index(name), tuple(self._no_faster(way) for way in ways.values()))
 
     def _missed(self, times: _Times, ways: Mapping[Use, Use]) -> str | None:
         """The first limit that is clearly missed by those uses, run in those ways, and the messages between them."""

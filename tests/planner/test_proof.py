@@ -9,12 +9,12 @@ from math import prod
 
 import pytest
 
-from planner.cuts import with_cuts, without_limits
 from planner.demand import Demand
 from planner.draft import assignments_of
 from planner.formulation import Formulation, formulate, formulation, limit_name
 from planner.latency import Latency, exceeded
 from planner.layout import layout_of
+from planner.no_goods import with_no_goods, without_limits
 from planner.plan import solve
 from planner.problem import Problem
 from planner.proof import settle
@@ -161,8 +161,8 @@ def test_a_cut_rules_out_only_placements_that_miss_a_limit_by_prediction() -> No
         free = without_limits(made)
         reasons = Reasons(given, made, limits(given))
         every = [c for c in choices(free.problem) if evaluate(free.problem, c).holds()][::7][:40]
-        cuts = [cut for choice in every[:8] for cut in reasons.cuts(choice)]
-        problem = with_cuts(free, cuts).problem
+        no_goods = [no_good for choice in every[:8] for no_good in reasons.no_goods(choice)]
+        problem = with_no_goods(free, no_goods).problem
         for choice in every:
             tried += 1
             if not evaluate(problem, choice).holds():

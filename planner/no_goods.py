@@ -1,4 +1,4 @@
-"""Cuts: sets of uses of which no plan may have one each (no-goods of a logic-based Benders decomposition)."""
+"""No-goods: sets of uses of which no plan may have one each, as in logic-based Benders decomposition (Hooker, 2003)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Use = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class NoGood:
     """No choice may have a use out of every one of `slots`, because of the constraint of this index."""
 
     constraint: int
@@ -26,16 +26,18 @@ def without_limits(given: Formulation) -> Formulation:
     return replace(given, problem=replace(given.problem, scenarios=scenarios))
 
 
-def with_cuts(given: Formulation, cuts: Sequence[Cut]) -> Formulation:
-    """`given` with `cuts`. Each is a server without waits, of whose n visits n - 1 may come together."""
+def with_no_goods(given: Formulation, no_goods: Sequence[NoGood]) -> Formulation:
+    """`given` with these no-goods. Each is a server without waits, of whose n visits n - 1 may come together."""
     problem = given.problem
     first = len(problem.servers)
     visits: dict[Use, list[Visit]] = {}
-    for k, cut in enumerate(cuts):
-        for slot in cut.slots:
+    for k, no_good in enumerate(no_goods):
+        for slot in no_good.slots:
             for use in slot:
                 visits.setdefault(use, []).append(Visit(first + k, 0, 1))
-    servers = tuple(Server("cut", cut.constraint, len(cut.slots) - 1, (WaitLevel(0, 0),)) for cut in cuts)
+    servers = tuple(
+        Server("no-good", no_good.constraint, len(no_good.slots) - 1, (WaitLevel(0, 0),)) for no_good in no_goods
+    )
     scenarios = tuple(_visiting(s, scenario, visits) for s, scenario in enumerate(problem.scenarios))
     return replace(given, problem=replace(problem, servers=(*problem.servers, *servers), scenarios=scenarios))
 

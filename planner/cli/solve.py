@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from planner.cli.ends import ends
 from planner.cli.options import PROFILES, ProfilesFolder, Seed, SetOption
 from planner.cli.output import Format, FormatOption, Progress, emit, number, table
 from specs.errors import AnswerIsNo, InputError, Issue, NotKnown
@@ -156,7 +157,7 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
     for path in plan.paths:
         p = path.predicted
         limits = ", ".join(f"{k} <= {number(v)} ms" for k, v in path.limit_ms.items())
-        text = f"{path.from_} -> {path.to} over {path.over}: p50 {number(p.p50_ms)}, p95 {number(p.p95_ms)}"
+        text = f"{ends(path, plan.paths)} over {path.over}: p50 {number(p.p50_ms)}, p95 {number(p.p95_ms)}"
         out.print(f"{text}, p99 {number(p.p99_ms)} ms predicted" + (f" (limit {limits})" if limits else ""))
     if plan.refined is not None:
         by = plan.refined

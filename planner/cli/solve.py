@@ -130,6 +130,10 @@ def solve(
         if len(plan.conflict) == 1:
             raise AnswerIsNo(f"no plan keeps {names}")
         raise AnswerIsNo(f"no plan keeps all constraints; these cannot hold together: {names}")
+    if plan.status == "unknown" and strategy not in ("auto", "pair", "cond"):
+        raise NotKnown(
+            f"the strategy {strategy} found no plan, which proves nothing; --strategy auto says if there is one"
+        )
     if plan.status == "unknown":
         raise NotKnown(
             f"neither a plan nor a proof that there is none within {time_limit:g} s; allow more --time-limit"

@@ -14,5 +14,5 @@ def test_an_element_named_as_numpy_does_is_answered_with_its_short_name(short: s
 
 
 def test_a_word_that_is_no_element_is_not_guessed() -> None:
-    with pytest.raises(ValueError, match="got 'picture'$"):
+    with pytest.raises(ValueError, match=r"got 'picture'$"):
         parse_type("picture")

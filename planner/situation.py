@@ -17,7 +17,7 @@ from specs.behaviour import Behaviour
 from specs.changes import Changes
 from specs.digest import digest_file, digest_model
 from specs.digest_cache import remembered
-from specs.emulation import METHOD
+from specs.emulation import METHOD, NOT_HERE
 from specs.errors import InputError, Issue, Place
 from specs.function_files import digest_function
 from specs.graph import Graph
@@ -330,14 +330,16 @@ def _absent(
     situation: Situation, what: str, component: str, hardware: str, other: Record | None, host: str | None
 ) -> Issue:
     place = situation.app.place("components", component)
+    stands = situation.infra.value.hardware[hardware]
+    alone = "" if stands.emulate or stands.device else f", which says {NOT_HERE}"
     if other is None:
-        return Issue(f"profile missing: {what} on hardware {hardware!r}", place)
-    expected = describe_stand_in(situation.infra.value.hardware[hardware], host)
+        return Issue(f"profile missing: {what} on hardware {hardware!r}{alone}", place)
+    expected = describe_stand_in(stands, host)
     by = other.emulated_by
     given = (
         f"emulated at cpu {by.cpu:g} by {by.method} on {by.host!r}" if by else f"{other.provenance} on {other.host!r}"
     )
-    return Issue(f"profile of {what} on hardware {hardware!r} was {given}; expected {expected}", place)
+    return Issue(f"profile of {what} on hardware {hardware!r} was {given}; expected {expected}{alone}", place)
 
 
 def describe_stand_in(hardware: Hardware, host: str | None) -> str:

@@ -15,6 +15,9 @@ from typing import Final
 
 METHOD: Final = "stretched processor time"
 
+NOT_HERE: Final = "neither `emulate: {cpu: SHARE}` (this machine, slowed) nor `device: here`"
+"""What infra.yaml lacks where this machine stands for a class in no way."""
+
 
 def emulated_seconds(elapsed: float, busy: float, cpu: float) -> float:
     """What work of `elapsed` seconds, `busy` of them on a processor, takes at the share `cpu` of this one's speed."""

@@ -64,7 +64,7 @@ def parse_type(text: str) -> TensorType:
     match = _TYPE.match(text.replace(" ", ""))
     name = match["name"] if match else ""
     if not match or (name not in DTYPES and name not in BLOBS):
-        raise ValueError(f"expected a type such as f32[384], bool or jpeg, got {text!r}")
+        raise ValueError(f"expected a type such as f32[384], bool or jpeg, got {text!r}{_meant(text)}")
     dims = [d for d in (match["dims"] or "").split(",") if d]
     if name in BLOBS and dims:
         raise ValueError(f"{name} has no shape, got {text!r}")
@@ -80,3 +80,11 @@ def from_numpy_name(name: str) -> str:
         if long == name:
             return short
     raise ValueError(f"element type {name} is not supported; expected one of {', '.join(DTYPES.values())}")
+
+
+def _meant(text: str) -> str:
+    """The way out where `text` names an element as numpy and ONNX do."""
+    element, bracket, dims = text.partition("[")
+    short = {"float": "f32", "double": "f64"} | {name: short for short, name in DTYPES.items()}
+    found = short.get(element.strip().lower())
+    return f"; did you mean {f'{found}{bracket}{dims}'!r}?" if found else ""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from planner.layout import FlowLayout, plan_layout
+from planner.layout import FlowLayout, Stage, plan_layout
 from planner.pipeline import relevant
 from planner.situation import Situation
 from specs.plan import Plan, StagePrediction
+
+Key = tuple[str, str, str]
+"""Kind, name and site of a stage or transfer: another flow's transfer of the same name may go elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +31,12 @@ class PathPart:
 def critical_path(situation: Situation, plan: Plan) -> tuple[PathPart, ...]:
     """In order, for every flow and path constraint. Joins count as their slower branch on average."""
     layout = plan_layout(situation, plan)
-    times: dict[tuple[str, str], StagePrediction] = {(s.kind, s.name): s for s in plan.stages}
+    times: dict[Key, StagePrediction] = {(s.kind, s.name, s.site): s for s in plan.stages}
     found: list[PathPart] = []
     for of in layout.flows:
         for name, constraint in relevant(situation, of.flow).items():
             ways = [
-                _parts(of, way, times, layout_names=[s.name for s in layout.stages])
+                _parts(of, way, times, layout.stages)
                 for shape in of.pipeline.requests(constraint)
                 for way in of.pipeline.paths(shape, constraint.to)
             ]
@@ -53,9 +56,9 @@ def _mean(stage: StagePrediction) -> float:
 
 
 def _parts(
-    of: FlowLayout, way: tuple[int, ...], times: Mapping[tuple[str, str], StagePrediction], layout_names: list[str]
+    of: FlowLayout, way: tuple[int, ...], times: Mapping[Key, StagePrediction], stages: Sequence[Stage]
 ) -> list[StagePrediction]:
-    """What a request passes on `way` (messages of the pipeline), each stage once."""
+    """What a request passes on `way` (messages of the pipeline), each stage once; no transfer within one site."""
     legs = {(leg.message.producer, leg.message.consumer): leg for leg in of.legs}
     found: list[StagePrediction] = []
     for index in way:
@@ -63,8 +66,9 @@ def _parts(
         leg = legs.get((message.producer, message.consumer))
         if leg is None:
             continue  # inside one stage
-        names = [("transfer", leg.name)]
+        names: list[Key] = [("transfer", leg.name, f"{leg.start} -> {leg.end}")]
         if leg.consumer >= 0:
-            names.append(("stage", layout_names[leg.consumer]))
+            stage = stages[leg.consumer]
+            names.append(("stage", stage.name, stage.assignment.site))
         found += [times[name] for name in names if name in times]
     return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isclose
 from typing import Final, Literal
 
 from planner.answers.again import Again, TimeIsUp
@@ -24,6 +25,8 @@ from specs.plan import Plan
 Kind = Literal["site", "variant", "backend", "split"]
 FARTHEST: Final = 64
 """Steps up to which a limit is loosened to find the next gain."""
+ROUNDED: Final = 5e-6
+"""How far, relative to it, a figure of a plan's file may be from what was found (`specs.quantities.Rounded`)."""
 SAME: Final = 1e-6
 """Objectives that differ by less, relative to the plan's, are the same."""
 
@@ -138,7 +141,7 @@ class _Search:
                 return Candidate(component, kind, choice, "infeasible", (), self._forbidding(restrict))
         except TimeIsUp:
             return Candidate(component, kind, choice, "unknown")
-        prices = tuple(new - old for new, old in zip(found.objective, self.plan.objective, strict=True))
+        prices = tuple(_beyond(old, new) for new, old in zip(found.objective, self.plan.objective, strict=True))
         return Candidate(component, kind, choice, "possible", prices)
 
     def _forbidding(self, restrict: Restrict) -> tuple[str, ...]:
@@ -173,7 +176,7 @@ class _Search:
             if value <= 0 or (dial.unit == "share" and value > 1):
                 return None
             plan = self.again.plan([dial.text(value)])
-            return None if plan is None else plan.objective[0] - best
+            return None if plan is None else _beyond(best, plan.objective[0])
 
         if not binding:
             return Worth(name, dial.unit, dial.limit, step, False, 0.0, difference(-1))
@@ -189,3 +192,8 @@ class _Search:
             steps = fewest_steps(gain, FARTHEST, 2)
             further = None if steps is None else (steps * step, gains[steps])
         return Worth(name, dial.unit, dial.limit, step, True, looser, difference(-1), further)
+
+
+def _beyond(old: float, new: float) -> float:
+    """`new` less `old`, which is of a file and has six significant digits: less than those can say is no difference."""
+    return 0.0 if isclose(old, new, rel_tol=ROUNDED) else new - old

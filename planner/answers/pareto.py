@@ -39,6 +39,7 @@ class Point:
     accuracy: float | None
     keeps: bool
     places: dict[str, str]
+    devices: dict[str, int]
     changes: tuple[str, ...]
 
     def on(self, axis: Axis) -> float:
@@ -218,6 +219,7 @@ class _Sweep:
             accuracy=min(reached) if reached else None,
             keeps=self._keeps(plan),
             places={a.stage_name: f"{a.site}.{a.pool}" for a in plan.assignments},
+            devices={f"{d.site}.{d.pool}": d.bought for d in plan.devices if d.bought},
             changes=changes,
         )
 

@@ -44,7 +44,7 @@ def compile_model(
             worst = max(worst, code)
             rows.append(row)
     result = CrossResult(model=str(model), threads=threads, rows=tuple(rows))
-    emit(result.dump(), fmt, lambda out: _show(result, out))
+    emit(result.dump(), fmt, lambda out: _show(result, out, f"{output}/TARGET" if output else str(store)))
     return worst
 
 
@@ -83,18 +83,23 @@ def _code(error: TierplanError) -> int:
     return EnvironmentFailed.exit_code if isinstance(error, AnswerIsNo) else error.exit_code
 
 
-def _show(result: CrossResult, out: Console) -> None:
-    columns = ["target", "kB", "what it holds", "slow generic code"]
+def _show(result: CrossResult, out: Console, where: str) -> None:
+    columns = ["target", "kB", "what it holds"]
     rows = [
         [
             row.target,
             number(row.bytes / 1e3) if row.bytes else "",
             f"not made: {row.problem}" if row.problem else "; ".join(row.found),
-            ", ".join(row.fallback),
         ]
         for row in result.rows
     ]
+    if any(row.fallback for row in result.rows):
+        columns = [*columns, "slow generic code"]
+        rows = [[*cells, ", ".join(row.fallback)] for cells, row in zip(rows, result.rows, strict=True)]
     out.print(table(columns, rows, title=result.model, right=["kB"]))
     for names in dict.fromkeys(row.winograd for row in result.rows if row.winograd):
         targets = ", ".join(row.target for row in result.rows if row.winograd == names)
         out.print(f"{targets}: Winograd's algorithm for {len(names)} convolutions ({', '.join(names)})")
+    made = sum(not row.problem for row in result.rows)
+    if made:
+        out.print(f"{made} of {len(result.rows)} made; in {where}")

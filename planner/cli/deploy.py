@@ -153,8 +153,15 @@ def undeploy(
     emit(
         UndeployResult(name=name, was_deployed=was).dump(),
         fmt,
-        lambda out: out.print(f"{name} is gone" if was else f"{name} was not deployed"),
+        lambda out: out.print(f"{name} is gone" if was else _not_there(name)),
     )
+
+
+def _not_there(name: str) -> str:
+    from runtime.deployment.record import names
+
+    others = names()
+    return f"{name} was not deployed" + (f"; what is: {', '.join(others)}" if others else "")
 
 
 def _only() -> str:

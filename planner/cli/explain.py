@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +14,7 @@ from specs.errors import NotKnown
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from planner.cli.results import ExplainCandidate, ExplainResult, ExplainWorth
+    from planner.cli.results import ExplainCandidate, ExplainPart, ExplainResult, ExplainWorth
 
 
 def explain(
@@ -70,13 +71,23 @@ def _show(result: ExplainResult, out: Console) -> None:
     out.print(table(["component", "", "of", "choice", "instead of the plan's"], rows))
     for w in result.constraints:
         out.print(_worth(w, result.objectives[0]))
-    if result.critical_path:
+    for parts, constraints in _ways(result.critical_path).items():
+        rows = [[p.name, p.site, number(p.wait_ms), number(p.service_ms), f"{100 * p.part:.0f} %"] for p in parts]
         columns = ["critical path", "at", "wait ms", "service ms", "part"]
-        parts = [
-            [p.name, p.site, number(p.wait_ms), number(p.service_ms), f"{100 * p.part:.0f} %"]
-            for p in result.critical_path
-        ]
-        out.print(table(columns, parts, title="means of the longest way of each path constraint", right=columns[2:]))
+        title = f"means of the longest way of {', '.join(constraints)}"
+        out.print(table(columns, rows, title=title, right=columns[2:]))
+
+
+def _ways(path: Sequence[ExplainPart]) -> dict[tuple[ExplainPart, ...], list[str]]:
+    """Ways (parts that name no constraint), and the constraints whose longest they are: each is shown once."""
+    of: dict[tuple[str, str], list[ExplainPart]] = {}
+    for part in path:
+        of.setdefault((part.constraint, part.flow), []).append(part.model_copy(update={"constraint": "", "flow": ""}))
+    several = len({flow for _, flow in of}) > 1
+    found: dict[tuple[ExplainPart, ...], list[str]] = {}
+    for (constraint, flow), parts in of.items():
+        found.setdefault(tuple(parts), []).append(f"{constraint} from {flow}" if several else constraint)
+    return found
 
 
 def _why(c: ExplainCandidate, units: tuple[str, ...]) -> str:

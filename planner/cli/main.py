@@ -119,7 +119,7 @@ def _verdict(error: BaseException) -> tuple[int, str, tuple[Issue, ...]]:
     if isinstance(error, typer.Abort) or _interrupted(error):
         return INTERRUPTED, "", (Issue("interrupted"),)
     if isinstance(error, ClickException):
-        return INPUT_IS_WRONG, "error: ", (Issue(error.format_message(), None, "see --help"),)
+        return INPUT_IS_WRONG, "error: ", (Issue(error.format_message(), None, _see(error)),)
     if isinstance(error, InputError):
         return error.exit_code, "error: ", error.issues
     if isinstance(error, TierplanError):
@@ -135,6 +135,14 @@ def _verdict(error: BaseException) -> tuple[int, str, tuple[Issue, ...]]:
         "error: ",
         (Issue(text, None, "run again with --debug for the traceback, and report it"),),
     )
+
+
+def _see(error: ClickException) -> str:
+    """The way out of a line that cannot be read: the help of its verb."""
+    context = getattr(error, "ctx", None)
+    said = f"see {context.command_path} --help" if context else "see --help"
+    infra = context is not None and any("--infra" in p.opts for p in context.command.params)
+    return f"{said}; the infrastructure goes with --infra" if infra and "extra argument" in error.message else said
 
 
 def _reader_is_gone(error: BaseException) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from planner.cli.ends import ends
 from planner.cli.output import number
 from specs.errors import InputError
 from specs.plan import Assignment, Plan, read_plan
@@ -69,5 +70,5 @@ def _figures(before: Plan, after: Plan) -> list[str]:
     for p in after.paths:
         was = paths.get((p.flow, p.to, p.over))
         if was is not None:
-            said.append(f"p99 of {p.from_} -> {p.to} over {p.over} {number(was)} -> {number(p.predicted.p99_ms)} ms")
+            said.append(f"p99 of {ends(p, after.paths)} over {p.over} {number(was)} -> {number(p.predicted.p99_ms)} ms")
     return said

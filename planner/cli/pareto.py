@@ -136,7 +136,7 @@ def _where(point: ParetoPoint) -> str:
     at: dict[str, list[str]] = {}
     for component, place in point.places.items():
         at.setdefault(place, []).append(component)
-    return "; ".join(f"{place}: {', '.join(names)}" for place, names in at.items())
+    return "; ".join(f"{point.devices.get(place, 1)} x {place}: {', '.join(names)}" for place, names in at.items())
 
 
 def plot(result: ParetoResult) -> str:

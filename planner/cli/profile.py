@@ -211,7 +211,7 @@ def _show_comparison(found: ModelComparison, out: Console) -> None:
     columns = ["backend", "threads", "old p50 ms", "new p50 ms", "new/old", ""]
     out.print(table(columns, rows, title=f"against {found.model}", right=columns[1:5]))
     ratio = found.new_bytes / found.old_bytes
-    out.print(f"size: {number(found.old_bytes / 1e6)} -> {number(found.new_bytes / 1e6)} MB ({ratio:.2f})")
+    out.print(f"size: {number(found.old_bytes / 1e6)} -> {number(found.new_bytes / 1e6)} MB ({number(ratio)} times)")
     for change in found.interface:
         out.print(f"{change.kind} {change.name}: {change.old or 'new'} -> {change.new or 'gone'}")
     if not found.interface:

@@ -283,13 +283,17 @@ class ExplainResult(Spec):
 
 
 class ParetoPoint(Spec):
-    """A plan that no other beats on all axes. `changes` make it: `planner solve --set` for each."""
+    """A plan that no other beats on all axes. `changes` make it: `planner solve --set` for each.
+
+    `devices` says how many of each pool there are at each member of its site.
+    """
 
     latency_ms: Number
     per_month: Number
     accuracy: Number | None = None
     keeps_limits: bool
     places: dict[str, str]
+    devices: dict[str, int] = Field(default_factory=dict)
     changes: tuple[str, ...]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.ends import ends
 from planner.cli.options import PROFILES, ProfilesFolder, Seed
 from planner.cli.output import Format, FormatOption, Progress, emit, number, table
 from specs.errors import AnswerIsNo, InputError, Issue, Place
@@ -142,8 +143,8 @@ def shortcomings(result: RunResult) -> list[str]:
         for name, limit in path.limit_ms.items():
             value: float = getattr(path.measured, f"{name}_ms")
             if value > limit:
-                ends = f"{path.from_} -> {path.to} over {path.over}"
-                found.append(f"{name} of {ends} is {number(value)} ms, limit {number(limit)} ms")
+                way = f"{ends(path, result.paths)} over {path.over}"
+                found.append(f"{name} of {way} is {number(value)} ms, limit {number(limit)} ms")
     found += [accuracy_text(a) for a in result.accuracies if a.verdict == "missed"]
     return found
 
@@ -170,7 +171,12 @@ def _show(result: RunResult, out: Console, file: Path) -> None:
         return [number(getattr(p, key)) for key in ("p50_ms", "p95_ms", "p99_ms") for p in (predicted, measured)]
 
     rows = [
-        [f"{p.from_} -> {p.to} ({p.over})", "end to end", str(p.n), *figures(p.predicted, p.measured)]
+        [
+            f"{ends(p, result.paths)} ({p.over})",
+            "end to end",
+            str(p.n),
+            *figures(p.predicted, p.measured),
+        ]
         for p in result.paths
     ]
     for s in result.stages:

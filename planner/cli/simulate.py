@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from planner.cli.ends import ends
 from planner.cli.options import PROFILES, AppFile, InfraFile, PlanFile, ProfilesFolder, Seed
 from planner.cli.output import Format, FormatOption, Progress, emit, number, table
 from planner.cli.run import parse_members
@@ -198,8 +199,8 @@ def shortcomings(result: SimulationResult) -> list[str]:
             value: float = getattr(path.simulated, f"{name}_ms")
             low, _ = path.interval_ms.get(name, (value, value))
             if low > limit:
-                ends = f"{path.from_} -> {path.to} over {path.over}"
-                found.append(f"{name} of {ends} is {number(value)} ms, limit {number(limit)} ms")
+                way = f"{ends(path, result.paths)} over {path.over}"
+                found.append(f"{name} of {way} is {number(value)} ms, limit {number(limit)} ms")
     return found
 
 
@@ -211,7 +212,9 @@ def _show(result: SimulationResult, out: Console) -> None:
 
     rows: list[list[str]] = []
     for path in result.paths:
-        rows.append([f"{path.from_} -> {path.to} ({path.over})", "end to end", f"{path.n:,}", *figures(path.simulated)])
+        rows.append(
+            [f"{ends(path, result.paths)} ({path.over})", "end to end", f"{path.n:,}", *figures(path.simulated)]
+        )
         between = [path.interval_ms.get(q) for q in ("p50", "p95", "p99")]
         if any(between):
             half = [f"±{number((b[1] - b[0]) / 2)}" if b else "" for b in between]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from planner.cli.ends import ends
 from planner.cli.options import PROFILES, ProfilesFolder, Seed, SetOption
 from planner.cli.output import Format, FormatOption, Progress, emit, number, table
 from specs.errors import AnswerIsNo, InputError, Issue, NotKnown
@@ -129,6 +130,10 @@ def solve(
         if len(plan.conflict) == 1:
             raise AnswerIsNo(f"no plan keeps {names}")
         raise AnswerIsNo(f"no plan keeps all constraints; these cannot hold together: {names}")
+    if plan.status == "unknown" and strategy not in ("auto", "pair", "cond"):
+        raise NotKnown(
+            f"the strategy {strategy} found no plan, which proves nothing; --strategy auto says if there is one"
+        )
     if plan.status == "unknown":
         raise NotKnown(
             f"neither a plan nor a proof that there is none within {time_limit:g} s; allow more --time-limit"
@@ -156,7 +161,7 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
     for path in plan.paths:
         p = path.predicted
         limits = ", ".join(f"{k} <= {number(v)} ms" for k, v in path.limit_ms.items())
-        text = f"{path.from_} -> {path.to} over {path.over}: p50 {number(p.p50_ms)}, p95 {number(p.p95_ms)}"
+        text = f"{ends(path, plan.paths)} over {path.over}: p50 {number(p.p50_ms)}, p95 {number(p.p95_ms)}"
         out.print(f"{text}, p99 {number(p.p99_ms)} ms predicted" + (f" (limit {limits})" if limits else ""))
     if plan.refined is not None:
         by = plan.refined

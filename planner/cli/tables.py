@@ -58,7 +58,7 @@ class FittedTable:
         if self.columns[index] in self.right:  # figures stand on one line
             texts = [row[index] for row in self.rows]
         else:
-            texts = [word for row in self.rows for word in row[index].split()]
+            texts = [word for row in self.rows for word in _words(row[index])]
         return max((len(text) for text in (*texts, *self.columns[index].split())), default=0)
 
     def _widths(self, width: int) -> list[int]:
@@ -106,6 +106,13 @@ class FittedTable:
             for row in self.rows
         ]
         return Text("\n\n".join([*([self.title] if self.title else []), *blocks]) + "\n")
+
+
+def _words(cell: str) -> list[str]:
+    """What must not be cut in `cell`; an indentation goes with its first word."""
+    text = cell.lstrip()
+    words = text.split()
+    return [" " * (len(cell) - len(text)) + word if i == 0 else word for i, word in enumerate(words)]
 
 
 def fitted(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str, right: Sequence[str]) -> FittedTable:

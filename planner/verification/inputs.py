@@ -13,7 +13,7 @@ def check_inputs(situation: Situation, plan: Plan) -> None:
     if claimed.changes != situation.changes:
         said, now = (_said(each) for each in (claimed.changes, situation.changes))
         raise InputError(
-            Issue(f"the plan was made with {said}, not with {now}", None, "say the same --set, or solve again")
+            Issue(f"the plan was made with {said}; here there is {now}", None, "say the same --set, or solve again")
         )
     changed: list[str] = []
     if claimed.app != situation.app.digest:

@@ -131,3 +131,10 @@ def test_a_program_is_given_one_object_where_there_is_no_result(
     jsonschema.validate(answer, json_schema(MODELS[name]))
     assert len(answer["issues"]) == len(streams.err.splitlines())
     assert all(issue["message"] in streams.err for issue in answer["issues"])
+
+
+def test_a_second_file_is_answered_with_its_option(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "app.yaml", "infra.yaml"]) == 2
+    assert "(see planner validate --help; the infrastructure goes with --infra)" in capsys.readouterr().err
+    assert main(["undeploy"]) == 2
+    assert "(see planner undeploy --help)" in capsys.readouterr().err

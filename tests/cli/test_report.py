@@ -17,6 +17,7 @@ from planner.cli.report.page import Context, milliseconds, percent, render, size
 from planner.cli.report.waterfall import draw_waterfall
 from specs.application import Application
 from specs.artefact import Segment
+from specs.plan import Conflict, Relaxation, RelaxedLimit
 from specs.yamlfile import parse_yaml
 from tests.cli.samples import assignment, infeasible_plan, sample_plan, sample_run
 from tests.specs.writing import APP, changed
@@ -80,6 +81,18 @@ def test_the_page_of_an_infeasible_plan_names_the_conflict() -> None:
     assert "What cannot hold together" in shown
     assert "answer_time app.yaml:55" in shown
     assert "Where it runs" not in shown
+
+
+def test_the_page_of_an_infeasible_plan_names_further_conflicts_and_what_would_be_enough() -> None:
+    change = RelaxedLimit(name="budget", file="app.yaml", line=56, unit="", set="constraint.budget.cost=90 USD/month")
+    further = ((Conflict(name="private", file="app.yaml", line=57),),)
+    plan = infeasible_plan().model_copy(
+        update={"further_conflicts": further, "relaxations": (Relaxation(changes=(change,), per_month=88.5),)}
+    )
+    shown = text_of(render(plan, None))
+    assert "but for what conflicts independently of them" in shown
+    assert "Nor, independently of that: private app.yaml:57" in shown
+    assert "Enough: --set 'constraint.budget.cost=90 USD/month' : a plan for 88.50 a month" in shown
 
 
 def test_hostile_names_are_text() -> None:

@@ -45,3 +45,9 @@ def test_columns_that_say_the_same_in_every_row_make_room() -> None:
     assert "hardware" in narrow.splitlines()[1]
     blocks = drawn(columns, rows, 20, ["threads"]).splitlines()
     assert {"hardware   phone", "threads    1"} <= set(blocks)
+
+
+def test_an_indented_word_stands_whole() -> None:
+    text = drawn(["", "p50"], [["redact", "1"], ["  waiting", "2"]], 15, ["p50"])
+    assert "  waiting" in text
+    assert max(map(len, text.splitlines())) <= 16

@@ -22,7 +22,9 @@ def test_a_what_if_is_solved_verified_and_not_shipped(solved: Path) -> None:
     assert planner("verify", "what.yaml", *FILES, *WHAT_IF, folder=solved).code == 0
     called = planner("verify", "what.yaml", *FILES, folder=solved)
     assert (called.code, called.err.count("\n")) == (2, 1)
-    assert "made with --set 'source.ask.rate.peak=8/s' --set 'link.radio.delay=80ms', not with no --set" in called.err
+    assert (
+        "made with --set 'source.ask.rate.peak=8/s' --set 'link.radio.delay=80ms'; here there is no --set" in called.err
+    )
     assert planner("verify", "plan.yaml", *FILES, *WHAT_IF, folder=solved).code == 2
 
     called = planner("compile", "what.yaml", *FILES, folder=solved)

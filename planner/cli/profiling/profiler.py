@@ -22,6 +22,7 @@ from runtime.machine import host_name
 from specs.application import Application
 from specs.artefact import WHOLE, ModelSignature
 from specs.behaviour import Behaviour
+from specs.emulation import NOT_HERE
 from specs.errors import AnswerIsNo, EnvironmentFailed, InputError, Issue, NotKnown
 from specs.infrastructure import Infrastructure
 from specs.load import Document
@@ -89,7 +90,7 @@ class Profiler:
         used |= {part.hardware for fleet in self.infra.fleets.values() for part in fleet}
         found = [c for c in classes(self.infra.hardware) if c.name in used]
         for name in sorted(used - {c.name for c in found}):
-            self._problem(outcome, "not measured here", f"hardware {name}: it says neither emulate nor device: here")
+            self._problem(outcome, "not measured here", f"hardware {name}: it says {NOT_HERE}")
         if not found:
             raise InputError(Issue("this machine can stand for no hardware in use", None, "add emulate: {cpu: ...}"))
         return found

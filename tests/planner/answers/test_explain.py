@@ -105,6 +105,15 @@ def test_a_step_of_a_limit_is_worth_what_solving_again_says() -> None:
     assert again.objective[0] - plan.objective[0] == pytest.approx(saved)
 
 
+def test_what_a_file_rounds_away_is_no_price() -> None:
+    given = recorded({}, {})
+    plan = solve(given)
+    read = Plan.model_validate(plan.dump())
+    assert read.objective != plan.objective
+    prices = [c.prices for c in explain(given, read, components=["vision", "decide"]).candidates if c.prices]
+    assert all(price == 0 or abs(price) > 1e-4 for price, *_ in prices)
+
+
 def test_a_plan_of_other_inputs_is_not_explained() -> None:
     plan = solve(recorded({}, {}))
     with pytest.raises(InputError, match="made with no --set"):

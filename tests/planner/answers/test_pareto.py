@@ -82,7 +82,7 @@ def test_cost_and_accuracy_need_no_latency() -> None:
 
 
 def test_of_equal_points_one_is_kept() -> None:
-    points = [Point(x, y, None, True, {}, ()) for x, y in ((1, 5), (2, 5), (2, 3), (2, 3), (3, 4), (4, 1))]
+    points = [Point(x, y, None, True, {}, {}, ()) for x, y in ((1, 5), (2, 5), (2, 3), (2, 3), (3, 4), (4, 1))]
     assert [(p.latency_ms, p.per_month) for p in undominated(points, AXES)] == [(1, 5), (2, 3), (4, 1)]
 
 

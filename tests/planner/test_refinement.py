@@ -68,19 +68,17 @@ def test_the_verifier_accepts_what_was_refined(seed: int, load: float) -> None:
         assert limit.low_ms <= limit.simulated_ms <= limit.high_ms <= limit.limit_ms
 
 
-def test_a_prediction_that_promises_too_much_is_tightened_and_one_that_asks_too_much_is_loosened() -> None:
-    tightened, loosened = refined(16, 0.6), refined(31, 0.6)
-    assert tightened is not None
-    assert loosened is not None
-    for given, plan in (tightened, loosened):
-        assert plan.refined is not None
-        assert plan.refined.rounds > 1
-        first = solve(given)
-        if (given, plan) == tightened:
-            assert any(r.corrected_ms < r.limit_ms for r in plan.refined.limits)
-            assert any(p.high > p.limit for p in simulated(given, first, 60_000, 0).values())
-        else:
-            assert plan.objective < first.objective
+@pytest.mark.parametrize("seed", [16, 46])
+def test_a_prediction_that_promises_too_much_is_tightened(seed: int) -> None:
+    found = refined(seed, 0.6)
+    assert found is not None
+    given, plan = found
+    assert plan.refined is not None
+    assert plan.refined.rounds > 1
+    first = solve(given)
+    assert any(r.corrected_ms < r.limit_ms for r in plan.refined.limits)
+    assert any(p.high > p.limit for p in simulated(given, first, 60_000, 0).values())
+    assert first.objective <= plan.objective
 
 
 def test_refining_says_what_it_did_and_is_the_same_every_time() -> None:

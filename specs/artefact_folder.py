@@ -41,9 +41,9 @@ def read_description(folder: Path) -> Artefact:
     file = folder / ARTEFACT_FILE
     hint = _HINT
     try:
-        artefact = Artefact.model_validate_json(read_input(file, _MAX_BYTES))
+        artefact = Artefact.model_validate_json(read_input(file, _MAX_BYTES, ARTEFACT_FILE))
     except InputError as error:
-        raise InputError(*(Issue(f"no artefact: {i.message}", i.place, hint) for i in error.issues)) from error
+        raise InputError(*(Issue(f"no artefact: {i.message}", Place(str(file)), hint) for i in error.issues)) from error
     except ValidationError as error:
         raise InputError(Issue(f"not an artefact: {refusal(error.errors()[0])}", Place(str(file)), hint)) from error
     for name in artefact.files:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -21,7 +22,7 @@ def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to; made where it does not exist.")],
     fmt: FormatOption = Format.table,
 ) -> None:
-    """Write a small, commented application that is valid as it stands. Overwrites nothing.
+    """Write a small, commented application, named like DIR, that is valid as it stands. Overwrites nothing.
 
     Example: planner init shop && planner validate shop/app.yaml --infra shop/infra.yaml
     """
@@ -35,7 +36,8 @@ def init(
     if taken:
         raise InputError(*(Issue("the file exists already", Place(str(f)), "choose another folder") for f in taken))
     for name in FILES:
-        write_whole(folder / name, (starter / name).read_bytes())
+        text = (starter / name).read_text("utf-8")
+        write_whole(folder / name, text.replace("name: starter\n", f"name: {application_of(folder)}\n"))
     result = InitResult(folder=str(folder), files=FILES)
 
     def show(out: Console) -> None:
@@ -46,6 +48,12 @@ def init(
             out.print(f"  {step}", soft_wrap=True)
 
     emit(result.dump(), fmt, show)
+
+
+def application_of(folder: Path) -> str:
+    """What an application in `folder` is called: like the folder, where that is a name."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", folder.resolve().name).strip("-")[:63]
+    return name if re.match(r"[A-Za-z_]", name) else "starter"
 
 
 def road(folder: Path) -> tuple[str, ...]:

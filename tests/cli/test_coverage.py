@@ -28,7 +28,12 @@ fleets:
 
 @pytest.fixture
 def described(solved: Path) -> Path:
-    """The solved project with a fleet: measured phones, boards nobody measured, and devices that are too small."""
+    """The solved project with a fleet: measured phones, boards nobody measured, and devices that are too small.
+
+    The limit is a p50: a p99 takes more runs than the tests' profiles have.
+    """
+    app = solved / "app.yaml"
+    app.write_text(app.read_text("utf-8").replace("p99: 500 ms", "p50: 500 ms"), "utf-8")
     file = solved / "infra.yaml"
     file.write_text(file.read_text("utf-8").replace("sites:\n", f"{FLEET}sites:\n", 1), "utf-8")
     return solved
@@ -69,7 +74,7 @@ def test_a_floor_is_kept_missed_or_not_known(described: Path, least: str, code: 
 
 def test_a_limit_below_what_was_measured_says_by_how_much_it_is_missed(described: Path) -> None:
     file = described / "app.yaml"
-    file.write_text(file.read_text("utf-8").replace("p99: 500 ms", "p99: 1 us"), "utf-8")
+    file.write_text(file.read_text("utf-8").replace("p50: 500 ms", "p50: 1 us"), "utf-8")
     code, value = covered(described, "--min", "50%")
     gaps = {gap["hardware"]: gap for gap in value["rows"][0]["gaps"]}
     assert code == 1

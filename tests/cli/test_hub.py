@@ -188,7 +188,7 @@ def test_an_archive_that_would_leave_its_place_is_refused_and_changes_nothing(
     ("name", "data", "expected"),
     [
         (f"store/{KEY}/artefact.json", b"{}", "not an artefact"),
-        (f"store/{KEY}/model.so", b"code", "cannot read the artefact"),
+        (f"store/{KEY}/model.so", b"code", "no artefact: cannot read artefact.json"),
         ("profiles/profiles.jsonl", b'{"schema": "x"}\n', r"profiles/profiles.jsonl: not a Record"),
     ],
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.calling import planner
 
 
@@ -12,7 +14,16 @@ def test_what_init_writes_is_valid(tmp_path: Path) -> None:
     assert planner("init", "shop", folder=tmp_path).code == 0
     called = planner("validate", "shop/app.yaml", "--infra", "shop/infra.yaml", folder=tmp_path)
     assert (called.code, called.err) == (0, "")
-    assert called.out.startswith("starter is valid")
+    assert called.out.startswith("shop is valid")
+
+
+@pytest.mark.parametrize(("folder", "name"), [("my shop", "my-shop"), ("9 lives", "starter"), ("x" * 200, "x" * 63)])
+def test_the_application_is_named_like_its_folder_where_that_can_be_a_name(
+    tmp_path: Path, folder: str, name: str
+) -> None:
+    assert planner("init", folder, folder=tmp_path).code == 0
+    called = planner("validate", "app.yaml", "--infra", "infra.yaml", folder=tmp_path / folder)
+    assert called.out.startswith(f"{name} is valid")
 
 
 def test_init_shows_the_whole_road(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def test_a_sample_too_short_for_the_quantile_is_never_certain(n: int, seconds: f
     sample = summarise([seconds] * n)
     short = record(seconds).model_copy(update={"latency": sample})
     found = judge(facts(infrastructure({"a": 1.0}), {("see/large", "a"): [short]}), "see", "large", "a")
-    enough = 1 - 0.5 / n >= 0.99
+    enough = n >= 100
     assert found.verdict == ("no" if seconds > LIMIT else "yes" if enough else "possible")
     if found.verdict == "no":
         assert found.detail.startswith("p99 of ")

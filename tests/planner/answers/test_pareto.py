@@ -60,7 +60,7 @@ def test_no_point_is_beaten_on_many_more() -> None:
 
 
 def example() -> Front:
-    return pareto(recorded({}, {}), ("latency", "cost", "accuracy"), step_ms=60)
+    return pareto(recorded({}, {}), ("latency", "cost", "accuracy"), step_ms=120)
 
 
 def test_the_example_has_a_front_in_three_dimensions_whose_points_can_be_made() -> None:

@@ -13,23 +13,8 @@ from typing import Annotated, Final
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError  # typer exports no base of its errors
 
-from planner.cli.compile import compile_bundle
-from planner.cli.coverage import coverage
-from planner.cli.deploy import deploy, status, undeploy
-from planner.cli.explain import explain
-from planner.cli.hub.verb import hub
-from planner.cli.init import init
 from planner.cli.output import Format, emit, take_emitted
-from planner.cli.pareto import pareto
-from planner.cli.profile import profile
-from planner.cli.report.verb import report
-from planner.cli.run import run
-from planner.cli.schema import schema
-from planner.cli.sensitivity import sensitivity
-from planner.cli.simulate import simulate
-from planner.cli.solve import solve
-from planner.cli.validate import validate
-from planner.cli.verify import verify
+from planner.cli.verbs import VERBS, add_verb
 from specs.errors import AnswerIsNo, InputError, Issue, NotKnown, TierplanError
 
 INTERRUPTED: Final = 130
@@ -40,18 +25,6 @@ MOST_ISSUES: Final = 60
 READER_GONE: Final = 128 + signal.SIGPIPE
 """As a shell says of a process that SIGPIPE ended."""
 
-app = typer.Typer(
-    name="planner",
-    help="Decide what of an application runs on the device, at the base station and in the cloud; then run it.",
-    epilog="Exit codes: 0 yes, 1 the answer is no, 2 the input is wrong, 3 the environment failed, 4 not known within "
-    "the limits, 130 interrupted, 141 the reader of stdout went away.",
-    add_completion=False,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain help: drawing it with rich takes longer than all the rest of starting
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
 
 def _version(asked: bool) -> None:
     if asked:
@@ -61,32 +34,31 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def common(
+def _common(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks. May stand anywhere on the line.")] = False,
     show_version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Version.")] = False,
 ) -> None:
     pass
 
 
-app.command("init", short_help="Write a small application to start from.")(init)
-app.command("validate", short_help="Is what the files say right?")(validate)
-app.command("profile", short_help="Measure what every component costs, or one model.")(profile)
-app.command("solve", short_help="Choose what runs where, with a proof.")(solve)
-app.command("verify", short_help="Recompute a plan's numbers a second way.")(verify)
-app.command("explain", short_help="Why here and not there: what each choice costs.")(explain)
-app.command("pareto", short_help="All plans that none beats in latency and cost.")(pareto)
-app.command("sensitivity", short_help="How far inputs may change before the plan does.")(sensitivity)
-app.command("compile", short_help="Assemble what a plan runs: a bundle.")(compile_bundle)
-app.command("run", short_help="Run a bundle; measured beside predicted.")(run)
-app.command("deploy", short_help="Start a bundle and return; requests enter by HTTP and gRPC.")(deploy)
-app.command("status", short_help="What a deployment does now.")(status)
-app.command("undeploy", short_help="End a deployment; nothing is left.")(undeploy)
-app.command("report", short_help="One HTML page on a plan and its run.")(report)
-app.command("simulate", short_help="What would happen under load, bursts and faults?")(simulate)
-app.command("coverage", short_help="On which share of a fleet does it meet its constraint?")(coverage)
-app.add_typer(hub, name="hub", short_help="Models x hardware; the catalogue; care of the store.")
-app.command("schema", short_help="JSON Schemas of the files.")(schema)
+def application(arguments: Sequence[str]) -> typer.Typer:
+    """The command with the verb that `arguments` ask for; with all of them where they ask for none."""
+    app = typer.Typer(
+        name="planner",
+        help="Decide what of an application runs on the device, at the base station and in the cloud; then run it.",
+        epilog="Exit codes: 0 yes, 1 the answer is no, 2 the input is wrong, 3 the environment failed, 4 not known "
+        "within the limits, 130 interrupted, 141 the reader of stdout went away.",
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # plain help: drawing it with rich takes longer than all the rest of starting
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_common)
+    asked = next((word for word in arguments if not word.startswith("-")), "")
+    for verb in (asked,) if asked in VERBS else VERBS:
+        add_verb(app, verb)
+    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -97,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, _interrupt)
     take_emitted()
     try:
-        result = app(args=[a for a in given if a != "--debug"], prog_name="planner", standalone_mode=False)
+        called = [a for a in given if a != "--debug"]
+        result = application(called)(args=called, prog_name="planner", standalone_mode=False)
         sys.stdout.flush()
         if result == INTERRUPTED:  # typer turns an interruption into this code
             raise KeyboardInterrupt

@@ -235,7 +235,14 @@ def test_ctrl_c_ends_the_search_with_the_best_so_far(tmp_path: Path) -> None:
     file = tmp_path / "problem.json"
     write_problem(instance(Shape("tree", 20, 17, slack=1.3, by_use=False), 0), file)
     command = [sys.executable, "-m", "planner.cli.entry", "solve", "--problem", str(file), "--format", "json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that puts a test into the background has it ignore Ctrl-C, and its children too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as child:
         assert child.stderr is not None
         for line in child.stderr:
             if "best" in line and "bound 0" not in line:

@@ -200,6 +200,8 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, end: signal.Signals, 
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell that puts a test into the background has it ignore Ctrl-C, and its children too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stdout is not None
     line = ""

@@ -12,6 +12,7 @@ import itertools
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from heapq import heappop, heappush
 from math import ceil, sqrt
 from typing import Final, Literal
@@ -154,11 +155,11 @@ class _Maker:
 
         pairs: set[tuple[int, int]] = set()
         for a in range(n):
-            for b in sorted(range(n), key=lambda b, a=a: far(a, b))[1:4]:  # type: ignore[misc]
+            from_here = partial(far, a)
+            for b in sorted(range(n), key=from_here)[1:4]:
                 pairs.add((max(a, b), min(a, b)))
             if a:
-                nearest = min(range(a), key=lambda b, a=a: far(a, b))  # type: ignore[misc]
-                pairs.add((a, nearest))
+                pairs.add((a, min(range(a), key=from_here)))
         return classes, [
             Link((a, b), 1500 + round(30000 * far(a, b)), self.draw.choice([8e6, 20e6, 60e6]), 0.01)
             for a, b in sorted(pairs)

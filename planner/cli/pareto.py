@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -21,18 +20,15 @@ WIDTH: Final = 64
 HEIGHT: Final = 16
 
 
-class Axis(StrEnum):
-    latency = "latency"
-    cost = "cost"
-    accuracy = "accuracy"
+Axis = Literal["latency", "cost", "accuracy"]
 
 
 def pareto(
     app: AppFile,
     infra: InfraFile,
     profiles: ProfilesFolder = PROFILES,
-    x: Annotated[Axis, typer.Option("--x", help="First axis.")] = Axis.latency,
-    y: Annotated[Axis, typer.Option("--y", help="Second axis.")] = Axis.cost,
+    x: Annotated[Axis, typer.Option("--x", help="First axis.")] = "latency",
+    y: Annotated[Axis, typer.Option("--y", help="Second axis.")] = "cost",
     y2: Annotated[Axis | None, typer.Option("--y2", help="Third axis.")] = None,
     latency: Annotated[
         str, typer.Option("--latency", metavar="NAME", help="Which percentile, such as answer_time.p99.")
@@ -51,7 +47,7 @@ def pareto(
 
     Example: planner pareto app.yaml --infra infra.yaml --x latency --y cost --y2 accuracy --csv front.csv
     """
-    axes = [x.value, y.value, *([y2.value] if y2 else [])]
+    axes = [x, y, *([y2] if y2 else [])]
     if len(set(axes)) < len(axes):
         raise InputError(Issue(f"the axes are not different: {', '.join(axes)}", None, "--x latency --y cost"))
 
@@ -70,7 +66,7 @@ def pareto(
     changes = parse_changes(sets or [])
     load_checked(app, infra, models=False, changes=changes)
     situation = load_situation(app, infra, profiles, changes=changes)
-    found = find(situation, axes, latency=latency, step_ms=step, time_limit=time_limit, seed=seed)  # type: ignore[arg-type]
+    found = find(situation, axes, latency=latency, step_ms=step, time_limit=time_limit, seed=seed)
     given = situation.changes
     points = tuple(
         ParetoPoint(**{k: v for k, v in asdict(p).items() if k not in ("keeps", "changes")}, keeps_limits=p.keeps,

@@ -181,10 +181,8 @@ def _arrival(file: Path, line: int, row: Mapping[str, object], members: Mapping[
 
 def _time(value: object, place: Place) -> float:
     try:
-        if isinstance(value, bool):
-            raise ValueError
-        seconds = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+        seconds = float(str(value))
+    except ValueError:
         try:
             seconds = datetime.fromisoformat(str(value)).timestamp()
         except (ValueError, OverflowError, OSError):

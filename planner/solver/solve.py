@@ -57,7 +57,9 @@ def is_feasible(
         answer = cpsat.run(model, time_limit=clock.left, seed=seed)
     if answer.interrupted:
         raise KeyboardInterrupt
-    return {"infeasible": "no", "unknown": "unknown"}.get(answer.status, "yes")  # type: ignore[return-value]
+    if answer.status == "unknown":
+        return "unknown"
+    return "no" if answer.status == "infeasible" else "yes"
 
 
 @contextmanager

@@ -49,6 +49,6 @@ def meaning_of(situation: Situation, plan: Plan) -> Meaning:
             )
             for f, m in passing
         ),
-        frozenset((*name.split(" ", 1), site, rate) for name, rate, site in crossed),  # type: ignore[misc]
+        frozenset((name.partition(" ")[0], name.partition(" ")[2], site, rate) for name, rate, site in crossed),
         frozenset((reading.called(i), one.site, one.batch, one.batch_wait_ms) for i, one in enumerate(a)),
     )

@@ -8,16 +8,14 @@ from specs.application import Component, ResidencyConstraint
 from specs.behaviour import Behaviour
 from specs.digest import digest_value
 from specs.plan import Assignment, PlannedBehaviour
-from specs.plan_check import chain_of
+from specs.plan_check import chain_of, flows_in
 from specs.profile import Record
 from specs.selector import matching_sites
 
 
 def check_placement(reading: Reading, claims: Claims) -> None:
     """Everything that the rest relies on: whole coverage, records that say what is assigned. Names are known here."""
-    flows = {
-        f"{s}@{site}" for s, source in reading.app.sources.items() for site in matching_sites(source.at, reading.infra)
-    }
+    flows = set(flows_in(reading.app, reading.infra))
     for i, a in enumerate(reading.plan.assignments):
         _assignment(reading, claims, f"assignment {i} {a.component} at {a.site}", a, flows)
     claims.holds("every flow is served", flows == {f for a in reading.plan.assignments for f in a.flows})

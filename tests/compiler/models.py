@@ -24,20 +24,20 @@ Array = np.ndarray[Any, Any]
 def model(
     nodes: Sequence[onnx.NodeProto],
     inputs: Mapping[str, Sequence[int | str]],
-    outputs: Mapping[str, Sequence[int | str]],
+    outputs: Mapping[str, Sequence[int | str | None]],
     weights: Mapping[str, Array] | None = None,
     types: Mapping[str, int] | None = None,
 ) -> onnx.ModelProto:
     """A model of float32 values, but for what `types` says."""
     kinds = types or {}
 
-    def value(name: str, shape: Sequence[int | str]) -> onnx.ValueInfoProto:
+    def value(name: str, shape: Sequence[int | str | None]) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(name, kinds.get(name, TensorProto.FLOAT), shape)
 
     graph = helper.make_graph(
         list(nodes),
         "test",
-        [value(*item) for item in inputs.items()],
+        [value(name, list(shape)) for name, shape in inputs.items()],
         [value(*item) for item in outputs.items()],
         [numpy_helper.from_array(np.ascontiguousarray(w), name) for name, w in (weights or {}).items()],
     )

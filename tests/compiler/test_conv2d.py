@@ -45,7 +45,7 @@ def test_convolution_with_bias_and_activation_equals_the_reference(case: dict[st
         helper.make_node("Relu", ["c"], ["y"]),
     ]
     x = rng.standard_normal((1, case["input"], case["height"], case["width"])).astype(np.float32)
-    assert_same(model(nodes, {"x": x.shape}, {"y": [None] * 4}, weights), {"x": x})  # type: ignore[list-item]
+    assert_same(model(nodes, {"x": x.shape}, {"y": [None] * 4}, weights), {"x": x})
 
 
 @pytest.mark.parametrize(

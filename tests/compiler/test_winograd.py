@@ -45,7 +45,7 @@ def convolution(
         helper.make_node("Relu", ["s"], ["y"]),
     ]
     x = rng.standard_normal((batch, ins, *size)).astype(np.float32)
-    return model(nodes, {"x": x.shape}, {"y": [None] * 4}, weights), {"x": x}  # type: ignore[list-item]
+    return model(nodes, {"x": x.shape}, {"y": [None] * 4}, weights), {"x": x}
 
 
 def computed(proto: ModelProto, inputs: dict[str, Array], winograd: bool) -> Array:

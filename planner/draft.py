@@ -19,7 +19,6 @@ from planner.solver.solve import is_feasible
 from specs.application import (
     AccuracyConstraint,
     CostConstraint,
-    OverBranch,
     PathConstraint,
     ResidencyConstraint,
 )
@@ -173,8 +172,8 @@ class Draft:
         return tuple(checks)
 
     def _about(self, constraint: PathConstraint) -> list[PathPrediction]:
-        over = constraint.over.when if isinstance(constraint.over, OverBranch) else "all"
-        return [p for p in self.paths if (p.from_, p.to, p.over) == (constraint.from_, constraint.to, over)]
+        asked = (constraint.from_, constraint.to, constraint.about)
+        return [p for p in self.paths if (p.from_, p.to, p.over) == asked]
 
     def _accuracy(self, data: str) -> list[float]:
         return [a.value for of in self.layout.flows for a in of.pipeline.behaviour.accuracy if a.data == data]

@@ -25,7 +25,7 @@ from planner.network import Passage
 from planner.pipeline import Shape, relevant
 from planner.queueing import NO_WAIT, ZERO, Moments, Wait, likeness, many_servers, single_server, utilisation
 from planner.visits import in_order, visits
-from specs.application import OverBranch, PathConstraint
+from specs.application import PathConstraint
 from specs.errors import InputError, Issue
 from specs.plan import PathPrediction, Percentiles, StagePrediction
 
@@ -396,7 +396,7 @@ class Latency:
             (self.finish(of, s, constraint.to, grid) * s.probability for s in shapes),
             start=np.zeros(grid.size + 1, dtype=np.complex128),
         )
-        over = constraint.over.when if isinstance(constraint.over, OverBranch) else "all"
+        over = constraint.about
         return PathPrediction(
             flow=of.flow.name,
             **{"from": constraint.from_},
@@ -481,7 +481,7 @@ def exceeded(latency: Latency, limits: tuple[PathPrediction, ...], corrected: Ma
     constraints = latency.layout.situation.app.value.constraints
     for name, constraint in constraints.items():
         if isinstance(constraint, PathConstraint):
-            over = constraint.over.when if isinstance(constraint.over, OverBranch) else "all"
+            over = constraint.about
             for path in limits:
                 if (path.from_, path.to, path.over) == (constraint.from_, constraint.to, over):
                     for q, limit in constraint.limits.items():

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from planner.formulation import Formulation
-from planner.problem import Limit, LimitShape
+from planner.formulation.limits import tables_of
+from planner.problem import Limit
 from planner.situation import Situation
-from planner.tail import tail_rows
 from specs.application import PathConstraint
 
 
@@ -29,14 +29,8 @@ def with_limits(situation: Situation, given: Formulation, limits: Mapping[str, f
         constraint = app.constraints[name.rpartition(".")[0]]
         assert isinstance(constraint, PathConstraint)
         shapes = given.scenarios[index].requests(constraint)
-        alone = len(shapes) == 1 and len(limit.shapes[0].paths) == 1
         q = int(name.rpartition(".p")[2]) / 100
-        limit_us = int(limits[name] * 1e6 + 1e-6)
-        tables = tuple(
-            LimitShape(table.paths, tail_rows(limit_us, 1 - q, shape.probability, alone))
-            for table, shape in zip(limit.shapes, shapes, strict=True)
-        )
-        return replace(limit, shapes=tables)
+        return replace(limit, shapes=tables_of(shapes, [table.paths for table in limit.shapes], q, limits[name]))
 
     scenarios = tuple(
         replace(scenario, limits=tuple(renewed(i, limit) for limit in scenario.limits))

@@ -14,14 +14,9 @@ from planner.limits import with_limits
 from planner.situation import Situation
 from planner.solver import Solution, solve_problem
 from planner.solver.stop import Progress, silent
-from specs.application import (
-    PathConstraint,
-)
+from specs.application import PathConstraint
 from specs.errors import NotKnown
-from specs.plan import (
-    Conflict,
-    Plan,
-)
+from specs.plan import Conflict, Plan
 
 ROUNDS: Final = 8
 """How often limits are tightened before giving up."""

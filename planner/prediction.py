@@ -9,7 +9,7 @@ from planner.distribution import Reals
 from planner.latency import Latency
 from planner.layout import FlowLayout, Layout, plan_layout
 from planner.simulation import Simulation
-from planner.simulation.figures import asked, over_of, percentiles, stage_times
+from planner.simulation.figures import asked, percentiles, stage_times
 from planner.situation import Situation
 from specs.application import PathConstraint
 from specs.plan import PathPrediction, Plan, StagePrediction
@@ -69,7 +69,7 @@ def _path(of: FlowLayout, constraint: PathConstraint, seconds: Reals) -> PathPre
             "flow": of.flow.name,
             "from": constraint.from_,
             "to": constraint.to,
-            "over": over_of(constraint),
+            "over": constraint.about,
             "predicted": percentiles(seconds),
             "limit_ms": {f"p{q * 100:.0f}": limit * 1e3 for q, limit in constraint.limits.items()},
         }

@@ -81,7 +81,7 @@ def settle(
         missed = draft.missed(wanted)
         if not missed:
             return Settled(_proven(draft, given), True, given)
-        found = reasons.no_goods(draft.choice)
+        found = reasons.no_goods(draft)
         if not found:
             best = others.better(draft.choice, best) or best
             found = [reasons.exactly(draft.choice, missed)]

@@ -14,16 +14,15 @@ from typing import Final
 
 import numpy as np
 
-from planner.demand import Demand
 from planner.distribution import Grid, Reals, Transform, from_quantiles
-from planner.draft import assignments_of
+from planner.draft import Draft
 from planner.formulation import Formulation, limit_name
 from planner.latency import Latency
-from planner.layout import FlowLayout, Leg, layout_of
+from planner.layout import FlowLayout, Leg
 from planner.no_goods import NoGood, Use
 from planner.pipeline import Shape, relevant
 from planner.situation import Situation
-from planner.solver import Choice, Solution
+from planner.solver import Choice
 
 CLEAR: Final = 1.003
 """Only a limit that is missed by this factor counts: grids are so coarse that less is not certain."""
@@ -39,11 +38,10 @@ class Reasons:
     given: Formulation
     wanted: Mapping[str, float]
 
-    def no_goods(self, choice: Choice) -> list[NoGood]:
-        """A no-good for each flow of `choice` that misses a limit for such a reason."""
-        layout = layout_of(self.situation, assignments_of(self.given, Solution("feasible", choice)))
-        latency = Latency(layout, Demand(self.situation))
-        times = (_Times(self.given, latency, of, choice, f) for f, of in enumerate(layout.flows))
+    def no_goods(self, draft: Draft) -> list[NoGood]:
+        """A no-good for each flow of `draft` that misses a limit for such a reason."""
+        flows = enumerate(draft.layout.flows)
+        times = (_Times(self.given, draft.latency, of, draft.choice, f) for f, of in flows)
         return [no_good for each in times if (no_good := self._no_good(each))]
 
     def exactly(self, choice: Choice, missed: Mapping[str, float]) -> NoGood:

@@ -21,7 +21,7 @@ from planner.formulation import limit_name
 from planner.layout import plan_layout
 from planner.plan import solve
 from planner.simulation import Simulation
-from planner.simulation.figures import asked, half_width, over_of
+from planner.simulation.figures import asked, half_width
 from planner.situation import Situation
 from specs.application import PathConstraint
 from specs.errors import NotKnown
@@ -139,7 +139,7 @@ def _quantile(seconds: Reals, level: float) -> float:
 
 def _predicted(plan: Plan, constraint: PathConstraint, level: float) -> float:
     """Seconds; the largest of the flows."""
-    about = (constraint.from_, constraint.to, over_of(constraint))
+    about = (constraint.from_, constraint.to, constraint.about)
     values = [getattr(p.predicted, f"p{level * 100:.0f}_ms") for p in plan.paths if (p.from_, p.to, p.over) == about]
     return max(values, default=0.0) / 1e3
 

@@ -243,6 +243,11 @@ class PathConstraint(Spec):
         named = {0.5: self.p50, 0.95: self.p95, 0.99: self.p99}
         return {q: limit for q, limit in named.items() if limit is not None}
 
+    @property
+    def about(self) -> str:
+        """The requests that it is about: ``all``, or the component that they run."""
+        return "all" if self.over == "all" else self.over.when
+
 
 class ShareConstraint(Spec):
     """The share of requests that must be answered."""

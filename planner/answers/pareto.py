@@ -16,6 +16,7 @@ from typing import Final, Literal
 from planner.answers.again import Again, TimeIsUp
 from planner.answers.dial import FAR, MOST_MONEY, figure, nice
 from planner.answers.relaxations import fewest_steps
+from planner.formulation import limit_name
 from planner.situation import Situation
 from specs.application import AccuracyConstraint, CostConstraint, PathConstraint
 from specs.errors import InputError, Issue
@@ -101,8 +102,8 @@ def undominated(points: Sequence[Point], axes: Sequence[Axis]) -> tuple[Point, .
 def _percentile(situation: Situation, asked: str) -> tuple[str, str]:
     """The full name of a percentile such as ``answer_time.p99``, and the constraint's own."""
     paths = {n: c for n, c in situation.app.value.constraints.items() if isinstance(c, PathConstraint)}
-    names = {f"{n}.p{max(c.limits) * 100:.0f}": n for n, c in paths.items()}
-    names |= {f"{n}.p{q * 100:.0f}": n for n, c in paths.items() for q in c.limits}
+    names = {limit_name(n, max(c.limits)): n for n, c in paths.items()}
+    names |= {limit_name(n, q): n for n, c in paths.items() for q in c.limits}
     place = situation.app.place("constraints")
     if not names:
         raise InputError(Issue("no constraint on latency", place, "add one with from, to and p99"))
@@ -230,7 +231,7 @@ class _Sweep:
         room: list[float] = []
         for name, c in self.again.situation.app.value.constraints.items():
             if isinstance(c, PathConstraint):
-                room += [limit * 1e3 * (1 + SAME) - values[f"{name}.p{q * 100:.0f}"] for q, limit in c.limits.items()]
+                room += [limit * 1e3 * (1 + SAME) - values[limit_name(name, q)] for q, limit in c.limits.items()]
             elif isinstance(c, CostConstraint):
                 room.append(c.cost * (1 + SAME) - plan.cost.per_hour)
             elif isinstance(c, AccuracyConstraint):

@@ -16,6 +16,7 @@ from planner.answers.dial import FAR, figure
 from planner.answers.explain import units_of
 from planner.answers.forced import as_planned
 from planner.answers.relaxations import fewest_steps
+from planner.formulation import limit_name
 from planner.situation import Situation
 from planner.verification.inputs import check_inputs
 from specs.application import PathConstraint
@@ -231,11 +232,10 @@ def _cases(situation: Situation, plan: Plan, off: float) -> Iterator[tuple[str, 
     yield f"all {percent} faster", slower(situation, 1 - off, lambda _: True)
     for name in dict.fromkeys(a.hardware for a in plan.assignments):
         yield f"{name} {percent} slower", slower(situation, 1 + off, _on(name))
-    chosen = slower(situation, 1 + off, lambda r: r.digest in used)
-    unchanged = {id(r) for r in situation.records}
+    others = slower(situation, 1 - off, lambda r: r.digest not in used)
     yield (
         f"what was chosen {percent} slower, all else {percent} faster",
-        slower(chosen, 1 - off, lambda r: id(r) in unchanged),
+        slower(others, 1 + off, lambda r: r.digest in used),
     )
 
 
@@ -251,7 +251,7 @@ def _regret(case: str, wrong: Situation, plan: Plan, again: Again) -> Regret:
 def _missed(wrong: Situation, plan: Plan, again: Again) -> dict[str, float]:
     """By how many ms the placement would miss each path limit."""
     limits = {
-        f"{name}.p{q * 100:.0f}": limit * 1e3
+        limit_name(name, q): limit * 1e3
         for name, c in wrong.app.value.constraints.items()
         if isinstance(c, PathConstraint)
         for q, limit in c.limits.items()

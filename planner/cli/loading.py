@@ -77,6 +77,17 @@ def read_signatures(app: Document[Application]) -> tuple[dict[tuple[str, str], M
     return signatures, issues
 
 
+def load_situation_checked(app: Path, infra: Path, profiles: Path, changes: Changes = NO_CHANGES) -> Situation:
+    """The files, whose errors come all at once, and the profiles that belong to them, with `changes` made.
+
+    Raises InputError.
+    """
+    from planner import load_situation
+
+    load_checked(app, infra, models=False, changes=changes)
+    return load_situation(app, infra, profiles, changes=changes)
+
+
 def load_planned(
     plan_file: Path, app_file: Path, infra_file: Path, profiles: Path, changes: Changes = NO_CHANGES
 ) -> tuple[Plan, Situation]:
@@ -85,12 +96,10 @@ def load_planned(
     Raises InputError where a file is wrong, the plan is older than its inputs or cannot be about them, or there is
     nothing in it.
     """
-    from planner import load_situation
     from planner.verification.inputs import check_inputs
 
     plan = read_plan(plan_file)
-    load_checked(app_file, infra_file, models=False, changes=changes)
-    situation = load_situation(app_file, infra_file, profiles, changes=changes)
+    situation = load_situation_checked(app_file, infra_file, profiles, changes)
     check_inputs(situation, plan)
     refuse_nothing(plan, plan_file)
     refuse_impossible(plan, situation.app.value, situation.infra.value, str(plan_file))

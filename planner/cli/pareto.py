@@ -53,19 +53,16 @@ def pareto(
 
     from dataclasses import asdict
 
-    from planner import load_situation
     from planner.answers.pareto import pareto as find
     from planner.cli.files import check_output
-    from planner.cli.loading import load_checked
+    from planner.cli.loading import load_situation_checked
     from planner.cli.results import ParetoPoint, ParetoResult
     from specs.changes import parse_changes
     from specs.output_file import write_whole
 
     if csv is not None:
         check_output(csv, app, infra)
-    changes = parse_changes(sets or [])
-    load_checked(app, infra, models=False, changes=changes)
-    situation = load_situation(app, infra, profiles, changes=changes)
+    situation = load_situation_checked(app, infra, profiles, parse_changes(sets or []))
     found = find(situation, axes, latency=latency, step_ms=step, time_limit=time_limit, seed=seed)
     given = situation.changes
     points = tuple(

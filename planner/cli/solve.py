@@ -73,10 +73,9 @@ def solve(
             Issue("expected APP and --infra, or --problem", None, "planner solve app.yaml --infra infra.yaml")
         )
 
-    from planner import load_situation
     from planner import solve as find_plan
     from planner.cli.files import check_output
-    from planner.cli.loading import load_checked
+    from planner.cli.loading import load_situation_checked
     from planner.cli.moves import moves, plan_that_stood
     from specs.changes import parse_changes
     from specs.plan import write_plan
@@ -85,8 +84,7 @@ def solve(
     check_output(output, app, infra)
     if save_problem is not None:
         check_output(save_problem, app, infra, output)
-    load_checked(app, infra, models=False, changes=changes)
-    situation = load_situation(app, infra, profiles, changes=changes)
+    situation = load_situation_checked(app, infra, profiles, changes)
     if save_problem is not None:
         from planner.formulation import formulate
         from planner.problem_file import write_problem

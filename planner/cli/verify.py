@@ -38,17 +38,14 @@ def verify(
 
     Example: planner verify plan.yaml app.yaml --infra infra.yaml --profiles profiles
     """
-    from planner import load_situation
     from planner import verify as recompute
-    from planner.cli.loading import load_checked
+    from planner.cli.loading import load_situation_checked
     from planner.cli.results import VerifyResult
     from specs.changes import parse_changes
     from specs.plan import read_plan
 
     read = read_plan(plan)
-    changes = parse_changes(sets or [])
-    load_checked(app, infra, models=False, changes=changes)
-    report = recompute(load_situation(app, infra, profiles, changes=changes), read)
+    report = recompute(load_situation_checked(app, infra, profiles, parse_changes(sets or [])), read)
     checks = tuple(_row(check) for check in report.checks)
     result = VerifyResult(plan=read.digest, ok=all(c.ok for c in checks), checks=checks)
     emit(result.dump(), fmt, lambda out: _show(result, every, out))

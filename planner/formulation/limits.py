@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from planner.formulation.names import ConstraintTable, limit_name
 from planner.pipeline import Pipeline, Shape, relevant
@@ -22,14 +22,20 @@ def limits_of(
     for name, constraint in relevant(situation, pipeline.flow).items():
         shapes = pipeline.requests(constraint)
         paths = [_paths(pipeline, s.runs, s.probability, constraint.to) for s in shapes]
-        alone = len(shapes) == 1 and len(paths[0]) == 1
         for q, limit in constraint.limits.items():
             full = limit_name(name, q)
-            limit_us = int(replaced.get(full, limit) * 1e6 + 1e-6)
-            rows = [tail_rows(limit_us, 1 - q, s.probability, alone) for s in shapes]
-            tables = tuple(LimitShape(p, r) for p, r in zip(paths, rows, strict=True))
+            tables = tables_of(shapes, paths, q, replaced.get(full, limit))
             found.append(Limit(constraints.index[full], round((1 - q) * PPB), tables))
     return tuple(found)
+
+
+def tables_of(
+    shapes: Sequence[Shape], paths: Sequence[tuple[Path, ...]], q: float, seconds: float
+) -> tuple[LimitShape, ...]:
+    """For each branch pattern its paths, and what they may take so that the quantile `q` of all keeps a limit."""
+    alone = len(shapes) == 1 and len(paths[0]) == 1
+    rows = (tail_rows(int(seconds * 1e6 + 1e-6), 1 - q, s.probability, alone) for s in shapes)
+    return tuple(LimitShape(p, r) for p, r in zip(paths, rows, strict=True))
 
 
 def means_of(situation: Situation, pipeline: Pipeline) -> tuple[tuple[MeanShape, ...], ...]:

@@ -12,7 +12,7 @@ from planner.distribution import Reals
 from planner.layout import FlowLayout, Layout
 from planner.pipeline import relevant
 from planner.simulation.play import Played, Simulated
-from specs.application import OverBranch, PathConstraint
+from specs.application import PathConstraint
 from specs.plan import Percentiles
 
 Kind = Literal["stage", "transfer"]
@@ -58,10 +58,6 @@ def asked(layout: Layout, of: FlowLayout) -> Iterator[tuple[PathConstraint, list
         runs = [shape.runs for shape in of.pipeline.requests(constraint)]
         if runs:
             yield constraint, [i for i, shape in enumerate(of.pipeline.shapes) if shape.runs in runs]
-
-
-def over_of(constraint: PathConstraint) -> str:
-    return constraint.over.when if isinstance(constraint.over, OverBranch) else "all"
 
 
 def stage_times(layout: Layout, played: Played) -> Iterator[tuple[Kind, str, str, Reals, Reals]]:

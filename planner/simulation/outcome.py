@@ -14,7 +14,7 @@ from planner.distribution import Reals
 from planner.latency import Latency
 from planner.layout import FlowLayout, Layout
 from planner.simulation.faults import Fault
-from planner.simulation.figures import asked, half_width, over_of, percentiles, stage_times
+from planner.simulation.figures import asked, half_width, percentiles, stage_times
 from planner.simulation.play import Played, Simulated
 from planner.simulation.tables import ANSWERED, FAILED, PENDING, REFUSED, UNSENT
 from specs.errors import InputError
@@ -85,13 +85,13 @@ def paths_of(layout: Layout, demand: Demand, played: Played) -> tuple[SimulatedP
                 half = half_width(seconds, level)
                 if half is not None:
                     intervals[f"p{level * 100:.0f}"] = (max(0.0, middle - half * 1e3), middle + half * 1e3)
-            key = (of.flow.name, constraint.from_, constraint.to, over_of(constraint))
+            key = (of.flow.name, constraint.from_, constraint.to, constraint.about)
             found.append(
                 SimulatedPath(
                     flow=of.flow.name,
                     **{"from": constraint.from_},
                     to=constraint.to,
-                    over=over_of(constraint),
+                    over=constraint.about,
                     n=len(seconds),
                     predicted=predicted.get(key),
                     simulated=simulated,

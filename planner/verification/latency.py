@@ -25,7 +25,7 @@ def check_latency(reading: Reading, sampling: Sampling, claims: Claims) -> None:
     _stages(reading, sampling, claims)
     _transfers(reading, sampling, claims)
     wanted = {
-        (f.name, c.from_, c.to, "all" if c.over == "all" else c.over.when)
+        (f.name, c.from_, c.to, c.about)
         for f in reading.flows
         for c in reading.app.constraints.values()
         if isinstance(c, PathConstraint) and c.from_ == f.source
@@ -36,7 +36,7 @@ def check_latency(reading: Reading, sampling: Sampling, claims: Claims) -> None:
 def _paths_of(reading: Reading, sampling: Sampling, claims: Claims, flow: Flow) -> None:
     wanted = [c for c in reading.app.constraints.values() if isinstance(c, PathConstraint) and c.from_ == flow.source]
     for c in wanted:
-        over = "all" if c.over == "all" else c.over.when
+        over = c.about
         shapes = {
             runs: p
             for runs, p in reading.patterns(flow).items()

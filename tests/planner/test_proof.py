@@ -10,7 +10,7 @@ from math import prod
 import pytest
 
 from planner.demand import Demand
-from planner.draft import assignments_of
+from planner.draft import Draft, assignments_of
 from planner.formulation import Formulation, formulate, formulation, limit_name
 from planner.latency import Latency, exceeded
 from planner.layout import layout_of
@@ -161,7 +161,8 @@ def test_a_cut_rules_out_only_placements_that_miss_a_limit_by_prediction() -> No
         free = without_limits(made)
         reasons = Reasons(given, made, limits(given))
         every = [c for c in choices(free.problem) if evaluate(free.problem, c).holds()][::7][:40]
-        no_goods = [no_good for choice in every[:8] for no_good in reasons.no_goods(choice)]
+        drafts = [Draft(given, made, Solution("feasible", choice), {}) for choice in every[:8]]
+        no_goods = [no_good for draft in drafts for no_good in reasons.no_goods(draft)]
         problem = with_no_goods(free, no_goods).problem
         for choice in every:
             tried += 1

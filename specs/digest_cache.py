@@ -16,6 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from specs.errors import TierplanError
+from specs.output_file import write_whole
+
 LARGE: Final = 4_000_000
 """Bytes from which on a digest is worth remembering (5 ms)."""
 SETTLED: Final = 2.0
@@ -39,22 +42,12 @@ def remembered(file: Path, digest: Callable[[Path], str]) -> str:
     began = time.time()
     value = digest(file)
     if began - max(found.st_mtime, found.st_ctime) > SETTLED:
-        with contextlib.suppress(OSError):  # a cache that cannot be written costs time, not truth
-            _write(note, {"file": str(file), "state": state, "sha256": value})
+        with contextlib.suppress(OSError, TierplanError):  # a cache that cannot be written costs time, not truth
+            note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_whole(note, json.dumps({"file": str(file), "state": state, "sha256": value}))
     return value
 
 
 def _folder() -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(home) / "tierplan" / "digests"
-
-
-def _write(note: Path, value: dict[str, object]) -> None:
-    note.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    part = note.with_name(f"{note.name}.{os.getpid()}")
-    try:
-        part.write_text(json.dumps(value), "utf-8")
-        part.replace(note)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise

@@ -180,14 +180,34 @@ class Builder:
 
     # What members left out of a slice ask of what they share with the others
 
-    def visit(self, site: str, stage: int) -> int:
+    def background(self, demand: Demand, of: FlowLayout) -> list[tuple[int, str, float]]:
+        """Classes of what a slice leaves out, with their site and the rate at each of its members."""
+        part, layout = demand.part, self._layout
+        found: list[tuple[int, str, float]] = []
+        for site in part.background if part is not None else ():
+            if not layout.situation.network.settled(of.flow.site, site):
+                continue
+            rate = max(0.0, demand.at(of.flow, site) - demand.chosen_rate(of.flow, site))
+            for stage in of.stages:
+                a = layout.stages[stage].assignment
+                if a.site == site:
+                    found.append((self._visit(site, stage), site, rate * of.pipeline.share(a.component)))
+            for leg in of.legs:
+                for passage in leg.route:
+                    for name, speed, owner in self._latency.link_servers(passage):
+                        if owner == site:
+                            kind = self._traffic(site, of, leg, name, speed)
+                            found.append((kind, site, rate * leg.message.share))
+        return found
+
+    def _visit(self, site: str, stage: int) -> int:
         """The class of single visits to one stage, of no request."""
         first = self._source(site)
         self._node.add(stage=stage, site=self.sites[site], need=1, column=-1, end=-1, edge=len(self._edge) + 1)
         self._edge.add(to=first + 1, awaited=True, sizes=-1, column=-1, step=len(self._step))
         return self._background(site, first)
 
-    def traffic(self, site: str, of: FlowLayout, leg: Leg, link: str, rate: float) -> int:
+    def _traffic(self, site: str, of: FlowLayout, leg: Leg, link: str, rate: float) -> int:
         """The class of messages over one link that belongs to members of `site`."""
         first = self._source(site)
         sizes = self._sizes(of, leg)
@@ -275,24 +295,3 @@ def _ends(lengths: Iterable[int]) -> Any:
 def _arrays(rows: _Rows) -> dict[str, Any]:
     floats = {"rate", "mean", "deviation"}
     return {n: np.array(v, np.float64 if n in floats else np.int32) for n, v in rows.values.items()}
-
-
-def add_background(builder: Builder, demand: Demand, of: FlowLayout) -> list[tuple[int, str, float]]:
-    """Classes of what a slice leaves out, with their site and the rate at each of its members."""
-    part, latency = demand.part, builder._latency
-    found: list[tuple[int, str, float]] = []
-    for site in part.background if part is not None else ():
-        if not latency.layout.situation.network.settled(of.flow.site, site):
-            continue
-        rate = max(0.0, demand.at(of.flow, site) - demand.chosen_rate(of.flow, site))
-        for stage in of.stages:
-            a = latency.layout.stages[stage].assignment
-            if a.site == site:
-                found.append((builder.visit(site, stage), site, rate * of.pipeline.share(a.component)))
-        for leg in of.legs:
-            for passage in leg.route:
-                for name, speed, owner in latency.link_servers(passage):
-                    if owner == site:
-                        kind = builder.traffic(site, of, leg, name, speed)
-                        found.append((kind, site, rate * leg.message.share))
-    return found

@@ -16,7 +16,7 @@ from planner.distribution import Reals
 from planner.latency import Latency
 from planner.layout import FlowLayout, Layout
 from planner.simulation.arrivals import Arrivals, Constant, Poisson
-from planner.simulation.build import Builder, add_background
+from planner.simulation.build import Builder
 from planner.simulation.faults import Calendar, Fault, calendars
 from planner.simulation.tables import ANSWERED, Log, Network, Requests, State, fresh_state, grown
 from specs.errors import InputError, Issue
@@ -111,7 +111,7 @@ class Simulation:
 
         Raises InputError for more requests than can be kept.
         """
-        background = [b for of in self._layout.flows for b in add_background(self._builder, self._demand, of)]
+        background = [b for of in self._layout.flows for b in self._builder.background(self._demand, of)]
         requests = self._requests(seconds, background)
         times = calendars(self._under.faults)
         patience = [s.assignment.batch_wait_ms / 1e3 for s in self._layout.stages]

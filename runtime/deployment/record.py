@@ -17,6 +17,7 @@ from pydantic import Field, ValidationError
 from specs.base import Spec
 from specs.digest import digest_value
 from specs.errors import EnvironmentFailed, InputError, Issue, Place
+from specs.output_file import write_whole
 
 RECORD: Final = "deployment.json"
 ANNOUNCED: Final = "cluster.json"
@@ -99,9 +100,7 @@ def write_record(record: Record) -> None:
     folder = state_folder(record.name)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder / LOGS).mkdir(exist_ok=True)
-    part = folder / f"{RECORD}.part"
-    part.write_text(json.dumps(record.dump(), indent=1) + "\n", "utf-8")
-    part.replace(folder / RECORD)
+    write_whole(folder / RECORD, json.dumps(record.dump(), indent=1) + "\n")
 
 
 def remove_state(name: str) -> None:

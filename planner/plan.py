@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from importlib import import_module
+from threading import Thread
 from typing import Final
 
 from planner.conflict import minimal_conflict, no_option
@@ -74,6 +76,8 @@ def solve(
     clock = _Clock(time.perf_counter(), time_limit, gap, seed, strategy, tell)
     wanted = _path_limits(situation) | dict(corrected)
     base = restrict(given or formulation(situation))
+    if wanted:
+        _beside_the_search("planner.proof")
     found = _tighten(situation, base, dict(corrected) | dict(start), wanted, clock)
     if wanted and not (isinstance(found, Draft) and found.solution.status == "feasible"):
         found = _settled(situation, base, found, wanted, clock, PROOF if proofs else BRIEF)
@@ -85,6 +89,11 @@ def solve(
     if isinstance(found, Draft):
         return found.plan(clock.started, time_limit if proofs else 0.0, seed)
     return _no_plan(situation, found, clock, proofs)
+
+
+def _beside_the_search(module: str) -> None:
+    """Import `module`, which takes a while: the interpreter is free while the solver, which is not Python, searches."""
+    Thread(target=import_module, args=(module,)).start()
 
 
 @dataclass(frozen=True, slots=True)

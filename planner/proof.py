@@ -68,7 +68,8 @@ def settle(
     others = _Others(situation, base, free, wanted)
     for _ in range(rounds):
         given = with_no_goods(free, no_goods)
-        solution = solve_problem(given.problem, clock.left, 0.0, clock.seed, strategy=clock.strategy)
+        at_most = best.solution.objectives[0] if best else None
+        solution = solve_problem(given.problem, clock.left, 0.0, clock.seed, strategy=clock.strategy, at_most=at_most)
         if solution.interrupted:
             raise KeyboardInterrupt
         nothing_better = best is not None and best.solution.objectives <= solution.objectives

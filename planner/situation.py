@@ -105,6 +105,13 @@ def load_situation(
     all emulated records must come from one host. Raises InputError with every issue of the first stage that finds any.
     """
     app, infra = load_application(app_file, changes.app), load_infrastructure(infra_file, changes.infra)
+    return load_facts(app, infra, profiles, host)
+
+
+def load_facts(
+    app: Document[Application], infra: Document[Infrastructure], profiles: str | Path, host: str | None = None
+) -> Situation:
+    """As `load_situation`, for specs that are loaded."""
     folder = Path(profiles)
     if not folder.is_dir():
         raise InputError(

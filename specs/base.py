@@ -13,7 +13,7 @@ from specs.tensors import TensorType, parse_type
 class Spec(BaseModel):
     """Frozen, and refuses keys that it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False, defer_build=True)
 
     def dump(self) -> dict[str, Any]:
         """As written to a file: aliases, JSON values, nothing that is unset and None."""

@@ -20,6 +20,7 @@ from specs.quantities import Number
 from specs.refusal import refusal
 from specs.yamlfile import read_yaml
 
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 Status = Literal["optimal", "feasible", "infeasible", "unknown"]
 
 
@@ -278,7 +279,8 @@ class Plan(Spec):
 
 def write_plan(plan: Plan, file: str | Path) -> None:
     """Write `plan` as YAML, replacing `file` in one step."""
-    write_whole(file, yaml.safe_dump(plan.dump(), sort_keys=False, allow_unicode=True, width=120))
+    text = yaml.dump(plan.dump(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    write_whole(file, text)
 
 
 def read_plan(file: str | Path) -> Plan:

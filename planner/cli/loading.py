@@ -82,10 +82,11 @@ def load_situation_checked(app: Path, infra: Path, profiles: Path, changes: Chan
 
     Raises InputError.
     """
-    from planner import load_situation
+    from planner.situation import load_facts
 
-    load_checked(app, infra, models=False, changes=changes)
-    return load_situation(app, infra, profiles, changes=changes)
+    loaded = load_checked(app, infra, models=False, changes=changes)
+    assert loaded.infra is not None
+    return load_facts(loaded.app, loaded.infra, profiles)
 
 
 def load_planned(

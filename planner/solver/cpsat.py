@@ -13,14 +13,14 @@ of 10 components on 10 sites are proven in half of the time (benchmarks/instance
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, Literal
 
 from ortools.sat.python import cp_model_helper as helper
 
-from planner.solver.model import Model, Terms
+from planner.solver.model import Model, Terms, row_of, summed
 
 _LOW, _HIGH = -(2**63), 2**63 - 1
 
@@ -64,6 +64,7 @@ def run(
     model: Model,
     objective: Terms | None = None,
     *,
+    within: Sequence[tuple[Terms, int]] = (),
     hint: Mapping[int, int] | None = None,
     time_limit: float,
     gap: float = 0.0,
@@ -71,7 +72,7 @@ def run(
     better: Callable[[int], None] = _ignore,
     bound: Callable[[int], None] = _ignore,
 ) -> Answer:
-    """Minimise `objective` (or find any answer) within `time_limit` seconds.
+    """Minimise `objective` (or find any answer) within `time_limit` seconds, with sums `within` their limits.
 
     The search runs beside the calling thread, which Ctrl-C can therefore reach: it ends the search, not the answer.
     `better` and `bound` hear of each better value and bound. Raises TooLarge.
@@ -81,7 +82,7 @@ def run(
     if time_limit <= 0:
         return Answer("unknown")
     proto = helper.CpModelProto()
-    if not proto.parse_text_format(_text(model, objective, hint or {})):
+    if not proto.parse_text_format(_text(model, objective, within, hint or {})):
         raise TooLarge("a number of the model has more than 64 bits")
     wrapper = helper.SolveWrapper()
     parameters = helper.SatParameters()
@@ -139,10 +140,11 @@ def _answer(response: Any, objective: Terms | None, interrupted: bool, proto: An
     return Answer("optimal" if bound == value else "feasible", values, bound, interrupted)
 
 
-def _text(model: Model, objective: Terms | None, hint: Mapping[int, int]) -> str:
+def _text(model: Model, objective: Terms | None, within: Sequence[tuple[Terms, int]], hint: Mapping[int, int]) -> str:
     """The model in the text form of CpModelProto."""
     parts = [f"variables{{domain:[{low},{high}]}}" for low, high in model.domains]
-    for row in model.rows:
+    limits = (row_of(terms, None, limit) for terms, limit in within)
+    for row in (*model.rows, *limits):
         variables = ",".join(str(v) for v, _ in row.terms)
         factors = ",".join(str(f) for _, f in row.terms)
         low = _LOW if row.low is None else row.low
@@ -151,18 +153,11 @@ def _text(model: Model, objective: Terms | None, hint: Mapping[int, int]) -> str
         parts.append(f"constraints{{{when}linear{{vars:[{variables}] coeffs:[{factors}] domain:[{low},{high}]}}}}")
     parts += [f"constraints{{exactly_one{{literals:[{','.join(map(str, one))}]}}}}" for one in model.one_of]
     if objective:
-        summed = _summed(objective)
-        variables = ",".join(map(str, summed))
-        factors = ",".join(map(str, summed.values()))
+        terms = summed(objective) or ((0, 0),)
+        variables = ",".join(str(v) for v, _ in terms)
+        factors = ",".join(str(f) for _, f in terms)
         parts.append(f"objective{{vars:[{variables}] coeffs:[{factors}]}}")
     if hint:
         variables = ",".join(map(str, hint))
         parts.append(f"solution_hint{{vars:[{variables}] values:[{','.join(map(str, hint.values()))}]}}")
     return "\n".join(parts)
-
-
-def _summed(terms: Terms) -> Mapping[int, int]:
-    found: dict[int, int] = {}
-    for variable, factor in terms:
-        found[variable] = found.get(variable, 0) + factor
-    return {v: f for v, f in found.items() if f} or {0: 0}

@@ -58,7 +58,10 @@ class Exact:
 
 @dataclass
 class _Search:
-    """`best` is the best choice known that keeps all constraints; `held` has the values of earlier objectives."""
+    """`best` is the best choice known that keeps all constraints; `held` has the values of earlier objectives.
+
+    `draft` is the model built last.
+    """
 
     given: Reduced
     clock: Clock
@@ -67,6 +70,7 @@ class _Search:
     held: list[int] = field(default_factory=list)
     bounds: list[int] = field(default_factory=list)
     interrupted: bool = False
+    draft: Draft | None = None
 
     def among_few(self) -> None:
         """A first choice, from few candidates for each step and site.
@@ -98,10 +102,12 @@ class _Search:
             packed |= short
 
     def _offer(self, choice: Choice) -> Evaluation:
-        """Evaluate `choice`; it becomes the best if it keeps all constraints and is better."""
+        """Evaluate `choice`; it becomes the best if it keeps all constraints, is wanted and better."""
         choice = fewest_replicas(self.given, choice)
         found = evaluate(self.given.problem, choice, ways=self.given.ways)
-        if found.holds() and (self.best is None or found.objectives < self.best[1].objectives):
+        at_most = self.clock.stop.at_most
+        wanted = found.holds() and (at_most is None or found.objectives[0] <= at_most)
+        if wanted and (self.best is None or found.objectives < self.best[1].objectives):
             self.best = (choice, found)
             self.clock.found(found.objectives[0])
         return found
@@ -144,7 +150,7 @@ class _Search:
         """Objective `k`: relaxations, each with what the answer to the one before had left out, until one holds."""
         bound = 0
         while True:
-            draft = build(self.given, scope)
+            draft = self._built(scope)
             answer = self._run(draft, k, exact=scope.servers is None)
             if answer.bound is not None:
                 bound = max(bound, answer.bound)
@@ -168,6 +174,12 @@ class _Search:
                 return "feasible", scope
             scope = _wider(draft, answer.values, found, scope)
 
+    def _built(self, scope: Scope) -> Draft:
+        """The model of `scope`, which stays as it is from one objective to the next."""
+        if self.draft is None or self.draft.scope is not scope:
+            self.draft = build(self.given, scope)
+        return self.draft
+
     def _best(self, k: int) -> int | None:
         """The best known value of objective `k`, if the best choice has those before it at the values held."""
         if self.best is None or list(self.best[1].objectives[:k]) != self.held[:k]:
@@ -180,16 +192,18 @@ class _Search:
             return cpsat.Answer("infeasible")
         if self.interrupted:
             return cpsat.Answer("unknown")
-        for objective, value in zip(model.objectives, self.held, strict=False):
-            model.add(list(objective), None, value)
+        within = list(zip(model.objectives, self.held, strict=False))
+        if clock.stop.at_most is not None:
+            within.append((model.objectives[0], clock.stop.at_most))
         hint: dict[int, int] = {}
         here = self._best(k)
         if here is not None and self.best is not None:
             hint = hint_of(draft, self.best[0])
-            model.add(list(model.objectives[k]), None, here)
+            within.append((model.objectives[k], here))
         answer = cpsat.run(
             model,
             model.objectives[k],
+            within=within,
             hint=hint,
             time_limit=clock.left,
             gap=clock.stop.gap,

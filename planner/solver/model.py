@@ -22,6 +22,18 @@ class Row:
     when: int | None = None
 
 
+def summed(terms: Terms) -> tuple[tuple[int, int], ...]:
+    """One term a variable, and none without effect."""
+    found: dict[int, int] = {}
+    for variable, factor in terms:
+        found[variable] = found.get(variable, 0) + factor
+    return tuple((v, f) for v, f in found.items() if f)
+
+
+def row_of(terms: Terms, low: int | None, high: int | None, when: int | None = None) -> Row:
+    return Row(summed(terms), low, high, when)
+
+
 @dataclass
 class Model:
     """Variables are indices into `domains`. `impossible` says that something has no way to hold at all."""
@@ -40,10 +52,7 @@ class Model:
         return self.integer(0, 1)
 
     def add(self, terms: Terms, low: int | None, high: int | None, when: int | None = None) -> None:
-        summed: dict[int, int] = {}
-        for variable, factor in terms:
-            summed[variable] = summed.get(variable, 0) + factor
-        self.rows.append(Row(tuple((v, f) for v, f in summed.items() if f), low, high, when))
+        self.rows.append(row_of(terms, low, high, when))
 
     def most(self, terms: Terms) -> int:
         """The largest value that the sum can have."""

@@ -24,11 +24,13 @@ def solve_problem(
     *,
     strategy: str = "auto",
     tell: Callable[[Progress], None] = silent,
+    at_most: int | None = None,
 ) -> Solution:
     """The best choice within `time_limit` seconds, or one within the relative `gap` of a bound, and what is proven.
 
     A later objective's bound is given the values found for those before it. `strategy` is a name of `STRATEGIES`, or
-    ``auto``; `tell` hears of each better value and bound of the first objective. Ctrl-C ends the search:
+    ``auto``; `tell` hears of each better value and bound of the first objective. Choices whose first objective is more
+    than `at_most` need not be found, and do not count as choices in what is proven. Ctrl-C ends the search:
     `Solution.interrupted` is then set, and the best choice so far is the answer. Raises InputError for an unknown name,
     and for numbers whose sums leave 64 bits.
     """
@@ -36,7 +38,7 @@ def solve_problem(
         raise InputError(Issue(f"no strategy {strategy!r}: expected auto, {', '.join(STRATEGIES)}"))
     chosen = strategy_for(problem) if strategy == "auto" else STRATEGIES[strategy]
     with _in_64_bits(problem):
-        return chosen.solve(problem, Stop(time_limit, gap, seed, tell))
+        return chosen.solve(problem, Stop(time_limit, gap, seed, tell, at_most))
 
 
 def is_feasible(

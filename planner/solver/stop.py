@@ -31,13 +31,15 @@ def silent(_: Progress) -> None:
 class Stop:
     """End after `time_limit` seconds, or within the relative `gap` of a bound. `tell` hears of progress.
 
-    Equal seeds give equal choices as long as the time limit does not bind.
+    Equal seeds give equal choices as long as the time limit does not bind. The exact strategies look only for choices
+    with a first objective of `at_most`, if it is given; `infeasible` then means that there is none of these.
     """
 
     time_limit: float = 60.0
     gap: float = 0.0
     seed: int = 0
     tell: Callable[[Progress], None] = silent
+    at_most: int | None = None
 
 
 class Clock:

@@ -14,7 +14,8 @@ from planner.draft import Draft, in_ms, inputs_of
 from planner.formulation import Formulation, formulation, limit_name
 from planner.limits import with_limits
 from planner.situation import Situation
-from planner.solver import Solution, solve_problem
+from planner.solver import Choice, Solution, solve_problem
+from planner.solver.evaluate import evaluate
 from planner.solver.stop import Progress, silent
 from specs.application import PathConstraint
 from specs.errors import NotKnown
@@ -165,21 +166,25 @@ def _tighten(
 ) -> Draft | _Nothing:
     """Solve with the path limits of `start` (else the user's), tightened where the prediction misses those `wanted`."""
     limits = dict(start)
+    missed: dict[str, float] = {}
+    choice: Choice | None = None
     for number in range(ROUNDS):
         given = with_limits(situation, base, limits)
-        solution = solve_problem(
-            given.problem, clock.left, clock.gap, clock.seed, strategy=clock.strategy, tell=clock.tell
-        )
-        if solution.choice is None:
+        if choice is None or not evaluate(given.problem, choice).holds():  # else it would be the answer again
+            solution = solve_problem(
+                given.problem, clock.left, clock.gap, clock.seed, strategy=clock.strategy, tell=clock.tell
+            )
+            choice = solution.choice
+            if choice is None:
+                if solution.interrupted:
+                    raise KeyboardInterrupt
+                return _Nothing(given, solution, dict(limits))
+            draft = Draft(situation, given, solution, limits)
+            missed = draft.missed(wanted)
             if solution.interrupted:
-                raise KeyboardInterrupt
-            return _Nothing(given, solution, dict(limits))
-        draft = Draft(situation, given, solution, limits)
-        missed = draft.missed(wanted)
-        if solution.interrupted:
-            raise KeyboardInterrupt if missed else Interrupted(draft.plan(clock.started, 0.0, clock.seed))
-        if not missed:
-            return draft
+                raise KeyboardInterrupt if missed else Interrupted(draft.plan(clock.started, 0.0, clock.seed))
+            if not missed:
+                return draft
         for name, factor in missed.items():
             limits[name] = limits.get(name, wanted[name]) / factor * (1 - MARGIN * 2**number)
     worst = ", ".join(f"{name} by {100 * (factor - 1):.1f} %" for name, factor in missed.items())

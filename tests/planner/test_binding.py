@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from planner import solve
 from planner.formulation import formulate
 from planner.problem import Problem
@@ -9,9 +11,10 @@ from tests.planner.brute import TooLarge, brute_force
 from tests.planner.worlds import world
 
 
-def test_a_constraint_binds_if_and_only_if_the_plan_is_better_without_it() -> None:
+def binding(seeds: range) -> tuple[int, int]:
+    """How many constraints were looked at, and how many of them bind."""
     bound = checked = 0
-    for seed in range(40):
+    for seed in seeds:
         given = world(seed)
         plan = solve(given)
         if plan.status != "optimal" or plan.tightened:
@@ -25,8 +28,20 @@ def test_a_constraint_binds_if_and_only_if_the_plan_is_better_without_it() -> No
                 checked += 1
                 bound += check.binding
                 assert check.binding == (without[0] < best[0]), (seed, check.name)
+    return checked, bound
+
+
+def test_a_constraint_binds_if_and_only_if_the_plan_is_better_without_it() -> None:
+    checked, bound = binding(range(24))
     assert checked > 20
     assert bound > 3
+
+
+@pytest.mark.deep
+def test_a_constraint_binds_if_and_only_if_the_plan_is_better_without_it_on_many_more() -> None:
+    checked, bound = binding(range(24, 300))
+    assert checked > 200
+    assert bound > 40
 
 
 def brute_force_or_none(problem: Problem, relaxed: frozenset[int]) -> tuple[int, ...] | None:

@@ -48,14 +48,14 @@ def check(seed: int) -> tuple[int, int]:
 
 
 def test_no_point_is_beaten_and_none_is_missing_by_more_than_a_step() -> None:
-    counts = [check(seed) for seed in range(4)]
-    assert sum(points for points, _ in counts) >= 4
-    assert sum(compared for _, compared in counts) >= 3
+    counts = [check(seed) for seed in range(2)]
+    assert sum(points for points, _ in counts) >= 2
+    assert sum(compared for _, compared in counts) >= 2
 
 
 @pytest.mark.deep
 def test_no_point_is_beaten_on_many_more() -> None:
-    counts = [check(seed) for seed in range(4, 60)]
+    counts = [check(seed) for seed in range(2, 60)]
     assert sum(points for points, _ in counts) >= 40
 
 

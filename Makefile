@@ -8,7 +8,7 @@ INSTALLED := .venv/.installed
 help:
 	@echo 'make demo         the example from YAML to a running pipeline and a report (under demo/)'
 	@echo 'make test         linters, types, layering, tests'
-	@echo 'make test-deep    the long properties and fuzzing as well'
+	@echo 'make test-deep    the long properties, fuzzing and soak that make test leaves out'
 	@echo 'make bench-NAME   solve, compile, hops or prediction: writes benchmarks/results/NAME.json'
 	@echo 'make clean        removes .venv and all that was made'
 
@@ -37,13 +37,22 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 
 # What runs pipelines has the machine to itself; the rest shares it.
-test: lint prepare
-	$(BIN)/pytest -m 'not deep' -n 2 --ignore=tests/runtime --ignore=tests/cli/test_verbs.py --ignore=tests/end_to_end
-	$(BIN)/pytest -m 'not deep' tests/runtime tests/cli/test_verbs.py
+RUNNING := tests/end_to_end tests/cli/test_verbs.py \
+	$(addprefix tests/runtime/test_,contract.py in_process.py local_cluster.py models.py on_ray.py reference.py shaping.py)
 
+test: lint prepare
+	$(BIN)/pytest -m 'not deep' -n 2 $(addprefix --ignore=,$(RUNNING))
+	$(BIN)/pytest -m 'not deep' $(RUNNING)
+
+# Goes on after a failure, so that all results are recorded, and fails then.
 test-deep: lint prepare
-	mkdir -p benchmarks/results
-	$(BIN)/pytest --junit-xml=benchmarks/results/test-deep.xml
+	mkdir -p build
+	$(BIN)/pytest -m deep -n 2 --junit-xml=build/deep-1.xml $(addprefix --ignore=,$(RUNNING)); \
+	first=$$?; \
+	$(BIN)/pytest -m deep --junit-xml=build/deep-2.xml $(RUNNING); \
+	second=$$?; \
+	$(BIN)/python -m tests.record benchmarks/results/test-deep.json build/deep-1.xml build/deep-2.xml; \
+	test $$first -eq 0 -a $$second -eq 0
 
 bench-solve bench-compile bench-hops bench-prediction: bench-%: prepare
 	@test '$*' != solve || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Final
 
 from planner.problem import Problem
@@ -43,6 +44,22 @@ def minimal_conflict(
     return tuple(sorted(kept))
 
 
+def flows_without_a_way(problem: Problem, time_limit: float = 5.0) -> tuple[str, ...]:
+    """Flows that have no placement even alone and without any constraint: some message finds no route."""
+    everything = frozenset(range(len(problem.constraints)))
+    alone = ((name, _of_flow(problem, f)) for f, name in enumerate(problem.flows))
+    return tuple(name for name, only in alone if is_feasible(only, everything, time_limit) == "no")
+
+
+def _of_flow(problem: Problem, flow: int) -> Problem:
+    return replace(
+        problem,
+        flows=(problem.flows[flow],),
+        members=(problem.members[flow],),
+        scenarios=tuple(replace(s, flow=0) for s in problem.scenarios if s.flow == flow),
+    )
+
+
 def no_option(situation: Situation, problem: Problem) -> AnswerIsNo:
     """The answer where even without any constraint nothing can run: says what has no option."""
     options: dict[str, int] = {}
@@ -52,7 +69,8 @@ def no_option(situation: Situation, problem: Problem) -> AnswerIsNo:
             options[step.name] = max(options.get(step.name, 0), len(tasks) // step.tasks)
     absent = [name for name, covered in options.items() if not covered]
     if not absent:
-        return AnswerIsNo("no plan: no way to route the application's messages between the sites that can run it")
+        flows = ", ".join(flows_without_a_way(problem)) or "all of them together"
+        return AnswerIsNo(f"no plan: no way for the messages of {flows} between the sites that can run the application")
     place = situation.app.place("components", absent[0])
     hint = "give a pool more memory or cores, or profile a smaller variant"
     return AnswerIsNo(str(Issue(f"component {absent[0]!r} has no option: no device of any pool holds it", place, hint)))

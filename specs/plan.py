@@ -193,6 +193,7 @@ class Relaxation(Spec):
     changes: tuple[RelaxedLimit, ...]
     share: Number | None = None
     per_month: Number | None = None
+    currency: str | None = None
     cheapest: bool = False
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from statistics import median
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -10,6 +11,9 @@ from specs.base import Spec
 from specs.behaviour import Accuracy
 from specs.plan import PathPrediction, Percentiles, StagePrediction
 from specs.quantities import Number
+
+TELLING: Final = 20
+TELLING_MS: Final = 0.5
 
 
 class Slice(Spec):
@@ -98,3 +102,17 @@ class RunResult(Spec):
     paths: tuple[MeasuredPath, ...]
     stages: tuple[MeasuredStage, ...]
     seconds: Number
+
+    @property
+    def pace(self) -> float | None:
+        """How long services took in relation to their profiles: the median of measured to predicted p50 over stages.
+
+        Of stages of at least `TELLING_MS` that served `TELLING` requests; None where there is none. One factor for
+        stages of all kinds is the machine's: it is faster or slower than when it was measured.
+        """
+        ratios = [
+            s.service_measured.p50_ms / s.service_predicted.p50_ms
+            for s in self.stages
+            if s.kind == "stage" and s.n >= TELLING and s.service_predicted.p50_ms >= TELLING_MS
+        ]
+        return median(ratios) if ratios else None

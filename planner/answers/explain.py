@@ -13,7 +13,7 @@ from planner.answers.critical import PathPart, critical_path
 from planner.answers.dial import Dial, dial_of, nice
 from planner.answers.forced import as_variant, at_place, in_parts, on_backend
 from planner.answers.relaxations import fewest_steps
-from planner.conflict import minimal_conflict
+from planner.conflict import flows_without_a_way, minimal_conflict
 from planner.plan import Restrict
 from planner.situation import Situation
 from planner.solver.solve import is_feasible
@@ -35,7 +35,8 @@ SAME: Final = 1e-6
 class Candidate:
     """One way for a component. `prices` is what choosing it adds to each objective, none where it has no plan.
 
-    `forbidden_by` names constraints that cannot hold with it; none where it has no option at all.
+    `forbidden_by` names constraints that cannot hold with it; none where it has no option at all, and then `no_way_for`
+    the flows whose messages find no route to it.
     """
 
     component: str
@@ -44,6 +45,7 @@ class Candidate:
     status: Literal["chosen", "possible", "infeasible", "unknown"]
     prices: tuple[float, ...] = ()
     forbidden_by: tuple[str, ...] = ()
+    no_way_for: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,9 @@ class _Search:
         try:
             found = self.again.plan(restrict=restrict, start=self.start)
             if found is None:
-                return Candidate(component, kind, choice, "infeasible", (), self._forbidding(restrict))
+                forbidding = self._forbidding(restrict)
+                cut_off = () if forbidding else flows_without_a_way(restrict(self.again.given).problem)
+                return Candidate(component, kind, choice, "infeasible", (), forbidding, cut_off)
         except TimeIsUp:
             return Candidate(component, kind, choice, "unknown")
         prices = tuple(_beyond(old, new) for new, old in zip(found.objective, self.plan.objective, strict=True))

@@ -139,7 +139,7 @@ class _Search:
         known = [s for s in shares if s is not None]
         changes = tuple(self._change(i, t) for i, t in turned.items())
         total = sum(known) if len(known) == len(shares) else None
-        return Relaxation(changes=changes, share=total, per_month=plan.cost.per_month)
+        return Relaxation(changes=changes, share=total, per_month=plan.cost.per_month, currency=plan.cost.currency)
 
     def _turn(self, dial: Dial | Sites, others: list[str]) -> _Turned | None:
         if isinstance(dial, Sites):

@@ -96,7 +96,9 @@ def _why(c: ExplainCandidate, units: tuple[str, ...]) -> str:
     if c.status == "unknown":
         return "not found out in time"
     if c.status == "infeasible":
-        return f"forbidden by {', '.join(c.forbidden_by)}" if c.forbidden_by else "no option: nothing holds it there"
+        if c.forbidden_by:
+            return f"forbidden by {', '.join(c.forbidden_by)}"
+        return f"no route for {', '.join(c.no_way_for)}" if c.no_way_for else "no option: nothing holds it there"
     return ", ".join(f"{'+' if p >= 0 else ''}{number(p)} {unit}" for p, unit in zip(c.prices, units, strict=True))
 
 

@@ -122,7 +122,8 @@ def _show(result: ParetoResult, out: Console) -> None:
     if len(result.points) > 1:
         out.print(plot(result))
     step = "" if result.step_ms is None else f", complete to {number(result.step_ms)} ms" if result.complete else ""
-    out.print(f"{len(result.points)} plans that none beats in {', '.join(result.axes)}{step}")
+    count = f"{len(result.points)} plan{'s' if len(result.points) != 1 else ''}"
+    out.print(f"{count} that none beats in {', '.join(result.axes)}{step}")
 
 
 def _where(point: ParetoPoint) -> str:

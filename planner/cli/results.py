@@ -41,7 +41,10 @@ class ErrorResult(Spec):
 
 
 class ValidateResult(Spec):
-    """`planner validate`: whether the files are right, and every issue if not."""
+    """`planner validate`: whether the files are right, and every issue if not.
+
+    `elsewhere` names the hardware that this machine neither is nor may stand for.
+    """
 
     schema_: Literal["tierplan.validate/v1"] = Field(alias="schema", default="tierplan.validate/v1")
     ok: bool
@@ -50,6 +53,7 @@ class ValidateResult(Spec):
     models: int = 0
     sites: int = 0
     constraints: int = 0
+    elsewhere: tuple[str, ...] = ()
     issues: tuple[Located, ...] = ()
 
 
@@ -226,7 +230,8 @@ class UndeployResult(Spec):
 class ExplainCandidate(Spec):
     """One way for a component. `prices` is what choosing it adds to each objective; none where it has no plan.
 
-    `forbidden_by` names the constraints that cannot hold with it; none where it has no option at all.
+    `forbidden_by` names the constraints that cannot hold with it; none where it has no option at all, and then
+    `no_way_for` the flows whose messages find no route to it.
     """
 
     component: str
@@ -235,6 +240,7 @@ class ExplainCandidate(Spec):
     status: Literal["chosen", "possible", "infeasible", "unknown"]
     prices: tuple[Number, ...] = ()
     forbidden_by: tuple[str, ...] = ()
+    no_way_for: tuple[str, ...] = ()
 
 
 class ExplainGain(Spec):

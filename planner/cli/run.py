@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from specs.load import Document
     from specs.plan import Percentiles
     from specs.run_result import MeasuredAccuracy, RunResult
+
+SAME_PACE: Final = 0.1
+"""Services that take so much more or less than their profiles, relative to them, are no drift of the machine."""
 
 
 def run(
@@ -164,6 +167,16 @@ def accuracy_text(a: MeasuredAccuracy) -> str:
     return f"{text}, limit {a.limit:g}: {said[a.verdict]}"
 
 
+def pace_text(result: RunResult) -> str | None:
+    """What explains times that all differ from their prediction alike; None where nothing does."""
+    pace = result.pace
+    if pace is None or abs(pace - 1) <= SAME_PACE:
+        return None
+    slower = "slower" if pace > 1 else "faster"
+    said = f"services took {number(pace)} times as long as their profiles say"
+    return f"{said}: this machine is {slower} now than when it was measured; profile again into an empty folder"
+
+
 def _show(result: RunResult, out: Console, file: Path) -> None:
     columns = ["", "site", "n", "p50", "measured", "p95", "measured", "p99", "measured"]
 
@@ -190,6 +203,8 @@ def _show(result: RunResult, out: Console, file: Path) -> None:
         f"requests: {r.sent} sent, {r.answered} answered, {r.refused} refused, {r.failed} failed, {r.lost} lost, "
         f"{r.wrong} wrong; {number(result.throughput)} a second"
     )
+    if (pace := pace_text(result)) is not None:
+        out.print(pace)
     for accuracy in result.accuracies:
         out.print(accuracy_text(accuracy))
     out.print(f"network and slower machines: {result.shaping}")

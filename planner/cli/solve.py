@@ -68,6 +68,9 @@ def solve(
             )
         _solve_problem(problem, time_limit, gap, seed, strategy, fmt)
         return
+    if refine and strategy != "auto":
+        hint = "leave --strategy out: what is refined is always solved with a proof"
+        raise InputError(Issue("--refine and --strategy do not go together", None, hint))
     if app is None or infra is None:
         raise InputError(
             Issue("expected APP and --infra, or --problem", None, "planner solve app.yaml --infra infra.yaml")
@@ -192,7 +195,8 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
     for relaxation in plan.relaxations:
         said = " and ".join(f"--set '{c.set}'" for c in relaxation.changes)
         steps = ", ".join(f"{c.name} to {number(c.step)} {c.unit}" for c in relaxation.changes if c.step)
-        money = "" if relaxation.per_month is None else f": a plan for {relaxation.per_month:,.2f} a month"
+        price = relaxation.per_month
+        money = "" if price is None else f": a plan for {price:,.2f} {relaxation.currency or ''}/month"
         mark = " (the cheapest change)" if relaxation.cheapest and len(plan.relaxations) > 1 else ""
         out.print(f"enough: {said}{money}{mark}" + (f"; found to a step of: {steps}" if steps else ""))
     emulated = sorted({a.hardware for a in plan.assignments if a.provenance == "emulated"})

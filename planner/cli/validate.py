@@ -14,6 +14,8 @@ from specs.errors import InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from specs.infrastructure import Infrastructure
+
 
 def validate(
     app: AppFile,
@@ -28,6 +30,7 @@ def validate(
     """
     from planner.cli.loading import load_checked
     from planner.cli.results import ValidateResult, located
+    from specs.emulation import NOT_HERE
 
     try:
         loaded = load_checked(app, infra, models=True)
@@ -45,11 +48,21 @@ def validate(
         models=len(loaded.signatures),
         sites=len(sites),
         constraints=len(spec.constraints),
+        elsewhere=_elsewhere(loaded.infra.value) if loaded.infra else (),
     )
 
     def show(out: Console) -> None:
         count = {"components": result.components, "models": result.models, "constraints": result.constraints}
         text = ", ".join(f"{n} {what}" for what, n in count.items())
         out.print(f"{spec.name} is valid: {text}" + (f"; {result.sites} sites" if infra else ""))
+        if result.elsewhere:
+            out.print(f"to be profiled elsewhere: {', '.join(result.elsewhere)}, which say {NOT_HERE}")
 
     emit(result.dump(), fmt, show)
+
+
+def _elsewhere(infra: Infrastructure) -> tuple[str, ...]:
+    """Hardware of pools that `planner profile` on this machine leaves out."""
+    used = dict.fromkeys(pool.hardware for site in infra.sites.values() for pool in site.pools.values())
+    known = ((name, infra.hardware[name]) for name in used if name in infra.hardware)
+    return tuple(name for name, hardware in known if hardware.emulate is None and hardware.device != "here")

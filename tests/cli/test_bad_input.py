@@ -259,3 +259,20 @@ def test_a_file_with_thousands_of_mistakes_is_told_in_a_screenful(project: Path)
 def test_options_that_say_nothing_of_a_model_alone_are_refused(project: Path, option: tuple[str, str]) -> None:
     called = planner("profile", "judge.onnx", *option, folder=project)
     one_line(called, 2, "only with an application, not with a model alone")
+
+
+def test_a_strategy_and_a_refinement_are_not_both_asked_for(solved: Path) -> None:
+    called = planner("solve", "app.yaml", "--infra", "infra.yaml", "--refine", "--strategy", "greedy", folder=solved)
+    assert called.code == 2
+    assert "--refine and --strategy do not go together" in called.err
+
+
+def test_hardware_that_must_be_profiled_elsewhere_is_named(project: Path) -> None:
+    file = project / "infra.yaml"
+    text = file.read_text("utf-8")
+    there = ", emulate: {cpu: 0.5}"
+    assert there in text
+    file.write_text(text.replace(there, ""), "utf-8")
+    called = planner("validate", "app.yaml", "--infra", "infra.yaml", folder=project)
+    assert called.code == 0, called.err
+    assert "to be profiled elsewhere: phone, which say" in called.out

@@ -87,12 +87,15 @@ def test_the_page_of_an_infeasible_plan_names_further_conflicts_and_what_would_b
     change = RelaxedLimit(name="budget", file="app.yaml", line=56, unit="", set="constraint.budget.cost=90 USD/month")
     further = ((Conflict(name="private", file="app.yaml", line=57),),)
     plan = infeasible_plan().model_copy(
-        update={"further_conflicts": further, "relaxations": (Relaxation(changes=(change,), per_month=88.5),)}
+        update={
+            "further_conflicts": further,
+            "relaxations": (Relaxation(changes=(change,), per_month=88.5, currency="USD"),),
+        }
     )
     shown = text_of(render(plan, None))
     assert "but for what conflicts independently of them" in shown
     assert "Nor, independently of that: private app.yaml:57" in shown
-    assert "Enough: --set 'constraint.budget.cost=90 USD/month' : a plan for 88.50 a month" in shown
+    assert "Enough: --set 'constraint.budget.cost=90 USD/month' : a plan for 88.50 USD a month" in shown
 
 
 def test_hostile_names_are_text() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from planner import solve
-from planner.conflict import minimal_conflict
-from planner.formulation import formulate
+from planner.answers.forced import at_place
+from planner.conflict import flows_without_a_way, minimal_conflict
+from planner.formulation import formulate, formulation
 from planner.solver import solve_problem
 from specs.errors import AnswerIsNo
 from tests.planner.blog import situation
@@ -63,3 +66,20 @@ def test_a_component_that_no_device_holds_is_named() -> None:
     small = {"memory: 120 MB": "memory: 1 MB", "memory: 4 GB": "memory: 1 MB", "memory: 8 GB": "memory: 1 MB"}
     with pytest.raises(AnswerIsNo, match=r"component 'shrink' has no option: no device of any pool holds it"):
         solve(changed(infra=small))
+
+
+def test_flows_whose_messages_find_no_route_are_named() -> None:
+    problem = formulate(situation())
+    assert flows_without_a_way(problem) == ()
+    cut = at_place("language", "frankfurt", "vm")(formulation(situation())).problem
+    there = problem.sites.index("frankfurt")
+    scenarios = tuple(
+        replace(
+            s,
+            edges=tuple(
+                replace(e, transfers=tuple(t for t in e.transfers if there not in (t.start, t.end))) for e in s.edges
+            ),
+        )
+        for s in cut.scenarios
+    )
+    assert flows_without_a_way(replace(cut, scenarios=scenarios)) == problem.flows

@@ -16,7 +16,7 @@ from tests.planner.blog import situation
 from tests.planner.brute import TooLarge, brute_force
 from tests.planner.worlds import world
 
-SEEDS, DEEP = 150, 2450
+SEEDS, DEEP = 120, 2480
 BLOCK = 50
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from planner.cli.ends import Path, ends
 from planner.cli.output import number
 from planner.cli.report.map import draw_map, link_ends
 from planner.cli.report.waterfall import draw_waterfall
@@ -78,17 +79,18 @@ def _headline(plan: Plan, run: RunResult | None) -> list[Figure]:
         cost = plan.cost
         note = f"{money(cost.per_1000)} {cost.currency} per 1,000 requests"
         figures.append(Figure("cost", f"{money(cost.per_month)} {cost.currency}", f"a month; {note}"))
-    for path in plan.paths[:1]:
+    if plan.paths:
+        path = max(plan.paths, key=lambda p: _used(p.predicted, p.limit_ms))
         limit = path.limit_ms.get("p99")
         note = f"predicted, limit {milliseconds(limit)}" if limit else "predicted"
         good = path.predicted.p99_ms <= limit if limit else None
-        figures.append(Figure("p99 latency", milliseconds(path.predicted.p99_ms), note, good))
-    if run is not None:
-        for seen in run.paths[:1]:
-            limit = seen.limit_ms.get("p99")
-            good = seen.measured.p99_ms <= limit if limit else None
-            note = f"measured over {seen.n:,} requests"
-            figures.append(Figure("p99 latency", milliseconds(seen.measured.p99_ms), note, good))
+        figures.append(Figure("p99 latency", milliseconds(path.predicted.p99_ms), note + _of(path, plan.paths), good))
+    if run is not None and run.paths:
+        seen = max(run.paths, key=lambda p: _used(p.measured, p.limit_ms))
+        limit = seen.limit_ms.get("p99")
+        good = seen.measured.p99_ms <= limit if limit else None
+        note = f"measured over {seen.n:,} requests" + _of(seen, run.paths)
+        figures.append(Figure("p99 latency", milliseconds(seen.measured.p99_ms), note, good))
     figures += _accuracy(plan, run)
     if run is not None:
         r = run.requests
@@ -98,6 +100,17 @@ def _headline(plan: Plan, run: RunResult | None) -> list[Figure]:
         )
         figures.append(Figure("answered", f"{r.answered:,} of {r.sent:,}", note, not bad))
     return figures
+
+
+def _used(found: Percentiles, limit_ms: Mapping[str, float]) -> float:
+    """The part of its p99 limit that a path takes; less than any for a path without one."""
+    limit = limit_ms.get("p99")
+    return found.p99_ms / limit if limit else -1.0
+
+
+def _of(path: Path, among: Sequence[Path]) -> str:
+    """Which path a figure is of, where there are several: the one nearest to its limit."""
+    return f"; {ends(path, among)}, of {len(among)} paths the nearest to its limit" if len(among) > 1 else ""
 
 
 def _accuracy(plan: Plan, run: RunResult | None) -> list[Figure]:

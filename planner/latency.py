@@ -22,7 +22,7 @@ from planner.formulation import limit_name
 from planner.layout import FlowLayout, Layout, Leg
 from planner.measured import hop_moments, moments
 from planner.network import Passage
-from planner.pipeline import Shape, relevant
+from planner.pipeline import Shape, paths_asked
 from planner.queueing import NO_WAIT, ZERO, Moments, Wait, likeness, many_servers, single_server, utilisation
 from planner.visits import in_order, visits
 from specs.application import PathConstraint
@@ -370,23 +370,16 @@ class Latency:
         return above
 
     def paths(self) -> tuple[PathPrediction, ...]:
-        """One for each path constraint of each flow, then one for each sink that none speaks of."""
+        """Of each flow, each path that constraints speak of, then one for each sink that none speaks of."""
         found: list[PathPrediction] = []
         for of in self.layout.flows:
-            constraints = relevant(self.layout.situation, of.flow)
-            for constraint in constraints.values():
-                prediction = self._predict(of, constraint, constraint.limits)
+            for constraint in paths_asked(self.layout.situation, of.flow):
+                prediction = self._predict(of, constraint)
                 if prediction:
                     found.append(prediction)
-            for sink in of.flow.sinks:
-                if all(c.to != sink for c in constraints.values()):
-                    whole = PathConstraint.model_construct(from_=of.flow.source, to=sink, over="all")
-                    prediction = self._predict(of, whole, {})
-                    if prediction:
-                        found.append(prediction)
         return tuple(found)
 
-    def _predict(self, of: FlowLayout, constraint: PathConstraint, limits: dict[float, float]) -> PathPrediction | None:
+    def _predict(self, of: FlowLayout, constraint: PathConstraint) -> PathPrediction | None:
         """None where no request takes that path."""
         shapes = of.pipeline.requests(constraint)
         if not shapes:
@@ -403,7 +396,7 @@ class Latency:
             to=constraint.to,
             over=over,
             predicted=_percentiles(grid, mixed),
-            limit_ms={f"p{q * 100:.0f}": limit * 1e3 for q, limit in limits.items()},
+            limit_ms={f"p{q * 100:.0f}": limit * 1e3 for q, limit in constraint.limits.items()},
         )
 
     def _grid(self, of: FlowLayout) -> Grid:

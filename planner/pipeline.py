@@ -178,3 +178,25 @@ def relevant(situation: Situation, flow: Flow) -> Mapping[str, PathConstraint]:
     """The path constraints of the flow's source, by name."""
     found = situation.app.value.constraints.items()
     return {n: c for n, c in found if isinstance(c, PathConstraint) and c.from_ == flow.source}
+
+
+def paths_asked(situation: Situation, flow: Flow) -> tuple[PathConstraint, ...]:
+    """Each path that constraints of the flow's source speak of once, then one for each sink that none speaks of.
+
+    Where several constraints are about one path, it has the shortest of their limits on each percentile.
+    """
+    found: dict[tuple[str, str], PathConstraint] = {}
+    for constraint in relevant(situation, flow).values():
+        about = constraint.to, constraint.about
+        found[about] = _shortest(found[about], constraint) if about in found else constraint
+    spoken = {to for to, _ in found}
+    rest = (s for s in flow.sinks if s not in spoken)
+    return (
+        *found.values(),
+        *(PathConstraint.model_construct(from_=flow.source, to=sink, over="all") for sink in rest),
+    )
+
+
+def _shortest(one: PathConstraint, other: PathConstraint) -> PathConstraint:
+    both = {p: [v for v in (getattr(one, p), getattr(other, p)) if v is not None] for p in ("p50", "p95", "p99")}
+    return one.model_copy(update={p: min(limits, default=None) for p, limits in both.items()})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -118,19 +118,24 @@ def simulated(situation: Situation, plan: Plan, requests: int, seed: int) -> dic
     """Each path limit of the plan, by name such as ``answer.p99``: of the flow where it is kept least."""
     layout = plan_layout(situation, plan)
     played = Simulation(layout, Demand(situation), seed).run(requests)
-    names = {id(c): n for n, c in situation.app.value.constraints.items() if isinstance(c, PathConstraint)}
     found: dict[str, _Percentile] = {}
     for of in layout.flows:
         for constraint, patterns in asked(layout, of):
             seconds = played.flows[of.flow.name].times(constraint.to, patterns)
-            for level, limit in constraint.limits.items():
-                name = limit_name(names[id(constraint)], level)
+            for name, level, limit in _limits(situation, constraint):
                 value = _quantile(seconds, level)
                 half = half_width(seconds, level)
                 now = _Percentile(limit, _predicted(plan, constraint, level), value, math.inf if half is None else half)
                 if name not in found or now.high > found[name].high:
                     found[name] = now
     return found
+
+
+def _limits(situation: Situation, path: PathConstraint) -> Iterator[tuple[str, float, float]]:
+    """(name, level, seconds) of every limit that the user sets on that path."""
+    for name, c in situation.app.value.constraints.items():
+        if isinstance(c, PathConstraint) and (c.from_, c.to, c.about) == (path.from_, path.to, path.about):
+            yield from ((limit_name(name, level), level, limit) for level, limit in c.limits.items())
 
 
 def _quantile(seconds: Reals, level: float) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 
 from planner.distribution import Reals
 from planner.layout import FlowLayout, Layout
-from planner.pipeline import relevant
+from planner.pipeline import paths_asked
 from planner.simulation.play import Played, Simulated
 from specs.application import PathConstraint
 from specs.plan import Percentiles
@@ -43,18 +43,11 @@ def half_width(seconds: Reals, level: float) -> float | None:
 
 
 def asked(layout: Layout, of: FlowLayout) -> Iterator[tuple[PathConstraint, list[int]]]:
-    """Each path constraint of the flow that some request takes, then one for each sink that none speaks of.
+    """Each path asked of the flow that some request takes, and each sink that none speaks of.
 
     With the numbers of the branch patterns whose requests it is about.
     """
-    constraints = list(relevant(layout.situation, of.flow).values())
-    spoken = {c.to for c in constraints}
-    rest = [
-        PathConstraint.model_construct(from_=of.flow.source, to=sink, over="all", limits={})
-        for sink in of.flow.sinks
-        if sink not in spoken
-    ]
-    for constraint in (*constraints, *rest):
+    for constraint in paths_asked(layout.situation, of.flow):
         runs = [shape.runs for shape in of.pipeline.requests(constraint)]
         if runs:
             yield constraint, [i for i, shape in enumerate(of.pipeline.shapes) if shape.runs in runs]

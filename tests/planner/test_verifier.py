@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from planner import solve, verify
+from planner.refinement import simulated
 from planner.situation import Situation
 from specs.errors import InputError
+from specs.load import load_application, load_infrastructure
 from specs.plan import Plan
-from tests.planner.blog import situation
+from tests.planner.blog import FOLDER, situation, situation_with
 from tests.planner.worlds import world
 
 SAMPLES = 30_000
@@ -49,6 +51,18 @@ def example() -> tuple[Situation, Plan]:
 
 def test_the_verifier_agrees_with_the_example() -> None:
     assert not verify(*example()).wrong
+
+
+def test_several_limits_on_one_path_make_a_plan_that_holds_with_the_shortest_of_each_percentile(tmp_path: Path) -> None:
+    more = "  soon: {from: upload, to: answer, p95: 900 ms}\n  sooner: {from: upload, to: answer, p99: 480 ms}\n"
+    text = (FOLDER / "app.yaml").read_text().replace("  budget:", more + "  budget:")
+    (tmp_path / "app.yaml").write_text(text)
+    given = situation_with(load_application(tmp_path / "app.yaml"), load_infrastructure(FOLDER / "infra.yaml"))
+    plan = solve(given)
+    assert [path.limit_ms for path in plan.paths] == [{"p95": 900.0, "p99": 480.0}]
+    assert {"answer_time.p99", "soon.p95", "sooner.p99"} <= {c.name for c in plan.constraints}
+    assert not verify(given, plan, SAMPLES).wrong
+    assert set(simulated(given, plan, 20_000, seed=1)) == {"answer_time.p99", "soon.p95", "sooner.p99"}
 
 
 def test_how_the_path_of_a_spec_is_written_says_nothing() -> None:

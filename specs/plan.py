@@ -241,7 +241,7 @@ class Refinement(Spec):
 
     rounds: Annotated[int, Field(ge=1)]
     requests: Annotated[int, Field(ge=1)]
-    seed: int
+    seed: Annotated[int, Field(ge=0)]
     limits: tuple[RefinedLimit, ...]
 
 

@@ -1,4 +1,4 @@
-"""Recomputes a plan from the specs and the facts, sharing no code with what made it.
+"""Recomputes a plan from the specs and the facts, sharing no code with what made it but a simulation that it names.
 
 `reading` derives flows, messages and queues once more, `sampling` plays latency, and each other file checks one kind of
 claim by plain sums.
@@ -18,6 +18,7 @@ from planner.verification.meaning import Meaning, meaning_of
 from planner.verification.money import check_cost
 from planner.verification.placement import check_behaviour, check_pins_and_residency, check_placement
 from planner.verification.reading import Reading
+from planner.verification.refined import check_refined
 from planner.verification.sampling import Sampling
 from specs.errors import InputError, Issue
 from specs.plan import Plan
@@ -66,6 +67,7 @@ def _numbers(reading: Reading, claims: Claims, samples: int) -> None:
     if all(load < 1 for load in reading.loads().values()):
         with claims.about("latency"):
             check_latency(reading, Sampling(reading, samples), claims)
+            check_refined(reading, claims)
     with claims.about("constraints"):
         check_constraints(reading, claims, month)
     with claims.about("proof"):

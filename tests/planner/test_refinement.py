@@ -68,6 +68,21 @@ def test_the_verifier_accepts_what_was_refined(seed: int, load: float) -> None:
         assert limit.low_ms <= limit.simulated_ms <= limit.high_ms <= limit.limit_ms
 
 
+@pytest.mark.parametrize("by", [0.8, 1.0, 1.2], ids=lambda by: f"simulated x {by}")
+def test_a_simulation_that_was_never_played_is_found(by: float) -> None:
+    """All that speaks of it is changed together, as would make a plan that misses its limit look as if it kept it."""
+    found = refined(3, 0.3)
+    assert found is not None
+    value = found[1].dump()
+    for limit in value["refined"]["limits"]:
+        for figure in ("simulated_ms", "low_ms", "high_ms"):
+            limit[figure] *= by
+        limit["corrected_ms"] = 1e6
+        check = next(c for c in value["constraints"] if c["name"] == limit["name"])
+        check.update(value=limit["simulated_ms"], slack=check["limit"] - limit["simulated_ms"])
+    assert verify(found[0], Plan.model_validate(value), 20_000).ok == (by == 1.0)
+
+
 @pytest.mark.parametrize("seed", [16, 46])
 def test_a_prediction_that_promises_too_much_is_tightened(seed: int) -> None:
     found = refined(seed, 0.6)

@@ -55,6 +55,8 @@ def parse_quantity(text: object, units: Mapping[str, float], example: str) -> fl
     if not match:
         raise ValueError(f"expected a quantity such as {example!r}, got {text!r}")
     unit = _COUNTED.sub("", match["unit"])
+    if not unit and unit not in units:
+        raise ValueError(f"expected a quantity with a unit such as {example!r}, got {text!r} without one")
     if unit not in units:
         near = get_close_matches(unit, units, n=1, cutoff=0.5) or [
             known for known in units if known.lower() == unit.lower()

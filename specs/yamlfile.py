@@ -58,6 +58,17 @@ def read_yaml(file: str | Path) -> YamlFile:
     return parse_yaml(text, name)
 
 
+def _way_out(text: str, mark: Any) -> str:
+    """What most likely helps where the parser stopped at `mark`: it stops at the line after a missing colon."""
+    lines = text.splitlines()
+    if mark is None or mark.line >= len(lines):
+        return "is a bracket or a quote left open?"
+    line = lines[mark.line]
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return "there is a tab here; indent with spaces"
+    return "is this line, or the one above, without its colon, or indented otherwise than its neighbours?"
+
+
 def parse_yaml(text: str, name: str = "<text>") -> YamlFile:
     """Parse `text`; `name` stands for the file in errors. Raises InputError as `read_yaml` does."""
     reader = _Reader(name)
@@ -68,7 +79,7 @@ def parse_yaml(text: str, name: str = "<text>") -> YamlFile:
         mark = getattr(error, "problem_mark", None)
         place = Place(name, mark.line + 1, mark.column + 1) if mark else Place(name)
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise InputError(Issue(f"not valid YAML: {problem}", place)) from error
+        raise InputError(Issue(f"not valid YAML: {problem}", place, _way_out(text, mark))) from error
     if not reader.done:
         raise InputError(Issue("the file is empty", Place(name)))
     places: dict[Path_, Place] = {}

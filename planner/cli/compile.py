@@ -28,9 +28,12 @@ def compile_bundle(
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="The bundle (default: bundle), or artefacts.")
     ] = None,
     target: Annotated[
-        list[str] | None, typer.Option("--target", "-t", help="For MODEL: cortex-a72, ..., or all; may be given again.")
+        list[str] | None,
+        typer.Option(
+            "--target", "-t", metavar="TARGET", help="For MODEL: cortex-a72, ..., or all; may be given again."
+        ),
     ] = None,
-    threads: Annotated[int, typer.Option("--threads", min=1, max=64, help="For MODEL.")] = 1,
+    threads: Annotated[int, typer.Option("--threads", metavar="N", min=1, max=64, help="For MODEL.")] = 1,
     fmt: FormatOption = Format.table,
 ) -> int:
     """Assemble what a plan runs: compiled artefacts, functions, plan, and a manifest with every file's sha256.

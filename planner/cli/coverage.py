@@ -32,9 +32,12 @@ def coverage(
         str | None,
         typer.Option("--min", metavar="SHARE", help="Such as 85%: exit 1 below it, 4 if not known."),
     ] = None,
-    component: Annotated[list[str] | None, typer.Option("--component", help="May be given again.")] = None,
+    component: Annotated[
+        list[str] | None, typer.Option("--component", metavar="COMPONENT", help="May be given again.")
+    ] = None,
     variant: Annotated[
-        list[str] | None, typer.Option("--variant", help="--min then holds for each of these, not for the best one.")
+        list[str] | None,
+        typer.Option("--variant", metavar="VARIANT", help="--min then holds for each of these, not for the best one."),
     ] = None,
     compile_missing: Annotated[
         bool,

@@ -39,8 +39,12 @@ def deploy(
         str, typer.Option("--address", metavar="HOST:PORT", help="A Ray cluster whose nodes are labelled site=MEMBER.")
     ] = "",
     listen: Annotated[str, typer.Option("--listen", metavar="IP", help="Where the ingress listens.")] = "127.0.0.1",
-    http_port: Annotated[int, typer.Option("--http-port", min=0, max=65000, help="0 takes a free one.")] = 0,
-    grpc_port: Annotated[int, typer.Option("--grpc-port", min=0, max=65000, help="0 takes a free one.")] = 0,
+    http_port: Annotated[
+        int, typer.Option("--http-port", metavar="PORT", min=0, max=65000, help="0 takes a free one.")
+    ] = 0,
+    grpc_port: Annotated[
+        int, typer.Option("--grpc-port", metavar="PORT", min=0, max=65000, help="0 takes a free one.")
+    ] = 0,
     token_file: Annotated[
         Path | None, typer.Option("--token-file", metavar="FILE", help="Bearer tokens that may ask, one a line.")
     ] = None,
@@ -53,7 +57,10 @@ def deploy(
         bool | None, typer.Option("--shape/--no-shape", help="Slow links and processors; default: without --address.")
     ] = None,
     deadline: Annotated[
-        float | None, typer.Option("--deadline", min=0.001, help="Seconds; default ten times the longest limit, or 30.")
+        float | None,
+        typer.Option(
+            "--deadline", metavar="SECONDS", min=0.001, help="Seconds; default ten times the longest limit, or 30."
+        ),
     ] = None,
     seed: Seed = 1,
     fmt: FormatOption = Format.table,

@@ -23,9 +23,10 @@ def explain(
     infra: InfraFile,
     profiles: ProfilesFolder = PROFILES,
     component: Annotated[
-        list[str] | None, typer.Option("--component", "-c", help="Of this component only. May be given many times.")
+        list[str] | None,
+        typer.Option("--component", "-c", metavar="COMPONENT", help="Of this component only. May be given many times."),
     ] = None,
-    time_limit: Annotated[float, typer.Option("--time-limit", min=0.01, help="Seconds.")] = 120.0,
+    time_limit: Annotated[float, typer.Option("--time-limit", metavar="SECONDS", min=0.01, help="Seconds.")] = 120.0,
     sets: SetOption = None,
     seed: Seed = 0,
     fmt: FormatOption = Format.table,

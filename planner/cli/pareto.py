@@ -33,9 +33,11 @@ def pareto(
     latency: Annotated[
         str, typer.Option("--latency", metavar="NAME", help="Which percentile, such as answer_time.p99.")
     ] = "",
-    step: Annotated[float | None, typer.Option("--step", min=1e-3, help="Between latency limits, in ms.")] = None,
+    step: Annotated[
+        float | None, typer.Option("--step", metavar="MS", min=1e-3, help="Between latency limits, in ms.")
+    ] = None,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the points as CSV.")] = None,
-    time_limit: Annotated[float, typer.Option("--time-limit", min=0.01, help="Seconds.")] = 120.0,
+    time_limit: Annotated[float, typer.Option("--time-limit", metavar="SECONDS", min=0.01, help="Seconds.")] = 120.0,
     sets: SetOption = None,
     seed: Seed = 0,
     fmt: FormatOption = Format.table,

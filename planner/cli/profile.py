@@ -30,7 +30,9 @@ def profile(
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the profiles of APP; grows.")
     ] = PROFILES,
     store: StoreFolder = STORE,
-    budget: Annotated[float, typer.Option("--budget", min=0.01, help="Seconds for each measurement.")] = 0.4,
+    budget: Annotated[
+        float, typer.Option("--budget", metavar="SECONDS", min=0.01, help="Seconds for each measurement.")
+    ] = 0.4,
     only: Annotated[list[str] | None, typer.Option("--only", metavar="COMPONENT", help="May be given again.")] = None,
     against: Annotated[
         Path | None, typer.Option("--against", metavar="OLD.onnx", help="For a model: compare with this version of it.")

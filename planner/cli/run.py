@@ -33,13 +33,16 @@ def run(
         Path, typer.Option("--app", "-a", metavar="APP", help="The application, whose data gives the requests.")
     ] = Path("app.yaml"),
     profiles: ProfilesFolder = PROFILES,
-    requests: Annotated[int, typer.Option("--requests", "-n", min=1, max=1_000_000, help="How many.")] = 300,
+    requests: Annotated[
+        int, typer.Option("--requests", "-n", metavar="N", min=1, max=1_000_000, help="How many.")
+    ] = 300,
     members: Annotated[
         list[str] | None,
         typer.Option("--members", "-m", metavar="SITE=N", help="How many of a class of sites take part; default 1."),
     ] = None,
     multiplier: Annotated[
-        float, typer.Option("--multiplier", min=1e-6, help="Times its peak rate that each of them asks.")
+        float,
+        typer.Option("--multiplier", metavar="FACTOR", min=1e-6, help="Times its peak rate that each of them asks."),
     ] = 1.0,
     seed: Seed = 1,
     address: Annotated[

@@ -22,9 +22,13 @@ def sensitivity(
     infra: InfraFile,
     profiles: ProfilesFolder = PROFILES,
     only: Annotated[str, typer.Option("--only", metavar="PATTERN", help="Inputs to vary, such as 'link.*'.")] = "*",
-    step: Annotated[float, typer.Option("--step", min=0.001, max=1.0, help="Between factors, as a share.")] = 0.05,
-    off: Annotated[float, typer.Option("--off", min=0.01, max=0.9, help="How wrong profiles are, as a share.")] = 0.2,
-    time_limit: Annotated[float, typer.Option("--time-limit", min=0.01, help="Seconds.")] = 300.0,
+    step: Annotated[
+        float, typer.Option("--step", metavar="SHARE", min=0.001, max=1.0, help="Between factors, as a share.")
+    ] = 0.05,
+    off: Annotated[
+        float, typer.Option("--off", metavar="SHARE", min=0.01, max=0.9, help="How wrong profiles are, as a share.")
+    ] = 0.2,
+    time_limit: Annotated[float, typer.Option("--time-limit", metavar="SECONDS", min=0.01, help="Seconds.")] = 300.0,
     sets: SetOption = None,
     seed: Seed = 0,
     fmt: FormatOption = Format.table,

@@ -35,7 +35,9 @@ def simulate(
     app: AppFile,
     infra: InfraFile,
     profiles: ProfilesFolder = PROFILES,
-    requests: Annotated[int, typer.Option("--requests", "-n", min=1, help="How many, on average.")] = 200_000,
+    requests: Annotated[
+        int, typer.Option("--requests", "-n", metavar="N", min=1, help="How many, on average.")
+    ] = 200_000,
     duration: Annotated[
         str, typer.Option("--duration", metavar="TIME", help="Such as 3h, instead of --requests.")
     ] = "",
@@ -44,7 +46,8 @@ def simulate(
         typer.Option("--members", "-m", metavar="SITE=N", help="A slice: how many of a class of sites take part."),
     ] = None,
     multiplier: Annotated[
-        float, typer.Option("--multiplier", min=1e-6, help="Times its peak rate that each of them asks.")
+        float,
+        typer.Option("--multiplier", metavar="FACTOR", min=1e-6, help="Times its peak rate that each of them asks."),
     ] = 1.0,
     arrivals: Annotated[
         str,
@@ -59,7 +62,7 @@ def simulate(
         typer.Option("--fault", metavar="WHAT", help="'site bases down 10s..40s', 'link lte slow 0.1 5s..'."),
     ] = None,
     queue_limit: Annotated[
-        int, typer.Option("--queue-limit", min=0, help="How many may wait at a queue; 0 for any number.")
+        int, typer.Option("--queue-limit", metavar="N", min=0, help="How many may wait at a queue; 0 for any number.")
     ] = QUEUE_LIMIT,
     seed: Seed = 1,
     fmt: FormatOption = Format.table,

@@ -37,9 +37,9 @@ def solve(
     save_problem: Annotated[
         Path | None, typer.Option("--save-problem", metavar="FILE", help="Write the numbers that the solver sees.")
     ] = None,
-    time_limit: Annotated[float, typer.Option("--time-limit", min=0.01, help="Seconds.")] = 60.0,
+    time_limit: Annotated[float, typer.Option("--time-limit", metavar="SECONDS", min=0.01, help="Seconds.")] = 60.0,
     gap: Annotated[
-        float, typer.Option("--gap", min=0.0, max=1.0, help="Stop at this relative gap to the bound.")
+        float, typer.Option("--gap", metavar="SHARE", min=0.0, max=1.0, help="Stop at this relative gap to the bound.")
     ] = 0.0,
     refine: Annotated[
         bool, typer.Option("--refine", help="Hold the limits against a simulation, and solve again until they agree.")

@@ -152,3 +152,16 @@ def test_any_bytes_give_a_value_or_an_input_error(tmp_path_factory: pytest.TempP
 def test_any_text_gives_a_value_or_an_input_error_at_length(text: str) -> None:
     with suppress(InputError):
         parse_yaml(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a:\n\tb: 1\n", "there is a tab here; indent with spaces"),
+        ("a:\n  b 1\n  c: 2\n", "without its colon"),
+        ("a:\n    b: 1\n   c: 2\n", "indented otherwise"),
+        ("a: [1, 2\n", "left open"),
+    ],
+)
+def test_what_is_not_yaml_is_answered_with_what_most_likely_helps(text: str, expected: str) -> None:
+    assert expected in refusal(text)

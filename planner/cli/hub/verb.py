@@ -32,10 +32,14 @@ def show(
     store: StoreFolder = STORE,
     catalog: Annotated[bool, typer.Option("--catalog", help="List the catalogue of hardware and prices.")] = False,
     where: Annotated[
-        list[str] | None, typer.Option("--where", "-w", help="Such as 'p99_ms<50' or model~vision; may be given again.")
+        list[str] | None,
+        typer.Option(
+            "--where", "-w", metavar="CONDITION", help="Such as 'p99_ms<50' or model~vision; may be given again."
+        ),
     ] = None,
     sort: Annotated[
-        list[str] | None, typer.Option("--sort", "-s", help="A column, -column for the greatest first.")
+        list[str] | None,
+        typer.Option("--sort", "-s", metavar="COLUMN", help="A column, -column for the greatest first."),
     ] = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Also write the table as a page.")] = None,
     fmt: FormatOption = Format.table,

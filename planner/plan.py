@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from planner.draft import Draft, in_ms, inputs_of
 from planner.formulation import Formulation, formulation, limit_name
 from planner.limits import with_limits
 from planner.situation import Situation
-from planner.solver import Choice, Solution, solve_problem
+from planner.solver import Solution, solve_problem
 from planner.solver.evaluate import evaluate
 from planner.solver.stop import Progress, silent
 from specs.application import PathConstraint
@@ -94,7 +95,8 @@ def solve(
 
 def _beside_the_search(module: str) -> None:
     """Import `module`, which takes a while: the interpreter is free while the solver, which is not Python, searches."""
-    Thread(target=import_module, args=(module,)).start()
+    if module not in sys.modules:
+        Thread(target=import_module, args=(module,)).start()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,22 +169,14 @@ def _tighten(
     """Solve with the path limits of `start` (else the user's), tightened where the prediction misses those `wanted`."""
     limits = dict(start)
     missed: dict[str, float] = {}
-    choice: Choice | None = None
+    draft: Draft | None = None
     for number in range(ROUNDS):
         given = with_limits(situation, base, limits)
-        if choice is None or not evaluate(given.problem, choice).holds():  # else it would be the answer again
-            solution = solve_problem(
-                given.problem, clock.left, clock.gap, clock.seed, strategy=clock.strategy, tell=clock.tell
-            )
-            choice = solution.choice
-            if choice is None:
-                if solution.interrupted:
-                    raise KeyboardInterrupt
-                return _Nothing(given, solution, dict(limits))
-            draft = Draft(situation, given, solution, limits)
-            missed = draft.missed(wanted)
-            if solution.interrupted:
-                raise KeyboardInterrupt if missed else Interrupted(draft.plan(clock.started, 0.0, clock.seed))
+        if draft is None or not evaluate(given.problem, draft.choice).holds():  # else it would be the answer again
+            found = _best_by_tables(situation, given, limits, wanted, clock)
+            if isinstance(found, _Nothing):
+                return found
+            draft, missed = found, found.missed(wanted)
             if not missed:
                 return draft
         for name, factor in missed.items():
@@ -191,6 +185,21 @@ def _tighten(
     return _Nothing(
         base, Solution("unknown"), limits, f"predictions still miss {worst} after tightening {ROUNDS} times"
     )
+
+
+def _best_by_tables(
+    situation: Situation, given: Formulation, limits: Mapping[str, float], wanted: Mapping[str, float], clock: _Clock
+) -> Draft | _Nothing:
+    """What the solver finds. Raises Interrupted on Ctrl-C with what keeps the limits `wanted`, if it does."""
+    solution = solve_problem(given.problem, clock.left, clock.gap, clock.seed, strategy=clock.strategy, tell=clock.tell)
+    if solution.choice is None:
+        if solution.interrupted:
+            raise KeyboardInterrupt
+        return _Nothing(given, solution, dict(limits))
+    draft = Draft(situation, given, solution, dict(limits))
+    if solution.interrupted:
+        raise KeyboardInterrupt if draft.missed(wanted) else Interrupted(draft.plan(clock.started, 0.0, clock.seed))
+    return draft
 
 
 def _path_limits(situation: Situation) -> dict[str, float]:

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import Field, ValidationError
 
 from specs.artefact import Segment
@@ -18,9 +17,8 @@ from specs.output_file import write_whole
 from specs.profile import Provenance
 from specs.quantities import Number
 from specs.refusal import refusal
-from specs.yamlfile import read_yaml
+from specs.yamlfile import read_yaml, yaml_text
 
-_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 Status = Literal["optimal", "feasible", "infeasible", "unknown"]
 
 
@@ -280,8 +278,7 @@ class Plan(Spec):
 
 def write_plan(plan: Plan, file: str | Path) -> None:
     """Write `plan` as YAML, replacing `file` in one step."""
-    text = yaml.dump(plan.dump(), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-    write_whole(file, text)
+    write_whole(file, yaml_text(plan.dump()))
 
 
 def read_plan(file: str | Path) -> Plan:

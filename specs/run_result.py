@@ -13,7 +13,9 @@ from specs.plan import PathPrediction, Percentiles, StagePrediction
 from specs.quantities import Number
 
 TELLING: Final = 20
+"""Requests of a stage whose median says how fast its machine is."""
 TELLING_MS: Final = 0.5
+"""Shorter services say little: what is around them counts for more."""
 
 
 class Slice(Spec):

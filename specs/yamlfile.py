@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,7 @@ MAX_NUMBER: Final = 40
 """Characters of a number; a longer one is text."""
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _INT = re.compile(r"^[-+]?[0-9]{1,18}$")
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?$")
 _WORDS: Final[dict[str, Any]] = {"true": True, "false": False, "null": None, "~": None, "": None}
@@ -56,6 +58,12 @@ def read_yaml(file: str | Path) -> YamlFile:
     except UnicodeDecodeError as error:
         raise InputError(Issue(f"not UTF-8 at byte {error.start}", Place(name))) from error
     return parse_yaml(text, name)
+
+
+def yaml_text(value: Mapping[str, Any]) -> str:
+    """`value` as YAML, its keys in their order."""
+    text: str = yaml.dump(dict(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return text
 
 
 def _way_out(text: str, mark: Any) -> str:

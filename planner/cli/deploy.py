@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from planner.cli.options import Seed
+from planner.cli.options import Port, Seed
 from planner.cli.output import Format, FormatOption, Progress, emit, number, table
 from planner.cli.run import parse_members, some_items
 from specs.errors import AnswerIsNo, InputError, Issue, Place
@@ -39,12 +39,8 @@ def deploy(
         str, typer.Option("--address", metavar="HOST:PORT", help="A Ray cluster whose nodes are labelled site=MEMBER.")
     ] = "",
     listen: Annotated[str, typer.Option("--listen", metavar="IP", help="Where the ingress listens.")] = "127.0.0.1",
-    http_port: Annotated[
-        int, typer.Option("--http-port", metavar="PORT", min=0, max=65000, help="0 takes a free one.")
-    ] = 0,
-    grpc_port: Annotated[
-        int, typer.Option("--grpc-port", metavar="PORT", min=0, max=65000, help="0 takes a free one.")
-    ] = 0,
+    http_port: Port = 0,
+    grpc_port: Port = 0,
     token_file: Annotated[
         Path | None, typer.Option("--token-file", metavar="FILE", help="Bearer tokens that may ask, one a line.")
     ] = None,

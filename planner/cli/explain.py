@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import PROFILES, AppFile, InfraFile, PlanFile, ProfilesFolder, Seed, SetOption
+from planner.cli.options import PROFILES, AppFile, InfraFile, PlanFile, ProfilesFolder, Seed, SetOption, TimeLimit
 from planner.cli.output import Format, FormatOption, emit, number, table
 from specs.errors import NotKnown
 
@@ -26,7 +26,7 @@ def explain(
         list[str] | None,
         typer.Option("--component", "-c", metavar="COMPONENT", help="Of this component only. May be given many times."),
     ] = None,
-    time_limit: Annotated[float, typer.Option("--time-limit", metavar="SECONDS", min=0.01, help="Seconds.")] = 120.0,
+    time_limit: TimeLimit = 120.0,
     sets: SetOption = None,
     seed: Seed = 0,
     fmt: FormatOption = Format.table,

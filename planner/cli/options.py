@@ -21,6 +21,12 @@ SetOption = Annotated[
     typer.Option("--set", metavar="PATH=VALUE", help="What if: link.lte.delay=80ms. May be given many times."),
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of everything random.")]
+TimeLimit = Annotated[float, typer.Option("--time-limit", metavar="SECONDS", min=0.01, help="How long it may take.")]
+Multiplier = Annotated[
+    float,
+    typer.Option("--multiplier", metavar="FACTOR", min=1e-6, help="Times its peak rate that each of them asks."),
+]
+Port = Annotated[int, typer.Option(metavar="PORT", min=0, max=65000, help="0 takes a free one.")]
 
 PROFILES = Path("profiles")
 STORE = Path(".tierplan/store")

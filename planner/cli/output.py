@@ -40,9 +40,9 @@ def emit(value: Mapping[str, Any], fmt: Format, show: Callable[[Console], None])
     if fmt is Format.json:
         print(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
     elif fmt is Format.yaml:
-        import yaml
+        from specs.yamlfile import yaml_text
 
-        print(yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=120), end="")
+        print(yaml_text(value), end="")
     else:
         show(console())
     sys.stdout.flush()  # before what is said on stderr about it, and so that a reader who left is noticed here

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from planner.cli.options import PROFILES, AppFile, InfraFile, ProfilesFolder, Seed, SetOption
+from planner.cli.options import PROFILES, AppFile, InfraFile, ProfilesFolder, Seed, SetOption, TimeLimit
 from planner.cli.output import Format, FormatOption, Progress, emit, number, table
 from specs.errors import AnswerIsNo, InputError, Issue, NotKnown
 
@@ -37,7 +37,7 @@ def pareto(
         float | None, typer.Option("--step", metavar="MS", min=1e-3, help="Between latency limits, in ms.")
     ] = None,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Write the points as CSV.")] = None,
-    time_limit: Annotated[float, typer.Option("--time-limit", metavar="SECONDS", min=0.01, help="Seconds.")] = 120.0,
+    time_limit: TimeLimit = 120.0,
     sets: SetOption = None,
     seed: Seed = 0,
     fmt: FormatOption = Format.table,

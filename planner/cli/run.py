@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from planner.cli.ends import ends
-from planner.cli.options import PROFILES, ProfilesFolder, Seed
+from planner.cli.options import PROFILES, Multiplier, ProfilesFolder, Seed
 from planner.cli.output import Format, FormatOption, Progress, emit, number, table
 from specs.errors import AnswerIsNo, InputError, Issue, Place
 
@@ -40,10 +40,7 @@ def run(
         list[str] | None,
         typer.Option("--members", "-m", metavar="SITE=N", help="How many of a class of sites take part; default 1."),
     ] = None,
-    multiplier: Annotated[
-        float,
-        typer.Option("--multiplier", metavar="FACTOR", min=1e-6, help="Times its peak rate that each of them asks."),
-    ] = 1.0,
+    multiplier: Multiplier = 1.0,
     seed: Seed = 1,
     address: Annotated[
         str | None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from planner.cli.options import PROFILES, AppFile, InfraFile, PlanFile, ProfilesFolder, Seed, SetOption
+from planner.cli.options import PROFILES, AppFile, InfraFile, PlanFile, ProfilesFolder, Seed, SetOption, TimeLimit
 from planner.cli.output import Format, FormatOption, emit, number, table
 from specs.errors import NotKnown
 
@@ -28,7 +28,7 @@ def sensitivity(
     off: Annotated[
         float, typer.Option("--off", metavar="SHARE", min=0.01, max=0.9, help="How wrong profiles are, as a share.")
     ] = 0.2,
-    time_limit: Annotated[float, typer.Option("--time-limit", metavar="SECONDS", min=0.01, help="Seconds.")] = 300.0,
+    time_limit: TimeLimit = 300.0,
     sets: SetOption = None,
     seed: Seed = 0,
     fmt: FormatOption = Format.table,

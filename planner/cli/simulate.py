@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from planner.cli.ends import ends
-from planner.cli.options import PROFILES, AppFile, InfraFile, PlanFile, ProfilesFolder, Seed
+from planner.cli.options import PROFILES, AppFile, InfraFile, Multiplier, PlanFile, ProfilesFolder, Seed
 from planner.cli.output import Format, FormatOption, Progress, emit, number, table
 from planner.cli.run import parse_members
 from specs.errors import AnswerIsNo, InputError, Issue
@@ -45,10 +45,7 @@ def simulate(
         list[str] | None,
         typer.Option("--members", "-m", metavar="SITE=N", help="A slice: how many of a class of sites take part."),
     ] = None,
-    multiplier: Annotated[
-        float,
-        typer.Option("--multiplier", metavar="FACTOR", min=1e-6, help="Times its peak rate that each of them asks."),
-    ] = 1.0,
+    multiplier: Multiplier = 1.0,
     arrivals: Annotated[
         str,
         typer.Option("--arrivals", metavar="HOW", help="poisson, constant or burst:FACTOR,SECONDS; else as declared."),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from planner.cli.ends import ends
-from planner.cli.options import PROFILES, ProfilesFolder, Seed, SetOption
+from planner.cli.options import PROFILES, ProfilesFolder, Seed, SetOption, TimeLimit
 from planner.cli.output import Format, FormatOption, Progress, emit, number, table
 from specs.errors import AnswerIsNo, InputError, Issue, NotKnown
 
@@ -37,7 +37,7 @@ def solve(
     save_problem: Annotated[
         Path | None, typer.Option("--save-problem", metavar="FILE", help="Write the numbers that the solver sees.")
     ] = None,
-    time_limit: Annotated[float, typer.Option("--time-limit", metavar="SECONDS", min=0.01, help="Seconds.")] = 60.0,
+    time_limit: TimeLimit = 60.0,
     gap: Annotated[
         float, typer.Option("--gap", metavar="SHARE", min=0.0, max=1.0, help="Stop at this relative gap to the bound.")
     ] = 0.0,

@@ -110,7 +110,7 @@ class RunResult(Spec):
         """How long services took in relation to their profiles: the median of measured to predicted p50 over stages.
 
         Of stages of at least `TELLING_MS` that served `TELLING` requests; None where there is none. One factor for
-        stages of all kinds is the machine's: it is faster or slower than when it was measured.
+        stages of all kinds is more likely the machine's, or what else ran on it, than that of any profile.
         """
         ratios = [
             s.service_measured.p50_ms / s.service_predicted.p50_ms

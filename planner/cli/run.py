@@ -168,13 +168,15 @@ def accuracy_text(a: MeasuredAccuracy) -> str:
 
 
 def pace_text(result: RunResult) -> str | None:
-    """What explains times that all differ from their prediction alike; None where nothing does."""
+    """What may explain times that all differ from their prediction alike; None where nothing does."""
     pace = result.pace
     if pace is None or abs(pace - 1) <= SAME_PACE:
         return None
-    slower = "slower" if pace > 1 else "faster"
+    now = "slower, or busier beside them," if pace > 1 else "faster"
     said = f"services took {number(pace)} times as long as their profiles say"
-    return f"{said}: this machine is {slower} now than when it was measured; profile again into an empty folder"
+    return (
+        f"{said}: this machine was {now} than when it was measured; if that lasts, profile again into an empty folder"
+    )
 
 
 def _show(result: RunResult, out: Console, file: Path) -> None:

@@ -20,12 +20,12 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from planner.demand import Demand
-from planner.latency import Latency
 from planner.layout import Layout, plan_layout
 from planner.plan import solve
 from planner.simulation import Simulation
 from planner.simulation.outcome import paths_of
 from planner.situation import Situation
+from planner.timings import Timings
 from runtime.machine import host_name
 from specs.errors import TierplanError
 from specs.run_result import Slice
@@ -80,7 +80,7 @@ def _errors(name: str, given: Situation) -> Iterator[Error]:
     if plan.status not in ("optimal", "feasible"):
         return
     layout = plan_layout(given, plan)
-    busiest = max(q.load for q in Latency(layout, Demand(given)).queues.values())
+    busiest = max(q.load for q in Timings(layout, Demand(given)).queues.values())
     for load in LOADS:
         yield from _at(name, given, layout, load, load / busiest)
 

@@ -112,7 +112,7 @@ class Draft:
                 a = stage.assignment
                 if (a.site, a.pool) == (site, pool):
                     part = a.threads / spec.cores if spec.sharing == "cores" else 1.0
-                    busy += self.latency.rate(index) * stage.record.latency.mean * part
+                    busy += self.latency.timings.rate(index) * stage.record.latency.mean * part
             found.append(
                 DevicesBought(
                     site=site, pool=pool, hardware=hardware, sharing=spec.sharing, bought=count, load=busy / count
@@ -126,8 +126,8 @@ class Draft:
         for of in self.layout.flows:
             for leg in of.legs:
                 for passage in leg.route:
-                    for queue, rate, _ in self.latency.link_servers(passage):
-                        load = self.latency.queues[queue].load
+                    for queue, rate, _ in self.latency.timings.link_servers(passage):
+                        load = self.latency.timings.queues[queue].load
                         name = f"{passage.link} shared" if queue.endswith(" shared") else passage.link
                         found[queue] = LinkLoad(name=name, direction=passage.way, load=load, bytes_per_s=load * rate)
         return tuple(found[queue] for queue in sorted(found))

@@ -149,7 +149,7 @@ class _Times:
         def transform(part: Leg | Use) -> Transform:
             key = (grid.step, part)
             if key not in self.known:
-                values = self.latency.leg_timing(self.of, part).parts if isinstance(part, Leg) else (service(part),)
+                values = self.latency.timings.leg(self.of, part).parts if isinstance(part, Leg) else (service(part),)
                 self.known[key] = _sum(grid, values)
             return self.known[key]
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from planner.demand import Demand
 from planner.distribution import Reals
-from planner.latency import Latency
 from planner.layout import FlowLayout, Leg
 from planner.measured import hop_moments
 from planner.network import Passage
 from planner.simulation.faults import Calendar
 from planner.simulation.tables import Network
+from planner.timings import Timings
 
 UNLIMITED: Final = 2**31 - 1
 
@@ -52,12 +52,12 @@ class _Rows:
 class Builder:
     """Collects the tables; `network` freezes them. Indices of queues, links and sites stand in `queues` and so on."""
 
-    def __init__(self, latency: Latency) -> None:
-        layout = latency.layout
-        self._latency, self._layout = latency, layout
+    def __init__(self, timings: Timings) -> None:
+        layout = timings.layout
+        self._timings, self._layout = timings, layout
         self._infra = layout.situation.infra.value
         self.sites = {name: i for i, name in enumerate(self._infra.sites)}
-        self.queues = {name: i for i, name in enumerate(dict.fromkeys(map(latency.executor, self._stages)))}
+        self.queues = {name: i for i, name in enumerate(dict.fromkeys(map(timings.executor, self._stages)))}
         self.links: dict[str, int] = {}
         self._link_sites: list[str] = []
         self.kinds: list[Kind] = []
@@ -65,7 +65,7 @@ class Builder:
         self._node = _Rows(("stage", "site", "need", "column", "end", "edge"))
         self._edge = _Rows(("to", "awaited", "sizes", "column", "step"))
         self._step = _Rows(("link", "rate", "mean", "deviation"))
-        self._draws: list[Reals] = [self._latency.stage_timing[i].parts[0] for i in self._stages]
+        self._draws: list[Reals] = [self._timings.stages[i].parts[0] for i in self._stages]
         self._draw_of: dict[tuple[str, str], int] = {}
         self.columns: dict[tuple[str, int | str], int] = {}
         """Of waits, by flow and stage (its index) or leg (its name)."""
@@ -159,7 +159,7 @@ class Builder:
 
     def _servers(self, passage: Passage) -> list[tuple[str, float, str]]:
         """In the order in which a message meets them: what many share comes first on the way to them."""
-        servers = self._latency.link_servers(passage)
+        servers = self._timings.link_servers(passage)
         network = self._layout.situation.network
         first, second = network.link(passage).between
         start = first if passage.way == "up" else second
@@ -169,7 +169,7 @@ class Builder:
         key = (of.flow.name, leg.name)
         if key not in self._draw_of:
             self._draw_of[key] = len(self._draws)
-            self._draws.append(self._latency.bytes_of(of, leg))
+            self._draws.append(self._timings.bytes_of(of, leg))
         return self._draw_of[key]
 
     def _link(self, name: str, site: str) -> int:
@@ -194,7 +194,7 @@ class Builder:
                     found.append((self._visit(site, stage), site, rate * of.pipeline.share(a.component)))
             for leg in of.legs:
                 for passage in leg.route:
-                    for name, speed, owner in self._latency.link_servers(passage):
+                    for name, speed, owner in self._timings.link_servers(passage):
                         if owner == site:
                             kind = self._traffic(site, of, leg, name, speed)
                             found.append((kind, site, rate * leg.message.share))
@@ -229,8 +229,8 @@ class Builder:
     ) -> Network:
         """`limit` bounds what may wait at a queue; `ripe` gives a stage's seconds of waiting for a batch."""
         stages = [s.assignment for s in self._layout.stages]
-        queue_of = [self.queues[self._latency.executor(i)] for i in self._stages]
-        queues = [self._latency.executor(i) for i in self._stages]
+        queue_of = [self.queues[self._timings.executor(i)] for i in self._stages]
+        queues = [self._timings.executor(i) for i in self._stages]
         site_of = dict(zip(queues, (a.site for a in stages), strict=True))
         mixed = {q: queue_of.count(q) > 1 or any(a.batch > 1 for a, o in zip(stages, queue_of, strict=True) if o == q)
                  for q in self.queues.values()}  # fmt: skip
@@ -264,7 +264,7 @@ class Builder:
             queue_first=_ends(members(site_of[q]) for q in self.queues),
             queue_members=_ints(members(site_of[q]) for q in self.queues),
             queue_site=_ints(self.sites[site_of[q]] for q in self.queues),
-            queue_servers=_ints(self._latency.queues[q].servers for q in self.queues),
+            queue_servers=_ints(self._timings.queues[q].servers for q in self.queues),
             queue_mixed=_ints(mixed[i] for i in self.queues.values()),
             link_first=link_first, link_members=_ints(members(s) for s in self._link_sites),
             site_first=site_first, site_members=_ints(members(s) for s in self.sites),

@@ -17,6 +17,7 @@ from planner.simulation.faults import Fault
 from planner.simulation.figures import asked, half_width, percentiles, stage_times
 from planner.simulation.play import Played, Simulated
 from planner.simulation.tables import ANSWERED, FAILED, PENDING, REFUSED, UNSENT
+from planner.timings import Timings
 from specs.errors import InputError
 from specs.plan import Percentiles, Plan
 from specs.run_result import Requests
@@ -123,20 +124,20 @@ def loads_of(
     plan: Plan, layout: Layout, demand: Demand, played: Played
 ) -> tuple[tuple[SimulatedLoad, ...], tuple[SimulatedLoad, ...]]:
     """Of devices (by pool, as `Plan.devices` counts) and of links, over the members that take part."""
-    latency = Latency(layout, demand)
+    timings = Timings(layout, demand)
     infra = layout.situation.infra.value
     bought = {(d.site, d.pool): d.bought for d in plan.devices}
     pools: dict[tuple[str, str], dict[str, Reals]] = {}
     for index, stage in enumerate(layout.stages):
         a = stage.assignment
-        queue = latency.executor(index)
+        queue = timings.executor(index)
         cores = infra.hardware[a.hardware].cores * max(1, bought.get((a.site, a.pool), 1))
         share = 1.0 if infra.hardware[a.hardware].sharing == "time" else a.threads * a.replicas / cores
         pools.setdefault((a.site, a.pool), {})[queue] = played.loads[queue][: _taking_part(demand, a.site)] * share
     devices = [_load(f"{site}.{pool}", np.sum([*queues.values()], axis=0)) for (site, pool), queues in pools.items()]
     links = [
         _load(name.removeprefix("link "), played.loads[name][: _taking_part(demand, owner)])
-        for name, owner in sorted(_owners(layout, latency).items())
+        for name, owner in sorted(_owners(timings).items())
     ]
     return tuple(devices), tuple(links)
 
@@ -146,13 +147,13 @@ def _taking_part(demand: Demand, site: str) -> int:
     return members if demand.part is None else demand.part.members.get(site, members)
 
 
-def _owners(layout: Layout, latency: Latency) -> dict[str, str]:
+def _owners(timings: Timings) -> dict[str, str]:
     return {
         name: site
-        for of in layout.flows
+        for of in timings.layout.flows
         for leg in of.legs
         for passage in leg.route
-        for name, _, site in latency.link_servers(passage)
+        for name, _, site in timings.link_servers(passage)
     }
 
 

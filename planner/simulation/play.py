@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from planner.demand import Demand
 from planner.distribution import Reals
-from planner.latency import Latency
 from planner.layout import FlowLayout, Layout
 from planner.simulation.arrivals import Arrivals, Constant, Poisson
 from planner.simulation.build import Builder
 from planner.simulation.faults import Calendar, Fault, calendars
 from planner.simulation.tables import ANSWERED, Log, Network, Requests, State, fresh_state, grown
+from planner.timings import Timings
 from specs.errors import InputError, Issue
 
 WARM_UP: Final = 0.05
@@ -73,7 +73,7 @@ class Simulated:
 
 @dataclass(frozen=True)
 class Played:
-    """`flows` by name; `loads` by queue or link (as `Latency.queues` calls them): the busy share of each instance.
+    """`flows` by name; `loads` by queue or link (as `Timings.queues` calls them): the busy share of each instance.
 
     `seconds` are those in which requests came, `counted` the part of them that counts.
     """
@@ -90,9 +90,8 @@ class Simulation:
     def __init__(self, layout: Layout, demand: Demand, seed: int, under: Conditions | None = None) -> None:
         self._layout, self._demand = layout, demand
         self._under = Conditions() if under is None else under
-        self._latency = Latency(layout, demand)
         self._random = np.random.default_rng(seed)
-        self._builder = Builder(self._latency)
+        self._builder = Builder(Timings(layout, demand))
         self._patterns = {
             of.flow.name: [self._builder.pattern(of, i) for i in range(len(of.pipeline.shapes))] for of in layout.flows
         }

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 from planner.demand import Demand
-from planner.latency import Latency
 from planner.layout import plan_layout
 from planner.plan import solve
 from planner.situation import Situation
+from planner.timings import Timings
 from specs.application import PathConstraint
 from specs.errors import TierplanError
 from tests.planner.worlds import world
@@ -51,7 +51,7 @@ def _busiest(given: Situation) -> float:
         return 0.0
     if plan.status not in FOUND:
         return 0.0
-    return max(q.load for q in Latency(plan_layout(given, plan), Demand(given)).queues.values())
+    return max(q.load for q in Timings(plan_layout(given, plan), Demand(given)).queues.values())
 
 
 def _with_rates(given: Situation, factor: float) -> Situation:

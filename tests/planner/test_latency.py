@@ -7,10 +7,10 @@ import pytest
 
 from planner.demand import Demand
 from planner.distribution import POINTS, Grid, from_quantiles, normal
-from planner.latency import Arrival, Latency, Queue
 from planner.layout import plan_layout
 from planner.plan import solve
 from planner.queueing import Moments, single_server
+from planner.timings import Arrival, Queue, Timings
 from specs.errors import InputError
 from tests.planner.blog import situation
 from tests.planner.worlds import spread
@@ -80,7 +80,7 @@ def test_an_overloaded_queue_names_its_stage() -> None:
     plan = solve(world)
     demand = Demand(world)
     layout = plan_layout(world, plan)
-    busy = Latency(layout, demand)
+    busy = Timings(layout, demand)
     name = next(n for n in busy.queues if n.startswith("stage language"))
     arrival = busy.queues[name].arrivals[0]
     more = arrival._replace(rate=arrival.rate / busy.queues[name].load * 1.2)

@@ -8,7 +8,9 @@ import pytest
 from planner.demand import Demand
 from planner.latency import Latency
 from planner.queueing import likeness
+from planner.request_graph import SINK, request_graph
 from planner.simulation import Simulation
+from planner.timings import Timings
 from tests.planner.networks import Server, chain, exponential
 
 
@@ -40,8 +42,7 @@ def test_a_link_waits_for_what_leaves_at_once_as_for_one_message() -> None:
     servers = {n: Server([1e-4], replicas=20, site="there") for n in "abc"}
     link = {"rate": None, "up": {"rate": "10 kB/s"}, "down": {"rate": "1 GB/s"}}
     situation, layout = chain(servers, 30.0, inputs=inputs, link=link, payload=100.0)
-    latency = Latency(layout, Demand(situation))
-    queue = latency.queues["link wire up"]
+    queue = Timings(layout, Demand(situation)).queues["link wire up"]
     assert queue.load == pytest.approx(0.6)
     played = Simulation(layout, Demand(situation), 1).run(400_000).flows["src@here"]
     assert played.waits["src -> a"].mean() == pytest.approx(queue.wait.mean, rel=0.05)
@@ -60,8 +61,9 @@ def test_a_request_that_comes_back_to_a_busy_device_waits_there_as_it_did() -> N
     times = Simulation(layout, Demand(situation), 1).run(600_000).flows["src@here"].times("end", [0]) * 1e3
     simulated = np.quantile(times, 0.99)
     (of,) = layout.flows
+    shape = of.pipeline.shapes[0]
     grid = latency._grid(of)
-    alone, _ = latency._finish(of, of.pipeline.shapes[0], "end", grid, {})
+    alone, _ = latency._finish(of, shape, request_graph(of, shape, "end", SINK), grid, {})
     (independent,) = grid.quantiles(alone, [0.99])
     assert independent * 1e3 < 0.9 * simulated
     assert path.predicted.p99_ms == pytest.approx(simulated, rel=0.1)

@@ -14,6 +14,7 @@ from planner.plan import solve
 from planner.prediction import predict
 from planner.simulation import Simulation
 from planner.situation import Situation
+from planner.timings import Timings
 from planner.visits import visits
 from specs.plan import Plan
 from specs.run_result import Slice
@@ -51,10 +52,10 @@ def test_a_visit_to_a_lone_executor_waits_as_pollaczek_and_khinchine_say() -> No
     _, _, layout = example()
     (of,) = layout.flows
     demand = Demand(example()[0], part(350))
-    latency = Latency(layout, demand)
+    timings = Timings(layout, demand)
     first = next(i for i in of.stages if layout.stages[i].assignment.component == "shrink")
     played = Simulation(layout, demand, 7).run(30_000).flows[of.flow.name]
-    queue = latency.queues[latency.executor(first)]
+    queue = timings.queues[timings.executor(first)]
     assert 0.2 < queue.load < 0.8
     assert played.waits[first].mean() == pytest.approx(queue.wait.mean, rel=0.08)
 
@@ -69,7 +70,7 @@ def test_sums_of_distributions_agree_with_the_simulation_where_queues_are_short(
         layout = plan_layout(given, plan)
         demand = Demand(given)
         latency = Latency(layout, demand)
-        if any(queue.load > 0.15 for queue in latency.queues.values()):
+        if any(queue.load > 0.15 for queue in latency.timings.queues.values()):
             continue
         seeds.append(seed)
         played = Simulation(layout, demand, seed).run(10_000).flows

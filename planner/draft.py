@@ -11,6 +11,7 @@ from planner.cost import cost_of
 from planner.demand import Demand
 from planner.formulation import Formulation, limit_name
 from planner.layout import Layout, layout_of
+from planner.network import Passage
 from planner.problem import Objective
 from planner.situation import Situation
 from planner.solver import Solution
@@ -272,17 +273,24 @@ def cuts_of(layout: Layout) -> tuple[CutOnWire, ...]:
 
 
 def routes_of(layout: Layout) -> tuple[Route, ...]:
-    """Between all sites that a flow uses, in both directions."""
-    found: dict[tuple[str, str], Route] = {}
+    """Between all sites that a flow uses, in both directions; one for all origins whose requests go the same way."""
+    found: dict[tuple[str, str, tuple[Passage, ...]], dict[str, None]] = {}
     for of in layout.flows:
         sites = list(dict.fromkeys([of.flow.site, *(layout.stages[s].assignment.site for s in of.stages)]))
         known = layout.situation.network.routes(of.flow.site)
         for a in sites:
             for b in sites:
                 if a != b and (a, b) in known:
-                    hops = tuple(Hop(link=p.link, direction=p.way) for p in known[a, b])
-                    found.setdefault((a, b), Route(**{"from": a}, to=b, hops=hops))
-    return tuple(found.values())
+                    found.setdefault((a, b, known[a, b]), {})[of.flow.site] = None
+    return tuple(
+        Route(
+            **{"from": a},
+            to=b,
+            origins=tuple(origins),
+            hops=tuple(Hop(link=p.link, direction=p.way) for p in passages),
+        )
+        for (a, b, passages), origins in found.items()
+    )
 
 
 def behaviour_of(layout: Layout) -> tuple[PlannedBehaviour, ...]:

@@ -106,7 +106,7 @@ class Routes:
 
     def steps(self, origin: str, start: str, end: str) -> tuple[Step, ...]:
         """From site `start` to site `end` for requests of `origin`; none within a site."""
-        hops = () if start == end else self._top.hops[start, end]
+        hops = () if start == end else self._top.hops[self._top.origin_site[origin], start, end]
         return tuple(step for hop in hops for step in self.of_hop(origin, hop))
 
     def of_hop(self, origin: str, hop: Hop) -> tuple[Step, ...]:

@@ -5,7 +5,6 @@ The planner's verifier derives its own from the same Plan, and a test compares t
 
 from __future__ import annotations
 
-import heapq
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -123,6 +122,9 @@ class LinkUse:
 
 @dataclass(frozen=True, slots=True)
 class Route:
+    """Of requests that enter at site `origin`."""
+
+    origin: str
     from_site: str
     to_site: str
     hops: tuple[Hop, ...]
@@ -159,9 +161,9 @@ class Topology:
         return {flow.name: flow for flow in self.flows}
 
     @cached_property
-    def hops(self) -> Mapping[tuple[str, str], tuple[Hop, ...]]:
-        """Of the route between two sites."""
-        return {(r.from_site, r.to_site): r.hops for r in self.routes}
+    def hops(self) -> Mapping[tuple[str, str, str], tuple[Hop, ...]]:
+        """(site where the request entered, from, to) -> the links between two sites."""
+        return {(r.origin, r.from_site, r.to_site): r.hops for r in self.routes}
 
     @cached_property
     def link(self) -> Mapping[Hop, LinkUse]:
@@ -171,6 +173,11 @@ class Topology:
     def member(self) -> Mapping[tuple[str, str], Member]:
         """(origin by name, site) -> the member that serves it."""
         return {(str(s.origin), s.site): s.member for s in self.serving}
+
+    @cached_property
+    def origin_site(self) -> Mapping[str, str]:
+        """Of each origin by name."""
+        return {str(s.origin): s.origin.site for s in self.serving}
 
     def stages_at(self, site: str) -> tuple[Stage, ...]:
         return tuple(stage for stage in self.stages if stage.site == site)
@@ -195,15 +202,15 @@ def topology(plan: Plan, app: Application, infra: Infrastructure, part: Slice) -
         raise InputError(Issue(f"the plan is {plan.status}: there is nothing to run"))
     flows = tuple(_flows(app, infra, part))
     stages = _stages(plan, infra)
-    routes = _Routes(plan, infra)
-    edges = tuple(edge for flow in flows for edge in _edges(app, flow, stages, routes))
+    listed = _listed(plan, infra)
+    edges = tuple(edge for flow in flows for edge in _edges(app, flow, stages, listed))
     servings = tuple(_servings(infra, flows, stages, edges))
     return Topology(
         flows=flows,
         stages=stages,
         queues=tuple(_queues(stages, infra)),
         edges=edges,
-        routes=tuple(routes.all_between({f.site for f in flows} | {s.site for s in stages})),
+        routes=tuple(dict.fromkeys(route for flow in flows for route in _routes(flow, stages, listed))),
         links=tuple(_links(infra)),
         serving=servings,
         hosts=tuple(sorted(_hosts(flows, stages, servings))),
@@ -274,7 +281,7 @@ def _queues(stages: tuple[Stage, ...], infra: Infrastructure) -> Iterator[Queue]
         yield Queue(f"{name}@{site}", site, name, "time", 1, tuple(ids))
 
 
-def _edges(app: Application, flow: Flow, stages: tuple[Stage, ...], routes: _Routes) -> Iterator[Edge]:
+def _edges(app: Application, flow: Flow, stages: tuple[Stage, ...], listed: _Listed) -> Iterator[Edge]:
     graph = Graph(app)
     reach = graph.descendants([flow.source])
     chains = {c: _chain(c, flow.name, stages) for c in graph.order if c in reach}
@@ -284,7 +291,8 @@ def _edges(app: Application, flow: Flow, stages: tuple[Stage, ...], routes: _Rou
     ) -> Edge:
         (p_id, p_name, p_site), (c_id, c_name, c_site) = producer, consumer
         name = edge_name(p_name, c_name)
-        return Edge(flow.name, name, p_id, c_id, values, p_site, c_site, always, routes.between(p_site, c_site))
+        hops = _between(listed, flow.site, p_site, c_site)
+        return Edge(flow.name, name, p_id, c_id, values, p_site, c_site, always, hops)
 
     def node(stage: Stage) -> tuple[str, str, str]:
         return stage.id, stage.name, stage.site
@@ -330,51 +338,36 @@ def _chain(component: str, flow: str, stages: tuple[Stage, ...]) -> list[Stage]:
     return chain
 
 
-class _Routes:
-    """Routes between classes of sites: the plan's own; for notices, which it does not list, the one of least delay."""
+_Listed = Mapping[tuple[str, str, str], tuple[Hop, ...]]
+"""The plan's routes: (site where requests enter, from, to) -> links."""
 
-    def __init__(self, plan: Plan, infra: Infrastructure) -> None:
-        self.infra = infra
-        self.listed = {(r.from_, r.to): tuple(Hop(h.link, h.direction) for h in r.hops) for r in plan.routes}
-        for hops in self.listed.values():
-            for hop in hops:
-                if hop.link not in infra.links:
-                    raise InputError(Issue(f"the plan routes over {hop.link}, which the infrastructure has not"))
 
-    def between(self, start: str, end: str) -> tuple[Hop, ...]:
-        """Raises InputError where the plan has no route for an edge."""
-        if start == end:
-            return ()
-        if (start, end) not in self.listed:
-            raise InputError(Issue(f"the plan has no route between sites {start} and {end}"))
-        return self.listed[start, end]
+def _listed(plan: Plan, infra: Infrastructure) -> _Listed:
+    for route in plan.routes:
+        for hop in route.hops:
+            if hop.link not in infra.links:
+                raise InputError(Issue(f"the plan routes over {hop.link}, which the infrastructure has not"))
+    return {
+        (origin, route.from_, route.to): tuple(Hop(h.link, h.direction) for h in route.hops)
+        for route in plan.routes
+        for origin in route.origins
+    }
 
-    def all_between(self, sites: set[str]) -> Iterator[Route]:
-        for start in sorted(sites):
-            for end in sorted(sites):
-                if start != end:
-                    hops = self.listed.get((start, end)) or self._least_delay(start, end)
-                    if hops:
-                        yield Route(start, end, hops)
 
-    def _least_delay(self, start: str, end: str) -> tuple[Hop, ...]:
-        """Dijkstra over the links; empty where there is no way."""
-        heap: list[tuple[float, str, tuple[Hop, ...]]] = [(0.0, start, ())]
-        done: set[str] = set()
-        while heap:
-            delay, site, hops = heapq.heappop(heap)
-            if site == end:
-                return hops
-            if site in done:
-                continue
-            done.add(site)
-            for name, link in self.infra.links.items():
-                if site in link.between:
-                    first = link.between[0] == site
-                    way: Direction = "up" if first else "down"
-                    step = (delay + link.delay.mean, link.between[1 if first else 0], (*hops, Hop(name, way)))
-                    heapq.heappush(heap, (step[0], step[1], step[2]))
+def _between(listed: _Listed, origin: str, start: str, end: str) -> tuple[Hop, ...]:
+    if start == end:
         return ()
+    if (origin, start, end) not in listed:
+        message = f"the plan has no route between sites {start} and {end} for requests of {origin}"
+        raise InputError(Issue(message, None, "the plan was changed: solve again"))
+    return listed[origin, start, end]
+
+
+def _routes(flow: Flow, stages: tuple[Stage, ...], listed: _Listed) -> Iterator[Route]:
+    """Between all sites that the flow uses: values take those of its edges, notices may take any."""
+    sites = sorted({flow.site, *(stage.site for stage in stages if flow.name in stage.flows)})
+    for start, end in itertools.permutations(sites, 2):
+        yield Route(flow.site, start, end, _between(listed, flow.site, start, end))
 
 
 def _links(infra: Infrastructure) -> Iterator[LinkUse]:

@@ -90,10 +90,14 @@ class Hop(Spec):
 
 
 class Route(Spec):
-    """The links that a message takes between two sites."""
+    """The links that a message takes between two sites, for requests that enter at one of the `origins`.
+
+    Which sites a request can pass depends on where it entered: elsewhere it would have no member that is its own.
+    """
 
     from_: str = Field(alias="from")
     to: str
+    origins: tuple[str, ...] = Field(min_length=1)
     hops: tuple[Hop, ...]
 
 

@@ -87,6 +87,8 @@ def _names(plan: Plan, app: Application, infra: Infrastructure) -> Iterator[str]
     for i, route in enumerate(plan.routes):
         yield from _known(f"routes[{i}].from", "site", route.from_, infra.sites)
         yield from _known(f"routes[{i}].to", "site", route.to, infra.sites)
+        for origin in route.origins:
+            yield from _known(f"routes[{i}].origins", "site", origin, infra.sites)
         for j, hop in enumerate(route.hops):
             yield from _known(f"routes[{i}].hops[{j}].link", "link", hop.link, infra.links)
     for i, load in enumerate(plan.links):
@@ -219,7 +221,7 @@ def _listed(plan: Plan, app: Application) -> Iterator[str]:
     keys: dict[str, list[Hashable]] = {
         "devices": [(d.site, d.pool) for d in plan.devices],
         "links": [(x.name, x.direction) for x in plan.links],
-        "routes": [(r.from_, r.to) for r in plan.routes],
+        "routes": [(r.from_, r.to, origin) for r in plan.routes for origin in r.origins],
         "cuts": [(c.component, c.tensors) for c in plan.cuts],
         "paths": [(p.flow, p.from_, p.to, p.over) for p in plan.paths],
         "constraints": [c.name for c in plan.constraints],

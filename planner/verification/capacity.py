@@ -16,16 +16,14 @@ HIGHEST_LOAD: Final = 0.9
 
 def check_routes(reading: Reading, claims: Claims) -> None:
     needed = {(f.site, m.start, m.end) for f in reading.flows for m in reading.messages(f) if m.start != m.end}
-    missing = {(start, end) for _, start, end in needed}
-    missing -= {(route.from_, route.to) for route in reading.plan.routes}
-    claims.holds("every message has a route", not missing)
-    for route in reading.plan.routes:
-        using = {f.site for f in reading.flows if {route.from_, route.to} <= _sites_of(reading, f)}
-        needed |= {(site, route.from_, route.to) for site in using}
-        claims.holds(f"route {route.from_} -> {route.to} is of a flow", bool(using))
-    for origin, start, end in sorted(needed):
+    listed = {(origin, route.from_, route.to) for route in reading.plan.routes for origin in route.origins}
+    claims.holds("every message has a route", needed <= listed)
+    for origin, start, end in sorted(listed):
+        using = any({start, end} <= _sites_of(reading, f) for f in reading.flows if f.site == origin)
+        claims.holds(f"route {start} -> {end} is of a flow of {origin}", using)
+    for origin, start, end in sorted(listed | needed):
         at, delay = start, 0.0
-        for link, way in reading.hops(start, end):
+        for link, way in reading.hops(origin, start, end):
             spec = reading.infra.links.get(link)
             first, second = spec.between if spec else ("", "")
             if spec is None or at != (first if way == "up" else second):
@@ -33,9 +31,10 @@ def check_routes(reading: Reading, claims: Claims) -> None:
                 break
             at = second if way == "up" else first
             delay += spec.delay.mean
-        arrives = claims.holds(f"route {start} -> {end} arrives", at == end)
+        named = f"route {start} -> {end} for {origin}"
+        arrives = claims.holds(f"{named} arrives", at == end)
         if arrives:
-            claims.equal(f"delay of route {start} -> {end}", delay, reading.least_delay(origin, start, end), 1e-6)
+            claims.equal(f"delay of {named}", delay, reading.least_delay(origin, start, end), 1e-6)
 
 
 def _sites_of(reading: Reading, flow: Flow) -> set[str]:

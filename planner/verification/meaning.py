@@ -45,7 +45,7 @@ def meaning_of(situation: Situation, plan: Plan) -> Meaning:
                 tuple(sorted(m.values)),
                 m.start,
                 m.end,
-                tuple(reading.hops(m.start, m.end)),
+                tuple(reading.passed(m)),
             )
             for f, m in passing
         ),

@@ -53,7 +53,7 @@ def _items(reading: Reading) -> dict[str, float]:
     for flow in reading.flows:
         for m in reading.messages(flow):
             sent = flow.mean * flow.members * m.share * reading.mean_bytes(flow, m) * HOURS * 3600
-            for link, way in reading.hops(m.start, m.end) if m.start != m.end else []:
+            for link, way in reading.passed(m):
                 link_spec = reading.infra.links[link]
                 side = link_spec.up if way == "up" else link_spec.down
                 price = link_spec.egress if side is None else side.egress

@@ -47,6 +47,7 @@ class Message:
     to_component: str
     values: tuple[str, ...]
     share: float
+    origin: str
     start: str
     end: str
 
@@ -103,11 +104,15 @@ class Reading:
         except networkx.NetworkXNoPath:
             return math.inf
 
-    def hops(self, start: str, end: str) -> list[tuple[str, str]]:
+    def hops(self, origin: str, start: str, end: str) -> list[tuple[str, str]]:
         for route in self.plan.routes:
-            if (route.from_, route.to) == (start, end):
+            if (route.from_, route.to) == (start, end) and origin in route.origins:
                 return [(hop.link, hop.direction) for hop in route.hops]
         return []
+
+    def passed(self, m: Message) -> list[tuple[str, str]]:
+        """The links of a message's route, none within a site."""
+        return self.hops(m.origin, m.start, m.end) if m.start != m.end else []
 
     # Flows and messages
 
@@ -157,7 +162,7 @@ class Reading:
             for i, j in pairwise(chain):
                 values = tuple(f"{component}@{t}" for t in a[i].segment.end)
                 share = self.share(flow, component)
-                found.append(Message(i, j, component, component, values, share, a[i].site, a[j].site))
+                found.append(Message(i, j, component, component, values, share, flow.site, a[i].site, a[j].site))
         for edge in self.situation.graph.edges:
             if edge.consumer not in flow.chains and edge.producer not in flow.chains:
                 continue
@@ -174,7 +179,8 @@ class Reading:
             start = flow.site if isinstance(producer, str) else a[producer].site
             end = flow.site if isinstance(consumer, str) else a[consumer].site
             values = tuple(f"{edge.producer}.{o}" for o in edge.outputs)
-            found.append(Message(producer, consumer, edge.producer, edge.consumer, values, share, start, end))
+            ends = flow.site, start, end
+            found.append(Message(producer, consumer, edge.producer, edge.consumer, values, share, *ends))
         return found
 
     def mean_bytes(self, flow: Flow, m: Message) -> float:
@@ -275,7 +281,7 @@ class Reading:
     def crossed(self, m: Message) -> list[tuple[str, float, str]]:
         """The queues of the links that a message passes: (name, bytes a second, site with one for each member)."""
         found: list[tuple[str, float, str]] = []
-        for link, way in self.hops(m.start, m.end) if m.start != m.end else []:
+        for link, way in self.passed(m):
             spec = self.infra.links[link]
             side = spec.up if way == "up" else spec.down
             rate = spec.rate if side is None else side.rate

@@ -68,7 +68,7 @@ class Sampling:
         """What comes to links at once, and their queues: all that a stage sends over a first link, else one message."""
         first: dict[tuple[int | str, tuple[str, str]], list[Message]] = {}
         for m in self._sent(flow, runs):
-            hops = self.reading.hops(m.start, m.end) if m.start != m.end else []
+            hops = self.reading.passed(m)
             if hops:
                 first.setdefault((m.producer, hops[0]), []).append(m)
             for hop in hops[1:]:
@@ -96,11 +96,11 @@ class Sampling:
     def _behind(self, flow: Flow, m: Message, sent: list[Message], n: int) -> Sample:
         """What those messages take that leave with `m` before it, at the slowest link that they have in common."""
         total = np.zeros(n)
-        mine = self.reading.hops(m.start, m.end)
+        mine = self.reading.passed(m)
         for other in sent[: sent.index(m)]:
             if other.producer != m.producer or other.start == other.end:
                 continue
-            theirs = self.reading.hops(other.start, other.end)
+            theirs = self.reading.passed(other)
             if theirs[0] == mine[0]:
                 both = [hop for hop, same in zip(mine, theirs, strict=False) if hop == same]
                 slowest = min(rate for hop in both for _, rate, _ in self._queues_of(m, hop))
@@ -198,7 +198,7 @@ class Sampling:
         total = self._hop(self.reading.mean_bytes(flow, m), n) + self._behind(flow, m, sent, n)
         for queue, rate, _ in self.reading.crossed(m):
             total = total + sizes / rate + self.wait(queue, n)
-        for link, _ in self.reading.hops(m.start, m.end):
+        for link, _ in self.reading.passed(m):
             delay = self.reading.infra.links[link].delay
             total = total + np.maximum(0.0, self.random.normal(delay.mean, delay.jitter, n))
         return total
@@ -207,7 +207,7 @@ class Sampling:
         total = self._hop(self.reading.mean_bytes(flow, m), n) + self.bytes_of(flow, m, n) * sum(
             1 / rate for _, rate, _ in self.reading.crossed(m)
         )
-        for link, _ in self.reading.hops(m.start, m.end):
+        for link, _ in self.reading.passed(m):
             delay = self.reading.infra.links[link].delay
             total = total + np.maximum(0.0, self.random.normal(delay.mean, delay.jitter, n))
         return total

@@ -29,7 +29,7 @@ FLOW = "upload@phones"
 
 def route(start: str, end: str, link: str, direction: str) -> Route:
     hops = [{"link": link, "direction": direction}]
-    return Route.model_validate({"from": start, "to": end, "hops": hops})
+    return Route.model_validate({"from": start, "to": end, "origins": ["phones"], "hops": hops})
 
 
 def ms(p50: float, factor: float = 1.0) -> Percentiles:

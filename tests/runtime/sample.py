@@ -71,7 +71,9 @@ def routes() -> tuple[Route, ...]:
         ("cloud", "phones"): [(backhaul, "down"), (lte, "down")],
     }
     return tuple(
-        Route.model_validate({"from": a, "to": b, "hops": [{"link": link, "direction": way} for link, way in hops]})
+        Route.model_validate(
+            {"from": a, "to": b, "origins": ["phones"], "hops": [{"link": x, "direction": way} for x, way in hops]}
+        )
         for (a, b), hops in ways.items()
     )
 

@@ -164,8 +164,18 @@ def _branch(app: Document[Application], path: Path_, word: str) -> Iterator[Issu
 
 
 def _joined(app: Document[Application], at: Path_, constraint: PathConstraint) -> Iterator[Issue]:
-    if not _cycle(app.value) and constraint.to not in Graph(app.value).descendants([constraint.from_]):
+    if _cycle(app.value) or _names_unknown(app.value):  # told elsewhere: what follows from it is not said again
+        return
+    if constraint.to not in Graph(app.value).descendants([constraint.from_]):
         yield Issue(f"nothing leads from {constraint.from_!r} to {constraint.to!r}", app.place(*at))
+
+
+def _names_unknown(spec: Application) -> bool:
+    """Whether some input is of nothing that there is."""
+    refs = [ref for component in spec.components.values() for ref in component.inputs.values()]
+    refs += [ref for sink in spec.sinks.values() for ref in sink.inputs.values()]
+    refs += [c.when.ref for c in spec.components.values() if c.when is not None]
+    return any(ref.producer not in spec.sources and ref.producer not in spec.components for ref in refs)
 
 
 def _known(
@@ -321,11 +331,7 @@ def _placement(app: Document[Application], infra: Document[Infrastructure]) -> I
     spec = app.value
     for name, source in spec.sources.items():
         yield from _selector(app, ("sources", name, "at"), source.at, infra.value)
-        for entry in matching_sites(source.at, infra.value):
-            for site in infra.value.sites:
-                if infra.value.sites[site].pools and site not in _reachable(infra.value, entry):
-                    place = infra.place("sites", site)
-                    yield Issue(f"no route between sites {entry!r} and {site!r}", place, "add a link")
+        yield from _unreachable(infra, matching_sites(source.at, infra.value))
     for name, component in spec.components.items():
         if component.at is not None:
             yield from _selector(app, ("components", name, "at"), component.at, infra.value)
@@ -333,6 +339,25 @@ def _placement(app: Document[Application], infra: Document[Infrastructure]) -> I
     for name, constraint in spec.constraints.items():
         if isinstance(constraint, ResidencyConstraint):
             yield from _selector(app, ("constraints", name, "only_at"), constraint.only_at, infra.value)
+
+
+def _unreachable(infra: Document[Infrastructure], entries: Iterable[str]) -> Iterator[Issue]:
+    """Each site that no request of some entry can reach, once; an entry without any link instead of all others."""
+    spec = infra.value
+    ends = {end for link in spec.links.values() for end in link.between}
+    if not ends <= set(spec.sites):  # a link that names no site is told already, and may be the way
+        return
+    told: set[str] = set()
+    for entry in entries:
+        missing = [s for s, site in spec.sites.items() if site.pools and s not in _reachable(spec, entry)]
+        if missing and entry not in ends:
+            yield Issue(f"no link leads from site {entry!r}", infra.place("sites", entry), "add one under `links`")
+            continue
+        for site in missing:
+            if site not in told:
+                place = infra.place("sites", site)
+                yield Issue(f"no route between sites {entry!r} and {site!r}", place, "add a link")
+            told.add(site)
 
 
 def _capabilities(app: Document[Application], name: str, required: list[str], infra: Infrastructure) -> Iterator[Issue]:

@@ -19,6 +19,7 @@ from specs.digest import digest_file, digest_value
 from specs.errors import InputError, Issue, Place
 from specs.infrastructure import Infrastructure
 from specs.kinds import another_kind, kind_of
+from specs.nearest import SIMILAR
 from specs.quantities import currency_of
 from specs.refusal import problem
 from specs.yamlfile import YamlFile, read_yaml
@@ -102,12 +103,24 @@ def _valid(read: YamlFile, model: type[S]) -> S:
     try:
         return model.model_validate(read.value)
     except ValidationError as error:
-        errors = error.errors()
+        errors = _without_misspelt(error.errors(), read, model)
         issues = {str(i): i for i in (_issue(e, read, model) for e in errors[:MOST_ISSUES])}
         ordered = sorted(issues.values(), key=lambda i: (i.place.line, i.place.column) if i.place else (0, 0))
         if (more := len(errors) - MOST_ISSUES) > 0:
             ordered.append(Issue(f"and {more:,} more issues in this file", Place(read.file)))
         raise InputError(*ordered) from error
+
+
+def _without_misspelt(errors: list[Any], read: YamlFile, model: type[BaseModel]) -> list[Any]:
+    """Without the keys that are missing because they stand there under a name that is nearly theirs."""
+    meant: set[tuple[str | int, ...]] = set()
+    for error in errors:
+        if error["type"] == "extra_forbidden":
+            path, kinds = _found(error["loc"], read, model)
+            known = sorted(set(_keys_of(kinds)) - {str(path[-1])})
+            close = get_close_matches(str(path[-1]), known, n=1, cutoff=SIMILAR)
+            meant |= {(*error["loc"][:-1], key) for key in close}
+    return [e for e in errors if e["type"] != "missing" or tuple(e["loc"]) not in meant]
 
 
 def _one_currency(read: YamlFile, infra: Infrastructure) -> None:
@@ -166,7 +179,7 @@ def _tagged(annotation: Any, tag: Any) -> list[Any]:
 
 
 def _nearest(word: str, known: list[str], otherwise: str | None = None) -> str:
-    near = get_close_matches(word, [k for k in known if k != word], n=1, cutoff=0.6)
+    near = get_close_matches(word, [k for k in known if k != word], n=1, cutoff=SIMILAR)
     if near:
         return f"did you mean {near[0]!r}?"
     return f"known keys: {', '.join(known)}" if otherwise is None and known else otherwise or ""

@@ -34,7 +34,9 @@ def init(
     starter = files("planner.cli") / "starter"
     taken = [folder / name for name in FILES if (folder / name).exists()]
     if taken:
-        raise InputError(*(Issue("the file exists already", Place(str(f)), "choose another folder") for f in taken))
+        others = f" (and so do {', '.join(f.name for f in taken[1:])})" if taken[1:] else ""
+        message = f"the file exists already{others}; nothing was written"
+        raise InputError(Issue(message, Place(str(taken[0])), "choose another folder"))
     for name in FILES:
         text = (starter / name).read_text("utf-8")
         write_whole(folder / name, text.replace("name: starter\n", f"name: {application_of(folder)}\n"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from planner.cli.tables import FittedTable
 
 WIDTH_OF_A_PIPE: Final = 140
-"""Columns for tables that do not go to a terminal."""
+"""Columns for tables that do not go to a terminal, where COLUMNS says nothing."""
 DASH: Final = "-"
 TOO_FEW: Final = f"{DASH}: no p99, which takes 100 runs; a longer --budget (seconds for each measurement) allows more"
 STEP_SECONDS: Final = 5.0
@@ -67,7 +68,8 @@ def console() -> Console:
         def on_broken_pipe(self) -> None:
             raise  # `planner.cli.main` ends the command; rich would say that the answer is no
 
-    width = None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
+    asked = os.environ.get("COLUMNS", "")
+    width = int(asked) if asked.isdecimal() and int(asked) else None if sys.stdout.isatty() else WIDTH_OF_A_PIPE
     return Plain(file=sys.stdout, markup=False, highlight=False, emoji=False, width=width, soft_wrap=False)
 
 

@@ -191,14 +191,14 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
         out.print(table(["cannot hold together", "where"], [[c.name, f"{c.file}:{c.line}"] for c in plan.conflict]))
     for conflict in plan.further_conflicts:
         where = ", ".join(f"{c.name} ({c.file}:{c.line})" for c in conflict)
-        out.print(f"nor, independently of that: {where}")
+        out.print(f"these cannot hold together either, whatever is done about the others: {where}")
     for relaxation in plan.relaxations:
         said = " and ".join(f"--set '{c.set}'" for c in relaxation.changes)
-        steps = ", ".join(f"{c.name} to {number(c.step)} {c.unit}" for c in relaxation.changes if c.step)
+        steps = ", ".join(f"{c.name} by {number(c.step)} {c.unit}" for c in relaxation.changes if c.step)
         price = relaxation.per_month
         money = "" if price is None else f": a plan for {price:,.2f} {relaxation.currency or ''}/month"
         mark = " (the cheapest change)" if relaxation.cheapest and len(plan.relaxations) > 1 else ""
-        out.print(f"enough: {said}{money}{mark}" + (f"; found to a step of: {steps}" if steps else ""))
+        out.print(f"enough: {said}{money}{mark}" + (f" (tried in steps: {steps})" if steps else ""))
     emulated = sorted({a.hardware for a in plan.assignments if a.provenance == "emulated"})
     if emulated:
         out.print(f"emulated: this machine, slowed, stood for {', '.join(emulated)}")

@@ -91,7 +91,7 @@ def test_a_negative_rate(project: Path) -> None:
 def test_no_route_between_sites(project: Path) -> None:
     file = project / "infra.yaml"
     file.write_text(file.read_text("utf-8").split("links:")[0], "utf-8")
-    one_line(validate(project), 2, "infra.yaml:", "no route between sites 'phones' and 'cloud'", "add a link")
+    one_line(validate(project), 2, "infra.yaml:", "no link leads from site 'phones'", "add one under `links`")
 
 
 def test_no_profiles(project: Path) -> None:

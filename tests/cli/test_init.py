@@ -41,6 +41,7 @@ def test_init_overwrites_nothing(tmp_path: Path) -> None:
     called = planner("init", ".", folder=tmp_path)
     assert called.code == 2
     assert "app.yaml: the file exists already" in called.err
+    assert len(called.err.splitlines()) == 1
     assert (tmp_path / "app.yaml").read_text() == "mine"
     assert not (tmp_path / "infra.yaml").exists()
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from planner.cli.output import table
+from planner.cli.output import WIDTH_OF_A_PIPE, console, table
 
 WORD = st.text("abcdefghij_.", min_size=1, max_size=14)
 CELL = st.lists(WORD, max_size=3).map(" ".join)
@@ -34,6 +35,12 @@ def test_every_word_stands_whole_within_the_width(columns: list[str], data: st.D
     assert all(word in words for cells in rows for cell in cells for word in cell.split())
     if not any(len(cell) > 14 for cells in rows for cell in cells):
         assert max(map(len, text.splitlines())) <= width
+
+
+@pytest.mark.parametrize(("columns", "width"), [("100", 100), ("", WIDTH_OF_A_PIPE), ("many", WIDTH_OF_A_PIPE)])
+def test_a_pipe_is_as_wide_as_columns_says(monkeypatch: pytest.MonkeyPatch, columns: str, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert console().width == width
 
 
 def test_columns_that_say_the_same_in_every_row_make_room() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from specs.artefact import ModelSignature
+from specs.errors import InputError
 from specs.tensors import parse_type
 from tests.specs.writing import APP, INFRA, changed, problems
 
@@ -109,6 +110,25 @@ def test_a_broken_reference_is_named_at_its_line(tmp_path: Path, old: str, new: 
 def test_a_broken_infrastructure_is_named_at_its_line(tmp_path: Path, old: str, new: str, expected: str) -> None:
     found = problems(tmp_path, infra=changed(INFRA, (old, new)))
     assert any(expected in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    ("app", "infra"),
+    [
+        (("ask.text", "aks.text"), ("", "")),
+        (("", ""), ("[bases, cloud], delay", "[bases, clowd], delay")),
+        (("", ""), ("[phones, bases]", "[bases, cloud]")),
+    ],
+)
+def test_one_mistake_is_told_once(tmp_path: Path, app: tuple[str, str], infra: tuple[str, str]) -> None:
+    """What follows from it is not an error of its own."""
+    assert len(problems(tmp_path, APP.replace(*app, 1), INFRA.replace(*infra, 1))) == 1
+
+
+def test_a_misspelt_key_is_not_missing_too(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="unknown key 'input'") as error:
+        problems(tmp_path, APP.replace("inputs: {text: ask.text}", "input: {text: ask.text}"))
+    assert len(error.value.issues) == 1
 
 
 def test_a_cycle_names_its_members_in_order(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def _bundle(plan: Path, app: Path, infra: Path, store: Path, output: Path, fmt: 
     from planner.cli.results import CompileResult
     from specs.plan import read_plan
     from specs.plan_check import refuse_impossible
+    from specs.yamlfile import read_yaml
 
     read = read_plan(plan)
     refuse_what_if(read, plan)
@@ -79,7 +80,8 @@ def _bundle(plan: Path, app: Path, infra: Path, store: Path, output: Path, fmt: 
     stale = [name for name, d in source_digests(loaded.app).items() if read.inputs.sources.get(name) != d]
     if stale:
         message = f"the plan is older than its inputs: {', '.join(stale)} changed since"
-        raise InputError(Issue(message, Place(str(plan)), "profile and solve again"))
+        place = read_yaml(plan).place("inputs", "sources", stale[0])
+        raise InputError(Issue(message, place, "profile and solve again"))
     targets = Targets(loaded.app)
     jobs = {
         _key(a): targets.job(a.component, a.variant, backend, a.threads, a.segment)
@@ -87,10 +89,11 @@ def _bundle(plan: Path, app: Path, infra: Path, store: Path, output: Path, fmt: 
         for backend in BACKENDS
         if a.backend == backend
     }
-    for a in read.assignments:
+    for index, a in enumerate(read.assignments):
         if _key(a) in jobs and jobs[_key(a)].key != a.artefact:
             message = f"{a.component}: the compiler would now make another artefact than the one that was profiled"
-            raise InputError(Issue(message, Place(str(plan)), "profile and solve again"))
+            place = read_yaml(plan).place("assignments", index, "artefact")
+            raise InputError(Issue(message, place, "profile and solve again"))
     folders: dict[str, Path] = {}
     compiled = 0
     with Progress() as progress:

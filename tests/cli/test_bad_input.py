@@ -135,6 +135,16 @@ def test_a_model_changed_since_profiling(solved: Path) -> None:
     assert "judge/default" in called.err
 
 
+def test_a_model_changed_since_solving_is_named_where_the_plan_has_it(solved: Path) -> None:
+    model = onnx.load(str(solved / "judge.onnx"))
+    model.doc_string = "another"
+    onnx.save(model, str(solved / "judge.onnx"))
+    called = planner("compile", "plan.yaml", "app.yaml", "--infra", "infra.yaml", folder=solved)
+    one_line(called, 2, "plan.yaml:", "older than its inputs: judge/default")
+    line = int(called.err.split("plan.yaml:")[1].split(":")[0])
+    assert "judge/default" in (solved / "plan.yaml").read_text("utf-8").splitlines()[line - 1]
+
+
 @pytest.mark.parametrize("verb", ["verify", "compile"])
 def test_a_plan_older_than_its_inputs(solved: Path, verb: str) -> None:
     change(solved / "app.yaml", "500 ms", "400 ms")

@@ -15,6 +15,7 @@ from onnx import numpy_helper
 from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend
 
+from compiler.batch_norm import fold_batch_norm
 from compiler.forest import Forest, read_forest
 from compiler.schedules.forest import forest_function, forest_tables
 from specs.errors import InputError, Issue, Place
@@ -31,7 +32,7 @@ def import_model(model: onnx.ModelProto, file: str) -> tvm.IRModule:
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(said):  # the importer prints; stdout is for results
             warnings.simplefilter("ignore")
-            return importer.from_onnx(model.graph, opset)
+            return importer.from_onnx(fold_batch_norm(model.graph), opset)
     except InputError:
         raise
     except Exception as error:
@@ -70,6 +71,9 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
             return self.bb.normalize(result)
         if op_name == "Clip" and (clipped := _clip(self.bb, list(inputs), attrs)) is not None:
             return self.bb.normalize(clipped)
+        if op_name == "Conv" and (bias := _conv_bias(inputs)) is not None:
+            result = super()._convert_operator(op_name, type(inputs)(inputs[:2]), attrs, opset)
+            return self.bb.normalize(relax.op.add(self.bb.emit(result), bias))
         return super()._convert_operator(op_name, inputs, attrs, opset)
 
 
@@ -90,6 +94,14 @@ def _clip(bb: Any, inputs: list[Any], attrs: Mapping[str, Any]) -> Any | None:
     for bound, operator in zip(bounds, (relax.op.maximum, relax.op.minimum), strict=True):
         data = data if bound is None else bb.emit(operator(data, bound))
     return data
+
+
+def _conv_bias(inputs: Any) -> Any | None:
+    """A constant bias as [1, C, 1, ..], None without: TVM would compile a function to give it that shape."""
+    weight, bias = inputs[1], inputs[2]
+    if not isinstance(bias, tvm.ir.GenericConst):
+        return None
+    return relax.const(bias.value.numpy().reshape(1, -1, *[1] * (len(weight.ty.shape) - 2)), bias.ty.dtype)
 
 
 def _is_empty_list(attribute: onnx.AttributeProto) -> bool:

@@ -18,6 +18,7 @@ CODE = (
     "model.py",
     "cut.py",
     "importer.py",
+    "batch_norm.py",
     "forest.py",
     "layout.py",
     "legalize.py",

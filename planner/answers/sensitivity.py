@@ -201,7 +201,7 @@ def _stays(again: Again, plan: Plan) -> bool:
     own = again.plan(restrict=as_planned(plan))
     if own is None:
         return False
-    best = again.plan(start={name: ms / 1e3 for name, ms in own.tightened.items()})
+    best = again.plan(start={name: ms / 1e3 for name, ms in own.tightened.items()}, anew=True)
     if best is None:
         return True
     return own.objective[0] <= best.objective[0] + SAME * max(1.0, abs(best.objective[0]))
@@ -241,7 +241,7 @@ def _cases(situation: Situation, plan: Plan, off: float) -> Iterator[tuple[str, 
 
 def _regret(case: str, wrong: Situation, plan: Plan, again: Again) -> Regret:
     own = again.plan(restrict=as_planned(plan))
-    best = again.plan(start={name: ms / 1e3 for name, ms in own.tightened.items()} if own else None)
+    best = again.plan(start={name: ms / 1e3 for name, ms in own.tightened.items()} if own else None, anew=True)
     planned = own.objective[0] if own else None
     reached = best.objective[0] if best else None
     regret = planned - reached if planned is not None and reached is not None else None

@@ -35,15 +35,19 @@ def vary(situation: Situation, changes: Sequence[str]) -> Situation:
 
 @dataclass(frozen=True)
 class Again:
-    """Solves `situation` again and again, until `ends` (of `time.perf_counter`)."""
+    """Solves `situation` again and again, until `ends` (of `time.perf_counter`).
+
+    With `dominated`, also options that no best plan needs are there: what `restrict` leaves may be just these.
+    """
 
     situation: Situation
     ends: float
     seed: int = 0
+    dominated: bool = False
 
     @cached_property
     def given(self) -> Formulation:
-        return formulation(self.situation)
+        return formulation(self.situation, dominated=self.dominated)
 
     @property
     def left(self) -> float:
@@ -72,7 +76,7 @@ class Again:
             given = self.given
             if situation is not self.situation:
                 reused = None if anew else _reused(self.given, self.situation, situation)
-                given = reused or formulation(situation)
+                given = reused or formulation(situation, dominated=self.dominated)
             found = solve(
                 situation, time_limit=self.left, seed=self.seed, restrict=restrict, start=start or {}, given=given,
                 proofs=False, looks=PROOF if anew else 0,

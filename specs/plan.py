@@ -15,7 +15,7 @@ from specs.errors import InputError, Issue, Place
 from specs.kinds import another_kind
 from specs.output_file import write_whole
 from specs.profile import Provenance
-from specs.quantities import Number
+from specs.quantities import Money, Number
 from specs.refusal import refusal
 from specs.yamlfile import read_yaml, yaml_text
 
@@ -134,16 +134,16 @@ class StagePrediction(Spec):
 
 class CostItem(Spec):
     name: str
-    per_month: Number
+    per_month: Money
 
 
 class Cost(Spec):
     """Money in the infrastructure's currency. `per_1000` requests, at the mean rate."""
 
     currency: str
-    per_hour: Number
-    per_month: Number
-    per_1000: Number
+    per_hour: Money
+    per_month: Money
+    per_1000: Money
     items: tuple[CostItem, ...]
 
 

@@ -188,3 +188,8 @@ Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Rounded = PlainSerializer(lambda x: float(f"{x:.6g}"), return_type=float, when_used="json")
 """Six significant digits in files, so that they read and diff well."""
 Number = Annotated[float, Field(allow_inf_nan=False), Rounded]
+ToTheCent = PlainSerializer(
+    lambda x: round(x, 2) if abs(x) >= 1e4 else float(f"{x:.6g}"), return_type=float, when_used="json"
+)
+Money = Annotated[float, Field(allow_inf_nan=False), ToTheCent]
+"""As `Number`, but no cent is lost of large sums, so that items add up to their total."""

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from planner.formulation import MICRO, Formulation, formulation, limit_name
 from planner.limits import with_limits
-from planner.plan import Restrict, solve
+from planner.plan import PROOF, Restrict, solve
 from planner.problem import Budget, Objective
 from planner.situation import Situation
 from specs.application import AccuracyConstraint, Application, CostConstraint, PathConstraint
@@ -35,15 +35,19 @@ def vary(situation: Situation, changes: Sequence[str]) -> Situation:
 
 @dataclass(frozen=True)
 class Again:
-    """Solves `situation` again and again, until `ends` (of `time.perf_counter`)."""
+    """Solves `situation` again and again, until `ends` (of `time.perf_counter`).
+
+    With `dominated`, also options that no best plan needs are there: what `restrict` leaves may be just these.
+    """
 
     situation: Situation
     ends: float
     seed: int = 0
+    dominated: bool = False
 
     @cached_property
     def given(self) -> Formulation:
-        return formulation(self.situation)
+        return formulation(self.situation, dominated=self.dominated)
 
     @property
     def left(self) -> float:
@@ -64,17 +68,18 @@ class Again:
         """The plan under `changes` and `restrict`; None where there is none.
 
         Only if formulated `anew` it is exactly what the changed files would give: else waits keep the levels of the
-        limits before, which may differ by a step. Raises TimeIsUp where that was not found out in time.
+        limits before, which may differ by a step, and fewer placements that the tables forbid are looked at. Raises
+        TimeIsUp where that was not found out in time.
         """
         situation = vary(self.situation, changes)
         try:
             given = self.given
             if situation is not self.situation:
                 reused = None if anew else _reused(self.given, self.situation, situation)
-                given = reused or formulation(situation)
+                given = reused or formulation(situation, dominated=self.dominated)
             found = solve(
                 situation, time_limit=self.left, seed=self.seed, restrict=restrict, start=start or {}, given=given,
-                proofs=False,
+                proofs=False, looks=PROOF if anew else 0,
             )  # fmt: skip
         except (AnswerIsNo, InputError):
             return None  # nothing can run, or no message arrives

@@ -91,7 +91,7 @@ def explain(
     for name in components:
         if name not in known:
             raise InputError(Issue(f"no component {name!r}", situation.app.place("components"), near(name, known)))
-    search = _Search(Again(situation, time.perf_counter() + time_limit, seed), plan)
+    search = _Search(Again(situation, time.perf_counter() + time_limit, seed, dominated=True), plan)
     worths, complete = search.worths()
     candidates = tuple(search.candidate(*c) for n in components or known for c in search.choices(n))
     unknown = any(c.status == "unknown" for c in candidates)

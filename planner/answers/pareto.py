@@ -72,7 +72,7 @@ def pareto(
     """The front of `situation` on `axes`. The user's own limits on an axis do not count; `Point.keeps` says of each.
 
     `latency` is such as ``answer_time.p99``; without it, the first path constraint's highest percentile. Raises
-    InputError where there is no such constraint, or no data set for accuracy.
+    InputError where there is no such constraint, or none on accuracy though that is an axis.
     """
     name, constraint = _percentile(situation, latency)
     data = _data(situation) if "accuracy" in axes else ""
@@ -114,13 +114,17 @@ def _percentile(situation: Situation, asked: str) -> tuple[str, str]:
 
 
 def _data(situation: Situation) -> str:
-    """The data set that accuracy is measured on."""
-    constrained = [c.on for c in situation.app.value.constraints.values() if isinstance(c, AccuracyConstraint)]
+    """The data set that accuracy is measured on: that of the first constraint, whose limit is what moves."""
     known = [a.data for b in situation.behaviours for a in b.accuracy]
     if not known:
         place = situation.app.place("data")
         raise InputError(Issue("accuracy was not measured", place, "name labelled data and profile again"))
-    return constrained[0] if constrained else known[0]
+    constrained = [c.on for c in situation.app.value.constraints.values() if isinstance(c, AccuracyConstraint)]
+    if not constrained:
+        place = situation.app.place("constraints")
+        hint = f"add one, such as quality: {{accuracy: '>= 0', on: {known[0]}}}"
+        raise InputError(Issue("no constraint on accuracy", place, hint))
+    return constrained[0]
 
 
 @dataclass
@@ -187,7 +191,7 @@ class _Sweep:
         if limit is not None and limit <= 0:
             return None
         changes = self._changes(floor, limit, objective or ("[cost]" if "cost" in self.axes else ""))
-        plan = self.again.plan(changes)
+        plan = self.again.plan(changes, anew=True)
         if plan is None:
             return None
         point = self._point(plan, floor[0], tuple(changes))

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Final, Literal
@@ -196,12 +196,17 @@ def slower(situation: Situation, factor: float, which: Callable[[Record], bool])
     return replace(situation, records=tuple(scaled(r) if which(r) else r for r in situation.records))
 
 
+def _own(again: Again, plan: Plan, changes: Sequence[str] = ()) -> Plan | None:
+    """What the placement of `plan` gives, also where others now beat it in everything."""
+    return replace(again, dominated=True).plan(changes, restrict=as_planned(plan))
+
+
 def _stays(again: Again, plan: Plan) -> bool:
     """Whether the placement of `plan` is still as good as the best."""
-    own = again.plan(restrict=as_planned(plan))
+    own = _own(again, plan)
     if own is None:
         return False
-    best = again.plan(start={name: ms / 1e3 for name, ms in own.tightened.items()})
+    best = again.plan(start={name: ms / 1e3 for name, ms in own.tightened.items()}, anew=True)
     if best is None:
         return True
     return own.objective[0] <= best.objective[0] + SAME * max(1.0, abs(best.objective[0]))
@@ -240,8 +245,8 @@ def _cases(situation: Situation, plan: Plan, off: float) -> Iterator[tuple[str, 
 
 
 def _regret(case: str, wrong: Situation, plan: Plan, again: Again) -> Regret:
-    own = again.plan(restrict=as_planned(plan))
-    best = again.plan(start={name: ms / 1e3 for name, ms in own.tightened.items()} if own else None)
+    own = _own(again, plan)
+    best = again.plan(start={name: ms / 1e3 for name, ms in own.tightened.items()} if own else None, anew=True)
     planned = own.objective[0] if own else None
     reached = best.objective[0] if best else None
     regret = planned - reached if planned is not None and reached is not None else None
@@ -257,6 +262,6 @@ def _missed(wrong: Situation, plan: Plan, again: Again) -> dict[str, float]:
         for q, limit in c.limits.items()
     }
     far = [f"constraint.{name}={figure(FAR * ms)} ms" for name, ms in limits.items()]
-    loose = again.plan(far, restrict=as_planned(plan))
+    loose = _own(again, plan, far)
     values = {c.name: c.value for c in loose.constraints} if loose else {}
     return {name: values[name] - ms for name, ms in limits.items() if name in values and values[name] > ms}

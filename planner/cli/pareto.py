@@ -93,7 +93,7 @@ def pareto(
 
 
 def as_csv(result: ParetoResult) -> str:
-    """A line for each point; columns are places by component too."""
+    """A line for each point, with the figures of the JSON; columns are places by component too."""
     import csv
     import io
 
@@ -101,10 +101,10 @@ def as_csv(result: ParetoResult) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([f"{result.latency}_ms", f"{result.currency}_per_month", "accuracy", "keeps_limits", *names])
-    for p in result.points:
-        accuracy = "" if p.accuracy is None else f"{p.accuracy:.6g}"
-        places = [p.places.get(name, "") for name in names]
-        writer.writerow([f"{p.latency_ms:.6g}", f"{p.per_month:.6g}", accuracy, str(p.keeps_limits).lower(), *places])
+    for p in result.dump()["points"]:
+        places = [p["places"].get(name, "") for name in names]
+        keeps = str(p["keeps_limits"]).lower()
+        writer.writerow([p["latency_ms"], p["per_month"], p.get("accuracy", ""), keeps, *places])
     return text.getvalue()
 
 

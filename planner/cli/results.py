@@ -11,7 +11,7 @@ from specs.deployment_status import DeploymentStatus
 from specs.errors import Issue
 from specs.hub import ArchiveResult, CatalogueResult, CoverageResult, GcResult, HubResult
 from specs.profile import Record
-from specs.quantities import Number
+from specs.quantities import Money, Number
 
 
 class Located(Spec):
@@ -295,7 +295,7 @@ class ParetoPoint(Spec):
     """
 
     latency_ms: Number
-    per_month: Number
+    per_month: Money
     accuracy: Number | None = None
     keeps_limits: bool
     places: dict[str, str]

@@ -40,9 +40,12 @@ def formulate(situation: Situation) -> Problem:
     return formulation(situation).problem
 
 
-def formulation(situation: Situation, limits: Mapping[str, float] | None = None) -> Formulation:
+def formulation(
+    situation: Situation, limits: Mapping[str, float] | None = None, *, dominated: bool = False
+) -> Formulation:
     """The Problem of `situation` and what it means. `limits` replaces path limits (seconds) by constraint name, such
-    as ``answer.p99``.
+    as ``answer.p99``. Options that another beats in everything are left out, which no best plan needs, unless
+    `dominated`: for what is asked of them alone.
 
     Raises InputError for what is not supported yet, and where a message has no route.
     """
@@ -52,7 +55,7 @@ def formulation(situation: Situation, limits: Mapping[str, float] | None = None)
     pools = pools_of(situation, constraints, servers)
     stations = StationTable(pools)
     pairings = Pairings(situation, constraints, servers)
-    options = Options(situation, constraints, servers, pools, stations, pairings)
+    options = Options(situation, constraints, servers, pools, stations, pairings, dominated)
     edges = Edges(situation, constraints, servers)
     pipelines: list[Pipeline] = []
     scenarios: list[Scenario] = []

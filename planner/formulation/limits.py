@@ -57,8 +57,8 @@ def _mean_shapes(situation: Situation, pipeline: Pipeline, constraint: PathConst
     flow = pipeline.flow
     if constraint.from_ != flow.source:
         return ()
-    whole = sum(f.mean * f.members for f in situation.flows if f.source == flow.source)
-    part = flow.mean * flow.members / whole if whole > 0 else 1.0
+    # Each member of a source asks at the same rate, so that members weigh; a mean rate may be 0.
+    part = flow.members / sum(f.members for f in situation.flows if f.source == flow.source)
     return tuple(
         MeanShape(round(part * s.probability * 1e6), _paths(pipeline, s.runs, s.probability, constraint.to))
         for s in pipeline.requests(constraint)

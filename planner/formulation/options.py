@@ -1,4 +1,4 @@
-"""Options: the undominated ways to run a component, or a segment of it, in each pool that its flow can use."""
+"""Options: the ways worth trying to run a component, or a segment of it, in each pool that its flow can use."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ class Options:
     pools: PoolTable
     stations: StationTable
     pairings: Pairings
+    dominated: bool = False
 
     def step(self, flow: int, pipeline: Pipeline, component: str) -> Step:
         """Every option of a component, for the flow of this index."""
@@ -59,13 +60,15 @@ class Options:
         return Step(component, tasks, tuple(options))
 
     def _options(self, f: int, pipeline: Pipeline, at: _Place, span: tuple[int, int]) -> Iterable[Option]:
-        """The undominated ways to run the segment from the first to the last task of `span` in one pool."""
+        """The ways to run the segment from the first to the last task of `span` in one pool, with which they fit."""
         situation = self.situation
         variant = pipeline.variants[at.component]
         segment = segment_of(situation.cuts(at.component, variant), *span)
         hardware = situation.infra.value.sites[at.site].pools[at.pool].hardware
         records = situation.records_of(at.component, variant, segment, hardware)
-        for record in undominated(records, self.pools.at(at.site, at.pool)):
+        pool = self.pools.at(at.site, at.pool)
+        fitting = [r for r in records if r.threads <= pool.cores and ceil(r.memory / 1000) <= pool.memory_kb]
+        for record in fitting if self.dominated else undominated(fitting, pool):
             key = StationKey(at.component, variant, segment, at.site, at.pool, record)
             yield self._option(f, pipeline, key, span, at.barred)
 
@@ -108,7 +111,7 @@ class Options:
 
 
 def undominated(records: list[Record], pool: Pool) -> list[Record]:
-    """Ways to run that no other beats in everything that counts in this pool. Those that fit no device are left out.
+    """Ways to run that no other beats in everything that counts in this pool.
 
     Counted: moments of the service (also its variance), memory, and, where cores are reserved, threads and
     core-seconds.
@@ -119,9 +122,8 @@ def undominated(records: list[Record], pool: Pool) -> list[Record]:
         own = (m.mean, m.second, m.third, m.variance, r.memory)
         return (*own, r.threads, r.threads * m.mean) if pool.sharing == "cores" else own
 
-    fitting = [r for r in records if r.threads <= pool.cores and ceil(r.memory / 1000) <= pool.memory_kb]
     kept: list[tuple[tuple[float, ...], Record]] = []
-    for record in sorted(fitting, key=lambda r: (cost(r), r.backend, r.digest)):
+    for record in sorted(records, key=lambda r: (cost(r), r.backend, r.digest)):
         mine = cost(record)
         if not any(all(a <= b for a, b in zip(other, mine, strict=True)) for other, _ in kept):
             kept.append((mine, record))

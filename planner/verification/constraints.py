@@ -127,9 +127,7 @@ def _mean_objective(reading: Reading, claims: Claims, name: str, value: float) -
     assert isinstance(c, PathConstraint)
     paths = {p.flow: p for p in reading.plan.paths if (p.from_, p.to, p.over) == (c.from_, c.to, c.about)}
     flows = [f for f in reading.flows if f.source == c.from_]
-    weight = sum(f.mean * f.members for f in flows)
-    mean = sum(paths[f.name].predicted.mean_ms * f.mean * f.members for f in flows if f.name in paths) / max(
-        weight, 1e-12
-    )
+    asking = sum(f.members for f in flows)  # at the same rate each
+    mean = sum(paths[f.name].predicted.mean_ms * f.members for f in flows if f.name in paths) / asking
     ok = 0.75 * mean - 1 <= value <= 1.35 * mean + 2
     claims.add(f"objective latency {name}", value, mean, ok, "close", TABLES)

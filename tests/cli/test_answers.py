@@ -42,7 +42,8 @@ def test_pareto_writes_the_same_points_as_csv(solved: Path) -> None:
     assert called.code == 0, called.err
     rows = list(csv.reader(io.StringIO((solved / "front.csv").read_text("utf-8"))))
     assert rows[0][:2] == ["answer_time.p99_ms", "USD_per_month"]
-    assert len(rows) - 1 == len(value["points"]) >= 1
+    figures = [(p["latency_ms"], p["per_month"]) for p in value["points"]]
+    assert [(float(row[0]), float(row[1])) for row in rows[1:]] == figures != []
     assert planner("pareto", *FILES, "--x", "cost", folder=solved).code == 2
     assert planner("pareto", *FILES, "--csv", "app.yaml", folder=solved).code == 2
 

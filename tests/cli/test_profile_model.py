@@ -52,3 +52,20 @@ def test_inputs_too_large_to_be_made_are_one_clear_error(tmp_path: Path) -> None
     assert (called.code, called.out) == (2, "")
     assert called.err.startswith("error: giant.onnx: input 'x' is too large: f32[1099511627776,1048576]; expected")
     assert len(called.err.splitlines()) == 1
+
+
+def test_whole_numbers_that_are_indices_stay_within_their_table(tmp_path: Path) -> None:
+    """Of 7 rows, reached through a cast: any day of the week is, and 100 is not."""
+    days = helper.make_tensor("days", TensorProto.FLOAT, [7, 2], [0.5] * 14)
+    nodes = [
+        helper.make_node("Cast", ["day"], ["index"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["days", "index"], ["y"]),
+    ]
+    given = helper.make_tensor_value_info("day", TensorProto.INT32, [1, 30])
+    made = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 30, 2])
+    graph = helper.make_graph(nodes, "days", [given], [made], [days])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(tmp_path / "days.onnx"))
+    result = profile_model(tmp_path / "days.onnx", tmp_path / "store", 0.02, ignore, ignore)
+    assert "onnxruntime" in {row.backend for row in result.rows}
+    assert not result.lacking

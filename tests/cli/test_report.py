@@ -141,6 +141,17 @@ def test_what_stands_at_a_link_is_never_behind_a_site() -> None:
         assert wire.label_x + (130 if wire.beside else 0) <= drawn.width
 
 
+def test_the_load_of_what_links_share_stands_at_the_link() -> None:
+    """A cell that is full is what is wrong, however idle each phone's own share of it is."""
+    plan = sample_plan()
+    own = next(load for load in plan.links if load.name == "lte")
+    cell = own.model_copy(update={"name": "lte shared", "load": 0.954, "bytes_per_s": 11_900_000.0})
+    plan = plan.model_copy(update={"links": (*plan.links, cell)})
+    (wire,) = (w for w in draw_map(plan, {"lte": ("phones", "bases")}, {}).wires if w.name == "lte")
+    assert wire.busiest == 0.954
+    assert "95.4 % \u00b7 11.9 MB/s shared" in text_of(render(plan, None, CONTEXT))
+
+
 def test_a_measured_accuracy_stands_in_the_headline_with_its_interval_and_limit() -> None:
     shown = text_of(render(sample_plan(), sample_run(sample_plan()), CONTEXT))
     expected = "accuracy 94.3 % measured on held_out, 91.1 % to 96.4 % at 95 %; planned 94.2 %; limit 94.0 %: too few"

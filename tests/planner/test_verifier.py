@@ -53,6 +53,17 @@ def test_the_verifier_agrees_with_the_example() -> None:
     assert not verify(*example()).wrong
 
 
+def test_the_verifier_agrees_where_nobody_asks_but_at_the_peak(tmp_path: Path) -> None:
+    """A mean rate of 0 costs nothing by use, and a mean latency is still one."""
+    text = (FOLDER / "app.yaml").read_text().replace("mean: 12/h", "mean: 0/h")
+    assert "mean: 0/h" in text
+    (tmp_path / "app.yaml").write_text(text)
+    given = situation_with(load_application(tmp_path / "app.yaml"), load_infrastructure(FOLDER / "infra.yaml"))
+    plan = solve(given)
+    assert plan.objective[1] > 0
+    assert not verify(given, plan, SAMPLES).wrong
+
+
 def test_several_limits_on_one_path_make_a_plan_that_holds_with_the_shortest_of_each_percentile(tmp_path: Path) -> None:
     more = "  soon: {from: upload, to: answer, p95: 900 ms}\n  sooner: {from: upload, to: answer, p99: 480 ms}\n"
     text = (FOLDER / "app.yaml").read_text().replace("  budget:", more + "  budget:")

@@ -19,6 +19,7 @@ from specs.quantities import (
     EgressPrice,
     ElectricityPrice,
     Frequency,
+    Money,
     PowerRange,
     Price,
     Share,
@@ -98,6 +99,17 @@ def test_ranges_are_a_lower_and_an_upper_bound() -> None:
 def test_a_price_names_its_currency() -> None:
     assert currency_of("<= 90 USD/month") == "USD"
     assert currency_of("0.09/h") is None
+
+
+@given(st.lists(st.floats(0, 1e9), min_size=1, max_size=5))
+def test_no_cent_of_money_is_lost_in_a_file(items: list[float]) -> None:
+    """So that what is paid for adds up to the total that stands below it."""
+    money = TypeAdapter(Money)
+    written = [money.dump_python(x, mode="json") for x in items]
+    total = money.dump_python(sum(items), mode="json")
+    assert total == pytest.approx(sum(written), abs=0.006 * (len(items) + 1), rel=1e-12)
+    assert money.dump_python(901_236.834, mode="json") == 901_236.83
+    assert money.dump_python(0.00894966321, mode="json") == 0.00894966
 
 
 @given(st.text(max_size=60))

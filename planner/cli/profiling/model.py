@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -14,8 +14,10 @@ from compiler.backends import installed
 from compiler.build import build_all
 from compiler.child import Limits
 from compiler.host import host
+from compiler.indices import index_bounds
 from compiler.job import job
 from compiler.measure import ArtefactSubject, Budget, HardwareClass, measure_all
+from compiler.model import load_model
 from compiler.numerics import check
 from compiler.signature import read_signature
 from compiler.store import Store
@@ -30,6 +32,8 @@ from specs.tensors import TensorType
 SAMPLES: Final = 8
 MOST_BYTES: Final = 1 << 28
 """Of the inputs of one request: 256 MiB, a picture of 4,700 x 4,700 pixels in colour and float32."""
+SMALL: Final = 100
+"""Whole numbers are often indices (of words, classes): those below it are within most tables."""
 
 Say = Callable[[str], None]
 
@@ -45,7 +49,7 @@ def profile_model(
     EnvironmentFailed if that is why, else AnswerIsNo.
     """
     signature = read_signature(file)
-    samples = some_inputs(signature, str(file))
+    samples = some_inputs(signature, str(file), index_bounds(load_model(file)))
     threads = sorted({1, host().cores})
     # What the others are compared with comes first.
     order = sorted(installed(), key=lambda name: name != "onnxruntime")
@@ -143,8 +147,8 @@ def _called(backend: str, threads: int) -> str:
     return f"{backend}, {threads} {'thread' if threads == 1 else 'threads'}"
 
 
-def some_inputs(signature: ModelSignature, file: str) -> list[dict[str, Any]]:
-    """Up to `SAMPLES` random inputs, fewer where they are large.
+def some_inputs(signature: ModelSignature, file: str, bounds: Mapping[str, int]) -> list[dict[str, Any]]:
+    """Up to `SAMPLES` random inputs, fewer where they are large; whole numbers below those `bounds` that are known.
 
     Raises InputError for a dimension without a size, and for inputs of more than `MOST_BYTES`.
     """
@@ -158,19 +162,18 @@ def some_inputs(signature: ModelSignature, file: str) -> list[dict[str, Any]]:
             message = f"input {name!r} is too large: {kind}; expected inputs of at most {MOST_BYTES:,} bytes together"
             raise InputError(Issue(message, Place(file), "export it with smaller sizes"))
     count = max(1, min(SAMPLES, MOST_BYTES // max(1, bytes_)))
-    return [random_inputs(signature, np.random.default_rng(seed)) for seed in range(count)]
+    chances = [np.random.default_rng(seed) for seed in range(count)]
+    return [
+        {name: _random(kind, min(SMALL, bounds.get(name, SMALL)), chance) for name, kind in signature.inputs.items()}
+        for chance in chances
+    ]
 
 
-def random_inputs(signature: ModelSignature, chance: np.random.Generator) -> dict[str, Any]:
-    """Random values of the right types, with the batch dimension."""
-    return {name: _random(kind, chance) for name, kind in signature.inputs.items()}
-
-
-def _random(kind: TensorType, chance: np.random.Generator) -> Any:
+def _random(kind: TensorType, below: int, chance: np.random.Generator) -> Any:
+    """Random values of the right type, with the batch dimension."""
     shape = (1, *(int(d) for d in kind.shape))
     if kind.dtype == "bool":
         return chance.integers(0, 2, shape).astype(bool)
     if kind.dtype.startswith("f"):
         return chance.standard_normal(shape, np.float32).astype(kind.numpy)
-    # Whole numbers are often indices (of words, classes): small ones are within any table.
-    return chance.integers(0, 100, shape).astype(kind.numpy)
+    return chance.integers(0, below, shape).astype(kind.numpy)

@@ -54,7 +54,7 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """A link between two cards, with the load of each direction that the plan uses.
+    """A link between two cards, with the load of each direction that the plan uses, and of what its links share.
 
     `beside`: it joins two cards of one column, and goes round on their right, where its label stands as well.
     """
@@ -158,7 +158,7 @@ def _card(plan: Plan, site: str, tier: str, x: int, y: int, height: int, origin:
 
 def _wire(plan: Plan, name: str, a: Card, b: Card) -> Wire:
     left, right = (a, b) if a.x <= b.x else (b, a)
-    loads = tuple(load for load in plan.links if load.name == name)
+    loads = tuple(load for load in plan.links if load.name in (name, f"{name} shared"))
     return Wire(
         name,
         left.x + CARD_WIDTH,

@@ -68,10 +68,11 @@ def test_the_example_has_a_front_in_three_dimensions_whose_points_can_be_made() 
     assert front.complete
     assert len({p.accuracy for p in front.points}) == 2
     assert {p.keeps for p in front.points} == {True, False}
-    point = next(p for p in front.points if p.keeps)
-    plan = solve(vary(recorded({}, {}), point.changes), proofs=False)
-    assert plan.cost is not None
-    assert plan.cost.per_month == pytest.approx(point.per_month, rel=1e-5)
+    for point in front.points:
+        plan = solve(vary(recorded({}, {}), point.changes))
+        assert plan.cost is not None
+        reached = {c.name: c.value for c in plan.constraints}[front.latency]
+        assert (reached, plan.cost.per_month) == pytest.approx((point.latency_ms, point.per_month), rel=1e-6)
 
 
 def test_cost_and_accuracy_need_no_latency() -> None:
@@ -79,6 +80,13 @@ def test_cost_and_accuracy_need_no_latency() -> None:
     assert front.step_ms is None
     costs = [p.per_month for p in front.points]
     assert costs == sorted(costs, reverse=True)
+
+
+@pytest.mark.parametrize("axes", [("latency", "accuracy"), ("cost", "accuracy"), ("latency", "cost", "accuracy")])
+def test_an_axis_of_accuracy_needs_a_constraint_that_can_move(axes: tuple[Axis, ...]) -> None:
+    free = recorded({'  quality: {accuracy: ">= 0.92", on: held_out}\n': ""}, {})
+    with pytest.raises(InputError, match=r"no constraint on accuracy \(add one, such as quality: .*on: held_out"):
+        pareto(free, axes)
 
 
 def test_of_equal_points_one_is_kept() -> None:

@@ -38,6 +38,19 @@ def test_the_plan_is_optimal_within_its_range_and_not_a_step_beyond() -> None:
     assert stays(given, plan, each, price.value / 4)
 
 
+def test_a_plan_does_not_stay_where_solving_finds_a_better_one_that_the_tables_forbid() -> None:
+    """At 64 Mbit/s the tables forbid a cheaper placement, whose prediction keeps all limits."""
+    given = recorded({}, {})
+    plan = solve(given)
+    (rate,) = sensitivity(given, plan, only="link.lte.up.rate", step=2.2).ranges
+    each = next(i for i in inputs_of(given) if i.name == rate.name)
+    beyond = solve(each.scaled(given, 3.2))
+    own = Again(each.scaled(given, 3.2), time.perf_counter() + 60).plan(restrict=as_planned(plan))
+    assert own is not None
+    assert beyond.objective[0] < own.objective[0] * (1 - 1e-6)
+    assert rate.high == rate.value
+
+
 def test_regrets_are_what_solving_again_says_and_never_negative() -> None:
     given = recorded({}, {})
     found = sensitivity(given, solve(given), only="nothing")

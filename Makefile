@@ -56,6 +56,7 @@ test-deep: lint prepare
 
 bench-solve bench-compile bench-hops bench-prediction: bench-%: prepare
 	@test '$*' != solve || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@test '$*' != compile || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[openvino]'
 	$(BIN)/python -m benchmarks.$*
 
 clean:

@@ -196,14 +196,14 @@ def slower(situation: Situation, factor: float, which: Callable[[Record], bool])
     return replace(situation, records=tuple(scaled(r) if which(r) else r for r in situation.records))
 
 
-def _own(again: Again, plan: Plan, changes: Sequence[str] = ()) -> Plan | None:
+def with_placement(again: Again, plan: Plan, changes: Sequence[str] = ()) -> Plan | None:
     """What the placement of `plan` gives, also where others now beat it in everything."""
     return replace(again, dominated=True).plan(changes, restrict=as_planned(plan))
 
 
 def _stays(again: Again, plan: Plan) -> bool:
     """Whether the placement of `plan` is still as good as the best."""
-    own = _own(again, plan)
+    own = with_placement(again, plan)
     if own is None:
         return False
     best = again.plan(start={name: ms / 1e3 for name, ms in own.tightened.items()}, anew=True)
@@ -245,7 +245,7 @@ def _cases(situation: Situation, plan: Plan, off: float) -> Iterator[tuple[str, 
 
 
 def _regret(case: str, wrong: Situation, plan: Plan, again: Again) -> Regret:
-    own = _own(again, plan)
+    own = with_placement(again, plan)
     best = again.plan(start={name: ms / 1e3 for name, ms in own.tightened.items()} if own else None, anew=True)
     planned = own.objective[0] if own else None
     reached = best.objective[0] if best else None
@@ -262,6 +262,6 @@ def _missed(wrong: Situation, plan: Plan, again: Again) -> dict[str, float]:
         for q, limit in c.limits.items()
     }
     far = [f"constraint.{name}={figure(FAR * ms)} ms" for name, ms in limits.items()]
-    loose = _own(again, plan, far)
+    loose = with_placement(again, plan, far)
     values = {c.name: c.value for c in loose.constraints} if loose else {}
     return {name: values[name] - ms for name, ms in limits.items() if name in values and values[name] > ms}

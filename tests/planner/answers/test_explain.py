@@ -9,6 +9,7 @@ import pytest
 from planner.answers.again import Again, vary
 from planner.answers.explain import Candidate, Explanation, explain
 from planner.answers.forced import as_planned, at_place
+from planner.answers.sensitivity import slower
 from planner.formulation import formulate
 from planner.plan import solve
 from planner.solver.solve import is_feasible
@@ -77,6 +78,20 @@ def test_what_forbids_a_choice_really_does() -> None:
 
 def of(found: Explanation, component: str, choice: str) -> Candidate:
     return next(c for c in found.candidates if (c.component, c.choice) == (component, choice))
+
+
+def test_a_backend_that_another_beats_everywhere_costs_what_solving_with_it_alone_says() -> None:
+    """Where TVM is better than ONNX Runtime in everything, that does not forbid ONNX Runtime."""
+    given = recorded({}, {})
+    decide = given.digests["decide/default"]
+    given = slower(given, 2, lambda r: r.source == decide and r.backend == "onnxruntime")
+    plan = solve(given)
+    found = [c for c in explain(given, plan, components=["decide"]).candidates if c.kind == "backend"]
+    assert {c.status for c in found} == {"chosen", "possible"}
+    for c in found:
+        alone = solve(vary(given, [f"component.decide.backends=[{c.choice}]"]))
+        differences = [new - old for new, old in zip(alone.objective, plan.objective, strict=True)]
+        assert c.prices == pytest.approx(differences, abs=1e-4)
 
 
 def test_the_example_is_explained() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from planner.answers.again import Again
 from planner.answers.forced import as_planned
-from planner.answers.sensitivity import Input, inputs_of, sensitivity
+from planner.answers.sensitivity import Input, inputs_of, sensitivity, slower, with_placement
 from planner.plan import solve
 from planner.situation import Situation
 from specs.errors import InputError
@@ -59,6 +59,17 @@ def test_regrets_are_what_solving_again_says_and_never_negative() -> None:
     for r in found.regrets:
         assert r.regret is None or r.regret >= -1e-9
         assert (r.regret is None) == (r.planned is None or r.best is None)
+
+
+def test_a_placement_is_kept_where_another_now_beats_its_ways_to_run_in_everything() -> None:
+    given = recorded({}, {})
+    plan = solve(given)
+    used = {a.record for a in plan.assignments}
+    wrong = slower(slower(given, 0.8, lambda r: r.digest not in used), 1.2, lambda r: r.digest in used)
+    kept = with_placement(Again(wrong, time.perf_counter() + 60), plan)
+    assert kept is not None
+    ways = [[(a.component, a.site, a.backend, a.threads) for a in p.assignments] for p in (kept, plan)]
+    assert ways[0] == ways[1]
 
 
 @pytest.mark.deep

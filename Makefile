@@ -36,9 +36,9 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# What runs pipelines has the machine to itself; the rest shares it.
+# What starts processes or times them has the machine to itself; the rest shares it.
 RUNNING := tests/end_to_end tests/cli/test_verbs.py \
-	$(addprefix tests/runtime/test_,contract.py in_process.py local_cluster.py models.py on_ray.py reference.py shaping.py)
+	$(addprefix tests/runtime/test_,in_process.py local_cluster.py models.py on_ray.py shaping.py)
 
 test: lint prepare
 	$(BIN)/pytest -m 'not deep' -n 2 $(addprefix --ignore=,$(RUNNING))

@@ -120,6 +120,7 @@ def test_a_step_of_a_limit_is_worth_what_solving_again_says() -> None:
     assert again.objective[0] - plan.objective[0] == pytest.approx(saved)
 
 
+@pytest.mark.deep
 def test_what_a_file_rounds_away_is_no_price() -> None:
     given = recorded({}, {})
     plan = solve(given)

@@ -63,6 +63,7 @@ def example() -> Front:
     return pareto(recorded({}, {}), ("latency", "cost", "accuracy"), step_ms=120)
 
 
+@pytest.mark.deep
 def test_the_example_has_a_front_in_three_dimensions_whose_points_can_be_made() -> None:
     front = example()
     assert front.complete

@@ -107,8 +107,8 @@ def _convolution(
     bias = numpy_helper.to_array(constants[conv.input[2]]) if len(conv.input) > 2 and conv.input[2] else 0.0
     name = norm.output[0]
     tensors = [
-        _tensor(f"{name}/weight", weight * does.scale.reshape(-1, *[1] * (weight.ndim - 1))),
-        _tensor(f"{name}/bias", bias * does.scale + does.shift),
+        _tensor(f"{name}:folded:weight", weight * does.scale.reshape(-1, *[1] * (weight.ndim - 1))),
+        _tensor(f"{name}:folded:bias", bias * does.scale + does.shift),
     ]
     made = onnx.NodeProto()
     made.CopyFrom(conv)
@@ -123,10 +123,10 @@ def _scale_and_shift(
 ) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
     name, shape = norm.output[0], (1, -1, *[1] * (rank - 2))
     tensors = [
-        _tensor(f"{name}/scale", does.scale.reshape(shape)),
-        _tensor(f"{name}/shift", does.shift.reshape(shape)),
+        _tensor(f"{name}:folded:scale", does.scale.reshape(shape)),
+        _tensor(f"{name}:folded:shift", does.shift.reshape(shape)),
     ]
-    scaled = helper.make_node("Mul", [norm.input[0], tensors[0].name], [f"{name}/scaled"], f"{norm.name}/scale")
+    scaled = helper.make_node("Mul", [norm.input[0], tensors[0].name], [f"{name}:folded:scaled"], f"{norm.name}/scale")
     shifted = helper.make_node("Add", [scaled.output[0], tensors[1].name], [name], f"{norm.name}/shift")
     return [scaled, shifted], tensors
 

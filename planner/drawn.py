@@ -16,7 +16,7 @@ from planner.distribution import POINTS, Grid, Reals
 from planner.layout import FlowLayout, Leg
 from planner.pipeline import Shape
 from planner.request_graph import SOURCE, RequestGraph
-from planner.timings import Queue, Timings
+from planner.timings import Timings
 
 DRAWS: Final = 4 * POINTS
 _LEVELS: Final[Reals] = np.asarray((np.arange(DRAWS) + 0.5) / DRAWS, dtype=np.float64)
@@ -54,18 +54,18 @@ class Drawn:
     def _shuffled(self, values: Reals) -> Reals:
         return self.random.permutation(np.resize(values, DRAWS))
 
-    def _fresh(self, queue: Queue) -> Reals:
+    def _fresh(self, name: str) -> Reals:
         """Waits as the queue's distribution says."""
-        if queue.wait.mean <= 0:
+        if self.timings.queues[name].wait.mean <= 0:
             return np.zeros(DRAWS)
-        below = np.cumsum(self.grid.masses(queue.transform(self.grid)))
+        below = np.cumsum(self.grid.masses(self.timings.waiting(self.grid, name)))
         waits = np.searchsorted(below, _LEVELS).astype(np.float64) * self.grid.step
         return self.random.permutation(waits)
 
     def _wait(self, name: str, ready: Reals, visited: dict[str, tuple[Reals, Reals]]) -> Reals:
         """At an executor: what it was at the visit before, as often as waits are alike after the time in between."""
         queue = self.timings.queues[name]
-        waits = self._fresh(queue)
+        waits = self._fresh(name)
         if name in visited:
             before, waited = visited[name]
             alike = queue.likeness(float(ready.mean() - before.mean()))
@@ -84,7 +84,7 @@ class Drawn:
         first = {name for name, _, _ in self.timings.link_servers(leg.route[0])}
         for name in timing.queues:
             key = leg.producer, name
-            waits = left[key] if name in first and key in left else self._fresh(self.timings.queues[name])
+            waits = left[key] if name in first and key in left else self._fresh(name)
             if name in first:
                 left[key] = waits
             total = total + waits

@@ -47,21 +47,11 @@ class Latency:
         total = np.ones(grid.size + 1, dtype=np.complex128)
         if kind != "service":
             for name in timing.queues:
-                total = total * self._waiting(grid, name)
+                total = total * self.timings.waiting(grid, name)
         if kind != "wait":
             for values in timing.parts:
                 total = total * grid.transform(values)
         return total
-
-    def _waiting(self, grid: Grid, name: str) -> Transform:
-        key = (grid.step, name)
-        if key not in self._known:
-            self._known[key] = self.timings.queues[name].transform(grid)
-        return self._known[key]
-
-    @cached_property
-    def _known(self) -> dict[tuple[float, str], Transform]:
-        return {}
 
     def _horizon(self, timings: Sequence[Timing]) -> float:
         """Seconds that hardly any sum of all these times exceeds."""

@@ -142,7 +142,19 @@ class Timings:
                         found.setdefault(self.executor(visit[0]), []).append(Arrival(rate, service, values))
         return found
 
+    def waiting(self, grid: Grid, name: str) -> Transform:
+        """Of the wait at a queue."""
+        key = (grid.step, name)
+        if key not in self._waiting_known:
+            self._waiting_known[key] = self.queues[name].transform(grid)
+        return self._waiting_known[key]
+
+    @cached_property
+    def _waiting_known(self) -> dict[tuple[float, str], Transform]:
+        return {}
+
     def visits(self, of: FlowLayout, shape: Shape) -> tuple[tuple[int, ...], ...]:
+        """As `planner.visits` says."""
         key = (of.flow.name, shape.runs)
         if key not in self._visits_known:
             self._visits_known[key] = visits(self.layout, of, shape)

@@ -349,7 +349,8 @@ def _unreachable(infra: Document[Infrastructure], entries: Iterable[str]) -> Ite
         return
     told: set[str] = set()
     for entry in entries:
-        missing = [s for s, site in spec.sites.items() if site.pools and s not in _reachable(spec, entry)]
+        reached = _reachable(spec, entry)
+        missing = [s for s, site in spec.sites.items() if site.pools and s not in reached]
         if missing and entry not in ends:
             yield Issue(f"no link leads from site {entry!r}", infra.place("sites", entry), "add one under `links`")
             continue

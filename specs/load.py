@@ -114,7 +114,7 @@ def _valid(read: YamlFile, model: type[S]) -> S:
 def _without_misspelt(errors: list[Any], read: YamlFile, model: type[BaseModel]) -> list[Any]:
     """Without the keys that are missing because they stand there under a name that is nearly theirs."""
     meant: set[tuple[str | int, ...]] = set()
-    for error in errors:
+    for error in errors[:MOST_ISSUES]:  # of more, none is told one by one
         if error["type"] == "extra_forbidden":
             path, kinds = _found(error["loc"], read, model)
             known = sorted(set(_keys_of(kinds)) - {str(path[-1])})

@@ -36,12 +36,12 @@ lint: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# What starts processes or times them has the machine to itself; the rest shares it.
-RUNNING := tests/end_to_end tests/cli/test_verbs.py \
-	$(addprefix tests/runtime/test_,in_process.py local_cluster.py models.py on_ray.py shaping.py)
+# What measures a running pipeline has the machine to itself; the rest shares it.
+RUNNING := tests/end_to_end $(addprefix tests/runtime/test_,in_process.py local_cluster.py models.py on_ray.py shaping.py)
 
-test: lint prepare
-	$(BIN)/pytest -m 'not deep' -n 2 $(addprefix --ignore=,$(RUNNING))
+test: $(INSTALLED)
+	@$(MAKE) --no-print-directory -j2 --output-sync=target lint prepare
+	$(BIN)/pytest -m 'not deep' -n 3 $(addprefix --ignore=,$(RUNNING))
 	$(BIN)/pytest -m 'not deep' $(RUNNING)
 
 # Goes on after a failure, so that all results are recorded, and fails then.

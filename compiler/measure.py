@@ -52,6 +52,11 @@ class Budget:
     pause: float = 0.003
     evict: int = 8_000_000
 
+    @classmethod
+    def of(cls, seconds: float) -> Budget:
+        """About `seconds` for each subject: a slow one may take up to four times as long, but not beyond 1.5 s."""
+        return cls(seconds=seconds, seconds_most=max(seconds, min(1.5, 4 * seconds)))
+
     @property
     def method(self) -> str:
         """How it is measured, in words."""

@@ -104,7 +104,7 @@ def _application(
             signatures=loaded.signatures,
             folder=folder,
             store=Store(store),
-            budget=Budget(seconds=budget, seconds_most=max(1.5, budget)),
+            budget=Budget.of(budget),
             only=only,
             say=progress.say,
             step=progress.step,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 from pathlib import Path
 
@@ -105,7 +107,20 @@ def project(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def solved_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project profiled, solved and compiled, by the command itself. Not to be changed: take `solved`."""
-    folder = tmp_path_factory.mktemp("tiny")
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return _solve(tmp_path_factory.mktemp("tiny"))
+    # The temporary folders of all workers have one parent: who comes first makes it, the others wait.
+    folder = tmp_path_factory.getbasetemp().parent / "tiny"
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "bundle").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            _solve(folder)
+    return folder
+
+
+def _solve(folder: Path) -> Path:
     write_project(folder)
     for arguments in (
         ("profile", "app.yaml", "--infra", "infra.yaml", "--budget", "0.05"),

@@ -147,7 +147,7 @@ def test_a_previous_version_that_cannot_be_read_is_refused_before_anything_is_me
     assert "measured" not in called.err
 
 
-def test_a_model_is_compared_with_its_previous_version(project: Path) -> None:
+def test_a_model_alone_is_measured_and_compared_with_its_previous_version(project: Path) -> None:
     wider = judge()
     wider.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.ones((4, 3), np.float32), "w"))
     wider.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 3
@@ -156,6 +156,9 @@ def test_a_model_is_compared_with_its_previous_version(project: Path) -> None:
     called = planner(*arguments, folder=project)
     value = json.loads(called.out)
     jsonschema.validate(value, json_schema(ALL["model-profile"]))
+    assert {(r["backend"], r["threads"]) for r in value["rows"]} >= {("tvm", 1), ("onnxruntime", 1)}
+    assert value["data"] == "random"
+    assert all(0 < r["p50_ms"] <= r.get("p99_ms", r["p50_ms"]) for r in value["rows"])
     found = value["against"]
     assert found["interface"] == [{"kind": "output", "name": "verdict", "old": "f32[2]", "new": "f32[3]"}]
     assert found["compatible"] is False

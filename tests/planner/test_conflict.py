@@ -40,12 +40,12 @@ def minimal(seeds: range) -> None:
 
 
 def test_every_proper_subset_of_a_conflict_is_feasible() -> None:
-    minimal(range(20))
+    minimal(range(12))
 
 
 @pytest.mark.deep
 def test_every_proper_subset_of_a_conflict_is_feasible_on_many_more() -> None:
-    minimal(range(20, 800))
+    minimal(range(12, 800))
 
 
 def test_a_conflict_names_constraints_and_lines() -> None:

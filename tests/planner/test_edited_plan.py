@@ -88,7 +88,7 @@ def check(choose: Callable[[list[tuple[Path_, Any]]], list[tuple[Path_, Any]]]) 
 
 
 def test_an_edit_of_a_plan_is_found() -> None:
-    check(lambda every: random.Random(7).sample(every, 300))
+    check(lambda every: random.Random(7).sample(every, 200))
 
 
 @pytest.mark.deep

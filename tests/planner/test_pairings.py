@@ -111,7 +111,7 @@ def test_pairings_equal_enumeration_in_many_more_worlds() -> None:
 @pytest.mark.parametrize("word", ["with", "apart_from"])
 def test_a_problem_with_pairings_is_solved_as_brute_force_does(word: str) -> None:
     compared = 0
-    for given, a, b in pairs(range(100, 140)):
+    for given, a, b in pairs(range(100, 124)):
         try:
             problem = formulation(vary(given, [f"component.{b}.{word}=[{a}]"])).problem
             expected = brute_force(problem)
@@ -168,7 +168,7 @@ def _solved(given: Situation) -> Plan | None:
 @pytest.mark.parametrize("word", ["with", "apart_from"])
 def test_the_verifier_finds_a_pairing_broken(word: str) -> None:
     kept = broken = 0
-    for given, a, b in pairs(range(40)):
+    for given, a, b in pairs(range(24)):
         plan = _solved(given)
         if plan is None or not plan.assignments:
             continue

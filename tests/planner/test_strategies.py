@@ -79,7 +79,7 @@ def equal(problem: Problem, best: tuple[int, ...] | None, strategy: Exact) -> No
 
 @pytest.mark.parametrize("tables", [True, False], ids=["tables", "hops"])
 def test_every_exact_strategy_equals_brute_force(tables: bool) -> None:
-    for problem, best in known(range(60), (lambda p: p) if tables else with_hops):
+    for problem, best in known(range(40), (lambda p: p) if tables else with_hops):
         for strategy in EXACT.values():
             equal(problem, best, strategy)
 
@@ -94,7 +94,7 @@ def test_every_exact_strategy_equals_brute_force_on_many_more(tables: bool) -> N
 
 def test_a_baseline_never_beats_the_optimum_and_says_only_what_it_knows() -> None:
     answered = dict.fromkeys(BASELINES, 0)
-    for problem, best in known(range(60)):
+    for problem, best in known(range(40)):
         for name in BASELINES:
             solution = STRATEGIES[name].solve(problem, Stop())
             assert solution.strategy == name
@@ -143,7 +143,7 @@ def objectives(problem: Problem) -> tuple[int, ...] | None:
 
 def test_more_capacity_and_looser_limits_never_cost_more() -> None:
     helped = 0
-    for seed in range(100, 180):
+    for seed in range(100, 150):
         problem = formulate(world(seed))
         best = objectives(problem)
         for easier in (with_more_devices(problem), with_looser_limits(problem)):
@@ -154,7 +154,7 @@ def test_more_capacity_and_looser_limits_never_cost_more() -> None:
 
 
 def test_names_order_and_dominated_options_change_no_objective() -> None:
-    for seed in range(100, 160):
+    for seed in range(100, 140):
         problem = formulate(world(seed))
         best = objectives(problem)
         assert objectives(shuffled(problem, seed)) == best
@@ -162,7 +162,7 @@ def test_names_order_and_dominated_options_change_no_objective() -> None:
 
 
 def test_units_of_money_change_nothing_but_themselves() -> None:
-    for seed in range(100, 160):
+    for seed in range(100, 140):
         problem = formulate(world(seed))
         best, scaled = objectives(problem), objectives(with_costs_times(problem, 7))
         kinds = [o.kind for o in problem.objectives]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -80,6 +81,7 @@ def hops() -> list[HopOverhead]:
     ]
 
 
+@lru_cache(200)
 def world(seed: int) -> Situation:
     """One application of 2 to 5 components on 2 to 4 sites. Small enough for brute force over its Problem."""
     draw = random.Random(seed)

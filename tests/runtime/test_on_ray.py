@@ -55,7 +55,7 @@ def existing() -> Iterator[str]:
     try:
         labels = iter(f"--labels=site={site},tier={tier}" for site, tier in SITES.items())
         ray_start("--head", f"--port={port}", "--include-dashboard=false", ip, f"--temp-dir={folder}", next(labels))
-        for label in labels:
+        for label in labels:  # one by one: nodes of one folder that start at once take each other's names
             ray_start(f"--address=127.0.0.2:{port}", ip, label)
         yield f"127.0.0.2:{port}"
     finally:
@@ -156,7 +156,7 @@ def test_an_address_where_nobody_listens_fails_at_once(tmp_path: Path) -> None:
 
 def test_a_cluster_of_our_own_answers_and_leaves_nothing(tmp_path: Path) -> None:
     before, files = children(), folders()
-    done = go(tmp_path, 40, None, members={"phones": 1, "bases": 1, "cloud": 1})
+    done = go(tmp_path, 40, None, multiplier=4, members={"phones": 1, "bases": 1, "cloud": 1})
     assert done.result.requests.answered == 40
     assert done.result.requests.wrong == 0
     assert "no root" in done.result.shaping

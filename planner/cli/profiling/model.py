@@ -86,7 +86,7 @@ def profile_model(
         assert key == subject.artefact.key
     here = HardwareClass("here", host().cores, None)
     rows: list[ModelRow] = []
-    limits = Budget(seconds=budget, seconds_most=max(1.5, budget))
+    limits = Budget.of(budget)
     with ended(measure_all(subjects, [here], open_executor, budget=limits)) as outcomes:
         for found in outcomes:
             assert isinstance(found.subject, ArtefactSubject)

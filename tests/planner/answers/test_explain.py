@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 
 import pytest
 
 from planner.answers.again import Again, vary
-from planner.answers.explain import Candidate, Explanation, explain
+from planner.answers.candidates import Candidate, candidates
+from planner.answers.explain import Explanation, explain
 from planner.answers.forced import as_planned, at_place
 from planner.answers.sensitivity import slower
+from planner.answers.worth import worths
 from planner.formulation import formulate
 from planner.plan import solve
+from planner.situation import Situation
 from planner.solver.solve import is_feasible
 from specs.errors import AnswerIsNo, InputError
 from specs.plan import Plan
@@ -19,6 +23,7 @@ from tests.planner.test_example_plan import recorded
 from tests.planner.worlds import world
 
 
+@cache
 def planned(seed: int) -> Plan | None:
     try:
         plan = solve(world(seed))
@@ -27,21 +32,27 @@ def planned(seed: int) -> Plan | None:
     return plan if plan.status == "optimal" and not plan.tightened else None
 
 
+@cache
+def choices(seed: int) -> tuple[Candidate, ...]:
+    plan = planned(seed)
+    assert plan is not None
+    return candidates(searching(world(seed)), plan, list(world(seed).app.value.components))
+
+
+def searching(given: Situation) -> Again:
+    return Again(given, time.perf_counter() + 60, dominated=True)
+
+
 def no_forced_choice_is_better(seeds: range) -> int:
     priced = 0
     for seed in seeds:
         plan = planned(seed)
         if plan is None:
             continue
-        found = explain(world(seed), plan)
-        assert found.complete
-        for c in found.candidates:
+        for c in choices(seed):
             if c.status == "possible":
                 assert c.prices[0] >= -1e-6 * max(1.0, abs(plan.objective[0])), (seed, c)
                 priced += 1
-        for worth in found.worths:
-            assert worth.looser <= 0
-            assert worth.tighter is None or worth.tighter >= -1e-6
     return priced
 
 
@@ -54,6 +65,30 @@ def test_a_forced_choice_never_beats_the_plan_on_many_more() -> None:
     assert no_forced_choice_is_better(range(4, 100)) >= 100
 
 
+def looser_gains_and_tighter_costs(seeds: range) -> int:
+    limits = 0
+    for seed in seeds:
+        plan = planned(seed)
+        if plan is None:
+            continue
+        found, complete = worths(searching(world(seed)), plan)
+        assert complete
+        for worth in found:
+            assert worth.looser <= 0
+            assert worth.tighter is None or worth.tighter >= -1e-6
+            limits += 1
+    return limits
+
+
+def test_a_looser_limit_never_costs_and_a_tighter_one_never_gains() -> None:
+    assert looser_gains_and_tighter_costs(range(2)) >= 1
+
+
+@pytest.mark.deep
+def test_a_looser_limit_never_costs_and_a_tighter_one_never_gains_in_many_more() -> None:
+    assert looser_gains_and_tighter_costs(range(2, 100)) >= 100
+
+
 def test_what_forbids_a_choice_really_does() -> None:
     """With the constraints named and no other there is no plan with the choice; without any one of them there is."""
     seen = 0
@@ -64,7 +99,7 @@ def test_what_forbids_a_choice_really_does() -> None:
         given = world(seed)
         problem = formulate(given)
         names = [c.name for c in problem.constraints]
-        for c in explain(given, plan).candidates:
+        for c in choices(seed):
             if c.kind == "site" and c.status == "infeasible" and c.forbidden_by:
                 site, pool = c.choice.split(".")
                 forced = at_place(c.component, site, pool)(Again(given, time.perf_counter() + 60).given).problem
@@ -86,7 +121,7 @@ def test_a_backend_that_another_beats_everywhere_costs_what_solving_with_it_alon
     decide = given.digests["decide/default"]
     given = slower(given, 2, lambda r: r.source == decide and r.backend == "onnxruntime")
     plan = solve(given)
-    found = [c for c in explain(given, plan, components=["decide"]).candidates if c.kind == "backend"]
+    found = [c for c in candidates(searching(given), plan, ["decide"]) if c.kind == "backend"]
     assert {c.status for c in found} == {"chosen", "possible"}
     for c in found:
         alone = solve(vary(given, [f"component.decide.backends=[{c.choice}]"]))
@@ -111,7 +146,7 @@ def test_the_example_is_explained() -> None:
 def test_a_step_of_a_limit_is_worth_what_solving_again_says() -> None:
     given = vary(recorded({}, {}), ["constraint.answer_time.p99=350 ms"])
     plan = solve(given)
-    (worth,) = (w for w in explain(given, plan, components=["decide"]).worths if w.name == "answer_time.p99")
+    (worth,) = (w for w in worths(searching(given), plan)[0] if w.name == "answer_time.p99")
     assert worth.binding
     more = worth.step if worth.looser else worth.next_gain[0] if worth.next_gain else 0.0
     saved = worth.looser or (worth.next_gain[1] if worth.next_gain else 0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from planner.answers.again import vary
@@ -49,7 +51,7 @@ def holds(given: Situation, plan: Plan) -> int:
     return checked
 
 
-def relaxations_hold(seeds: range) -> int:
+def relaxations_hold(seeds: Iterable[int]) -> int:
     checked = 0
     for seed in seeds:
         given = world(seed)
@@ -65,12 +67,12 @@ def relaxations_hold(seeds: range) -> int:
 
 
 def test_the_stated_amount_gives_a_plan_and_one_step_less_does_not() -> None:
-    assert relaxations_hold(range(5)) >= 1
+    assert relaxations_hold((7, 11, 12, 13)) >= 4
 
 
 @pytest.mark.deep
 def test_the_stated_amount_gives_a_plan_on_many_more() -> None:
-    assert relaxations_hold(range(5, 150)) >= 40
+    assert relaxations_hold(range(150)) >= 40
 
 
 def test_a_budget_that_is_too_small_is_told_the_least_cost() -> None:

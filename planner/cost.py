@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from planner.energy import busy_devices
 from planner.layout import Layout
 from planner.prices import SECONDS_PER_MONTH, busy_price, power_of
 from specs.plan import Cost, CostItem
@@ -40,19 +41,12 @@ def _devices(layout: Layout, bought: Mapping[tuple[str, str], int]) -> dict[str,
 
 def _busy(layout: Layout) -> dict[str, float]:
     """Energy beyond idle, at the mean rate."""
-    situation = layout.situation
-    infra = situation.infra.value
+    infra = layout.situation.infra.value
     items: dict[str, float] = {}
-    for of in layout.flows:
-        for index in of.stages:
-            stage = layout.stages[index]
-            a = stage.assignment
-            spec = infra.sites[a.site].pools[a.pool]
-            hardware = infra.hardware[spec.hardware]
-            part = a.threads / hardware.cores if hardware.sharing == "cores" else 1.0
-            busy = of.flow.mean * of.flow.members * of.pipeline.share(a.component) * stage.record.latency.mean * part
-            name = f"busy energy {a.site}.{a.pool}"
-            items[name] = items.get(name, 0.0) + busy * busy_price(situation, a.site, spec, hardware)
+    for (site, pool), busy in busy_devices(layout).items():
+        spec = infra.sites[site].pools[pool]
+        price = busy_price(layout.situation, site, spec, infra.hardware[spec.hardware])
+        items[f"busy energy {site}.{pool}"] = busy * price
     return items
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from planner.cost import cost_of
 from planner.demand import Demand
+from planner.energy import energy_of
 from planner.formulation import Formulation, limit_name
 from planner.layout import Layout, layout_of
 from planner.network import Passage
@@ -20,6 +21,7 @@ from planner.solver.solve import is_feasible
 from specs.application import (
     AccuracyConstraint,
     CostConstraint,
+    EnergyConstraint,
     PathConstraint,
     ResidencyConstraint,
 )
@@ -76,7 +78,9 @@ class Draft:
         objectives = self.given.problem.objectives
         bought = self._bought()
         cost = cost_of(self.layout, bought)
-        checks = self._checks(cost.per_month, time_limit - (time.perf_counter() - started), seed)
+        energy = energy_of(self.layout, bought)
+        left = time_limit - (time.perf_counter() - started)
+        checks = self._checks(cost.per_month, energy.per_month if energy else 0.0, left, seed)
         return Plan(
             application=situation.app.value.name,
             status=solution.status,
@@ -93,6 +97,7 @@ class Draft:
             paths=self.paths,
             stages=self.latency.stages(),
             cost=cost,
+            energy=energy,
             constraints=checks,
             behaviour=behaviour_of(self.layout),
             inputs=inputs_of(situation, self.layout),
@@ -133,7 +138,7 @@ class Draft:
                         found[queue] = LinkLoad(name=name, direction=passage.way, load=load, bytes_per_s=load * rate)
         return tuple(found[queue] for queue in sorted(found))
 
-    def _checks(self, per_month: float, seconds: float, seed: int) -> tuple[ConstraintCheck, ...]:
+    def _checks(self, per_month: float, kwh: float, seconds: float, seed: int) -> tuple[ConstraintCheck, ...]:
         app = self.situation.app
         currency = self.situation.infra.value.currency
         checks: list[ConstraintCheck] = []
@@ -161,6 +166,8 @@ class Draft:
             elif isinstance(constraint, CostConstraint):
                 most = constraint.cost * HOURS_PER_MONTH
                 check(name, f"{currency}/month", per_month, most, most - per_month)
+            elif isinstance(constraint, EnergyConstraint):
+                check(name, "kWh/month", kwh, constraint.energy, constraint.energy - kwh)
             elif isinstance(constraint, AccuracyConstraint):
                 value = min(self._accuracy(constraint.on))
                 check(name, "share", value, constraint.accuracy, value - constraint.accuracy)
@@ -202,13 +209,13 @@ class Draft:
     def _matters(self, index: int) -> bool:
         """Whether leaving the constraint out can change the first objective at all, as far as that is plain to see.
 
-        A budget never makes the least cost higher: it only rules out dearer plans. Floors, pins and residency matter
-        only if they bar something.
+        A budget never makes the least cost higher: it only rules out dearer plans; so of energy. Floors, pins and
+        residency matter only if they bar something.
         """
         problem = self.given.problem
         kind = problem.constraints[index].kind
-        if kind == "budget":
-            return problem.objectives[0].kind != "cost"
+        if kind in ("budget", "energy"):
+            return problem.objectives[0].kind != ("cost" if kind == "budget" else "energy")
         if kind not in ("accuracy", "pin", "capability", "residency"):
             return True
         options = (o for s in problem.scenarios for step in s.steps for o in step.options)
@@ -221,8 +228,8 @@ def in_ms(limits: Mapping[str, float]) -> dict[str, float]:
 
 
 def _in_units(objective: Objective, value: int) -> float:
-    """Currency a month, or milliseconds."""
-    return value / 1e6 if objective.kind == "cost" else value / 1e9
+    """Currency or kWh a month, or milliseconds."""
+    return value / 1e9 if objective.kind == "latency" else value / 1e6
 
 
 def assignments_of(given: Formulation, solution: Solution) -> tuple[Assignment, ...]:

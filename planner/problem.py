@@ -1,8 +1,9 @@
 """The Problem: the numbers alone, as integers. No YAML, no models.
 
 Units: microseconds (us) and their squares for times, nanoseconds (ns) where waits are tested, parts per billion (ppb)
-for utilisations, probabilities and shares, kB (1,000 bytes, rounded up) for memory, and micro-units of the currency a
-month (ucur) for money. docs/solver.md gives the meaning of each table, docs/problem-format.md the file format.
+for utilisations, probabilities and shares, kB (1,000 bytes, rounded up) for memory, micro-units of the currency a month
+(ucur) for money, and mWh a month for energy. docs/solver.md gives the meaning of each table, docs/problem-format.md the
+file format.
 """
 
 from __future__ import annotations
@@ -15,7 +16,17 @@ LIMIT: Final = 10**15
 """No number of a Problem is larger."""
 
 ConstraintKind = Literal[
-    "path", "budget", "accuracy", "residency", "pin", "capability", "affinity", "separation", "devices", "rate"
+    "path",
+    "budget",
+    "energy",
+    "accuracy",
+    "residency",
+    "pin",
+    "capability",
+    "affinity",
+    "separation",
+    "devices",
+    "rate",
 ]
 
 
@@ -62,7 +73,10 @@ class Visit:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Devices of one kind at each member of a site. `price` is of one device at every member together, ucur a month."""
+    """Devices of one kind at each member of a site. `price` and `energy` are of one device at every member together.
+
+    Energy is 0 throughout where no limit and no objective asks for it.
+    """
 
     name: str
     sharing: Literal["cores", "time"]
@@ -72,6 +86,7 @@ class Pool:
     minimum: int
     maximum: int
     price: int
+    energy: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +128,7 @@ class Option:
     visits: tuple[Visit, ...]
     cost: int
     barred: tuple[int, ...]
+    energy: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,14 +237,17 @@ class Scenario:
 class Objective:
     """Lexicographic, in order. A latency is in us times parts per million."""
 
-    kind: Literal["cost", "latency"]
+    kind: Literal["cost", "energy", "latency"]
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
+    """A limit of the sum of all cost, or of all energy."""
+
     constraint: int
     limit: int
+    of: Literal["cost", "energy"] = "cost"
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,23 +37,26 @@ def problem_json(problem: Problem) -> str:
 def problem_schema() -> dict[str, Any]:
     """The JSON Schema of a Problem's file. Indices that must point somewhere are beyond it: `read_problem` checks."""
     numbers = {"type": "integer", "minimum": -1, "maximum": LIMIT}
-    return _schema(Problem, FORMAT, numbers)
+    return _schema(Problem, FORMAT, numbers, optional=True)
 
 
 def solution_schema() -> dict[str, Any]:
     """The JSON Schema of what `planner solve --problem` answers."""
     from planner.solver.solution import Solution
 
-    return _schema(Solution, SOLUTION_FORMAT, {"type": "integer"})
+    return _schema(Solution, SOLUTION_FORMAT, {"type": "integer"}, optional=False)
 
 
-def _schema(kind: Any, name: str, integer: dict[str, Any]) -> dict[str, Any]:
-    """Of a dataclass written with its ``schema`` and exactly its fields; `integer` bounds each integer."""
+def _schema(kind: Any, name: str, integer: dict[str, Any], *, optional: bool) -> dict[str, Any]:
+    """Of a dataclass written with its ``schema`` and its fields, those with a default only perhaps if `optional`;
+    `integer` bounds each integer.
+    """
     from pydantic import TypeAdapter
 
     made = TypeAdapter(kind).json_schema()
     for part in (made, *made.get("$defs", {}).values()):
-        part |= {"required": list(part["properties"]), "additionalProperties": False}
+        every = list(part["properties"])
+        part |= {"required": part["required"] if optional else every, "additionalProperties": False}
     made["properties"] = {"schema": {"const": name}, **made["properties"]}
     made["required"] = ["schema", *made["required"]]
     bounded: dict[str, Any] = _with_integers(made, integer)
@@ -125,9 +128,9 @@ def _read(value: Any, kind: Any, where: str) -> Any:
             raise _Wrong(where, f"expected a list of at most {MAX_ITEMS} items, got {_short(value)}")
         return tuple(_read(item, get_args(kind)[0], f"{where}[{i}]") for i, item in enumerate(value))
     hints = _hints(kind)
-    if not isinstance(value, dict) or set(value) != set(hints):
+    if not isinstance(value, dict) or not _required(kind) <= set(value) <= set(hints):
         raise _Wrong(where, f"expected exactly the keys {', '.join(hints)}")
-    return kind(**{key: _read(value[key], hint, f"{where}.{key}") for key, hint in hints.items()})
+    return kind(**{key: _read(value[key], hint, f"{where}.{key}") for key, hint in hints.items() if key in value})
 
 
 _KNOWN: dict[Any, dict[str, Any]] = {}
@@ -137,6 +140,11 @@ def _hints(kind: Any) -> dict[str, Any]:
     if kind not in _KNOWN:
         _KNOWN[kind] = get_type_hints(kind)
     return _KNOWN[kind]
+
+
+def _required(kind: Any) -> set[str]:
+    """Fields without a default: the others came later, and files that were written before have none of them."""
+    return {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
 
 
 def _short(value: object) -> str:

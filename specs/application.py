@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from specs.base import Name, Spec, TypeText
-from specs.quantities import AtLeastShare, AtMostPrice, Duration, Frequency, Size
+from specs.quantities import AtLeastShare, AtMostEnergy, AtMostPrice, Duration, Frequency, Size
 
 Selector = Annotated[dict[str, str], Field(min_length=1)]
 """Matches sites: ``tier`` and ``site`` by name, anything else is a label; all must hold."""
@@ -283,7 +283,9 @@ class ThroughputConstraint(Spec):
 
 
 class EnergyConstraint(Spec):
-    energy: str
+    """Electricity of all devices that the plan uses, owned ones too."""
+
+    energy: AtMostEnergy
 
 
 class MemoryConstraint(Spec):
@@ -353,3 +355,9 @@ class Application(Spec):
         BeforeValidator(_objective, json_schema_input_type=list[ObjectiveTerm] | ObjectiveTerm),
         Field(min_length=1),
     ] = ("cost",)
+
+    @property
+    def asks_energy(self) -> bool:
+        """Whether energy is limited or an objective."""
+        limited = any(isinstance(c, EnergyConstraint) for c in self.constraints.values())
+        return limited or "energy" in self.objective

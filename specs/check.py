@@ -11,6 +11,7 @@ from typing import Final
 from specs.application import (
     AccuracyConstraint,
     Application,
+    EnergyConstraint,
     LatencyObjective,
     OverBranch,
     PathConstraint,
@@ -47,7 +48,7 @@ def check(
     issues = [*_names(app), *_references(app), *_cycles(app), *_realisations(app), *_skips(app)]
     issues += check_edges(app, signatures or {})
     if infra is not None:
-        issues += [*_infrastructure(infra), *_placement(app, infra)]
+        issues += [*_infrastructure(infra), *_placement(app, infra), *_powerless(app, infra)]
     files = [app.file, infra.file if infra else ""]
     unique = {str(issue): issue for issue in issues}
     return sorted(unique.values(), key=lambda i: _position(i, files))
@@ -339,6 +340,21 @@ def _placement(app: Document[Application], infra: Document[Infrastructure]) -> I
     for name, constraint in spec.constraints.items():
         if isinstance(constraint, ResidencyConstraint):
             yield from _selector(app, ("constraints", name, "only_at"), constraint.only_at, infra.value)
+
+
+def _powerless(app: Document[Application], infra: Document[Infrastructure]) -> Iterator[Issue]:
+    """Energy is asked for, and of some device in reach nobody says how much it takes: it would count as none."""
+    limits = app.value.constraints.items()
+    asked: list[Path_] = [("constraints", name) for name, limit in limits if isinstance(limit, EnergyConstraint)]
+    asked += [("objective", i) for i, term in enumerate(app.value.objective) if term == "energy"]
+    if not asked:
+        return
+    for site, spec in infra.value.sites.items():
+        for name, pool in spec.pools.items():
+            hardware = infra.value.hardware.get(pool.hardware)
+            if hardware is not None and pool.devices[1] > 0 and pool.power is None and hardware.power is None:
+                text = f"no power of hardware {pool.hardware!r} is known, but {app.place(*asked[0])} asks for energy"
+                yield Issue(text, infra.place("sites", site, "pools", name), "add power: IDLE..BUSY W to it")
 
 
 def _unreachable(infra: Document[Infrastructure], entries: Iterable[str]) -> Iterator[Issue]:

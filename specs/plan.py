@@ -147,6 +147,22 @@ class Cost(Spec):
     items: tuple[CostItem, ...]
 
 
+class EnergyItem(Spec):
+    """kWh a month of the devices of a pool: what they take when idle, and beyond that."""
+
+    site: str
+    pool: str
+    idle: Number
+    busy: Number
+
+
+class Energy(Spec):
+    """Electricity, in kWh a month, of all devices in use whose power is known."""
+
+    per_month: Number
+    items: tuple[EnergyItem, ...]
+
+
 class ConstraintCheck(Spec):
     """A user's constraint under the plan, in the constraint's own unit. `slack` >= 0 holds."""
 
@@ -266,6 +282,7 @@ class Plan(Spec):
     paths: tuple[PathPrediction, ...] = ()
     stages: tuple[StagePrediction, ...] = ()
     cost: Cost | None = None
+    energy: Energy | None = None
     constraints: tuple[ConstraintCheck, ...] = ()
     behaviour: tuple[PlannedBehaviour, ...] = ()
     conflict: tuple[Conflict, ...] = ()

@@ -36,6 +36,14 @@ PRICE: Final = {"/h": 1.0, "/day": 1 / 24.0, "/month": 1 / HOURS_PER_MONTH, "/ye
 EGRESS: Final = {f"/{unit}": 1.0 / size for unit, size in SIZE.items() if size >= 1e6}
 ELECTRICITY: Final = {"/kWh": 1.0, "/MWh": 1e-3}
 POWER: Final = {"mW": 1e-3, "W": 1.0, "kW": 1e3}
+ENERGY: Final = {
+    **{
+        f"{unit}{per}": size / 1e3 * HOURS_PER_MONTH * often
+        for unit, size in (("Wh", 1.0), ("kWh", 1e3), ("MWh", 1e6))
+        for per, often in PRICE.items()
+    },
+    **{unit: watts / 1e3 * HOURS_PER_MONTH for unit, watts in POWER.items()},
+}
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?"
 _QUANTITY = re.compile(rf"^\s*(?P<number>{_NUMBER})\s*(?P<unit>.*?)\s*$")
@@ -143,6 +151,8 @@ AtMostPrice = Annotated[
     *_bound("<=", lambda v: parse_quantity(_without_currency(v), PRICE, "90 USD/month"), "<= 90 USD/month"),
 ]
 """The upper limit of a cost, in money an hour."""
+AtMostEnergy = Annotated[float, *_bound("<=", lambda v: parse_quantity(v, ENERGY, "20 kWh/month"), "<= 20 kWh/month")]
+"""The upper limit of electrical energy, in kWh a month; a power is that power on average."""
 
 
 def _range(value: object) -> tuple[int, int]:

@@ -10,7 +10,6 @@ from specs.application import (
     Application,
     Component,
     Constraint,
-    EnergyConstraint,
     LatencyObjective,
     MemoryConstraint,
     ShareConstraint,
@@ -62,8 +61,8 @@ def _application(app: Application) -> _Found:
         if limited := _constraint(constraint):
             yield ("constraints", name), f"a constraint on {limited}", ""
     for index, term in enumerate(app.objective):
-        if not isinstance(term, LatencyObjective) and term != "cost":
-            yield ("objective", index), f"the objective {term}", "use cost, or {latency: CONSTRAINT}"
+        if not isinstance(term, LatencyObjective) and term not in ("cost", "energy"):
+            yield ("objective", index), f"the objective {term}", "use cost, energy, or {latency: CONSTRAINT}"
 
 
 def _component(component: Component) -> _Found:
@@ -95,7 +94,6 @@ def _constraint(constraint: Constraint) -> str | None:
     kinds: tuple[tuple[type, str], ...] = (
         (ShareConstraint, "the share answered"),
         (ThroughputConstraint, "throughput"),
-        (EnergyConstraint, "energy"),
         (MemoryConstraint, "memory"),
     )
     return next((what for kind, what in kinds if isinstance(constraint, kind)), None)

@@ -6,18 +6,18 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
-from planner.formulation import MICRO, Formulation, formulation, limit_name
+from planner.formulation import Formulation, budgets_of, formulation, limit_name
 from planner.limits import with_limits
 from planner.plan import PROOF, Restrict, solve
-from planner.problem import Budget, Objective
+from planner.problem import Objective
 from planner.situation import Situation
-from specs.application import AccuracyConstraint, Application, CostConstraint, PathConstraint
+from specs.application import AccuracyConstraint, Application, CostConstraint, EnergyConstraint, PathConstraint
 from specs.changes import parse_changes
 from specs.errors import AnswerIsNo, InputError, NotKnown
 from specs.load import with_changes
 from specs.plan import Plan
-from specs.quantities import HOURS_PER_MONTH
 
 
 class TimeIsUp(NotKnown):
@@ -109,11 +109,7 @@ def _reused(given: Formulation, old: Situation, new: Situation) -> Formulation |
     found = with_limits(new, given, limits)
     problem = found.problem
     index = {c.name: i for i, c in enumerate(problem.constraints)}
-    budgets = tuple(
-        Budget(index[name], int(c.cost * HOURS_PER_MONTH * MICRO + 1e-6))
-        for name, c in other.constraints.items()
-        if isinstance(c, CostConstraint)
-    )
+    budgets = budgets_of(other, index)
     floors = {index[n]: c for n, c in other.constraints.items() if isinstance(c, AccuracyConstraint)}
     scenarios = []
     for scenario, pipeline in zip(problem.scenarios, found.scenarios, strict=True):
@@ -122,9 +118,10 @@ def _reused(given: Formulation, old: Situation, new: Situation) -> Formulation |
         barred = (*kept, *(i for i, c in floors.items() if known[c.on] < c.accuracy))
         scenarios.append(replace(scenario, barred=barred))
     problem = replace(problem, budgets=budgets, scenarios=tuple(scenarios))
-    if other.objective == ("cost",):
+    if other.objective == ("cost",) or (other.objective == ("energy",) and one.asks_energy):
+        kind: Literal["cost", "energy"] = "cost" if other.objective == ("cost",) else "energy"
         alone = tuple(replace(s, means=()) for s in problem.scenarios)
-        problem = replace(problem, scenarios=alone, objectives=(Objective("cost", "cost"),))
+        problem = replace(problem, scenarios=alone, objectives=(Objective(kind, kind),))
     elif other.objective != one.objective:
         return None
     return replace(found, problem=problem)
@@ -138,7 +135,7 @@ def _shape(app: Application) -> object:
         else (type(c), c.on)
         if isinstance(c, AccuracyConstraint)
         else type(c)
-        if isinstance(c, CostConstraint)
+        if isinstance(c, CostConstraint | EnergyConstraint)
         else c
         for name, c in app.constraints.items()
     }

@@ -13,6 +13,7 @@ from specs.application import (
     AccuracyConstraint,
     Component,
     CostConstraint,
+    EnergyConstraint,
     PathConstraint,
     ResidencyConstraint,
     Selector,
@@ -25,7 +26,7 @@ FAR: Final = 100
 """A limit so many times as loose counts as none."""
 MORE_DEVICES: Final = 256
 MOST_MONEY: Final = 9e8
-"""The largest budget a month that a Problem can hold."""
+"""The largest budget, or energy in kWh, a month that a Problem can hold."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def dial_of(situation: Situation, constraint: Constraint) -> Dial | Sites:
     make: Mapping[str, Callable[[Situation, str], Dial | Sites]] = {
         "path": _path,
         "budget": _budget,
+        "energy": _energy,
         "accuracy": _accuracy,
         "devices": _devices,
         "rate": _rate,
@@ -123,6 +125,21 @@ def _budget(situation: Situation, name: str) -> Dial:
     unit = f"{currency}/month"
     text = f"constraint.{name}.cost="
     return Dial(unit, month, step, MOST_MONEY, lambda v: f"{text}{figure(v)} {unit}", "objective=[cost]", value)
+
+
+def _energy(situation: Situation, name: str) -> Dial:
+    found = situation.app.value.constraints[name]
+    assert isinstance(found, EnergyConstraint)
+
+    def value(plan: Plan) -> float:
+        return plan.energy.per_month if plan.energy else 0.0
+
+    unit, step = "kWh/month", nice(max(found.energy, 1.0) / 1000)
+
+    def text(kwh: float) -> str:
+        return f"constraint.{name}.energy={figure(kwh)} {unit}"
+
+    return Dial(unit, found.energy, step, MOST_MONEY, text, "objective=[energy]", value)
 
 
 def _accuracy(situation: Situation, name: str) -> Dial:

@@ -52,4 +52,5 @@ def explain(
 def units_of(situation: Situation) -> tuple[str, ...]:
     """Of each objective, in order."""
     money = f"{situation.infra.value.currency}/month"
-    return tuple(money if term == "cost" else "ms" for term in situation.app.value.objective)
+    units = {"cost": money, "energy": "kWh/month"}
+    return tuple(units.get(term, "ms") if isinstance(term, str) else "ms" for term in situation.app.value.objective)

@@ -43,9 +43,11 @@ def _rows(problem: Problem, solution: Solution) -> list[list[str]]:
 
 
 def _called(objective: Objective) -> str:
-    return "cost a month" if objective.kind == "cost" else f"latency {objective.name}".strip()
+    return f"latency {objective.name}".strip() if objective.kind == "latency" else f"{objective.kind} a month"
 
 
 def _amount(objective: Objective, value: int) -> str:
-    """Millionths of the currency a month; or microseconds times parts per million."""
-    return f"{value / 1e6:,.2f}" if objective.kind == "cost" else f"{number(value / 1e9)} ms"
+    """Millionths of the currency or of kWh a month; or microseconds times parts per million."""
+    if objective.kind == "latency":
+        return f"{number(value / 1e9)} ms"
+    return f"{value / 1e6:,.2f}" + (" kWh" if objective.kind == "energy" else "")

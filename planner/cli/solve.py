@@ -178,6 +178,11 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
         out.print(
             f"cost: {cost.per_month:,.2f} {cost.currency}/month, {number(cost.per_1000)} {cost.currency}/1,000 requests"
         )
+    if plan.energy is not None:
+        known = {(item.site, item.pool) for item in plan.energy.items}
+        others = [f"{d.site}.{d.pool}" for d in plan.devices if (d.site, d.pool) not in known]
+        without = f", without {', '.join(others)}, of which no power is known" if others else ""
+        out.print(f"energy: {number(plan.energy.per_month)} kWh/month{without}")
     for behaviour in plan.behaviour:
         for data, value in behaviour.accuracy.items():
             out.print(f"accuracy on {data}: {value:.4f} ({behaviour.source})")

@@ -87,7 +87,8 @@ def _matters(check: VerifyRow) -> bool:
     """End-to-end times, money, and whether the user's constraints are kept."""
     if check.subject == "latency":
         return check.rule == "close" and not check.name.startswith(("stage ", "transfer "))
-    return check.name == "cost per month" or (check.subject == "constraints" and check.rule in ("at most", "at least"))
+    kept = check.subject == "constraints" and check.rule in ("at most", "at least")
+    return kept or check.name in ("cost per month", "energy per month")
 
 
 def _summary(checks: Sequence[VerifyRow]) -> FittedTable:

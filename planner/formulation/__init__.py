@@ -5,9 +5,9 @@
 `refusals`.
 """
 
-from planner.formulation.build import Formulation, formulate, formulation
+from planner.formulation.build import Formulation, budgets_of, formulate, formulation
 from planner.formulation.names import limit_name
 from planner.formulation.numbers import MICRO
 from planner.formulation.stations import StationKey
 
-__all__ = ["MICRO", "Formulation", "StationKey", "formulate", "formulation", "limit_name"]
+__all__ = ["MICRO", "Formulation", "StationKey", "budgets_of", "formulate", "formulation", "limit_name"]

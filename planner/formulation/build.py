@@ -19,7 +19,7 @@ from planner.formulation.stations import StationKey, StationTable
 from planner.pipeline import Pipeline
 from planner.problem import Budget, Objective, Problem, Scenario
 from planner.situation import Situation
-from specs.application import CostConstraint, LatencyObjective, PathConstraint
+from specs.application import Application, CostConstraint, EnergyConstraint, LatencyObjective, PathConstraint
 from specs.behaviour import Behaviour
 from specs.errors import InputError, Issue
 from specs.quantities import HOURS_PER_MONTH
@@ -78,7 +78,6 @@ def formulation(
                 )
             )
             pipelines.append(pipeline)
-    budgets = [(name, c.cost) for name, c in app.constraints.items() if isinstance(c, CostConstraint)]
     problem = Problem(
         name=app.name,
         objectives=_objectives(situation),
@@ -90,9 +89,20 @@ def formulation(
         servers=servers.rows(),
         stations=stations.rows(),
         scenarios=tuple(scenarios),
-        budgets=tuple(Budget(constraints.index[n], int(c * HOURS_PER_MONTH * MICRO + 1e-6)) for n, c in budgets),
+        budgets=budgets_of(app, constraints.index),
     )
     return Formulation(problem, tuple(stations.keys), tuple(pools.index), tuple(pipelines))
+
+
+def budgets_of(app: Application, index: Mapping[str, int]) -> tuple[Budget, ...]:
+    """What limits cost and energy a month; `index` is of constraints by name."""
+    found: list[Budget] = []
+    for name, c in app.constraints.items():
+        if isinstance(c, CostConstraint):
+            found.append(Budget(index[name], int(c.cost * HOURS_PER_MONTH * MICRO + 1e-6)))
+        elif isinstance(c, EnergyConstraint):
+            found.append(Budget(index[name], int(c.energy * MICRO + 1e-6), "energy"))
+    return tuple(found)
 
 
 def _objectives(situation: Situation) -> tuple[Objective, ...]:
@@ -100,8 +110,8 @@ def _objectives(situation: Situation) -> tuple[Objective, ...]:
     for term in situation.app.value.objective:
         if isinstance(term, LatencyObjective):
             found.append(Objective("latency", term.latency))
-        elif term == "cost":
-            found.append(Objective("cost", "cost"))
+        elif term == "cost" or term == "energy":
+            found.append(Objective(term, term))
         else:
             raise InputError(Issue(f"not supported yet: objective {term!r}", situation.app.place("objective")))
     return tuple(found)

@@ -9,6 +9,7 @@ from specs.application import (
     AccuracyConstraint,
     Application,
     CostConstraint,
+    EnergyConstraint,
     PathConstraint,
     ResidencyConstraint,
 )
@@ -52,6 +53,8 @@ def constraints_of(app: Document[Application]) -> ConstraintTable:
                 table.add("path", limit_name(name, q), app.place("constraints", name, f"p{q * 100:.0f}"))
         elif isinstance(constraint, CostConstraint):
             table.add("budget", name, place)
+        elif isinstance(constraint, EnergyConstraint):
+            table.add("energy", name, place)
         elif isinstance(constraint, AccuracyConstraint):
             table.add("accuracy", name, place)
         elif isinstance(constraint, ResidencyConstraint):

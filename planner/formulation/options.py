@@ -16,7 +16,7 @@ from planner.formulation.servers import ServerTable
 from planner.formulation.stations import StationKey, StationTable
 from planner.measured import moments
 from planner.pipeline import Pipeline
-from planner.prices import busy_price
+from planner.prices import busy_energy, busy_price
 from planner.problem import PPB, Option, Pool, Step, Visit
 from planner.situation import Situation, segment_of
 from specs.profile import Record
@@ -107,6 +107,7 @@ class Options:
             visits=visits,
             cost=round(busy_price(situation, key.site, spec, hardware) * busy * MICRO),
             barred=barred,
+            energy=round(busy_energy(spec, hardware) * busy * MICRO) if situation.app.value.asks_energy else 0,
         )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from planner.formulation.names import ConstraintTable
 from planner.formulation.numbers import MICRO
 from planner.formulation.servers import ServerTable
-from planner.prices import device_price
+from planner.prices import device_energy, device_price
 from planner.problem import Pool
 from planner.situation import Situation
 from specs.errors import InputError, Issue
@@ -46,6 +46,7 @@ def _pool(situation: Situation, constraints: ConstraintTable, servers: ServerTab
     constraint = constraints.add("devices", f"sites.{site}.pools.{name}.devices", place)
     if hardware.sharing == "time":
         servers.add(("pool", site, name), f"{site}.{name}", constraint)
+    asked = situation.app.value.asks_energy
     return Pool(
         name=f"{site}.{name}",
         sharing=hardware.sharing,
@@ -55,4 +56,5 @@ def _pool(situation: Situation, constraints: ConstraintTable, servers: ServerTab
         minimum=spec.devices[0],
         maximum=spec.devices[1],
         price=round(device_price(situation, site, spec, hardware) * infra.value.members(site) * MICRO),
+        energy=round(device_energy(spec, hardware) * infra.value.members(site) * MICRO) if asked else 0,
     )

@@ -65,11 +65,12 @@ def build(given: Reduced, scope: Scope = Scope()) -> Draft:  # noqa: B008 - it i
         limit(draft, g, timing)
         for i, terms in enumerate(means(draft, g, timing)):
             latencies[i] += terms
+    sums = {"cost": draft.cost, "energy": draft.energy}
     for budget in given.problem.budgets:
         if budget.constraint not in given.relaxed:
-            draft.model.add(draft.cost, None, budget.limit)
+            draft.model.add(sums[budget.of], None, budget.limit)
     rest = iter(latencies)
-    draft.model.objectives = [draft.cost if o.kind == "cost" else next(rest) for o in given.problem.objectives]
+    draft.model.objectives = [sums[o.kind] if o.kind in sums else next(rest) for o in given.problem.objectives]
     return draft
 
 

@@ -178,7 +178,7 @@ class _Merit(NamedTuple):
 
 def _merit(problem: Problem, option: Option, c: Candidate, memory_binds: bool) -> _Merit:
     station = problem.stations[option.station]
-    counts = [c.mean_us, c.var_us2, option.cost]
+    counts = [c.mean_us, c.var_us2, option.cost, option.energy]
     replicas, threads = c.replicas, station.threads
     if not station.levels:
         replicas = threads = 1

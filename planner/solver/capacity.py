@@ -45,6 +45,7 @@ def _buy_executor(draft: Draft, index: int, pool: Pool, here: list[tuple[int, St
     bought = model.integer(pool.minimum, max(pool.minimum, 1 if here and unlimited else pool.maximum))
     draft.bought[index] = bought
     draft.cost.append((bought, pool.price))
+    draft.energy.append((bought, pool.energy))
     memory: Terms = []
     for k, station in here:
         users = draft.users[k]
@@ -66,6 +67,7 @@ def _buy_cores(draft: Draft, index: int, pool: Pool, here: list[tuple[int, Stati
     most = useful if unlimited else min(pool.maximum, useful)
     bought = draft.bought[index] = model.integer(pool.minimum, max(pool.minimum, most))
     draft.cost.append((bought, pool.price))
+    draft.energy.append((bought, pool.energy))
     if not here:
         return
     _need(draft, here, bought, {k: pool.cores // s.threads for k, s in here})

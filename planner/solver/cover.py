@@ -35,6 +35,7 @@ def cover(draft: Draft, g: int) -> None:
                 draft.step_of[x] = (g, i)
                 draft.users.setdefault(option.station, []).append((x, c, option))
                 draft.cost.append((x, option.cost))
+                draft.energy.append((x, option.energy))
                 for visit in option.visits:
                     draft.visitors.setdefault(visit.server, []).append(Visitor(x, visit.work_ns, visit.load_ppb))
             taken: Terms = (

@@ -78,6 +78,7 @@ class Draft:
     crossing: dict[tuple[int, int], list[Crossing]] = field(default_factory=dict)
     edge_time: dict[tuple[int, int], tuple[Terms, Terms]] = field(default_factory=dict)
     cost: Terms = field(default_factory=list)
+    energy: Terms = field(default_factory=list)
 
     def picks(self, g: int, i: int) -> Iterator[tuple[int, Candidate, Option]]:
         """All candidates of a step, in all its forms."""

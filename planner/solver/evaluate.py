@@ -90,9 +90,12 @@ def evaluate(
     _server_waits(problem, flows, waits, broken, relaxed)
     bought = _devices(problem, choice, flows, broken, relaxed)
     cost = sum(pool.price * n for pool, n in zip(problem.pools, bought, strict=True))
+    energy = sum(pool.energy * n for pool, n in zip(problem.pools, bought, strict=True))
     for _, chosen, transfers in flows:
         cost += sum(o.cost for step in chosen for o in step) + sum(t.cost for t in transfers if t)
-    broken |= {b.constraint for b in problem.budgets if cost > b.limit}
+        energy += sum(o.energy for step in chosen for o in step)
+    sums = {"cost": cost, "energy": energy}
+    broken |= {b.constraint for b in problem.budgets if sums[b.of] > b.limit}
     latencies = [0] * sum(o.kind == "latency" for o in problem.objectives)
     for scenario, chosen, transfers in flows:
         spent = _times(chosen, transfers, waits)
@@ -109,7 +112,7 @@ def evaluate(
             for part in shapes:
                 latencies[i] += part.weight * max((spent(path)[0] for path in part.paths), default=0)
     rest = iter(latencies)
-    objectives = tuple(cost if o.kind == "cost" else next(rest) for o in problem.objectives)
+    objectives = tuple(sums[o.kind] if o.kind in sums else next(rest) for o in problem.objectives)
     waiting = frozenset(index for index, wait in waits.server.items() if wait[0])
     return Evaluation(possible, frozenset(broken - relaxed), cost, objectives, bought, waiting)
 

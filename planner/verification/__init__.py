@@ -15,7 +15,7 @@ from planner.verification.constraints import check_constraints, check_proof
 from planner.verification.inputs import check_inputs
 from planner.verification.latency import check_latency
 from planner.verification.meaning import Meaning, meaning_of
-from planner.verification.money import check_cost
+from planner.verification.money import check_cost, check_energy
 from planner.verification.placement import check_behaviour, check_pins_and_residency, check_placement
 from planner.verification.reading import Reading
 from planner.verification.refined import check_refined
@@ -64,11 +64,13 @@ def _numbers(reading: Reading, claims: Claims, samples: int) -> None:
         check_cuts(reading, claims)
     with claims.about("cost"):
         month = check_cost(reading, claims)
+    with claims.about("energy"):
+        kwh = check_energy(reading, claims)
     if all(load < 1 for load in reading.loads().values()):
         with claims.about("latency"):
             check_latency(reading, Sampling(reading, samples), claims)
             check_refined(reading, claims)
     with claims.about("constraints"):
-        check_constraints(reading, claims, month)
+        check_constraints(reading, claims, month, kwh)
     with claims.about("proof"):
-        check_proof(reading, claims, month)
+        check_proof(reading, claims, month, kwh)

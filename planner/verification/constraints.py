@@ -13,6 +13,7 @@ from planner.verification.reading import Reading
 from specs.application import (
     AccuracyConstraint,
     CostConstraint,
+    EnergyConstraint,
     LatencyObjective,
     PathConstraint,
     ResidencyConstraint,
@@ -22,8 +23,8 @@ from specs.plan import ConstraintCheck
 TABLES: Final = "the solver's tables round waits up and take each branch's slowest way: 25 % below to 35 % above holds"
 
 
-def check_constraints(reading: Reading, claims: Claims, month: float) -> None:
-    """`month` is what a month was found to cost."""
+def check_constraints(reading: Reading, claims: Claims, month: float, kwh: float) -> None:
+    """`month` is what a month was found to cost, `kwh` the energy that it was found to take."""
     claimed = {c.name: c for c in reading.plan.constraints}
     refined = {r.name: r for r in reading.plan.refined.limits} if reading.plan.refined else {}
     for name, c in reading.app.constraints.items():
@@ -41,6 +42,8 @@ def check_constraints(reading: Reading, claims: Claims, month: float) -> None:
         elif isinstance(c, CostConstraint):
             unit = f"{reading.infra.currency}/month"
             _constraint(reading, claims, claimed, name, unit, month, c.cost * HOURS, 1e-4)
+        elif isinstance(c, EnergyConstraint):
+            _constraint(reading, claims, claimed, name, "kWh/month", kwh, c.energy, 1e-4)
         elif isinstance(c, AccuracyConstraint):
             found = [a.value for f in reading.flows for a in f.behaviour.accuracy if a.data == c.on]
             _constraint(reading, claims, claimed, name, "share", min(found, default=0.0), c.accuracy, 1e-5, floor=True)
@@ -102,7 +105,7 @@ def _place(reading: Reading, claims: Claims, claim: ConstraintCheck, path: Seque
     claims.holds(f"constraint {claim.name}: place", same)
 
 
-def check_proof(reading: Reading, claims: Claims, month: float) -> None:
+def check_proof(reading: Reading, claims: Claims, month: float, kwh: float) -> None:
     """Objective, bound, gap and status agree with one another and with what was found."""
     plan = reading.plan
     if not claims.holds(
@@ -117,6 +120,8 @@ def check_proof(reading: Reading, claims: Claims, month: float) -> None:
     for term, value in zip(reading.app.objective, plan.objective, strict=True):
         if isinstance(term, LatencyObjective):
             _mean_objective(reading, claims, term.latency, value)
+        elif term == "energy":
+            claims.equal("objective energy", value, kwh, 1e-3, 1e-3)
         elif month < math.inf:
             claims.equal("objective cost", value, month, 1e-3, 1e-3)
 

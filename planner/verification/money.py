@@ -1,4 +1,4 @@
-"""What the plan costs: devices, energy, egress."""
+"""What the plan costs, devices, energy, egress, and how much energy that is."""
 
 from __future__ import annotations
 
@@ -32,6 +32,28 @@ def check_cost(reading: Reading, claims: Claims) -> float:
     requests = sum(f.mean * f.members for f in reading.flows) * HOURS * 3600
     claims.equal("cost per 1000 requests", claimed.per_1000, month / requests * 1000 if requests else 0.0, 1e-4, 1e-9)
     return month
+
+
+def check_energy(reading: Reading, claims: Claims) -> float:
+    """Check what is claimed, and return the kWh that a month really takes."""
+    found: dict[tuple[str, str], tuple[float, float]] = {}
+    for d in reading.plan.devices:
+        pool = reading.infra.sites[d.site].pools[d.pool]
+        hardware = reading.infra.hardware[pool.hardware]
+        idle, busy = pool.power or hardware.power or (0.0, 0.0)
+        hours = HOURS / 1000 * reading.members(d.site)
+        takes = idle * d.bought * hours, (busy - idle) * _devices_busy(reading, d, hardware) * hours
+        if sum(takes) > 0:
+            found[d.site, d.pool] = takes
+    total = sum(idle + busy for idle, busy in found.values())
+    claimed = reading.plan.energy
+    stated = {(i.site, i.pool): i for i in claimed.items} if claimed else {}
+    claims.holds("energy is stated of the pools that take any", set(stated) == set(found))
+    claims.equal("energy per month", claimed.per_month if claimed else 0.0, total, 1e-4, 1e-6)
+    for key in set(stated) & set(found):
+        claims.equal(f"energy of {'.'.join(key)}, idle", stated[key].idle, found[key][0], 1e-4, 1e-6)
+        claims.equal(f"energy of {'.'.join(key)}, busy", stated[key].busy, found[key][1], 1e-4, 1e-6)
+    return total
 
 
 def _items(reading: Reading) -> dict[str, float]:

@@ -85,7 +85,8 @@ def _best(problem: Problem, table: Any, relaxed: frozenset[int]) -> tuple[int, .
     if n == 0:
         return None
     ok = np.ones(n, dtype=bool)
-    cost = np.zeros(n, dtype=np.int64)
+    sums = {kind: np.zeros(n, dtype=np.int64) for kind in ("cost", "energy")}
+    cost = sums["cost"]
     stations = len(problem.stations)
     load = np.zeros((stations, n), dtype=np.int64)
     replicas = np.zeros((stations, n), dtype=np.int64)
@@ -106,6 +107,7 @@ def _best(problem: Problem, table: Any, relaxed: frozenset[int]) -> tuple[int, .
             for o, option in enumerate(step.options):
                 on = spread[i][o]
                 cost += on * option.cost
+                sums["energy"] += on * option.energy
                 clash = on & (replicas[option.station] > 0) & (replicas[option.station] != counts[i][o, rows])
                 ok &= ~clash
                 load[option.station] += on * option.load_ppb
@@ -122,10 +124,12 @@ def _best(problem: Problem, table: Any, relaxed: frozenset[int]) -> tuple[int, .
         crossings.append(crossed)
     station_wait = _station_waits(problem, load, replicas, ok)
     server_wait = _server_waits(problem, scenarios, uses, crossings, ok, n, relaxed)
-    cost += _devices(problem, replicas, ok, relaxed)
+    for pool, devices in zip(problem.pools, _devices(problem, replicas, ok, relaxed), strict=True):
+        cost += pool.price * devices
+        sums["energy"] += pool.energy * devices
     for budget in problem.budgets:
         if budget.constraint not in relaxed:
-            ok &= cost <= budget.limit
+            ok &= sums[budget.of] <= budget.limit
     latencies = [np.zeros(n, dtype=np.int64) for o in problem.objectives if o.kind == "latency"]
     for position, s in enumerate(scenarios):
         scenario = problem.scenarios[s]
@@ -150,7 +154,7 @@ def _best(problem: Problem, table: Any, relaxed: frozenset[int]) -> tuple[int, .
     if not ok.any():
         return None
     rest = iter(latencies)
-    columns = [cost if o.kind == "cost" else next(rest) for o in problem.objectives]
+    columns = [sums[o.kind] if o.kind in sums else next(rest) for o in problem.objectives]
     alive = np.nonzero(ok)[0]
     for column in columns:
         alive = alive[column[alive] == column[alive].min()]
@@ -214,9 +218,10 @@ def _server_waits(
     return waits
 
 
-def _devices(problem: Problem, replicas: Array, ok: Array, relaxed: frozenset[int]) -> Array:
+def _devices(problem: Problem, replicas: Array, ok: Array, relaxed: frozenset[int]) -> list[Array]:
+    """By pool, how many each choice buys."""
     n = replicas.shape[1]
-    cost = np.zeros(n, dtype=np.int64)
+    bought: list[Array] = []
     for p, pool in enumerate(problem.pools):
         here = [k for k, s in enumerate(problem.stations) if s.pool == p]
         free = pool.constraint in relaxed
@@ -225,7 +230,7 @@ def _devices(problem: Problem, replicas: Array, ok: Array, relaxed: frozenset[in
             memory = sum((replicas[k] > 0) * problem.stations[k].memory_kb for k in here) if here else used
             if not free:
                 ok &= (used == 0) | ((memory <= pool.memory_kb) & (pool.maximum >= 1))
-            cost += pool.price * np.maximum(pool.minimum, used > 0)
+            bought.append(np.maximum(pool.minimum, used > 0))
             continue
         kinds, inverse = (
             np.unique(replicas[here], axis=1, return_inverse=True) if here else (np.zeros((0, 1)), np.zeros(n, int))
@@ -235,8 +240,8 @@ def _devices(problem: Problem, replicas: Array, ok: Array, relaxed: frozenset[in
         ]
         if not free:
             ok &= needed <= pool.maximum
-        cost += pool.price * np.maximum(pool.minimum, needed)
-    return cost
+        bought.append(np.maximum(pool.minimum, needed))
+    return bought
 
 
 def _fewest(problem: Problem, pool: Any, here: list[int], counts: Array) -> int:

@@ -90,6 +90,23 @@ def world(seed: int) -> Situation:
     return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
 
 
+def thrifty(seed: int) -> Situation:
+    """A world with a limit of its energy, or energy among its objectives, or both."""
+    draw = random.Random(seed)
+    infra = _infrastructure(draw)
+    app = _application(draw, infra)
+    more = random.Random(f"energy {seed}")
+    for name, power in (("small", "0..3 W"), ("large", more.choice(["30..90 W", "5..60 W"]))):
+        infra["hardware"][name]["power"] = power
+    if more.random() < 0.35:
+        app["constraints"]["power"] = {"energy": f"<= {more.choice([3, 6, 12, 30, 80, 200])} kWh/month"}
+    if more.random() < 0.6:
+        app["objective"] = more.choice(
+            [["energy"], ["cost", "energy"], ["energy", "cost"], ["energy", {"latency": "time"}]]
+        )
+    return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+
+
 def _infrastructure(draw: random.Random) -> dict[str, Any]:
     fanout = draw.choice([1, 2, 5])
     bases = draw.choice([1, 2])

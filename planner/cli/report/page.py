@@ -79,6 +79,10 @@ def _headline(plan: Plan, run: RunResult | None) -> list[Figure]:
         cost = plan.cost
         note = f"{money(cost.per_1000)} {cost.currency} per 1,000 requests"
         figures.append(Figure("cost", f"{money(cost.per_month)} {cost.currency}", f"a month; {note}"))
+    if plan.energy is not None:
+        figures.append(
+            Figure("energy", f"{plan.energy.per_month:,.3g} kWh", "a month, of devices whose power is known")
+        )
     if plan.paths:
         path = max(plan.paths, key=lambda p: _used(p.predicted, p.limit_ms))
         limit = path.limit_ms.get("p99")

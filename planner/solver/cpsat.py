@@ -96,27 +96,42 @@ def run(
     listener = _Listener(better)
     wrapper.add_solution_callback(listener)
     wrapper.add_best_bound_callback(lambda value: bound(ceil(value - 1e-6)))
-    responses: list[Any] = []
-    done = threading.Event()
-
-    def search() -> None:
-        try:
-            responses.append(wrapper.solve(proto))  # type: ignore[no-untyped-call]
-        finally:
-            done.set()
-
-    threading.Thread(target=search).start()
-    interrupted = False
-    while not done.is_set():
-        try:
-            done.wait()  # Thread.join would take an interrupted thread for one that ended (Python 3.11)
-        except KeyboardInterrupt:
-            interrupted = True
-            wrapper.stop_search()
-    wrapper.clear_solution_callback(listener)
+    responses, interrupted = _search(wrapper, proto, listener)
     if not responses:
+        if interrupted:
+            return Answer("unknown", interrupted=True)
         raise RuntimeError("CP-SAT ended without an answer")
     return _answer(responses[0], objective, interrupted, proto)
+
+
+def _search(wrapper: Any, proto: Any, listener: _Listener) -> tuple[list[Any], bool]:
+    """What CP-SAT answers (nothing if it was interrupted before it began), and whether Ctrl-C ended the search.
+
+    An interruption may come at any line here, also while the thread starts. So the thread itself keeps all that CP-SAT
+    calls back until the search is over, and starting it once more does no harm.
+    """
+    responses: list[Any] = []
+    begun, done, stop = threading.Lock(), threading.Event(), threading.Event()
+
+    def search() -> None:
+        if not begun.acquire(blocking=False):
+            return
+        try:
+            if not stop.is_set():
+                responses.append(wrapper.solve(proto))
+        finally:
+            wrapper.clear_solution_callback(listener)
+            done.set()
+
+    while not done.is_set():
+        try:
+            if not begun.locked():
+                threading.Thread(target=search).start()
+            done.wait()  # Thread.join would take an interrupted thread for one that ended (Python 3.11)
+        except KeyboardInterrupt:
+            stop.set()
+            wrapper.stop_search()
+    return responses, stop.is_set()
 
 
 def _answer(response: Any, objective: Terms | None, interrupted: bool, proto: Any) -> Answer:

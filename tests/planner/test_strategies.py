@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -256,3 +257,23 @@ def test_ctrl_c_ends_the_search_with_the_best_so_far(tmp_path: Path) -> None:
     assert found["status"] == "feasible"
     assert found["interrupted"] is True
     assert found["bounds"][0] <= found["objectives"][0]
+
+
+@pytest.mark.parametrize("began", [True, False], ids=["after it began", "before it began"])
+def test_an_interruption_while_the_search_starts_ends_it_and_leaves_no_thread(
+    began: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, threads = threading.Thread.start, threading.active_count()
+    interruptions = [KeyboardInterrupt()]
+
+    def interrupted(thread: threading.Thread) -> None:
+        if began or not interruptions:
+            start(thread)
+        if interruptions:
+            raise interruptions.pop()
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    solution = solve_problem(instance(Shape("tree", 16, 14, slack=1.3, by_use=False), 0))
+    assert solution.interrupted
+    assert solution.status in ("feasible", "unknown")
+    assert threading.active_count() == threads

@@ -41,13 +41,13 @@ RUNNING := tests/end_to_end $(addprefix tests/runtime/test_,in_process.py local_
 
 test: $(INSTALLED)
 	@$(MAKE) --no-print-directory -j2 --output-sync=target lint prepare
-	$(BIN)/pytest -m 'not deep' -n 3 --dist worksteal $(addprefix --ignore=,$(RUNNING))
+	$(BIN)/pytest -m 'not deep' -n 3 $(addprefix --ignore=,$(RUNNING))
 	$(BIN)/pytest -m 'not deep' $(RUNNING)
 
 # Goes on after a failure, so that all results are recorded, and fails then.
 test-deep: lint prepare
 	mkdir -p build
-	$(BIN)/pytest -m deep -n 2 --dist worksteal --junit-xml=build/deep-1.xml $(addprefix --ignore=,$(RUNNING)); \
+	$(BIN)/pytest -m deep -n 2 --junit-xml=build/deep-1.xml $(addprefix --ignore=,$(RUNNING)); \
 	first=$$?; \
 	$(BIN)/pytest -m deep --junit-xml=build/deep-2.xml $(RUNNING); \
 	second=$$?; \

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
+import pytest
 from onnx import TensorProto, helper
 
 from compiler.child import Limits
@@ -54,6 +55,7 @@ def test_inputs_too_large_to_be_made_are_one_clear_error(tmp_path: Path) -> None
     assert len(called.err.splitlines()) == 1
 
 
+@pytest.mark.deep
 def test_whole_numbers_that_are_indices_stay_within_their_table(tmp_path: Path) -> None:
     """Of 7 rows, reached through a cast: any day of the week is, and 100 is not."""
     days = helper.make_tensor("days", TensorProto.FLOAT, [7, 2], [0.5] * 14)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from benchmarks.compile import _direct
 from benchmarks.exact import error, exact
@@ -16,6 +17,7 @@ from compiler.store import Store
 from tests.compiler.models import cnn, pixels, save
 
 
+@pytest.mark.deep
 def test_every_side_is_timed_in_its_own_process_and_computes_what_the_model_means(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     model = save(cnn(rng), tmp_path / "cnn.onnx")

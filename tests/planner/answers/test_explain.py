@@ -143,6 +143,7 @@ def test_the_example_is_explained() -> None:
     assert sum(p.part for p in found.critical) == pytest.approx(1)
 
 
+@pytest.mark.deep
 def test_a_step_of_a_limit_is_worth_what_solving_again_says() -> None:
     given = vary(recorded({}, {}), ["constraint.answer_time.p99=350 ms"])
     plan = solve(given)

@@ -85,6 +85,7 @@ def test_a_budget_that_is_too_small_is_told_the_least_cost() -> None:
     assert change.relaxed == pytest.approx(least.per_month, abs=0.021)
 
 
+@pytest.mark.deep
 def test_independent_conflicts_each_get_theirs_and_are_relaxed_together() -> None:
     given = recorded({"0.92": "0.99", "80 USD": "1 USD"}, {})
     plan = with_relaxations(given, solve(given))

@@ -38,6 +38,7 @@ def test_the_plan_is_optimal_within_its_range_and_not_a_step_beyond() -> None:
     assert stays(given, plan, each, price.value / 4)
 
 
+@pytest.mark.deep
 def test_a_plan_does_not_stay_where_solving_finds_a_better_one_that_the_tables_forbid() -> None:
     """At 64 Mbit/s the tables forbid a cheaper placement, whose prediction keeps all limits."""
     given = recorded({}, {})

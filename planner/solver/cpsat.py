@@ -67,12 +67,15 @@ def run(
     within: Sequence[tuple[Terms, int]] = (),
     hint: Mapping[int, int] | None = None,
     time_limit: float,
+    effort: float | None = None,
     gap: float = 0.0,
     seed: int = 0,
     better: Callable[[int], None] = _ignore,
     bound: Callable[[int], None] = _ignore,
 ) -> Answer:
     """Minimise `objective` (or find any answer) within `time_limit` seconds, with sums `within` their limits.
+
+    `effort` limits the search in deterministic seconds: the same answer on any machine.
 
     The search runs beside the calling thread, which Ctrl-C can therefore reach: it ends the search, not the answer.
     `better` and `bound` hear of each better value and bound. Raises TooLarge.
@@ -90,7 +93,7 @@ def run(
     parameters.parse_text_format(
         f"num_workers: 1 random_seed: {seed} max_time_in_seconds: {time_limit:.6f} relative_gap_limit: {gap:.9f} "
         f"presolve_inclusion_work_limit: 0 cp_model_probing_level: 0 linearization_level: {linear} cut_level: 0 "
-        "catch_sigint_signal: false"
+        "catch_sigint_signal: false" + ("" if effort is None else f" max_deterministic_time: {effort}")
     )
     wrapper.set_parameters(parameters)
     listener = _Listener(better)

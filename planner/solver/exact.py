@@ -4,63 +4,73 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from math import sqrt
 from typing import Final
 
 from planner.problem import Problem
 from planner.solver import cpsat
 from planner.solver.build import Reduced, build, read_choice, reduced
-from planner.solver.candidates import Candidate
+from planner.solver.coarse import Coarse, Labels, coarsen, labels_of, real, split, used_blocks, without_blocks
 from planner.solver.draft import Draft, Encoding, Scope
 from planner.solver.evaluate import Evaluation, evaluate
-from planner.solver.largest import largest
+from planner.solver.few import few_of
 from planner.solver.solution import Choice, Solution, Status, relative_gap
 from planner.solver.stop import Clock, Stop
 
 AT_ONCE: Final = 400
 """Up to so many candidates the whole model is solved at once."""
-NEAR: Final = 8
-"""The search among few candidates looks at so many sites for each flow."""
+
+BLOCKS: Final = 0.5
+"""Sites are merged if at most this share of them is left."""
 FIRST_SHARE: Final = 0.2
 """The part of the time limit that the search among few candidates may take."""
+NEAR_SHARE: Final = 0.4
+"""The part of the time limit that the search at near sites may take."""
+NEAR_GAP: Final = 0.01
 
 
 @dataclass(frozen=True)
 class Exact:
     """CP-SAT. Messages with tables are encoded as `encoding` says; those with hops by the links they cross.
 
-    With more than `at_once` candidates, a first choice is sought among few of them, and then relaxations are solved
-    that leave out waits and the packing into devices, but for the links at the application's own ends and for those
-    where the last answer waited or did not fit. Each bound is a bound of the whole, and the last answer holds in full.
+    With more than `at_once` candidates, relaxations are solved, each of which has more of what the answer to the last
+    one left out: candidates one by one instead of clusters of them (coarse.py), waits at servers, and the packing into
+    devices. Each bound is a bound of the whole, and the last answer holds in full.
     """
 
     encoding: Encoding = "pair"
     name: str = "pair"
     at_once: int = AT_ONCE
+    blocks: float = BLOCKS
 
     def solve(self, problem: Problem, stop: Stop) -> Solution:
         """The best choice, or the best within the limits of `stop`, and what is proven."""
         clock = Clock(stop)
         given = reduced(problem)
         search = _Search(given, clock, self.encoding)
-        everything = Scope(self.encoding)
         try:
             if sum(map(len, given.candidates.values())) <= self.at_once:
-                proven = search.minimise(everything)
+                proven = search.minimise(Relaxation(Scope(self.encoding)))
             else:
-                search.among_few()
-                waiting = search.best[1].waiting if search.best else frozenset()
-                proven = search.minimise(Scope(self.encoding, _at_the_ends(problem) | waiting, frozenset()))
+                ends = Scope(self.encoding, _at_the_ends(problem), frozenset())
+                proven = search.minimise(search.start(ends, self.blocks))
         except KeyboardInterrupt:  # between two searches, which end themselves
             search.interrupted, proven = True, False
         return replace(search.solution(proven), strategy=self.name)
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """What a model has of the whole. No `labels`: every site."""
+
+    scope: Scope
+    labels: Labels | None = None
 
 
 @dataclass
 class _Search:
     """`best` is the best choice known that keeps all constraints; `held` has the values of earlier objectives.
 
-    `draft` is the model built last.
+    `built` is the relaxation whose model was built last.
     """
 
     given: Reduced
@@ -70,15 +80,25 @@ class _Search:
     held: list[int] = field(default_factory=list)
     bounds: list[int] = field(default_factory=list)
     interrupted: bool = False
-    draft: Draft | None = None
+    built: tuple[Relaxation, Coarse, Draft] | None = None
+
+    def start(self, scope: Scope, blocks: float) -> Relaxation:
+        """A first choice, if it is soon found, and the first relaxation."""
+        labels = labels_of(self.given)
+        coarse = coarsen(self.given, labels)
+        if len(set(coarse.block.values())) <= blocks * len(coarse.block):
+            return Relaxation(self.near(coarse, scope), labels)
+        self.among_few()
+        waiting = self.best[1].waiting if self.best else frozenset[int]()
+        assert scope.servers is not None
+        return Relaxation(replace(scope, servers=scope.servers | waiting))
 
     def among_few(self) -> None:
         """A first choice, from few candidates for each step and site.
 
         Packing is left out, which has variables for each device, but in pools where the last answer did not fit.
         """
-        near = near_sites(self.given)
-        few = {key: _few(self.given, key[0], key[1], key[2], of, near) for key, of in self.given.candidates.items()}
+        few = few_of(self.given)
         ends = self.clock.spent + FIRST_SHARE * self.clock.stop.time_limit
         packed: frozenset[int] = frozenset()
         while not self.interrupted:
@@ -101,6 +121,31 @@ class _Search:
                 return
             packed |= short
 
+    def near(self, coarse: Coarse, scope: Scope) -> Scope:
+        """The best choice at sites that are not merged, as far as it is found soon; what it took to make it hold."""
+        few = without_blocks(coarse)
+        ends = self.clock.spent + NEAR_SHARE * self.clock.stop.time_limit
+        while not self.interrupted:
+            draft = build(replace(self.given, candidates=few), scope)
+            if draft.model.impossible:
+                return scope
+            answer = cpsat.run(
+                draft.model,
+                draft.model.objectives[0],
+                time_limit=min(self.clock.left, ends - self.clock.spent),
+                gap=max(NEAR_GAP, self.clock.stop.gap),
+                seed=self.clock.stop.seed,
+            )
+            self.interrupted = answer.interrupted
+            if not answer.values:
+                return scope
+            found = self._offer(read_choice(draft, answer.values))
+            wider = _wider(draft, answer.values, found, scope)
+            if found.holds() or wider.servers is None:
+                return wider if wider.servers is not None else scope
+            scope = wider
+        return scope
+
     def _offer(self, choice: Choice) -> Evaluation:
         """Evaluate `choice`; it becomes the best if it keeps all constraints, is wanted and better."""
         choice = fewest_replicas(self.given, choice)
@@ -112,11 +157,11 @@ class _Search:
             self.clock.found(found.objectives[0])
         return found
 
-    def minimise(self, scope: Scope) -> bool:
+    def minimise(self, relaxation: Relaxation) -> bool:
         """All objectives, one after the other, each with those before it held at the value found. Whether proven."""
         proven = True
         for k in range(len(self.given.problem.objectives)):
-            status, scope = self._minimise(k, scope)
+            status, relaxation = self._minimise(k, relaxation)
             if self.best is None:
                 return status == "infeasible"
             proven = proven and status == "optimal"
@@ -146,39 +191,46 @@ class _Search:
             interrupted=self.interrupted,
         )
 
-    def _minimise(self, k: int, scope: Scope) -> tuple[str, Scope]:
+    def _minimise(self, k: int, relaxation: Relaxation) -> tuple[str, Relaxation]:
         """Objective `k`: relaxations, each with what the answer to the one before had left out, until one holds."""
         bound = 0
         while True:
-            draft = self._built(scope)
-            answer = self._run(draft, k, exact=scope.servers is None)
+            coarse, draft = self._built(relaxation)
+            answer = self._run(draft, k, exact=relaxation.scope.servers is None and not coarse.merged)
             if answer.bound is not None:
                 bound = max(bound, answer.bound)
             if answer.status == "infeasible":
                 # No choice is better than the one known, if any.
                 self.bounds.append(self.best[1].objectives[k] if self.best else 0)
-                return ("optimal" if self.best else "infeasible"), scope
+                return ("optimal" if self.best else "infeasible"), relaxation
             if not answer.values:
                 self.bounds.append(bound)
-                return "unknown", scope
-            found = self._offer(read_choice(draft, answer.values))
+                return "unknown", relaxation
+            used = used_blocks(coarse, draft, answer.values)
+            found = None if used else self._offer(real(self.given.problem, read_choice(draft, answer.values)))
             if k == 0:
                 self.clock.proven(bound)
             here = self._best(k)
             if here is not None and bound >= here:
                 self.bounds.append(here)
-                return "optimal", scope
+                return "optimal", relaxation
             within = here is not None and here - bound <= self.clock.stop.gap * abs(here)
-            if answer.status != "optimal" or within or self.clock.left <= 0 or self.interrupted:
+            whole = relaxation.scope.servers is None and not used
+            if answer.status != "optimal" or within or whole or self.clock.left <= 0 or self.interrupted:
                 self.bounds.append(bound)
-                return "feasible", scope
-            scope = _wider(draft, answer.values, found, scope)
+                return "feasible", relaxation
+            if found is not None:
+                relaxation = replace(relaxation, scope=_wider(draft, answer.values, found, relaxation.scope))
+            elif relaxation.labels is not None:
+                relaxation = replace(relaxation, labels=split(self.given, relaxation.labels, coarse, used))
 
-    def _built(self, scope: Scope) -> Draft:
-        """The model of `scope`, which stays as it is from one objective to the next."""
-        if self.draft is None or self.draft.scope is not scope:
-            self.draft = build(self.given, scope)
-        return self.draft
+    def _built(self, relaxation: Relaxation) -> tuple[Coarse, Draft]:
+        """The model of `relaxation`, which stays as it is from one objective to the next."""
+        if self.built is None or self.built[0] is not relaxation:
+            labels = relaxation.labels
+            coarse = Coarse(self.given, {}, frozenset()) if labels is None else coarsen(self.given, labels)
+            self.built = relaxation, coarse, build(coarse.given, relaxation.scope)
+        return self.built[1:]
 
     def _best(self, k: int) -> int | None:
         """The best known value of objective `k`, if the best choice has those before it at the values held."""
@@ -213,65 +265,6 @@ class _Search:
         )
         self.interrupted = self.interrupted or answer.interrupted
         return answer
-
-
-def near_sites(given: Reduced) -> frozenset[int]:
-    """By flow, the `NEAR` sites soonest reached from where its messages enter, and the site with most cores to buy."""
-    found = {largest(given.problem)}
-    for group in given.groups:
-        for edge in group.edges:
-            if edge.producer.step < 0:
-                home = edge.producer.site
-                ways = ((given.ways.between(edge, home, q), q) for q in range(len(given.problem.sites)) if q != home)
-                reached = sorted((way.mean_us, q) for way, q in ways if way is not None)
-                found |= {home, *(q for _, q in reached[: NEAR - 1])}
-    return frozenset(found)
-
-
-def _few(given: Reduced, g: int, i: int, j: int, of: Sequence[Candidate], near: frozenset[int]) -> list[Candidate]:
-    """For each pool and tasks, the candidates on the lower hull of time and price, and the one that reserves least.
-
-    Only at sites in `near`, where there are any there.
-
-    Time is mean and two standard deviations; the price has the part of the device that the candidate reserves.
-    """
-    step = given.groups[g].slots[i][j].step
-    places: dict[tuple[int, int, int], list[tuple[float, float, int, Candidate]]] = {}
-    beside = [c for c in of if step.options[c.option].site in near]
-    for c in beside or of:
-        option = step.options[c.option]
-        station = given.problem.stations[option.station]
-        pool = given.problem.pools[station.pool]
-        reserved = max(1, c.replicas) * station.threads
-        price = option.cost + (pool.price + 1) * reserved / pool.cores
-        time = c.mean_us + 2 * sqrt(c.var_us2)
-        places.setdefault((station.pool, option.first, option.last), []).append((time, price, reserved, c))
-    kept: dict[Candidate, None] = {}
-    for at in places.values():
-        kept[min(at, key=lambda w: (w[2], w[0]))[3]] = None
-        kept.update(dict.fromkeys(c for _, _, _, c in _hull(sorted(at))))
-    return list(kept)
-
-
-def _hull(points: list[tuple[float, float, int, Candidate]]) -> list[tuple[float, float, int, Candidate]]:
-    """Of points that rise in the first coordinate, those on the falling part of the lower convex hull."""
-    hull: list[tuple[float, float, int, Candidate]] = []
-    for point in points:
-        if hull and point[1] >= hull[-1][1]:
-            continue
-        while len(hull) > 1 and _turns(hull[-2], hull[-1], point):
-            hull.pop()
-        hull.append(point)
-    return hull
-
-
-def _turns(
-    a: tuple[float, float, int, Candidate],
-    b: tuple[float, float, int, Candidate],
-    c: tuple[float, float, int, Candidate],
-) -> bool:
-    """Whether b is above the line from a to c."""
-    return (b[1] - a[1]) * (c[0] - a[0]) >= (c[1] - a[1]) * (b[0] - a[0])
 
 
 def _at_the_ends(problem: Problem) -> frozenset[int]:

@@ -8,17 +8,23 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from benchmarks.instances import Shape, instance, with_latency
 from planner import solve, verify
 from planner.formulation import formulate
-from planner.problem import Problem
+from planner.problem import Problem, Transfer
 from planner.problem_file import parse_problem, problem_json, write_problem
-from planner.solver import solve_problem
+from planner.solver import coarse as coarse_module
+from planner.solver import exact, solve_problem
+from planner.solver.build import Reduced, reduced
+from planner.solver.coarse import Coarse, Labels, coarsen, labels_of
 from planner.solver.evaluate import evaluate
 from planner.solver.exact import Exact
 from planner.solver.stop import Progress, Stop
@@ -41,6 +47,7 @@ EXACT = {
     "conditions": Exact("cond"),
     "pairs by relaxations": Exact("pair", at_once=0),
     "conditions by relaxations": Exact("cond", at_once=0),
+    "merged sites": Exact("pair", at_once=0, blocks=1.0),
 }
 BASELINES = ("greedy", "heft", "min-cut", "all-edge", "all-cloud")
 SMALL = Shape("tree", 5, 6, ways=4, slack=1.8)
@@ -202,6 +209,70 @@ def test_encodings_agree_on_a_network_and_a_tree() -> None:
             answers = [(s.status, s.objectives) for s in (e.solve(problem, Stop()) for e in EXACT.values())]
             assert answers == [answers[0]] * len(answers)
             assert answers[0][0] in ("optimal", "infeasible")
+
+
+@pytest.mark.parametrize("kind", ["tree", "network"])
+def test_merged_sites_change_no_optimum(kind: Literal["tree", "network"]) -> None:
+    """Also where an answer uses a block, which is then split: far sites are made as near as the near ones."""
+    splits = 0
+    for seed in range(6):
+        problem = instance(Shape(kind, 3, 14, ways=4, slack=1.6), seed)
+        problem = problem if seed % 2 else nearer(problem)
+        apart = Exact(at_once=0, blocks=0.0).solve(problem, Stop())
+        given = reduced(problem)
+        coarse = coarsen(given, labels_of(given))
+        assert coarse.merged
+        with counted_splits() as split_at:
+            merged = Exact(at_once=0, blocks=1.0).solve(problem, Stop())
+        splits += len(split_at)
+        assert (merged.status, merged.objectives) == (apart.status, apart.objectives)
+        assert merged.status in ("optimal", "infeasible")
+    assert splits
+
+
+def nearer(problem: Problem) -> Problem:
+    """The same with no distances, and sites that are not merged dear."""
+    given = reduced(problem)
+    coarse = coarsen(given, labels_of(given))
+    scenarios = tuple(
+        replace(
+            s,
+            edges=tuple(
+                replace(e, transfers=tuple(map(_quick, e.transfers)), hops=tuple(map(_quick, e.hops))) for e in s.edges
+            ),
+            steps=tuple(
+                replace(
+                    step,
+                    options=tuple(
+                        replace(o, cost=o.cost + 10**8 * (coarse.block[o.site] not in coarse.merged))
+                        for o in step.options
+                    ),
+                )
+                for step in s.steps
+            ),
+        )
+        for s in problem.scenarios
+    )
+    return replace(problem, scenarios=scenarios)
+
+
+def _quick(transfer: Transfer) -> Transfer:
+    return replace(transfer, mean_us=transfer.mean_us // 50, cost=0)
+
+
+@contextmanager
+def counted_splits() -> Iterator[list[frozenset[int]]]:
+    """The blocks that are split meanwhile."""
+    found: list[frozenset[int]] = []
+
+    def split(given: Reduced, labels: Labels, coarse: Coarse, used: frozenset[int]) -> Labels:
+        found.append(used)
+        return real(given, labels, coarse, used)
+
+    real = coarse_module.split
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exact, "split", split)
+        yield found
 
 
 def test_the_same_seed_gives_the_same_choice_by_relaxations_too() -> None:

@@ -228,8 +228,8 @@ def in_ms(limits: Mapping[str, float]) -> dict[str, float]:
 
 
 def _in_units(objective: Objective, value: int) -> float:
-    """Currency or kWh a month, or milliseconds."""
-    return value / 1e9 if objective.kind == "latency" else value / 1e6
+    """Currency or kWh a month, milliseconds, or the share of answers that are wrong."""
+    return value / 1e9 if objective.kind in ("latency", "accuracy") else value / 1e6
 
 
 def assignments_of(given: Formulation, solution: Solution) -> tuple[Assignment, ...]:

@@ -222,7 +222,10 @@ class MeanShape:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One combination of variants of a flow. Each flow takes exactly one. `means` has an entry for each objective."""
+    """One combination of variants of a flow. Each flow takes exactly one. `means` has an entry for each objective.
+
+    `wrong` is the share of all requests that are this flow's and answered wrong, in ppb: 0 where no objective asks.
+    """
 
     name: str
     flow: int
@@ -231,13 +234,16 @@ class Scenario:
     edges: tuple[Edge, ...]
     limits: tuple[Limit, ...]
     means: tuple[tuple[MeanShape, ...], ...]
+    wrong: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """Lexicographic, in order. A latency is in us times parts per million."""
+    """Lexicographic, in order, each the less the better. A latency is in us times parts per million; accuracy is the
+    share of requests answered wrong, in ppb.
+    """
 
-    kind: Literal["cost", "energy", "latency"]
+    kind: Literal["cost", "energy", "accuracy", "latency"]
     name: str
 
 

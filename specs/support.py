@@ -61,8 +61,8 @@ def _application(app: Application) -> _Found:
         if limited := _constraint(constraint):
             yield ("constraints", name), f"a constraint on {limited}", ""
     for index, term in enumerate(app.objective):
-        if not isinstance(term, LatencyObjective) and term not in ("cost", "energy"):
-            yield ("objective", index), f"the objective {term}", "use cost, energy, or {latency: CONSTRAINT}"
+        if not isinstance(term, LatencyObjective) and term not in ("cost", "energy", "accuracy"):
+            yield ("objective", index), f"the objective {term}", "use cost, energy, accuracy, or {latency: CONSTRAINT}"
 
 
 def _component(component: Component) -> _Found:

@@ -43,11 +43,15 @@ def _rows(problem: Problem, solution: Solution) -> list[list[str]]:
 
 
 def _called(objective: Objective) -> str:
+    if objective.kind == "accuracy":
+        return "answers that are wrong"
     return f"latency {objective.name}".strip() if objective.kind == "latency" else f"{objective.kind} a month"
 
 
 def _amount(objective: Objective, value: int) -> str:
-    """Millionths of the currency or of kWh a month; or microseconds times parts per million."""
+    """Millionths of the currency or of kWh a month; microseconds times parts per million; or ppb of requests."""
+    if objective.kind == "accuracy":
+        return f"{value / 1e9:.2%}"
     if objective.kind == "latency":
         return f"{number(value / 1e9)} ms"
     return f"{value / 1e6:,.2f}" + (" kWh" if objective.kind == "energy" else "")

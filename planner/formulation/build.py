@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from planner.formulation.accuracy import wrong_of
 from planner.formulation.barred import barred_scenario
 from planner.formulation.edges import Edges
 from planner.formulation.limits import limits_of, means_of
@@ -75,6 +76,7 @@ def formulation(
                     edges=tuple(edges.edge(pipeline, m, steps) for m in pipeline.messages),
                     limits=limits_of(situation, constraints, pipeline, limits or {}),
                     means=means_of(situation, pipeline),
+                    wrong=wrong_of(situation, pipeline),
                 )
             )
             pipelines.append(pipeline)
@@ -110,7 +112,7 @@ def _objectives(situation: Situation) -> tuple[Objective, ...]:
     for term in situation.app.value.objective:
         if isinstance(term, LatencyObjective):
             found.append(Objective("latency", term.latency))
-        elif term == "cost" or term == "energy":
+        elif term in ("cost", "energy", "accuracy"):
             found.append(Objective(term, term))
         else:
             raise InputError(Issue(f"not supported yet: objective {term!r}", situation.app.place("objective")))

@@ -65,7 +65,8 @@ def build(given: Reduced, scope: Scope = Scope()) -> Draft:  # noqa: B008 - it i
         limit(draft, g, timing)
         for i, terms in enumerate(means(draft, g, timing)):
             latencies[i] += terms
-    sums = {"cost": draft.cost, "energy": draft.energy}
+    wrong: Terms = [(v, given.problem.scenarios[s].wrong) for s, v in draft.taken.items()]
+    sums = {"cost": draft.cost, "energy": draft.energy, "accuracy": wrong}
     for budget in given.problem.budgets:
         if budget.constraint not in given.relaxed:
             draft.model.add(sums[budget.of], None, budget.limit)

@@ -94,7 +94,8 @@ def evaluate(
     for _, chosen, transfers in flows:
         cost += sum(o.cost for step in chosen for o in step) + sum(t.cost for t in transfers if t)
         energy += sum(o.energy for step in chosen for o in step)
-    sums = {"cost": cost, "energy": energy}
+    wrong = sum(scenario.wrong for scenario, _, _ in flows)
+    sums = {"cost": cost, "energy": energy, "accuracy": wrong}
     broken |= {b.constraint for b in problem.budgets if sums[b.of] > b.limit}
     latencies = [0] * sum(o.kind == "latency" for o in problem.objectives)
     for scenario, chosen, transfers in flows:

@@ -120,10 +120,24 @@ def check_proof(reading: Reading, claims: Claims, month: float, kwh: float) -> N
     for term, value in zip(reading.app.objective, plan.objective, strict=True):
         if isinstance(term, LatencyObjective):
             _mean_objective(reading, claims, term.latency, value)
+        elif term == "accuracy":
+            claims.equal("objective accuracy", value, _wrong(reading), 1e-4, 1e-6)
         elif term == "energy":
             claims.equal("objective energy", value, kwh, 1e-3, 1e-3)
         elif month < math.inf:
             claims.equal("objective cost", value, month, 1e-3, 1e-3)
+
+
+def _wrong(reading: Reading) -> float:
+    """The share of requests answered wrong, on the first data set that a constraint names, or the only one."""
+    named = [c.on for c in reading.app.constraints.values() if isinstance(c, AccuracyConstraint)]
+    rates = [f.mean * f.members for f in reading.flows]
+    weights = rates if sum(rates) > 0 else [float(f.members) for f in reading.flows]
+    wrong = 0.0
+    for flow, weight in zip(reading.flows, weights, strict=True):
+        measured = {a.data: a.value for a in flow.behaviour.accuracy}
+        wrong += weight / sum(weights) * (1 - measured[named[0] if named else min(measured)])
+    return wrong
 
 
 def _mean_objective(reading: Reading, claims: Claims, name: str, value: float) -> None:

@@ -85,7 +85,7 @@ def _best(problem: Problem, table: Any, relaxed: frozenset[int]) -> tuple[int, .
     if n == 0:
         return None
     ok = np.ones(n, dtype=bool)
-    sums = {kind: np.zeros(n, dtype=np.int64) for kind in ("cost", "energy")}
+    sums = {kind: np.zeros(n, dtype=np.int64) for kind in ("cost", "energy", "accuracy")}
     cost = sums["cost"]
     stations = len(problem.stations)
     load = np.zeros((stations, n), dtype=np.int64)
@@ -94,6 +94,7 @@ def _best(problem: Problem, table: Any, relaxed: frozenset[int]) -> tuple[int, .
     crossings: list[list[Array]] = []
     for position, (s, choices) in enumerate(zip(scenarios, lists, strict=True)):
         scenario = problem.scenarios[s]
+        sums["accuracy"] += scenario.wrong
         rows = index[position]
         used = [np.zeros((len(step.options), len(choices)), dtype=bool) for step in scenario.steps]
         counts = [np.zeros((len(step.options), len(choices)), dtype=np.int64) for step in scenario.steps]

@@ -107,6 +107,16 @@ def thrifty(seed: int) -> Situation:
     return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
 
 
+def careful(seed: int) -> Situation:
+    """A world with accuracy among its objectives."""
+    draw = random.Random(seed)
+    infra = _infrastructure(draw)
+    app = _application(draw, infra)
+    orders = [["accuracy", "cost"], ["cost", "accuracy"], ["accuracy", {"latency": "time"}, "cost"], ["accuracy"]]
+    app["objective"] = random.Random(f"accuracy {seed}").choice(orders)
+    return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+
+
 def _infrastructure(draw: random.Random) -> dict[str, Any]:
     fanout = draw.choice([1, 2, 5])
     bases = draw.choice([1, 2])

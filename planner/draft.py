@@ -10,7 +10,7 @@ from typing import Final
 from planner.cost import cost_of
 from planner.demand import Demand
 from planner.energy import energy_of
-from planner.formulation import Formulation, limit_name
+from planner.formulation import Formulation, limit_name, limited_sites
 from planner.layout import Layout, layout_of
 from planner.network import Passage
 from planner.problem import Objective
@@ -22,6 +22,7 @@ from specs.application import (
     AccuracyConstraint,
     CostConstraint,
     EnergyConstraint,
+    MemoryConstraint,
     PathConstraint,
     ResidencyConstraint,
 )
@@ -168,6 +169,9 @@ class Draft:
                 check(name, f"{currency}/month", per_month, most, most - per_month)
             elif isinstance(constraint, EnergyConstraint):
                 check(name, "kWh/month", kwh, constraint.energy, constraint.energy - kwh)
+            elif isinstance(constraint, MemoryConstraint):
+                value = self._memory(constraint) / 1e6
+                check(name, "MB", value, constraint.memory / 1e6, constraint.memory / 1e6 - value)
             elif isinstance(constraint, AccuracyConstraint):
                 value = min(self._accuracy(constraint.on))
                 check(name, "share", value, constraint.accuracy, value - constraint.accuracy)
@@ -182,6 +186,15 @@ class Draft:
     def _about(self, constraint: PathConstraint) -> list[PathPrediction]:
         asked = (constraint.from_, constraint.to, constraint.about)
         return [p for p in self.paths if (p.from_, p.to, p.over) == asked]
+
+    def _memory(self, constraint: MemoryConstraint) -> float:
+        """Bytes of all replicas at a member of the site that holds most, of those where they are limited."""
+        at = {site: 0.0 for site in limited_sites(constraint, self.situation.infra.value)}
+        for stage in self.layout.stages:
+            a = stage.assignment
+            if a.site in at:
+                at[a.site] += a.replicas * stage.record.memory
+        return max(at.values(), default=0.0)
 
     def _accuracy(self, data: str) -> list[float]:
         return [a.value for of in self.layout.flows for a in of.pipeline.behaviour.accuracy if a.data == data]

@@ -19,6 +19,7 @@ ConstraintKind = Literal[
     "path",
     "budget",
     "energy",
+    "memory",
     "accuracy",
     "residency",
     "pin",
@@ -249,11 +250,12 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A limit of the sum of all cost, or of all energy."""
+    """A limit of the sum of all cost, of all energy, or of the memory of all replicas in some pools."""
 
     constraint: int
     limit: int
-    of: Literal["cost", "energy"] = "cost"
+    of: Literal["cost", "energy", "memory"] = "cost"
+    pools: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,6 +193,8 @@ def _check(problem: Problem) -> None:
         _check_station(problem, station, f"stations[{i}]")
     for i, budget in enumerate(problem.budgets):
         _index(budget.constraint, named, f"budgets[{i}].constraint")
+        for k in budget.pools:
+            _index(k, len(problem.pools), f"budgets[{i}].pools")
     for i, scenario in enumerate(problem.scenarios):
         _check_scenario(problem, scenario, f"scenarios[{i}]")
     if {s.flow for s in problem.scenarios} != set(range(len(problem.flows))):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from specs.base import Name, Spec, TypeText
-from specs.quantities import AtLeastShare, AtMostEnergy, AtMostPrice, Duration, Frequency, Size
+from specs.quantities import AtLeastShare, AtMostEnergy, AtMostPrice, AtMostSize, Duration, Frequency, Size
 
 Selector = Annotated[dict[str, str], Field(min_length=1)]
 """Matches sites: ``tier`` and ``site`` by name, anything else is a label; all must hold."""
@@ -289,7 +289,9 @@ class EnergyConstraint(Spec):
 
 
 class MemoryConstraint(Spec):
-    memory: str
+    """Memory of all replicas at one member of a site, at each site that `at` matches (everywhere without it)."""
+
+    memory: AtMostSize
     at: Selector | None = None
 
 

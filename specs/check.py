@@ -13,6 +13,7 @@ from specs.application import (
     Application,
     EnergyConstraint,
     LatencyObjective,
+    MemoryConstraint,
     OverBranch,
     PathConstraint,
     Ref,
@@ -340,6 +341,8 @@ def _placement(app: Document[Application], infra: Document[Infrastructure]) -> I
     for name, constraint in spec.constraints.items():
         if isinstance(constraint, ResidencyConstraint):
             yield from _selector(app, ("constraints", name, "only_at"), constraint.only_at, infra.value)
+        elif isinstance(constraint, MemoryConstraint) and constraint.at is not None:
+            yield from _selector(app, ("constraints", name, "at"), constraint.at, infra.value)
 
 
 def _powerless(app: Document[Application], infra: Document[Infrastructure]) -> Iterator[Issue]:

@@ -151,6 +151,8 @@ AtMostPrice = Annotated[
     *_bound("<=", lambda v: parse_quantity(_without_currency(v), PRICE, "90 USD/month"), "<= 90 USD/month"),
 ]
 """The upper limit of a cost, in money an hour."""
+AtMostSize = Annotated[float, *_bound("<=", lambda v: parse_quantity(v, SIZE, "2 GB"), "<= 2 GB")]
+"""The upper limit of a size, in bytes."""
 AtMostEnergy = Annotated[float, *_bound("<=", lambda v: parse_quantity(v, ENERGY, "20 kWh/month"), "<= 20 kWh/month")]
 """The upper limit of electrical energy, in kWh a month; a power is that power on average."""
 

@@ -11,7 +11,6 @@ from specs.application import (
     Component,
     Constraint,
     LatencyObjective,
-    MemoryConstraint,
     ShareConstraint,
     ThroughputConstraint,
     Trace,
@@ -94,7 +93,6 @@ def _constraint(constraint: Constraint) -> str | None:
     kinds: tuple[tuple[type, str], ...] = (
         (ShareConstraint, "the share answered"),
         (ThroughputConstraint, "throughput"),
-        (MemoryConstraint, "memory"),
     )
     return next((what for kind, what in kinds if isinstance(constraint, kind)), None)
 

@@ -13,7 +13,14 @@ from planner.limits import with_limits
 from planner.plan import PROOF, Restrict, solve
 from planner.problem import Objective
 from planner.situation import Situation
-from specs.application import AccuracyConstraint, Application, CostConstraint, EnergyConstraint, PathConstraint
+from specs.application import (
+    AccuracyConstraint,
+    Application,
+    CostConstraint,
+    EnergyConstraint,
+    MemoryConstraint,
+    PathConstraint,
+)
 from specs.changes import parse_changes
 from specs.errors import AnswerIsNo, InputError, NotKnown
 from specs.load import with_changes
@@ -109,7 +116,7 @@ def _reused(given: Formulation, old: Situation, new: Situation) -> Formulation |
     found = with_limits(new, given, limits)
     problem = found.problem
     index = {c.name: i for i, c in enumerate(problem.constraints)}
-    budgets = budgets_of(other, index)
+    budgets = budgets_of(new, index)
     floors = {index[n]: c for n, c in other.constraints.items() if isinstance(c, AccuracyConstraint)}
     scenarios = []
     for scenario, pipeline in zip(problem.scenarios, found.scenarios, strict=True):
@@ -136,6 +143,8 @@ def _shape(app: Application) -> object:
         if isinstance(c, AccuracyConstraint)
         else type(c)
         if isinstance(c, CostConstraint | EnergyConstraint)
+        else (type(c), c.at)
+        if isinstance(c, MemoryConstraint)
         else c
         for name, c in app.constraints.items()
     }

@@ -14,6 +14,7 @@ from specs.application import (
     Component,
     CostConstraint,
     EnergyConstraint,
+    MemoryConstraint,
     PathConstraint,
     ResidencyConstraint,
     Selector,
@@ -27,6 +28,9 @@ FAR: Final = 100
 MORE_DEVICES: Final = 256
 MOST_MONEY: Final = 9e8
 """The largest budget, or energy in kWh, a month that a Problem can hold."""
+
+MOST_MEMORY: Final = 1e9
+"""MB at a site."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ def dial_of(situation: Situation, constraint: Constraint) -> Dial | Sites:
         "path": _path,
         "budget": _budget,
         "energy": _energy,
+        "memory": _memory,
         "accuracy": _accuracy,
         "devices": _devices,
         "rate": _rate,
@@ -140,6 +145,14 @@ def _energy(situation: Situation, name: str) -> Dial:
         return f"constraint.{name}.energy={figure(kwh)} {unit}"
 
     return Dial(unit, found.energy, step, MOST_MONEY, text, "objective=[energy]", value)
+
+
+def _memory(situation: Situation, name: str) -> Dial:
+    found = situation.app.value.constraints[name]
+    assert isinstance(found, MemoryConstraint)
+    limit = found.memory / 1e6
+    text = f"constraint.{name}.memory="
+    return Dial("MB", limit, nice(max(limit, 1.0) / 1000), MOST_MEMORY, lambda v: f"{text}{figure(v)} MB")
 
 
 def _accuracy(situation: Situation, name: str) -> Dial:

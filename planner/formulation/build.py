@@ -20,10 +20,12 @@ from planner.formulation.stations import StationKey, StationTable
 from planner.pipeline import Pipeline
 from planner.problem import Budget, Objective, Problem, Scenario
 from planner.situation import Situation
-from specs.application import Application, CostConstraint, EnergyConstraint, LatencyObjective, PathConstraint
+from specs.application import CostConstraint, EnergyConstraint, LatencyObjective, MemoryConstraint, PathConstraint
 from specs.behaviour import Behaviour
 from specs.errors import InputError, Issue
+from specs.infrastructure import Infrastructure
 from specs.quantities import HOURS_PER_MONTH
+from specs.selector import matching_sites
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +93,32 @@ def formulation(
         servers=servers.rows(),
         stations=stations.rows(),
         scenarios=tuple(scenarios),
-        budgets=budgets_of(app, constraints.index),
+        budgets=budgets_of(situation, constraints.index),
     )
     return Formulation(problem, tuple(stations.keys), tuple(pools.index), tuple(pipelines))
 
 
-def budgets_of(app: Application, index: Mapping[str, int]) -> tuple[Budget, ...]:
-    """What limits cost and energy a month; `index` is of constraints by name."""
+def budgets_of(situation: Situation, index: Mapping[str, int]) -> tuple[Budget, ...]:
+    """What limits cost and energy a month, and memory at a site; `index` is of constraints by name."""
+    infra = situation.infra.value
+    keys = [(site, pool) for site, spec in infra.sites.items() for pool in spec.pools]
     found: list[Budget] = []
-    for name, c in app.constraints.items():
+    for name, c in situation.app.value.constraints.items():
         if isinstance(c, CostConstraint):
             found.append(Budget(index[name], int(c.cost * HOURS_PER_MONTH * MICRO + 1e-6)))
         elif isinstance(c, EnergyConstraint):
             found.append(Budget(index[name], int(c.energy * MICRO + 1e-6), "energy"))
+        elif isinstance(c, MemoryConstraint):
+            for site in limited_sites(c, infra):
+                pools = tuple(i for i, key in enumerate(keys) if key[0] == site)
+                found.append(Budget(index[name], int(c.memory / 1000), "memory", pools))
     return tuple(found)
+
+
+def limited_sites(constraint: MemoryConstraint, infra: Infrastructure) -> list[str]:
+    """The sites at each of which memory is limited."""
+    matching = set(infra.sites) if constraint.at is None else set(matching_sites(constraint.at, infra))
+    return [site for site in infra.sites if site in matching]
 
 
 def _objectives(situation: Situation) -> tuple[Objective, ...]:

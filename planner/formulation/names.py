@@ -10,6 +10,7 @@ from specs.application import (
     Application,
     CostConstraint,
     EnergyConstraint,
+    MemoryConstraint,
     PathConstraint,
     ResidencyConstraint,
 )
@@ -55,6 +56,8 @@ def constraints_of(app: Document[Application]) -> ConstraintTable:
             table.add("budget", name, place)
         elif isinstance(constraint, EnergyConstraint):
             table.add("energy", name, place)
+        elif isinstance(constraint, MemoryConstraint):
+            table.add("memory", name, place)
         elif isinstance(constraint, AccuracyConstraint):
             table.add("accuracy", name, place)
         elif isinstance(constraint, ResidencyConstraint):

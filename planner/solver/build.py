@@ -69,7 +69,8 @@ def build(given: Reduced, scope: Scope = Scope()) -> Draft:  # noqa: B008 - it i
     sums = {"cost": draft.cost, "energy": draft.energy, "accuracy": wrong}
     for budget in given.problem.budgets:
         if budget.constraint not in given.relaxed:
-            draft.model.add(sums[budget.of], None, budget.limit)
+            here: Terms = [term for pool in budget.pools for term in draft.memory.get(pool, [])]
+            draft.model.add(here if budget.of == "memory" else sums[budget.of], None, budget.limit)
     rest = iter(latencies)
     draft.model.objectives = [sums[o.kind] if o.kind in sums else next(rest) for o in given.problem.objectives]
     return draft

@@ -110,14 +110,15 @@ def _private(groups: Sequence[Group], usable: dict[Key, list[int]]) -> frozenset
 
 
 def _memory_binds(problem: Problem, groups: Sequence[Group], usable: dict[Key, list[int]]) -> frozenset[int]:
-    """Pools in which memory may run out before the cores do."""
+    """Pools in which memory may run out before the cores do, or is limited beside."""
     here: dict[int, set[tuple[int, int]]] = {}
     for (g, i, j), options in usable.items():
         step = groups[g].slots[i][j].step
         for o in options:
             station = problem.stations[step.options[o].station]
             here.setdefault(station.pool, set()).add((station.threads, station.memory_kb))
-    return frozenset(p for p, kinds in here.items() if memory_binds(problem.pools[p], kinds))
+    limited = {pool for budget in problem.budgets for pool in budget.pools}
+    return frozenset(p for p, kinds in here.items() if p in limited or memory_binds(problem.pools[p], kinds))
 
 
 def memory_binds(pool: Pool, kinds: set[tuple[int, int]]) -> bool:

@@ -54,6 +54,7 @@ def _buy_executor(draft: Draft, index: int, pool: Pool, here: list[tuple[int, St
             for x, _, _ in users:
                 model.add([(used, 1), (x, -1)], 0, None)
         memory.append((used, station.memory_kb))
+    draft.memory[index] = memory
     _need(draft, here, bought, {k: 1 for k, _ in here})
     if memory and not unlimited:
         model.add(memory, None, pool.memory_kb)
@@ -73,11 +74,10 @@ def _buy_cores(draft: Draft, index: int, pool: Pool, here: list[tuple[int, Stati
     _need(draft, here, bought, {k: pool.cores // s.threads for k, s in here})
     replicas = {k: _replicas(draft, k, s) for k, s in here}
     model.add([*((v, r * s.threads) for k, s in here for v, r in replicas[k]), (bought, -pool.cores)], None, 0)
+    memory = draft.memory[index] = [(v, r * s.memory_kb) for k, s in here for v, r in replicas[k]]
     kinds = {(s.threads, s.memory_kb) for _, s in here}
     if memory_binds(pool, kinds):
-        model.add(
-            [*((v, r * s.memory_kb) for k, s in here for v, r in replicas[k]), (bought, -pool.memory_kb)], None, 0
-        )
+        model.add([*memory, (bought, -pool.memory_kb)], None, 0)
     if not totals_exact(pool, kinds) and draft.scope.packs(index):
         _pack(draft, pool, here, replicas, bought, most)
 

@@ -223,10 +223,12 @@ def _pools(given: Reduced, block: Mapping[int, int], merged: frozenset[int]) -> 
     pools = list(given.problem.pools)
     stands: dict[int, int] = {}
     first: dict[tuple[object, ...], int] = {}
+    limited = {pool for budget in given.problem.budgets for pool in budget.pools}
     for index, site in sorted(_site_of_pool(given).items()):
         pool = given.problem.pools[index]
         stands[index] = index
-        if block[site] not in merged or pool.sharing == "time" or pool.minimum or pool.constraint in given.relaxed:
+        alone = pool.sharing == "time" or pool.minimum or index in limited or pool.constraint in given.relaxed
+        if block[site] not in merged or alone:
             continue
         stands[index] = first.setdefault((block[site], *_kind(pool)), index)
         if stands[index] != index:

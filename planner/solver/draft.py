@@ -53,7 +53,8 @@ class Crossing(NamedTuple):
 class Draft:
     """`picked` gives each candidate its variable. `present` is whether the group is taken.
 
-    `crossing` and `edge_time` are by (group, edge), `sites` by (group, step, task), `step_of` by variable.
+    `crossing` and `edge_time` are by (group, edge), `sites` by (group, step, task), `step_of` by variable, `memory` (of
+    all replicas) by pool.
     """
 
     problem: Problem
@@ -79,6 +80,7 @@ class Draft:
     edge_time: dict[tuple[int, int], tuple[Terms, Terms]] = field(default_factory=dict)
     cost: Terms = field(default_factory=list)
     energy: Terms = field(default_factory=list)
+    memory: dict[int, Terms] = field(default_factory=dict)
 
     def picks(self, g: int, i: int) -> Iterator[tuple[int, Candidate, Option]]:
         """All candidates of a step, in all its forms."""

@@ -96,7 +96,11 @@ def evaluate(
         energy += sum(o.energy for step in chosen for o in step)
     wrong = sum(scenario.wrong for scenario, _, _ in flows)
     sums = {"cost": cost, "energy": energy, "accuracy": wrong}
-    broken |= {b.constraint for b in problem.budgets if sums[b.of] > b.limit}
+    memory = _memory(problem, choice, flows) if any(b.of == "memory" for b in problem.budgets) else {}
+    for budget in problem.budgets:
+        here = sum(memory.get(pool, 0) for pool in budget.pools)
+        if (here if budget.of == "memory" else sums[budget.of]) > budget.limit:
+            broken.add(budget.constraint)
     latencies = [0] * sum(o.kind == "latency" for o in problem.objectives)
     for scenario, chosen, transfers in flows:
         spent = _times(chosen, transfers, waits)
@@ -180,6 +184,17 @@ def _devices(
         needed = _needed(problem, choice, pool, here, broken, pool.constraint in relaxed)
         bought.append(max(pool.minimum, needed))
     return tuple(bought)
+
+
+def _memory(problem: Problem, choice: Choice, flows: _Flows) -> dict[int, int]:
+    """Of all replicas, by pool."""
+    found: dict[int, int] = {}
+    for index in {option.station for option in _options(flows)}:
+        station = problem.stations[index]
+        shared = problem.pools[station.pool].sharing == "time"
+        replicas = 1 if shared else choice.replicas[index]
+        found[station.pool] = found.get(station.pool, 0) + replicas * station.memory_kb
+    return found
 
 
 def _needed(problem: Problem, choice: Choice, pool: Pool, here: list[int], broken: set[int], unlimited: bool) -> int:

@@ -15,6 +15,7 @@ from specs.application import (
     CostConstraint,
     EnergyConstraint,
     LatencyObjective,
+    MemoryConstraint,
     PathConstraint,
     ResidencyConstraint,
 )
@@ -42,6 +43,8 @@ def check_constraints(reading: Reading, claims: Claims, month: float, kwh: float
         elif isinstance(c, CostConstraint):
             unit = f"{reading.infra.currency}/month"
             _constraint(reading, claims, claimed, name, unit, month, c.cost * HOURS, 1e-4)
+        elif isinstance(c, MemoryConstraint):
+            _constraint(reading, claims, claimed, name, "MB", _megabytes(reading, c), c.memory / 1e6, 1e-4)
         elif isinstance(c, EnergyConstraint):
             _constraint(reading, claims, claimed, name, "kWh/month", kwh, c.energy, 1e-4)
         elif isinstance(c, AccuracyConstraint):
@@ -126,6 +129,17 @@ def check_proof(reading: Reading, claims: Claims, month: float, kwh: float) -> N
             claims.equal("objective energy", value, kwh, 1e-3, 1e-3)
         elif month < math.inf:
             claims.equal("objective cost", value, month, 1e-3, 1e-3)
+
+
+def _megabytes(reading: Reading, c: MemoryConstraint) -> float:
+    """Of all replicas at a member of the fullest site that the constraint is about."""
+    found: dict[str, float] = {}
+    for a in reading.plan.assignments:
+        site = reading.infra.sites[a.site]
+        asked = {"tier": site.tier, "site": a.site}
+        if all(asked.get(key, site.labels.get(key)) == word for key, word in (c.at or {}).items()):
+            found[a.site] = found.get(a.site, 0.0) + a.replicas * reading.records[a.record].memory / 1e6
+    return max(found.values(), default=0.0)
 
 
 def _wrong(reading: Reading) -> float:

@@ -129,8 +129,17 @@ def _best(problem: Problem, table: Any, relaxed: frozenset[int]) -> tuple[int, .
         cost += pool.price * devices
         sums["energy"] += pool.energy * devices
     for budget in problem.budgets:
-        if budget.constraint not in relaxed:
+        if budget.constraint in relaxed:
+            continue
+        if budget.of != "memory":
             ok &= sums[budget.of] <= budget.limit
+            continue
+        held = np.zeros(n, dtype=np.int64)
+        for k, station in enumerate(problem.stations):
+            if station.pool in budget.pools:
+                once = problem.pools[station.pool].sharing == "time"
+                held += station.memory_kb * (np.minimum(replicas[k], 1) if once else replicas[k])
+        ok &= held <= budget.limit
     latencies = [np.zeros(n, dtype=np.int64) for o in problem.objectives if o.kind == "latency"]
     for position, s in enumerate(scenarios):
         scenario = problem.scenarios[s]

@@ -107,6 +107,19 @@ def thrifty(seed: int) -> Situation:
     return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
 
 
+def cramped(seed: int) -> Situation:
+    """A world with limits of memory at its sites."""
+    draw = random.Random(seed)
+    infra = _infrastructure(draw)
+    app = _application(draw, infra)
+    more = random.Random(f"memory {seed}")
+    tiers = sorted({site["tier"] for site in infra["sites"].values()})
+    app["constraints"]["room"] = {"memory": f"<= {more.choice([60, 80, 110, 160])} MB"}
+    if more.random() < 0.7:
+        app["constraints"]["room"]["at"] = {"tier": more.choice(tiers)}
+    return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+
+
 def careful(seed: int) -> Situation:
     """A world with accuracy among its objectives."""
     draw = random.Random(seed)

@@ -51,7 +51,6 @@ def test_the_example_of_the_grammar_lists_what_is_not_built_with_lines() -> None
             "29:3: not supported yet: a constraint on",
         ),
         ("p99: 200 ms}", "p99: 200 ms}\n  s: {throughput: '>= 3/s'}", "a constraint on throughput"),
-        ("p99: 200 ms}", "p99: 200 ms}\n  s: {memory: '<= 3 MB'}", "a constraint on memory"),
         ("objective: [cost,", "objective: [throughput,", "29:13: not supported yet: the objective throughput"),
     ],
 )

@@ -20,11 +20,14 @@ class TooLarge(Exception):
     """More choices than brute force should look at."""
 
 
-def brute_force(problem: Problem, relaxed: frozenset[int] = frozenset()) -> tuple[int, ...] | None:
-    """The best objectives, in order, of any choice that keeps all constraints but `relaxed`; None if none does."""
-    flows = [_choices_of(problem, f, relaxed) for f in range(len(problem.flows))]
+def brute_force(problem: Problem, relaxed: frozenset[int] = frozenset(), *, most: int = MOST) -> tuple[int, ...] | None:
+    """The best objectives, in order, of any choice that keeps all constraints but `relaxed`; None if none does.
+
+    Raises TooLarge where there are more than `most` choices.
+    """
+    flows = [_choices_of(problem, f, relaxed, most) for f in range(len(problem.flows))]
     total = int(np.prod([max(1, len(f)) for f in flows]))
-    if total > MOST:
+    if total > most:
         raise TooLarge(total)
     best: tuple[int, ...] | None = None
     for table in _tables(problem, flows):
@@ -35,7 +38,7 @@ def brute_force(problem: Problem, relaxed: frozenset[int] = frozenset()) -> tupl
 
 
 def _choices_of(
-    problem: Problem, flow: int, relaxed: frozenset[int]
+    problem: Problem, flow: int, relaxed: frozenset[int], most: int
 ) -> list[tuple[int, tuple[tuple[int, int, int], ...]]]:
     """(scenario, ((step, option, replicas), ...)) for all ways to cover each step."""
     found: list[tuple[int, tuple[tuple[int, int, int], ...]]] = []
@@ -43,7 +46,7 @@ def _choices_of(
         if scenario.flow != flow or not set(scenario.barred) <= relaxed:
             continue
         ways = [list(_covers(problem, scenario, i, relaxed)) for i in range(len(scenario.steps))]
-        if np.prod([len(w) for w in ways]) > MOST:
+        if np.prod([len(w) for w in ways]) > most:
             raise TooLarge
         for picked in product(*ways):
             found.append((s, tuple(p for step in picked for p in step)))

@@ -13,17 +13,20 @@ from planner.solver.evaluate import evaluate
 from planner.solver.greedy import solve_greedily
 from planner.solver.packing import devices_needed, totals_suffice
 from tests.planner.blog import situation
-from tests.planner.brute import TooLarge, brute_force
+from tests.planner.brute import MOST, TooLarge, brute_force
 from tests.planner.worlds import world
 
-SEEDS, DEEP = 120, 2480
-BLOCK = 50
+BLOCK = 100
+QUICK, DEEP = 10, 100
+"""Blocks of seeds in make test and in make test-deep."""
+QUICK_CHOICES = 50_000
+"""Problems with more choices are left to make test-deep."""
 
 
-def compare(problem: Problem) -> tuple[Solution, bool]:
+def compare(problem: Problem, most: int = MOST) -> tuple[Solution, bool]:
     """The solution, after it was found to equal brute force, and whether greedy finds no as good one."""
+    best = brute_force(problem, most=most)
     solution = solve_problem(problem)
-    best = brute_force(problem)
     assert solution.status == ("infeasible" if best is None else "optimal")
     assert solution.objectives == (best or ())
     if solution.choice is not None:
@@ -39,12 +42,12 @@ def compare(problem: Problem) -> tuple[Solution, bool]:
     return solution, best is not None and greedy.objectives != best
 
 
-def family(seeds: range) -> None:
+def family(seeds: range, most: int = MOST) -> None:
     """All seeds of a family, and its shares: problems that are infeasible, and on which greedy is not optimal."""
     infeasible = not_greedy = count = 0
     for seed in seeds:
         try:
-            solution, beaten = compare(formulate(world(seed)))
+            solution, beaten = compare(formulate(world(seed)), most)
         except TooLarge:
             continue
         count += 1
@@ -56,13 +59,16 @@ def family(seeds: range) -> None:
     assert not_greedy >= 0.2 * count
 
 
-def test_status_and_objective_equal_brute_force() -> None:
-    family(range(SEEDS))
+@pytest.mark.parametrize("block", range(QUICK))
+def test_status_and_objective_equal_brute_force(block: int) -> None:
+    family(range(block * BLOCK, (block + 1) * BLOCK), QUICK_CHOICES)
 
 
 @pytest.mark.deep
-def test_status_and_objective_equal_brute_force_on_many_more() -> None:
-    family(range(SEEDS, SEEDS + DEEP))
+@pytest.mark.parametrize("block", range(DEEP))
+def test_status_and_objective_equal_brute_force_on_many_more(block: int) -> None:
+    first = (QUICK + block) * BLOCK
+    family(range(first, first + BLOCK))
 
 
 @pytest.mark.parametrize("seed", [1, 6, 25])

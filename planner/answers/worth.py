@@ -54,12 +54,13 @@ def _worth(again: Again, plan: Plan, name: str, dial: Dial, binding: bool) -> Wo
     step = 0.01 if dial.unit == "share" else nice(max(dial.limit, 1.0) / 50)
     sign = 1 if dial.far >= dial.limit else -1
     best = plan.objective[0]
+    first_alone = _first_alone(again)
 
     def difference(steps: int) -> float | None:
         value = dial.limit + sign * steps * step
         if value <= 0 or (dial.unit == "share" and value > 1):
             return None
-        found = again.plan([dial.text(value)])
+        found = again.plan([dial.text(value), *first_alone])
         return None if found is None else beyond(best, found.objective[0])
 
     if not binding:
@@ -76,3 +77,9 @@ def _worth(again: Again, plan: Plan, name: str, dial: Dial, binding: bool) -> Wo
         steps = fewest_steps(gain, FARTHEST, 2)
         further = None if steps is None else (steps * step, gains[steps])
     return Worth(name, dial.unit, dial.limit, step, True, looser, difference(-1), further)
+
+
+def _first_alone(again: Again) -> list[str]:
+    """The change that leaves only the first objective, which is all that is compared; none where that saves nothing."""
+    first, *others = again.situation.app.value.objective
+    return [f"objective=[{first}]"] if others and first in ("cost", "energy") else []

@@ -17,6 +17,7 @@ from planner.answers.explain import units_of
 from planner.answers.forced import as_planned
 from planner.answers.relaxations import fewest_steps
 from planner.formulation import limit_name
+from planner.network import Way
 from planner.situation import Situation
 from planner.verification.inputs import check_inputs
 from specs.application import PathConstraint
@@ -29,7 +30,8 @@ STEP: Final = 0.05
 WIDEST: Final = 4.0
 """The largest factor tried, and the inverse of the smallest."""
 SAME: Final = 1e-6
-Kind = Literal["rate", "price", "bandwidth", "delay", "service time"]
+WAYS: Final[tuple[Way, ...]] = ("up", "down")
+Kind = Literal["rate", "price", "electricity", "power", "bandwidth", "egress", "delay", "service time"]
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,9 @@ def sensitivity(
 
 
 def inputs_of(situation: Situation) -> Iterator[Input]:
-    """Rates of sources, prices, bandwidths, delays, and service times by component. Named as ``--set`` names them."""
+    """Rates of sources, prices, electricity, power, bandwidths, egress, delays, and service times by component. Named
+    as ``--set`` names them.
+    """
     app, infra = situation.app.value, situation.infra.value
 
     def said(name: str, kind: Kind, unit: str, value: float, text: Callable[[float], str]) -> Input:
@@ -132,10 +136,17 @@ def inputs_of(situation: Situation) -> Iterator[Input]:
     for name, hardware in infra.hardware.items():
         if hardware.price > 0:
             yield said(f"hardware.{name}.price", "price", "/h", hardware.price, _plain(hardware.price, "/h"))
+        if hardware.power is not None and hardware.power[1] > 0:
+            yield said(f"hardware.{name}.power", "power", "W", hardware.power[1], _watts(*hardware.power))
     for site, spec in infra.sites.items():
+        if spec.electricity > 0:
+            price = spec.electricity
+            yield said(f"site.{site}.electricity", "electricity", "/kWh", price, _plain(price, "/kWh"))
         for name, pool in spec.pools.items():
             if pool.price and not pool.owned:
                 yield said(f"site.{site}.pools.{name}.price", "price", "/h", pool.price, _plain(pool.price, "/h"))
+            if pool.power is not None and pool.power[1] > 0:
+                yield said(f"site.{site}.pools.{name}.power", "power", "W", pool.power[1], _watts(*pool.power))
     for name, link in infra.links.items():
         ways = {"": link.rate} if link.rate is not None else {".up": link.up, ".down": link.down}
         for way, direction in ways.items():
@@ -145,6 +156,11 @@ def inputs_of(situation: Situation) -> Iterator[Input]:
             if direction is not None and not isinstance(direction, float) and direction.shared:
                 mbit = direction.shared.rate * 8 / 1e6
                 yield said(f"link.{name}{way}.shared.rate", "bandwidth", "Mbit/s", mbit, _plain(mbit, " Mbit/s"))
+        paid = {"": link.egress} if link.rate is not None else {f".{w}": link.direction(w).egress for w in WAYS}
+        for way, egress in paid.items():
+            if egress > 0:
+                by_gb = egress * 1e9
+                yield said(f"link.{name}{way}.egress", "egress", "/GB", by_gb, _plain(by_gb, "/GB"))
         if link.delay.mean > 0:
             ms, jitter = link.delay.mean * 1e3, link.delay.jitter * 1e3
             yield said(
@@ -153,6 +169,10 @@ def inputs_of(situation: Situation) -> Iterator[Input]:
             )  # fmt: skip
     for name in app.components:
         yield Input(f"component.{name}", "service time", "x", 1.0, _slower_component(name))
+
+
+def _watts(idle: float, busy: float) -> Callable[[float], str]:
+    return lambda factor: f"{figure(idle * factor)}..{figure(busy * factor)} W"
 
 
 def _plain(value: float, unit: str) -> Callable[[float], str]:

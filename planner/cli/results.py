@@ -320,7 +320,7 @@ class SensitivityRange(Spec):
     """The plan stays optimal from `low` to `high`; absent where it does as far as was tried (a factor of 4)."""
 
     name: str
-    kind: Literal["rate", "price", "bandwidth", "delay", "service time"]
+    kind: Literal["rate", "price", "electricity", "power", "bandwidth", "egress", "delay", "service time"]
     unit: str
     value: Number
     low: Number | None = None

@@ -84,9 +84,13 @@ def test_a_placement_that_would_miss_a_limit_says_by_how_much() -> None:
 
 def test_every_kind_of_input_is_there() -> None:
     found = list(inputs_of(recorded({}, {})))
-    assert {i.kind for i in found} == {"rate", "price", "bandwidth", "delay", "service time"}
+    money = {"price", "electricity", "power", "egress"}
+    assert {i.kind for i in found} == {"rate", "bandwidth", "delay", "service time"} | money
     for each in found:
-        each.scaled(recorded({}, {}), 1.5)  # every one can be said
+        more = each.scaled(recorded({}, {}), 1.5)  # every one can be said
+        if each.kind != "service time":
+            (same,) = (i for i in inputs_of(more) if i.name == each.name)
+            assert same.value == pytest.approx(1.5 * each.value)
 
 
 def test_only_a_proven_plan_can_stay_optimal() -> None:

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from specs.base import Spec
 from specs.deployment_status import DeploymentStatus
+from specs.diff import DiffResult
 from specs.errors import Issue
 from specs.hub import ArchiveResult, CatalogueResult, CoverageResult, GcResult, HubResult
 from specs.profile import Record
@@ -361,6 +362,7 @@ MODELS: Final[dict[str, type[Spec]]] = {
     "profiling": ProfileResult,
     "model-profile": ModelProfile,
     "verify": VerifyResult,
+    "diff": DiffResult,
     "compile": CompileResult,
     "artefacts": CrossResult,
     "hub": HubResult,

@@ -28,6 +28,7 @@ VERBS: Final = {
     "explain": Verb("explain", "explain", "Why here and not there: what each choice costs."),
     "pareto": Verb("pareto", "pareto", "All plans that none beats in latency and cost."),
     "sensitivity": Verb("sensitivity", "sensitivity", "How far inputs may change before the plan does."),
+    "diff": Verb("diff.verb", "diff", "What differs between two plans, or two bundles."),
     "compile": Verb("compile", "compile_bundle", "Assemble what a plan runs: a bundle."),
     "run": Verb("run", "run", "Run a bundle; measured beside predicted."),
     "deploy": Verb("deploy", "deploy", "Start a bundle and return; requests enter by HTTP and gRPC."),

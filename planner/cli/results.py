@@ -13,6 +13,7 @@ from specs.errors import Issue
 from specs.hub import ArchiveResult, CatalogueResult, CoverageResult, GcResult, HubResult
 from specs.profile import Record
 from specs.quantities import Money, Number
+from specs.replan import ReplanResult
 
 
 class Located(Spec):
@@ -363,6 +364,7 @@ MODELS: Final[dict[str, type[Spec]]] = {
     "model-profile": ModelProfile,
     "verify": VerifyResult,
     "diff": DiffResult,
+    "replan": ReplanResult,
     "compile": CompileResult,
     "artefacts": CrossResult,
     "hub": HubResult,

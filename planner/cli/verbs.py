@@ -29,6 +29,7 @@ VERBS: Final = {
     "pareto": Verb("pareto", "pareto", "All plans that none beats in latency and cost."),
     "sensitivity": Verb("sensitivity", "sensitivity", "How far inputs may change before the plan does."),
     "diff": Verb("diff.verb", "diff", "What differs between two plans, or two bundles."),
+    "replan": Verb("replan.verb", "replan", "Solve again for what a run observed."),
     "compile": Verb("compile", "compile_bundle", "Assemble what a plan runs: a bundle."),
     "run": Verb("run", "run", "Run a bundle; measured beside predicted."),
     "deploy": Verb("deploy", "deploy", "Start a bundle and return; requests enter by HTTP and gRPC."),

@@ -34,7 +34,7 @@ def show(result: DiffResult, out: Console) -> None:
     if result.same:
         out.print("nothing differs")
     for side in (result.old, result.new):
-        out.print(_side(side, result.old.application != result.new.application))
+        out.print(side_text(side, result.old.application != result.new.application))
 
 
 def show_difference(found: PlanDifference, out: Console) -> None:
@@ -42,7 +42,7 @@ def show_difference(found: PlanDifference, out: Console) -> None:
     if found.placements:
         rows = list(_placements(found.placements))
         out.print(table(["component", "for", "was", "is"], rows))
-    figures = list(_figures(found))
+    figures = [row for row in _figures(found) if row[1] != row[2]]  # alike to the digits that people see
     if figures:
         columns = ["", "was", "is", "change"]
         out.print(table(columns, figures, right=columns[1:]))
@@ -55,9 +55,10 @@ def show_difference(found: PlanDifference, out: Console) -> None:
         out.print(table(["input", "of", "was", "is"], rows))
 
 
-def _side(side: Side, named: bool) -> str:
+def side_text(side: Side, named: bool) -> str:
     what = f"{side.application}, " if named else ""
     conflict = f": {', '.join(side.conflict)} cannot hold together" if side.conflict else ""
+    """Its file, status and digest; the application where it is to be `named`."""
     return f"{side.file}: {what}{side.status}{conflict}; plan {side.plan[:16]}"
 
 
@@ -102,9 +103,7 @@ def _figures(found: PlanDifference) -> Iterator[list[str]]:
         for item in cost.items:
             yield _money(f"{item.name}, {cost.currency}/month", item.old, item.new)
         yield _money(f"cost, {cost.currency}/month", cost.per_month.old, cost.per_month.new)
-        each = _row(f"cost, {cost.currency}/1,000 requests", cost.per_1000.old, cost.per_1000.new)
-        if each[1] != each[2]:
-            yield each
+        yield _row(f"cost, {cost.currency}/1,000 requests", cost.per_1000.old, cost.per_1000.new)
     if found.energy is not None:
         yield _row("energy, kWh/month", found.energy.old, found.energy.new)
     for path in found.paths:

@@ -10,6 +10,7 @@ from specs.base import Spec
 from specs.deployment_status import DeploymentStatus
 from specs.diff import DiffResult
 from specs.errors import Issue
+from specs.export import ExportResult
 from specs.hub import ArchiveResult, CatalogueResult, CoverageResult, GcResult, HubResult
 from specs.profile import Record
 from specs.quantities import Money, Number
@@ -365,6 +366,7 @@ MODELS: Final[dict[str, type[Spec]]] = {
     "verify": VerifyResult,
     "diff": DiffResult,
     "replan": ReplanResult,
+    "export": ExportResult,
     "compile": CompileResult,
     "artefacts": CrossResult,
     "hub": HubResult,

@@ -31,6 +31,7 @@ VERBS: Final = {
     "diff": Verb("diff.verb", "diff", "What differs between two plans, or two bundles."),
     "replan": Verb("replan.verb", "replan", "Solve again for what a run observed."),
     "compile": Verb("compile", "compile_bundle", "Assemble what a plan runs: a bundle."),
+    "export": Verb("export.verb", "export", "A bundle as containers: Compose or Kubernetes."),
     "run": Verb("run", "run", "Run a bundle; measured beside predicted."),
     "deploy": Verb("deploy", "deploy", "Start a bundle and return; requests enter by HTTP and gRPC."),
     "status": Verb("deploy", "status", "What a deployment does now."),

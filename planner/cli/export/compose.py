@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 from planner.cli.export.image import machine
@@ -24,7 +25,7 @@ def compose_files(shape: Shape) -> dict[str, bytes]:
     }
     if not shape.insecure:
         value["secrets"] = {name: {"file": f"./secrets/{file}"} for name, file in SECRETS.items()}
-    return {"compose.yaml": yaml_text(value).encode()}
+    return {"compose.yaml": yaml_text(json.loads(json.dumps(value))).encode()}  # without anchors
 
 
 def _service(shape: Shape, site: SiteShape, index: int, head: str) -> dict[str, Any]:

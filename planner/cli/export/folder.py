@@ -46,6 +46,8 @@ def write_folder(folder: Path, files: Mapping[str, bytes], result: ExportResult)
             for name, data in files.items():
                 (work / name).parent.mkdir(parents=True, exist_ok=True)
                 (work / name).write_bytes(data)
+            for path in work.rglob("*"):  # whoever containers run as must be able to read them
+                path.chmod(0o755 if path.is_dir() else 0o644)
             text = json.dumps(result.dump(), indent=1, ensure_ascii=False) + "\n"
             (work / EXPORT_FILE).write_text(text, "utf-8")
             _keep_yours(folder, work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 from planner.cli.export.image import machine
@@ -20,7 +21,7 @@ def kubernetes_files(shape: Shape) -> dict[str, bytes]:
     }
     for site in shape.sites:
         found[f"site-{site.dns}.yaml"] = [_stateful_set(shape, site)]
-    files = {name: "---\n".join(yaml_text(value) for value in values).encode() for name, values in found.items()}
+    files = {name: "---\n".join(map(_text, values)).encode() for name, values in found.items()}
     image, _, tag = shape.image.partition(":")
     customised = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
@@ -29,6 +30,11 @@ def kubernetes_files(shape: Shape) -> dict[str, bytes]:
         "images": [{"name": image, "newName": image, "newTag": tag}],
     }
     return files | {"kustomization.yaml": yaml_text(customised).encode()}
+
+
+def _text(value: dict[str, Any]) -> str:
+    """As YAML without anchors, which parts that are written twice would otherwise get."""
+    return yaml_text(json.loads(json.dumps(value)))
 
 
 def door_secret(shape: Shape) -> str:

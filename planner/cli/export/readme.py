@@ -95,8 +95,8 @@ def readme(shape: Shape, to: str) -> str:
         "## Members",
         "\n".join(["| member | stages | cores | memory | door |", "| --- | --- | --- | --- | --- |", *rows]),
         "Cores: those that stages use at a time, to those of the devices that the plan bought; memory is that of these "
-        f"devices. For the processes of Ray, {RAY_CORES:g} cores and {RAY_MEMORY / 2**20:,.0f} MiB are added. The head is "
-        f"{shape.head}: it deploys the bundle, and looks every 15 seconds whether all hosts are whole.",
+        f"devices. For the processes of Ray, {RAY_CORES:g} cores and {RAY_MEMORY / 2**20:,.0f} MiB are added. The head "
+        f"is {shape.head}: it deploys the bundle, and looks every 15 seconds whether all hosts are whole.",
         "## To be filled in",
         "\n".join(f"- {text}" for text in fill_in_of(shape, to)),
         "## Run",

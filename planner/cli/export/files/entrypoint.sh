@@ -35,12 +35,18 @@ fi
 start="ray start --node-ip-address=$address --node-manager-port=$node_port --num-cpus=0 --num-gpus=0
     --object-store-memory=80000000 --include-log-monitor=false --disable-usage-stats
     --labels=site=$member,tier=$TIERPLAN_TIER"
+port=${TIERPLAN_HEAD_ADDRESS##*:}
 if [ "$member" != "$TIERPLAN_HEAD" ]; then
-    exec $start --address="$TIERPLAN_HEAD_ADDRESS" --block
+    # The head's address may be another one each time; Ray itself would look for a head that is not there for a minute.
+    until head=$(getent hosts "${TIERPLAN_HEAD_ADDRESS%:*}" | cut -d' ' -f1) && [ -n "$head" ] &&
+        python "$home/ready.py" "$head" "$port" "" 2>/dev/null; do
+        sleep 2
+    done
+    exec $start --address="$head:$port" --block
 fi
 
-head=$address:${TIERPLAN_HEAD_ADDRESS##*:}
-$start --head --port="${head##*:}" --include-dashboard=false
+head=$address:$port
+$start --head --port="$port" --include-dashboard=false
 trap 'ray stop --force >/dev/null; exit 0' TERM INT
 # Deploying again does nothing where all hosts are whole, and starts them anew where one was lost.
 while :; do

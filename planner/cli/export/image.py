@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import platform
+from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from planner.cli.export.requirements import pinned
+from planner.cli.export.requirements import OURS, pinned
 from planner.cli.export.shape import Shape
 from runtime.cluster.settings import SETTINGS
 from specs.artefact_folder import read_description
@@ -39,6 +40,9 @@ def image_files(shape: Shape) -> dict[str, bytes]:
         for file in sorted(root.rglob("*")):
             if file.is_file() and "__pycache__" not in file.parts:
                 found[f"tierplan/{package}/{file.relative_to(root).as_posix()}"] = file.read_bytes()
+    # Doors tell their version, which Python looks for in a package's metadata.
+    metadata = f"Metadata-Version: 2.1\nName: {OURS}\nVersion: {version(OURS)}\n"
+    found[f"tierplan/{OURS}-{version(OURS)}.dist-info/METADATA"] = metadata.encode()
     for name in (*shape.bundle.manifest.files, MANIFEST_FILE):
         found[f"bundle/{name}"] = (shape.bundle.folder / name).read_bytes()
     return found

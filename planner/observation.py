@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from planner.situation import Situation, source_digests
+from planner.situation import Situation
 from specs.digest import digest_value
 from specs.plan import Assignment, Plan
 from specs.profile import Record, winners
@@ -84,8 +84,8 @@ def alike(situation: Situation, plan: Plan, seen: Sequence[Observation]) -> Situ
     other ways to run the component be; a plan that moves to one of them only for want of an observation is no better.
     """
     factors = _factors(plan, seen)
-    sources = source_digests(situation.app)
-    of = {digest: factors[key.split("/")[0]] for key, digest in sources.items() if key.split("/")[0] in factors}
+    named = [(key.split("/")[0], digest) for key, digest in situation.digests.items()]
+    of = {digest: factors[component] for component, digest in named if component in factors}
     observed = {o.promoted.digest for o in seen if o.promoted}
     records = tuple(
         r if r.source not in of or r.digest in observed else scaled(r, of[r.source]) for r in situation.records

@@ -283,6 +283,8 @@ def test_an_export_is_replaced_but_nothing_else_and_nothing_that_was_filled_in(e
     called = export(tmp_path, "compose")
     assert called.code == 2
     assert "out/compose.yaml: the file was changed since it was exported" in called.err
+    (tmp_path / "out" / "export.json").write_text("{}", "utf-8")
+    assert "out/export.json: not what an export says of itself" in export(tmp_path, "compose").err
     called = export(tmp_path, "compose", output="bundle")
     assert (called.code, called.out) == (2, "")
     assert "bundle: the folder is there and is no export" in called.err

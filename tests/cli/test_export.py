@@ -147,6 +147,24 @@ def test_a_bundle_of_another_version_of_a_library_is_refused(exported: Path, sha
         pinned(replace(shape.bundle, manifest=other))
 
 
+@pytest.mark.parametrize(
+    ("requirement", "said"),
+    [
+        ("no-such-package-here", "measure requires no-such-package-here, which is not installed here"),
+        ("numpy<0.1", "measure: expected numpy<0.1, found numpy "),
+        ("numpy==", "measure: "),
+    ],
+)
+def test_a_requirement_of_a_function_that_cannot_be_pinned_is_refused(
+    shape: Shape, requirement: str, said: str
+) -> None:
+    app = shape.bundle.app
+    measure = app.value.components["measure"].model_copy(update={"requirements": [requirement]})
+    changed = app.value.model_copy(update={"components": {**app.value.components, "measure": measure}})
+    with pytest.raises(InputError, match=re.escape(said)):
+        pinned(replace(shape.bundle, app=replace(app, value=changed)))
+
+
 def test_a_service_for_each_member_says_what_the_entrypoint_asks(exported: Path) -> None:
     value = yaml.safe_load((exported / "compose" / "compose.yaml").read_text("utf-8"))
     script = (exported / "compose" / "image" / "entrypoint.sh").read_text("utf-8")
@@ -205,7 +223,7 @@ def test_a_stateful_set_for_each_site_whose_pods_are_its_members(exported: Path)
     config = of_kind(folder, "ConfigMap")["tiny-settings"]["data"]
     (phones,) = (s for name, s in sets.items() if name == "tiny-phones")
     assert phones["spec"]["replicas"] == 2
-    assert phones["spec"]["podManagementPolicy"] == "Parallel"
+    assert (phones["spec"]["podManagementPolicy"], phones["spec"]["updateStrategy"]["type"]) == ("Parallel", "OnDelete")
     for found in sets.values():
         pod = found["spec"]["template"]
         site = found["metadata"]["labels"]["tierplan.dev/site"]
@@ -285,6 +303,9 @@ def test_an_export_is_replaced_but_nothing_else_and_nothing_that_was_filled_in(e
     assert "out/compose.yaml: the file was changed since it was exported" in called.err
     (tmp_path / "out" / "export.json").write_text("{}", "utf-8")
     assert "out/export.json: not what an export says of itself" in export(tmp_path, "compose").err
+    called = export(tmp_path, "compose", output="bundle/inside")
+    assert (called.code, called.out) == (2, "")
+    assert "the folder is in the bundle" in called.err
     called = export(tmp_path, "compose", output="bundle")
     assert (called.code, called.out) == (2, "")
     assert "bundle: the folder is there and is no export" in called.err

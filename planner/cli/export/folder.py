@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from planner.cli.export.image import Content
 from planner.cli.files import read_json
-from specs.digest import digest_file
+from specs.digest import digest_bytes, digest_file
 from specs.errors import InputError, Issue, Place
 from specs.export import EXPORT_FILE, ExportResult
 from specs.output_file import cannot_write
@@ -19,8 +20,10 @@ YOURS: Final = ("image/requirements-more.txt", "secrets", ".env")
 """What whoever runs an export fills in: it outlives the next one."""
 
 
-def check_folder(folder: Path) -> None:
-    """Raises InputError where `folder` holds what is no export, or files of one that were changed since."""
+def check_folder(folder: Path, bundle: Path) -> None:
+    """Raises InputError where `folder` is in `bundle`, or holds what is no export, or changed files of one."""
+    if folder.resolve().is_relative_to(bundle.resolve()) and folder.resolve() != bundle.resolve():
+        raise InputError(Issue("the folder is in the bundle, which would be broken by it", Place(str(folder))))
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     place = Place(str(folder))
@@ -33,7 +36,11 @@ def check_folder(folder: Path) -> None:
             raise InputError(Issue("the file was changed since it was exported", Place(str(folder / name)), hint))
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes], result: ExportResult) -> None:
+def digest_of(content: Content) -> str:
+    return digest_bytes(content) if isinstance(content, bytes) else digest_file(content)
+
+
+def write_folder(folder: Path, files: Mapping[str, Content], result: ExportResult) -> None:
     """`files` and what `result` says of them, in place of what was there; whole or not at all.
 
     Raises EnvironmentFailed where the disk or its rights do not allow it.
@@ -43,23 +50,36 @@ def write_folder(folder: Path, files: Mapping[str, bytes], result: ExportResult)
         work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
         try:
             work.chmod(0o755)
-            for name, data in files.items():
+            for name, content in files.items():
                 (work / name).parent.mkdir(parents=True, exist_ok=True)
-                (work / name).write_bytes(data)
+                if isinstance(content, bytes):
+                    (work / name).write_bytes(content)
+                else:
+                    shutil.copyfile(content, work / name)
             for path in work.rglob("*"):  # whoever containers run as must be able to read them
                 path.chmod(0o755 if path.is_dir() else 0o644)
             text = json.dumps(result.dump(), indent=1, ensure_ascii=False) + "\n"
             (work / EXPORT_FILE).write_text(text, "utf-8")
             _keep_yours(folder, work)
-            old = work.with_suffix(".old")
-            if folder.exists():
-                folder.rename(old)
-            work.rename(folder)
-            shutil.rmtree(old, ignore_errors=True)
+            _replace(work, folder)
         finally:
             shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
+
+
+def _replace(work: Path, folder: Path) -> None:
+    """Put `work` in the place of `folder`; the old one is gone only once the new one is there."""
+    old = work.with_suffix(".old")
+    if folder.exists():
+        folder.rename(old)
+    try:
+        work.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _keep_yours(folder: Path, work: Path) -> None:

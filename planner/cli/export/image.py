@@ -14,6 +14,8 @@ from runtime.cluster.settings import SETTINGS
 from specs.artefact_folder import read_description
 from specs.manifest import MANIFEST_FILE
 
+Content = bytes | Path
+"""Of a file: itself, or where it is copied from."""
 PACKAGES: Final = ("specs", "runtime", "planner")
 """Of tierplan: what `planner deploy` takes. No compiler goes into an image."""
 SCRIPTS: Final = ("entrypoint.sh", "ready.py")
@@ -25,9 +27,9 @@ MACHINES: Final = {"x86-64": "amd64", "aarch64": "arm64"}
 """By how levels of instruction sets begin, what containers call the machine."""
 
 
-def image_files(shape: Shape) -> dict[str, bytes]:
+def image_files(shape: Shape) -> dict[str, Content]:
     """By their names in the folder that the image is built from. Raises as `pinned` does."""
-    found = {
+    found: dict[str, Content] = {
         "Dockerfile": _dockerfile(shape).encode(),
         "requirements.txt": "".join(f"{line}\n" for line in pinned(shape.bundle)).encode(),
         "requirements-more.txt": MORE.encode(),
@@ -39,12 +41,12 @@ def image_files(shape: Shape) -> dict[str, bytes]:
         root = Path(str(files(package)))
         for file in sorted(root.rglob("*")):
             if file.is_file() and "__pycache__" not in file.parts:
-                found[f"tierplan/{package}/{file.relative_to(root).as_posix()}"] = file.read_bytes()
+                found[f"tierplan/{package}/{file.relative_to(root).as_posix()}"] = file
     # Doors tell their version, which Python looks for in a package's metadata.
     metadata = f"Metadata-Version: 2.1\nName: {OURS}\nVersion: {version(OURS)}\n"
     found[f"tierplan/{OURS}-{version(OURS)}.dist-info/METADATA"] = metadata.encode()
     for name in (*shape.bundle.manifest.files, MANIFEST_FILE):
-        found[f"bundle/{name}"] = (shape.bundle.folder / name).read_bytes()
+        found[f"bundle/{name}"] = shape.bundle.folder / name
     return found
 
 

@@ -140,7 +140,9 @@ def _stateful_set(shape: Shape, site: SiteShape) -> dict[str, Any]:
         "spec": {
             "serviceName": f"{shape.dns}-nodes",
             "replicas": site.members,
-            "podManagementPolicy": "Parallel",  # one is ready only when all are there
+            # One is ready only when all are there, and of one plan: none waits for another to be ready.
+            "podManagementPolicy": "Parallel",
+            "updateStrategy": {"type": "OnDelete"},
             "selector": {"matchLabels": labels},
             "template": {
                 "metadata": {"labels": labels, "annotations": shape.annotations},

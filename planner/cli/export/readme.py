@@ -137,7 +137,8 @@ def _compose_commands(shape: Shape) -> str:
     look = f"docker compose exec {head.dns}-{shape.head.index} python -m planner.cli.entry status {shape.name}"
     log = f"docker compose logs {head.dns}-{shape.head.index}"
     text = "It serves when all services are healthy. What it does, and why it does not:"
-    return f"{_block(lines)}\n\n{text}\n\n{_block([look, log, 'docker compose down'])}"
+    anew = "A new plan: export again into this folder, and `docker compose up --build --detach --wait`."
+    return "\n\n".join([_block(lines), text, _block([look, log, "docker compose down"]), anew])
 
 
 def _kubernetes_commands(shape: Shape) -> str:
@@ -163,4 +164,9 @@ def _kubernetes_commands(shape: Shape) -> str:
         f"kubectl logs {pod}",
         "kubectl delete --kustomize .",
     ]
-    return f"{_block(lines)}\n\nIt serves when all pods are ready. What it does, and why it does not:\n\n{_block(look)}"
+    serves = "It serves when all pods are ready. What it does, and why it does not:"
+    anew = (
+        "A new plan: export again, build and apply, then let all pods go at once, for none can serve beside old ones:"
+    )
+    every = f"kubectl delete pod --selector app.kubernetes.io/name={shape.dns}"
+    return "\n\n".join([_block(lines), serves, _block(look), anew, _block([every])])

@@ -41,12 +41,19 @@ def pinned(bundle: Bundle) -> list[str]:
             raise InputError(
                 Issue(f"{name} requires {error.name}, which is not installed here", place, hint)
             ) from error
+        except ValueError as error:
+            message = f"{name}: {' '.join(str(error).split())}"
+            raise InputError(Issue(message, place, "write it as pip takes it, such as pillow>=11")) from error
     _check_versions(bundle, found)
     return sorted(f"{name}=={version}" for name, version in found.items() if name != OURS)
 
 
 def _close(texts: Iterable[str], found: dict[str, str]) -> None:
-    """Adds what `texts` require, and what that requires. Raises PackageNotFoundError for what is not installed."""
+    """Adds what `texts` require, and what that requires.
+
+    Raises PackageNotFoundError for what is not installed, ValueError for what is no requirement, or is installed in
+    another version than one that it asks for.
+    """
     from packaging.requirements import Requirement
 
     open_ = [Requirement(text) for text in texts]
@@ -56,6 +63,8 @@ def _close(texts: Iterable[str], found: dict[str, str]) -> None:
         name = _canonical(wanted.name)
         installed = distribution(name)
         found[name] = installed.version
+        if not wanted.specifier.contains(installed.version, prereleases=True):
+            raise ValueError(f"expected {wanted}, found {name} {installed.version} installed here")
         for extra in ("", *wanted.extras):
             if (name, extra) not in done:
                 done.add((name, extra))

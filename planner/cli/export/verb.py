@@ -13,6 +13,7 @@ from planner.cli.output import Format, FormatOption, emit, table
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from planner.cli.export.image import Content
     from specs.export import ExportResult
 
 
@@ -46,22 +47,21 @@ def export(
     Example: planner export bundle --to kubernetes --members phones=2 -o manifests
     """
     from planner.cli.export.compose import compose_files
-    from planner.cli.export.folder import check_folder, write_folder
+    from planner.cli.export.folder import check_folder, digest_of, write_folder
     from planner.cli.export.image import image_files
     from planner.cli.export.kubernetes import kubernetes_files
     from planner.cli.export.readme import fill_in_of, limits_of, readme
     from planner.cli.export.shape import shape_of
     from planner.cli.run import parse_members
     from runtime.bundle import open_bundle
-    from specs.digest import digest_bytes
     from specs.export import ExportResult
 
     chosen = parse_members(members or [])
-    check_folder(output)
     opened = open_bundle(bundle)
+    check_folder(output, bundle)
     shape = shape_of(opened, name or opened.plan.application, chosen, http_port, grpc_port, insecure)
-    files = compose_files(shape) if to is To.compose else kubernetes_files(shape)
-    files |= {f"image/{file}": data for file, data in image_files(shape).items()}
+    files: dict[str, Content] = {**(compose_files(shape) if to is To.compose else kubernetes_files(shape))}
+    files |= {f"image/{file}": content for file, content in image_files(shape).items()}
     files["README.md"] = readme(shape, to).encode()
     result = ExportResult(
         to=to.value,
@@ -71,11 +71,11 @@ def export(
         bundle=shape.annotations["tierplan.dev/bundle"],
         image=shape.image,
         members=shape.exported(),
-        files={file: digest_bytes(files[file]) for file in sorted(files)},
+        files={file: digest_of(files[file]) for file in sorted(files)},
         fill_in=fill_in_of(shape, to),
         limits=limits_of(shape, to),
     )
-    write_folder(output, files, result)
+    write_folder(output.absolute(), files, result)
     emit(result.dump(), fmt, lambda out: _show(result, output, out))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.cli.files import MAX_JSON, read_run
+from specs.digest import digest_value
 from specs.errors import InputError, Issue, Place
 from specs.input_file import read_input
 from specs.plan import Plan
@@ -40,7 +41,8 @@ def read_observed(subjects: Sequence[Path], plan: Plan) -> tuple[list[RunResult]
             if (other := _of_another(run, plan)) is not None:
                 raise InputError(Issue(other, Place(str(subject)), "give the plan that it ran"))
             runs.append(run)
-    return runs, left_out
+    known = {digest_value(run.dump()): run for run in runs}  # one that is given twice was still one run
+    return list(known.values()), left_out
 
 
 def _in_folder(folder: Path, plan: Plan, left_out: dict[str, str]) -> Iterator[RunResult]:

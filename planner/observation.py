@@ -70,10 +70,10 @@ def _observe(
     by = record.emulated_by.host if record.emulated_by else record.host
     if by != run.host:
         return replace(seen, reason=f"profiled on {by!r}, run on {run.host!r}")
-    if newest[record.key].measured_at > run.ended_at:
-        return replace(seen, reason="profiled again since")
     method = f"{OBSERVED} {digest[:16]} of plan {run.plan[:16]}: {stage.n} requests at {stage.site}"
     promoted = record.model_copy(update={"latency": stage.service, "method": method, "measured_at": run.ended_at})
+    if promoted.digest not in known and newest[record.key].measured_at >= run.ended_at:
+        return replace(seen, reason="profiled again since")
     return replace(seen, promoted=promoted)
 
 

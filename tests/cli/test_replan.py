@@ -172,6 +172,7 @@ def test_a_run_becomes_profiles_where_that_is_asked_for(solved: Path) -> None:
     again = json.loads(planner(*arguments, folder=solved).out)
     assert (again["measured"], again["kept"]) == (0, 2)
     assert len((solved / "profiles" / "observed.jsonl").read_text("utf-8").splitlines()) == 2
+    assert planner(*REPLAN, "--observed", "run.json", folder=solved).code == 0
     assert planner("solve", "app.yaml", "--infra", "infra.yaml", folder=solved).code == 0
     called = planner("profile", "plan.yaml", "--from-run", "run.json", "--infra", "infra.yaml", folder=solved)
     assert called.err.startswith("error: --infra: not with --from-run")

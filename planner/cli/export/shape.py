@@ -13,6 +13,7 @@ from runtime.deployment.deploy import topology_of
 from runtime.deployment.record import Record, check_name
 from runtime.fleet import Member
 from specs.digest import digest_file
+from specs.errors import InputError, Issue
 from specs.export import ExportedMember
 from specs.manifest import MANIFEST_FILE
 
@@ -128,6 +129,9 @@ def shape_of(
     sites: list[SiteShape] = []
     for site in dict.fromkeys(m.site for m in top.hosts):
         own = [m for m in top.hosts if m.site == site]
+        if [m.index for m in own] != list(range(len(own))):
+            message = f"not supported yet: {site} takes part with other members than its first ones"
+            raise InputError(Issue(message, None, "choose --members so that they belong to the first ones"))
         first = entering.index(own[0]) if own[0] in entering else None
         sites.append(
             SiteShape(

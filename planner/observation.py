@@ -18,6 +18,8 @@ from specs.run_result import MeasuredStage, RunResult
 
 OBSERVED: Final = "planner run"
 """The method of promoted records begins with it."""
+UNSHAPED: Final = "none"
+"""How a run begins to say that it slowed nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,10 @@ def _observe(
         return replace(seen, reason="made by a version that kept percentiles only")
     if stage.service is None:
         return replace(seen, reason=f"{stage.n} requests are too few to tell")
+    if record.provenance == "estimated":
+        return replace(seen, reason="its profile is an estimate: the machine that ran it is another")
+    if record.emulated_by and run.shaping.startswith(UNSHAPED):
+        return replace(seen, reason="the run slowed no processor, as its profile does")
     by = record.emulated_by.host if record.emulated_by else record.host
     if by != run.host:
         return replace(seen, reason=f"profiled on {by!r}, run on {run.host!r}")

@@ -37,7 +37,7 @@ def run_of(plan: Plan, records: list[Record], factors: Mapping[str, float]) -> R
         plan=plan.digest,
         prediction="ab" * 32,
         slice=Slice(members={}, multiplier=1.0, requests=300, seed=1),
-        shaping="none",
+        shaping="links and processors slowed",
         requests=Requests(sent=300, answered=300, refused=0, failed=0, lost=0),
         throughput=1.0,
         paths=(),

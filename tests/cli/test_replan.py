@@ -126,6 +126,7 @@ def test_a_folder_is_searched_for_runs_of_the_plan(solved: Path) -> None:
     [
         ({"plan": "00" * 32}, "a run of plan 0000000000000000, not of "),
         ({"host": "another machine"}, "run on 'another machine'"),
+        ({"shaping": "none: as they are"}, "the run slowed no processor, as its profile does"),
         ({"ended_at": ""}, "made by a version that kept percentiles only"),
         ({"ended_at": "2001-01-01T00:00:00+00:00"}, "profiled again since"),
     ],

@@ -84,6 +84,9 @@ def test_changed_files_are_a_reason_too(solved: Path) -> None:
     file.write_text(file.read_text("utf-8").replace("peak: 5/s", "peak: 8/s"), "utf-8")
     value = answer(planner(*REPLAN, "--format", "json", folder=solved))
     assert [i["kind"] for i in value["difference"]["inputs"]] == ["app"]
+    value = answer(planner(*REPLAN, "-o", "new.yaml", "--format", "json", folder=solved))
+    assert (value["plan_file"], value["profiles"]) == ("new.yaml", "profiles")
+    assert not (solved / "new.profiles").exists()
     assert value["observed"] == []
 
 

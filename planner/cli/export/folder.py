@@ -14,7 +14,7 @@ from planner.cli.files import read_json
 from specs.digest import digest_bytes, digest_file
 from specs.errors import InputError, Issue, Place
 from specs.export import EXPORT_FILE, ExportResult
-from specs.output_file import cannot_write
+from specs.output_file import cannot_write, replace_folder
 
 YOURS: Final = ("image/requirements-more.txt", "secrets", ".env")
 """What whoever runs an export fills in: it outlives the next one."""
@@ -61,25 +61,11 @@ def write_folder(folder: Path, files: Mapping[str, Content], result: ExportResul
             text = json.dumps(result.dump(), indent=1, ensure_ascii=False) + "\n"
             (work / EXPORT_FILE).write_text(text, "utf-8")
             _keep_yours(folder, work)
-            _replace(work, folder)
+            replace_folder(work, folder)
         finally:
             shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
-
-
-def _replace(work: Path, folder: Path) -> None:
-    """Put `work` in the place of `folder`; the old one is gone only once the new one is there."""
-    old = work.with_suffix(".old")
-    if folder.exists():
-        folder.rename(old)
-    try:
-        work.rename(folder)
-    except OSError:
-        if old.exists():
-            old.rename(folder)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _keep_yours(folder: Path, work: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from specs.errors import InputError, Issue, Place
-from specs.output_file import cannot_write
+from specs.output_file import cannot_write, replace_folder
 from specs.profile import Record, json_line
 
 OBSERVED_FILE: Final = "observed.jsonl"
@@ -48,9 +48,7 @@ def write_copy(target: Path, profiles: Path, promoted: Sequence[Record]) -> None
                 shutil.copyfile(file, work / file.name)
             with (work / OBSERVED_FILE).open("a", encoding="utf-8") as stream:
                 stream.writelines(json_line(record) for record in promoted)
-            if target.exists():
-                shutil.rmtree(target)
-            work.rename(target)
+            replace_folder(work, target)
         finally:
             shutil.rmtree(work, ignore_errors=True)
     except OSError as error:

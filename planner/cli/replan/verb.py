@@ -14,8 +14,10 @@ from specs.errors import AnswerIsNo, InputError, Issue, NotKnown, Place
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from planner.answers.replan import Replanned
     from planner.observation import Observation
-    from specs.plan import Percentiles
+    from planner.situation import Situation
+    from specs.plan import Percentiles, Plan
     from specs.profile import Record
     from specs.replan import ObservedStage
 
@@ -52,7 +54,6 @@ def replan(
     if profiles_out is not None and output is None:
         raise InputError(Issue("--profiles-out says nothing without -o: nothing is written"))
 
-    from planner.answers.replan import replan as solve_again
     from planner.cli.diff.plans import compare_plans, side_of
     from planner.cli.files import check_output
     from planner.cli.loading import load_checked, refuse_nothing
@@ -70,7 +71,8 @@ def replan(
     refuse_nothing(old, plan)
     if output is not None and copy is not None:
         check_output(output, app, infra, plan, *(f for f in observed or () if f.is_file()))
-        check_copy(copy, profiles)
+        if observed:
+            check_copy(copy, profiles)
     loaded = load_checked(app, infra, models=False, changes=parse_changes(sets or []))
     assert loaded.infra is not None
     if loaded.app.value.name != old.application:
@@ -87,16 +89,16 @@ def replan(
         why = "; ".join(dict.fromkeys(f"{o.stage.name} at {o.stage.site}: {o.reason}" for o in seen))
         raise InputError(Issue(f"nothing that was observed can count: {why}", Place(str((observed or [Path()])[0]))))
     situation = facts_with(loaded.app, loaded.infra, profiles, promoted)
-    with Progress() as progress:
-        progress.step("solving for what was observed")
-        found = solve_again(situation, old, seen, time_limit=time_limit, seed=seed)
+    found, interruption = _search(situation, old, seen, time_limit, seed)
     new = found.plan
     if new.status == "infeasible":
         from planner.answers.relaxations import with_relaxations
 
         new = with_relaxations(situation, new, time_limit=max(1.0, time_limit - new.seconds), seed=seed)
-    if output is not None and copy is not None:
-        write_copy(copy, profiles, promoted)
+    copied = copy if promoted else None  # else the new plan rests on the originals
+    if output is not None:
+        if copied is not None:
+            write_copy(copied, profiles, promoted)
         write_plan(new, output)
     result = ReplanResult(
         old=side_of(str(plan), old),
@@ -107,9 +109,11 @@ def replan(
         not_made=compare_plans(new, found.tempting).placements if found.tempting else (),
         certain=found.certain,
         plan_file=str(output or ""),
-        profiles=str(copy or ""),
+        profiles=str(copied or profiles) if output else "",
     )
     emit(result.dump(), fmt, lambda out: show(result, out))
+    if interruption is not None:
+        raise interruption
     if new.status == "infeasible":
         names = ", ".join(f"{c.name} ({c.file}:{c.line})" for c in new.conflict)
         raise AnswerIsNo(f"for what was observed, no plan keeps all constraints; in conflict: {names}")
@@ -117,6 +121,24 @@ def replan(
         raise NotKnown(
             f"neither a plan nor a proof that there is none within {time_limit:g} s; allow more --time-limit"
         )
+
+
+def _search(
+    situation: Situation, old: Plan, seen: Sequence[Observation], time_limit: float, seed: int
+) -> tuple[Replanned, KeyboardInterrupt | None]:
+    """What is found; on Ctrl-C the best so far, if there is one, and the interruption."""
+    from planner.answers.replan import Replanned
+    from planner.answers.replan import replan as solve_again
+
+    with Progress() as progress:
+        progress.step("solving for what was observed")
+        try:
+            return solve_again(situation, old, seen, time_limit=time_limit, seed=seed), None
+        except KeyboardInterrupt as interruption:
+            best = getattr(interruption, "plan", None)
+            if best is None:
+                raise
+            return Replanned(best), interruption
 
 
 def observed_stages(seen: Sequence[Observation]) -> tuple[ObservedStage, ...]:

@@ -83,31 +83,40 @@ def _observe(
     return replace(seen, promoted=promoted)
 
 
-def alike(situation: Situation, plan: Plan, seen: Sequence[Observation]) -> Situation:
+def is_observed(record: Record) -> bool:
+    """Whether `record` was promoted of a run."""
+    return record.method.startswith(OBSERVED)
+
+
+def alike(situation: Situation, records: Iterable[Record]) -> Situation:
     """`situation` as if whatever did not run were off by as much as what did: by component.
 
     Only what runs is observed. If that was slower than profiled because profiles are fairer than service, so would the
     other ways to run the component be; a plan that moves to one of them only for want of an observation is no better.
+    `records` are all that there are, those that observations took the place of among them.
     """
-    factors = _factors(plan, seen)
+    factors = _factors(situation, records)
     named = [(key.split("/")[0], digest) for key, digest in situation.digests.items()]
     of = {digest: factors[component] for component, digest in named if component in factors}
-    observed = {o.promoted.digest for o in seen if o.promoted}
-    records = tuple(
-        r if r.source not in of or r.digest in observed else scaled(r, of[r.source]) for r in situation.records
-    )
-    return replace(situation, records=records)
+    scale = tuple(r if r.source not in of or is_observed(r) else scaled(r, of[r.source]) for r in situation.records)
+    return replace(situation, records=scale)
 
 
-def _factors(plan: Plan, seen: Sequence[Observation]) -> dict[str, float]:
-    """How many times as long as profiled each component took, all of its observed parts together."""
-    components: dict[tuple[str, str], str] = {(a.stage_name, a.site): a.component for a in plan.assignments}
+def _factors(situation: Situation, records: Iterable[Record]) -> dict[str, float]:
+    """How many times as long as profiled each component took, all of its observed parts together.
+
+    Against the profile itself, not an earlier observation: else what it was off by would be forgotten by the second.
+    """
+    profiled = winners(r for r in records if not is_observed(r))
+    components: dict[str, set[str]] = {}
+    for key, digest in situation.digests.items():
+        components.setdefault(digest, set()).add(key.split("/")[0])
     sums: dict[str, tuple[float, float]] = {}
-    for o in seen:
-        if o.promoted is not None and o.record is not None:
-            name = components[o.stage.name, o.stage.site]
-            before, now = sums.get(name, (0.0, 0.0))
-            sums[name] = before + o.record.latency.mean, now + o.promoted.latency.mean
+    for record in situation.records:
+        if is_observed(record) and record.key in profiled:
+            for name in components[record.source]:
+                before, now = sums.get(name, (0.0, 0.0))
+                sums[name] = before + profiled[record.key].latency.mean, now + record.latency.mean
     return {name: now / before for name, (before, now) in sums.items() if before > 0}
 
 

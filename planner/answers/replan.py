@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 from planner.answers.again import Again
 from planner.answers.forced import as_planned
-from planner.observation import Observation, alike, placement
+from planner.observation import alike, is_observed, placement
 from planner.plan import solve
 from planner.situation import Situation
 from specs.errors import AnswerIsNo, InputError, NotKnown
 from specs.plan import Plan
+from specs.profile import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +34,19 @@ class Replanned:
     certain: bool = True
 
 
-def replan(situation: Situation, old: Plan, seen: Sequence[Observation], *, time_limit: float, seed: int) -> Replanned:
-    """The plan for `situation`, whose records hold what was promoted of `seen`, in place of `old`.
+def replan(situation: Situation, old: Plan, records: Sequence[Record], *, time_limit: float, seed: int) -> Replanned:
+    """The plan for `situation` in place of `old`.
+
+    `records` are all that there are: what was observed, of which `situation` has the newest, and the profiles before.
 
     Raises as `planner.plan.solve` does.
     """
     ends = time.perf_counter() + time_limit
     best = solve(situation, time_limit=time_limit, seed=seed)
-    if not best.assignments or placement(best) == placement(old) or not any(o.promoted for o in seen):
+    if not best.assignments or placement(best) == placement(old) or not any(map(is_observed, situation.records)):
         return Replanned(best)
     try:
-        fair = solve(alike(situation, old, seen), time_limit=_left(ends), seed=seed, proofs=False)
+        fair = solve(alike(situation, records), time_limit=_left(ends), seed=seed, proofs=False)
     except (AnswerIsNo, InputError, NotKnown):
         return Replanned(best, certain=False)
     if placement(fair) == placement(best):

@@ -82,14 +82,14 @@ def replan(
 
     from planner.cli.replan.facts import facts_with
 
-    records = read_records(profiles) if runs else []
+    records = read_records(profiles) if profiles.is_dir() else []
     seen = observations(old, records, runs)
     promoted = [o.promoted for o in seen if o.promoted is not None]
     if runs and not promoted:
         why = "; ".join(dict.fromkeys(f"{o.stage.name} at {o.stage.site}: {o.reason}" for o in seen))
         raise InputError(Issue(f"nothing that was observed can count: {why}", Place(str((observed or [Path()])[0]))))
     situation = facts_with(loaded.app, loaded.infra, profiles, promoted)
-    found, interruption = _search(situation, old, seen, time_limit, seed)
+    found, interruption = _search(situation, old, [*records, *promoted], time_limit, seed)
     new = found.plan
     if new.status == "infeasible":
         from planner.answers.relaxations import with_relaxations
@@ -124,7 +124,7 @@ def replan(
 
 
 def _search(
-    situation: Situation, old: Plan, seen: Sequence[Observation], time_limit: float, seed: int
+    situation: Situation, old: Plan, records: Sequence[Record], time_limit: float, seed: int
 ) -> tuple[Replanned, KeyboardInterrupt | None]:
     """What is found; on Ctrl-C the best so far, if there is one, and the interruption."""
     from planner.answers.replan import Replanned
@@ -133,7 +133,7 @@ def _search(
     with Progress() as progress:
         progress.step("solving for what was observed")
         try:
-            return solve_again(situation, old, seen, time_limit=time_limit, seed=seed), None
+            return solve_again(situation, old, records, time_limit=time_limit, seed=seed), None
         except KeyboardInterrupt as interruption:
             best = getattr(interruption, "plan", None)
             if best is None:

@@ -15,6 +15,8 @@ from specs.profile import Record
 from tests.cli.runs import run_of
 from tests.planner.test_example_plan import planned, recorded
 
+HOST = next(r.emulated_by.host for r in recorded({}, {}).records if r.emulated_by)
+
 
 def with_records(given: Situation, more: list[Record]) -> Situation:
     return situation_of(given.app, given.infra, [*given.records, *more], given.behaviours, given.hops, given.digests)
@@ -25,15 +27,35 @@ def seen_of(plan: Plan, factor: float, *components: str) -> list[Observation]:
     records = list(recorded({}, {}).records)
     names = components or tuple({a.component for a in plan.assignments})
     run = run_of(plan, records, dict.fromkeys(names, factor))
-    host = next(r.emulated_by.host for r in records if r.emulated_by)
-    return observations(plan, records, [run.model_copy(update={"host": host})])
+    return observations(plan, records, [run.model_copy(update={"host": HOST})])
 
 
 @cache
 def found(factor: float, *components: str) -> tuple[Situation, list[Observation], Replanned]:
     seen = seen_of(planned(), factor, *components)
-    situation = with_records(recorded({}, {}), [o.promoted for o in seen if o.promoted])
-    return situation, seen, replan(situation, planned(), seen, time_limit=60, seed=0)
+    promoted = [o.promoted for o in seen if o.promoted]
+    situation = with_records(recorded({}, {}), promoted)
+    records = [*recorded({}, {}).records, *promoted]
+    return situation, seen, replan(situation, planned(), records, time_limit=60, seed=0)
+
+
+def all_records(seen: list[Observation]) -> list[Record]:
+    return [*recorded({}, {}).records, *(o.promoted for o in seen if o.promoted)]
+
+
+def test_a_second_run_as_slow_as_the_first_moves_nothing_either() -> None:
+    """Against the first observation it is no slower; against the profiles of what did not run it is."""
+    situation, seen, first = found(1.2)
+    known = all_records(seen)
+    run = run_of(first.plan, known, {}).model_copy(update={"host": HOST, "ended_at": "2100-01-01T00:00:00+00:00"})
+    again = observations(first.plan, known, [run])
+    promoted = [o.promoted for o in again if o.promoted]
+    assert len(promoted) == len(again)
+    both = [*known, *promoted]
+    situation = with_records(recorded({}, {}), both)
+    answer = replan(situation, first.plan, both, time_limit=60, seed=0)
+    assert placement(answer.plan) == placement(planned())
+    assert answer.tempting is not None
 
 
 def test_all_that_runs_is_observed() -> None:
@@ -76,7 +98,7 @@ def test_no_plan_for_what_was_observed_is_an_answer() -> None:
 
 def test_what_did_not_run_is_taken_to_be_off_by_as_much_as_what_did() -> None:
     situation, seen, _ = found(2.0, "vision")
-    fair = {r.key: r for r in alike(situation, planned(), seen).records}
+    fair = {r.key: r for r in alike(situation, all_records(seen)).records}
     promoted = {o.promoted.digest for o in seen if o.promoted}
     sources = {situation.digests[f"vision/{v}"] for v in ("small", "large")}
     for record in situation.records:

@@ -15,8 +15,8 @@ import numpy as np
 
 from compiler.child import serve
 from compiler.samples import load_samples
-from compiler.statistics import summarise
 from specs.emulation import Stopwatch, emulated_seconds
+from specs.statistics import summarise
 
 _LIBRARIES = {"tvm": "tvm.runtime.vm", "onnxruntime": "onnxruntime", "openvino": "openvino"}
 """Imported before memory is measured: a process pays for its library once, not once a model."""

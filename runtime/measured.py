@@ -14,7 +14,8 @@ from runtime.topology import Topology
 from runtime.values import equal
 from specs.application import AccuracyConstraint, Application
 from specs.plan import PathPrediction, Percentiles, Plan, StagePrediction
-from specs.run_result import MeasuredAccuracy, MeasuredPath, MeasuredStage, Requests
+from specs.run_result import TELLING, MeasuredAccuracy, MeasuredPath, MeasuredStage, Requests
+from specs.statistics import summarise
 
 
 def percentiles(seconds: Sequence[float]) -> Percentiles:
@@ -124,7 +125,7 @@ def measured_stage(predicted: StagePrediction, entries: Iterable[Entry], top: To
     services: list[float] = []
     sites = {str(s.member): s.member.site for s in top.serving}
     ways = {(edge.flow, edge.name): f"{edge.from_site} -> {edge.to_site}" for edge in top.edges}
-    for entry in entries:
+    for entry in sorted(entries, key=lambda e: e.started):  # how times drift is part of what is kept of them
         if entry.status != "answered":
             continue
         if predicted.kind == "stage":
@@ -146,4 +147,5 @@ def measured_stage(predicted: StagePrediction, entries: Iterable[Entry], top: To
         wait_measured=percentiles(waits),
         service_predicted=predicted.service,
         service_measured=percentiles(services),
+        service=summarise(services) if predicted.kind == "stage" and len(services) >= TELLING else None,
     )

@@ -15,6 +15,7 @@ KINDS: Final[dict[str, tuple[str, str]]] = {
     "prediction": ("a prediction", "the result of the run is another file, named by planner run -o"),
     "simulation": ("the result of a simulation", ""),
     "bundle": ("the manifest of a bundle", "give the bundle's folder"),
+    "export": ("what an export says of itself", ""),
     "artefact": ("the description of an artefact", ""),
     "problem": ("the numbers alone", "give it to planner solve with --problem"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
 
 from specs.errors import EnvironmentFailed, InputError, Issue, Place
@@ -40,6 +41,20 @@ def write_whole(file: str | Path, text: str | bytes) -> None:
         if isinstance(error, OSError):
             raise cannot_write(file, error) from error
         raise
+
+
+def replace_folder(work: Path, folder: Path) -> None:
+    """Put the folder `work` in the place of `folder`, beside it; an old one is gone only once the new one is there."""
+    old = work.with_name(f"{work.name}.old")
+    if folder.exists():
+        folder.rename(old)
+    try:
+        work.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def cannot_write(file: str | Path, error: OSError) -> EnvironmentFailed:

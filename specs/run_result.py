@@ -10,6 +10,7 @@ from pydantic import Field
 from specs.base import Spec
 from specs.behaviour import Accuracy
 from specs.plan import PathPrediction, Percentiles, StagePrediction
+from specs.profile import Distribution
 from specs.quantities import Number
 
 TELLING: Final = 20
@@ -65,6 +66,8 @@ class MeasuredPath(Spec):
 
 
 class MeasuredStage(Spec):
+    """`service` is what was measured of a stage as a profile keeps it, where there were enough requests."""
+
     name: str
     kind: Literal["stage", "transfer"]
     site: str
@@ -73,6 +76,7 @@ class MeasuredStage(Spec):
     wait_measured: Percentiles
     service_predicted: Percentiles
     service_measured: Percentiles
+    service: Distribution | None = None
 
 
 class MeasuredAccuracy(Accuracy):
@@ -90,7 +94,10 @@ class MeasuredAccuracy(Accuracy):
 
 
 class RunResult(Spec):
-    """What a run measured, beside what was predicted for it."""
+    """What a run measured, beside what was predicted for it.
+
+    `host` names the machine as profiles do, `ended_at` says when; older files say neither.
+    """
 
     schema_: Literal["tierplan.run/v1"] = Field(alias="schema", default="tierplan.run/v1")
     plan: str
@@ -104,6 +111,8 @@ class RunResult(Spec):
     paths: tuple[MeasuredPath, ...]
     stages: tuple[MeasuredStage, ...]
     seconds: Number
+    host: str = ""
+    ended_at: str = ""
 
     @property
     def pace(self) -> float | None:

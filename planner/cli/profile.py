@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 def profile(
     context: typer.Context,
-    subject: Annotated[Path, typer.Argument(metavar="APP|MODEL.onnx", help="An application, or a model alone.")],
+    subject: Annotated[
+        Path,
+        typer.Argument(
+            metavar="APP|MODEL.onnx|PLAN", help="An application, a model alone, or the plan of what --from-run names."
+        ),
+    ],
     infra: Annotated[
         Path | None, typer.Option("--infra", "-i", metavar="INFRA", help="The infrastructure; needed for APP.")
     ] = None,
@@ -37,18 +42,27 @@ def profile(
     against: Annotated[
         Path | None, typer.Option("--against", metavar="OLD.onnx", help="For a model: compare with this version of it.")
     ] = None,
+    from_run: Annotated[
+        list[Path] | None,
+        typer.Option("--from-run", metavar="RUN|DIR", help="For a plan: add what `planner run` measured of it."),
+    ] = None,
     fmt: FormatOption = Format.table,
 ) -> None:
     """Compile and measure every component for every hardware class, and run the reference pipeline on the data.
 
     Resumable: what is measured already is left out. With a model alone: what it costs on this machine, by backend and
-    threads, on random inputs.
+    threads, on random inputs. With a plan and --from-run: service times that runs of it measured become profiles.
 
     Example: planner profile app.yaml --infra infra.yaml -o profiles
 
     Example: planner profile model.onnx --against previous.onnx
+
+    Example: planner profile plan.yaml --from-run run.json -o profiles
     """
-    if subject.suffix == ".onnx":
+    if from_run:
+        _refuse_but_output(context, subject)
+        _from_runs(subject, from_run, output, fmt)
+    elif subject.suffix == ".onnx":
         _refuse_for_a_model(context, subject)
         _model(subject, against, store, budget, fmt)
     elif against is not None:
@@ -72,6 +86,65 @@ def _refuse_for_a_model(context: typer.Context, model: Path) -> None:
     if given:
         hint = "it is measured on this machine, and only shown"
         raise InputError(Issue(f"{', '.join(given)}: only with an application, not with a model alone", None, hint))
+
+
+def _refuse_but_output(context: typer.Context, plan: Path) -> None:
+    """Nothing is measured. Raises InputError where an option that speaks of measuring is given."""
+    from typer._click.core import ParameterSource
+
+    others = {"infra": "--infra", "store": "--store", "budget": "--budget", "only": "--only", "against": "--against"}
+    given = [o for key, o in others.items() if context.get_parameter_source(key) is ParameterSource.COMMANDLINE]
+    if given:
+        hint = "leave it out: what a run measured is added, and nothing measured now"
+        raise InputError(Issue(f"{', '.join(given)}: not with --from-run", None, hint))
+    if plan.suffix == ".onnx":
+        raise InputError(Issue("expected the plan that ran, with --from-run", Place(str(plan))))
+
+
+def _from_runs(plan: Path, runs: list[Path], folder: Path, fmt: Format) -> None:
+    from planner.cli.ledger import Ledger
+    from planner.cli.loading import refuse_nothing
+    from planner.cli.replan.copy import OBSERVED_FILE
+    from planner.cli.replan.observed import read_observed
+    from planner.cli.replan.show import show_observed
+    from planner.cli.replan.verb import observed_stages
+    from planner.cli.results import ProfileResult
+    from planner.observation import observations
+    from specs.plan import read_plan
+    from specs.profile import read_records, winners
+
+    started = time.monotonic()
+    read = read_plan(plan)
+    refuse_nothing(read, plan)
+    if not folder.is_dir():
+        raise InputError(
+            Issue("no profiles: this is not a folder", Place(str(folder)), "name those of the plan with -o")
+        )
+    found, left_out = read_observed(runs, read)
+    records = read_records(folder)
+    seen = observations(read, records, found)
+    known = {record.digest for record in records}
+    new = [o.promoted for o in seen if o.promoted is not None and o.promoted.digest not in known]
+    ledger = Ledger(folder / OBSERVED_FILE)
+    for record in new:
+        ledger.append(record)
+    problems = [f"{o.stage.name} at {o.stage.site}: {o.reason}" for o in seen if o.promoted is None]
+    result = ProfileResult(
+        folder=str(folder),
+        measured=len(new),
+        kept=sum(o.promoted is not None for o in seen) - len(new),
+        records=tuple(winners([*records, *new]).values()),
+        behaviours=0,
+        hops=0,
+        problems=(*(f"{file}: {why}" for file, why in left_out.items()), *problems),
+        seconds=time.monotonic() - started,
+    )
+
+    def show(out: Console) -> None:
+        show_observed(observed_stages(seen), out)
+        out.print(f"{len(new)} observed, {result.kept} known before; in {folder / OBSERVED_FILE}")
+
+    emit(result.dump(), fmt, show)
 
 
 def _application(

@@ -8,10 +8,13 @@ from pydantic import Field
 
 from specs.base import Spec
 from specs.deployment_status import DeploymentStatus
+from specs.diff import DiffResult
 from specs.errors import Issue
+from specs.export import ExportResult
 from specs.hub import ArchiveResult, CatalogueResult, CoverageResult, GcResult, HubResult
 from specs.profile import Record
 from specs.quantities import Money, Number
+from specs.replan import ReplanResult
 
 
 class Located(Spec):
@@ -361,6 +364,9 @@ MODELS: Final[dict[str, type[Spec]]] = {
     "profiling": ProfileResult,
     "model-profile": ModelProfile,
     "verify": VerifyResult,
+    "diff": DiffResult,
+    "replan": ReplanResult,
+    "export": ExportResult,
     "compile": CompileResult,
     "artefacts": CrossResult,
     "hub": HubResult,

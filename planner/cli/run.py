@@ -58,6 +58,8 @@ def run(
     """
     chosen = parse_members(members or [])
 
+    from datetime import UTC, datetime
+
     from planner import default_slice, load_situation, predict
     from planner.cli.files import check_output, prediction_file, write_json
     from runtime.bundle import open_bundle
@@ -91,7 +93,8 @@ def run(
         done = execute(opened, part, items, prediction, address=address, on_progress=tell)
         for reason, count in done.reasons.most_common(5):
             progress.say(f"{count} {reason}")
-    result = done.result
+    ended = datetime.now(UTC).isoformat(timespec="seconds")
+    result = done.result.model_copy(update={"host": this_host(), "ended_at": ended})
     write_json(output, result)
     emit(result.dump(), fmt, lambda out: _show(result, out, output))
     if done.interrupted:

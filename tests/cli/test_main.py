@@ -16,7 +16,20 @@ from planner.cli.results import MODELS
 from specs.schema import json_schema
 from tests.cli.calling import planner
 
-VERBS = ("init", "validate", "profile", "solve", "verify", "compile", "run", "report", "schema")
+VERBS = (
+    "init",
+    "validate",
+    "profile",
+    "solve",
+    "verify",
+    "diff",
+    "replan",
+    "compile",
+    "export",
+    "run",
+    "report",
+    "schema",
+)
 HEAVY = ("tvm", "ray", "ortools", "onnx", "onnxruntime", "networkx", "numpy", "pydantic")
 
 

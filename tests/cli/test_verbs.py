@@ -148,6 +148,10 @@ def test_run_saves_the_prediction_first_and_measures_beside_it(solved: Path) -> 
     value = answer(called, "run")
     assert value["requests"] == {"sent": 30, "answered": 30, "refused": 0, "failed": 0, "lost": 0, "wrong": 0}
     assert value["plan"] == read_plan(solved / "plan.yaml").digest
+    kept = {s["name"]: s.get("service", {"n": 0})["n"] for s in value["stages"] if s["kind"] == "stage"}
+    assert kept == {"measure": 30, "judge": 30}
+    assert value["host"]
+    assert value["ended_at"] > "2020"
     lines = called.err.splitlines()
     assert lines[0] == f"plan {value['plan']}"
     assert lines[1].startswith(f"prediction {value['prediction']} in ")
@@ -157,6 +161,10 @@ def test_run_saves_the_prediction_first_and_measures_beside_it(solved: Path) -> 
     page = planner("report", "plan.yaml", "--run", "run.json", "--infra", "infra.yaml", folder=solved)
     assert (page.code, page.out) == (0, "wrote report.html\n")
     assert "Predicted and measured" in (solved / "report.html").read_text("utf-8")
+    again = planner(
+        "replan", "plan.yaml", "app.yaml", "--infra", "infra.yaml", "--observed", ".", "--format", "json", folder=solved
+    )
+    assert [s["promoted"] for s in answer(again, "replan")["observed"]] == [True, True]
 
 
 def test_run_says_which_limit_is_missed(solved: Path) -> None:

@@ -15,12 +15,12 @@ from compiler.job import job
 from compiler.make import make
 from compiler.measure import ArtefactSubject, Budget, FunctionSubject, HardwareClass, classes, measure_all
 from compiler.samples import load_samples, save_samples
-from compiler.statistics import summarise
 from compiler.store import Store
 from runtime.executors import open_executor
 from runtime.functions import load_function
 from specs.errors import InputError
 from specs.infrastructure import Emulation, Hardware
+from specs.statistics import summarise
 from tests.compiler.models import cnn, pixels, save
 
 BUDGET = Budget(seconds=0.05, least=15, warmup=2)

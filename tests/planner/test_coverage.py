@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.statistics import summarise
 from planner.coverage import Facts, coverage, judge, limit_of
 from planner.unit_cost import cost_per_1000, interval
 from specs.application import Application
 from specs.behaviour import Accuracy, Behaviour
 from specs.infrastructure import Hardware, Infrastructure
 from specs.profile import Distribution, Record
+from specs.statistics import summarise
 
 LIMIT = 0.1
 

@@ -1,0 +1,1 @@
+"""`planner diff`: two plans, or two bundles, beside each other."""

@@ -1,0 +1,1 @@
+"""`planner export`: a bundle as containers, for those who run them."""

@@ -21,8 +21,8 @@ def show_solution(problem: Problem, solution: Solution, out: Console) -> None:
         )
     bounds = [*solution.bounds, *[None] * (len(solution.objectives) - len(solution.bounds))]
     for objective, value, bound in zip(problem.objectives, solution.objectives, bounds, strict=False):
-        known = f", bound {_amount(objective, bound)}" if bound is not None else ""
-        out.print(f"{_called(objective)}: {_amount(objective, value)}{known}")
+        known = f", bound {amount(objective.kind, bound)}" if bound is not None else ""
+        out.print(f"{_called(objective)}: {amount(objective.kind, value)}{known}")
     gap = f", gap {100 * solution.gap:.2f} %" if solution.gap is not None else ""
     proof = f" (certain after {solution.seconds_proof:.2f} s)" if solution.seconds_proof is not None else ""
     out.print(f"status: {solution.status}{gap}, {solution.seconds:.2f} s{proof}")
@@ -48,10 +48,12 @@ def _called(objective: Objective) -> str:
     return f"latency {objective.name}".strip() if objective.kind == "latency" else f"{objective.kind} a month"
 
 
-def _amount(objective: Objective, value: int) -> str:
-    """Millionths of the currency or of kWh a month; microseconds times parts per million; or ppb of requests."""
-    if objective.kind == "accuracy":
+def amount(kind: str, value: int) -> str:
+    """Of an objective of this kind: millionths of the currency or of kWh a month; microseconds times parts per million;
+    or ppb of requests.
+    """
+    if kind == "accuracy":
         return f"{value / 1e9:.2%}"
-    if objective.kind == "latency":
+    if kind == "latency":
         return f"{number(value / 1e9)} ms"
-    return f"{value / 1e6:,.2f}" + (" kWh" if objective.kind == "energy" else "")
+    return f"{value / 1e6:,.2f}" + (" kWh" if kind == "energy" else "")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from planner.situation import Situation
     from planner.solver.stop import Progress as Standing
     from specs.plan import Plan
 
@@ -102,9 +103,8 @@ def solve(
 
                 plan = find_refined(situation, time_limit=time_limit, gap=gap, seed=seed, tell=progress.step)
             else:
-                plan = find_plan(
-                    situation, time_limit=time_limit, gap=gap, seed=seed, strategy=strategy, tell=_standing(progress)
-                )
+                tell = _standing(progress, _first_objective(situation))
+                plan = find_plan(situation, time_limit=time_limit, gap=gap, seed=seed, strategy=strategy, tell=tell)
     except KeyboardInterrupt as interruption:
         found = getattr(interruption, "plan", None)
         if found is not None:
@@ -213,28 +213,40 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
     out.print(f"status: {plan.status}{proof}, {plan.seconds:.2f} s; plan {plan.digest[:16]} in {file}")
 
 
-def _standing(progress: Progress) -> Callable[[Standing], None]:
-    """Shows how far the search is, once it has taken a moment."""
+def _standing(progress: Progress, said: Callable[[int], str]) -> Callable[[Standing], None]:
+    """Shows how far the search is, once it has taken a moment; `said` puts values of the first objective into words."""
 
     def tell(now: Standing) -> None:
         if now.seconds >= QUIET_SECONDS and now.objective is not None:
             gap = "" if now.gap is None else f", gap {100 * now.gap:.2f} %"
-            progress.step(f"{now.seconds:.1f} s: best {now.objective:,}, bound {now.bound or 0:,}{gap}")
+            progress.step(f"{now.seconds:.1f} s: best {said(now.objective)}, bound {said(now.bound or 0)}{gap}")
 
     return tell
+
+
+def _first_objective(situation: Situation) -> Callable[[int], str]:
+    """Values of the first objective in words, with the currency where it is money."""
+    from planner.cli.solution import amount
+
+    first = situation.app.value.objective[0]
+    kind = first if isinstance(first, str) else "latency"
+    money = f" {situation.infra.value.currency}" if kind == "cost" else ""
+    return lambda value: amount(kind, value) + money
 
 
 def _solve_problem(file: Path, time_limit: float, gap: float, seed: int, strategy: str, fmt: Format) -> None:
     """Solve a Problem file and write the Solution to stdout."""
     from dataclasses import asdict
+    from functools import partial
 
-    from planner.cli.solution import show_solution
+    from planner.cli.solution import amount, show_solution
     from planner.problem_file import SOLUTION_FORMAT, read_problem
     from planner.solver import solve_problem
 
     problem = read_problem(file)
     with Progress() as progress:
-        solution = solve_problem(problem, time_limit, gap, seed, strategy=strategy, tell=_standing(progress))
+        tell = _standing(progress, partial(amount, problem.objectives[0].kind))
+        solution = solve_problem(problem, time_limit, gap, seed, strategy=strategy, tell=tell)
     value = {"schema": SOLUTION_FORMAT, **asdict(solution)}
     emit(value, fmt, lambda out: show_solution(problem, solution, out))
     if solution.interrupted:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -21,11 +20,6 @@ if TYPE_CHECKING:
     from specs.emulation_status import EmulatedLink, EmulationStatus
 
 emulate = typer.Typer(no_args_is_help=True, rich_markup_mode=None, add_completion=False)
-
-
-class Way(StrEnum):
-    up = "up"
-    down = "down"
 
 
 @emulate.callback()
@@ -86,7 +80,9 @@ def set_(
     rate: Annotated[str, typer.Option("--rate", metavar="RATE", help="Such as 10Mbit/s; what is shared stays.")] = "",
     loss: Annotated[str, typer.Option("--loss", metavar="SHARE", help="Of packets, such as 1% or 0.01.")] = "",
     carries: Annotated[bool | None, typer.Option("--up/--down", help="Whether the link carries anything.")] = None,
-    direction: Annotated[Way | None, typer.Option("--direction", help="Only this one; default both.")] = None,
+    direction: Annotated[
+        Literal["up", "down"] | None, typer.Option("--direction", metavar="up|down", help="Only this; default both.")
+    ] = None,
     fmt: FormatOption = Format.table,
 ) -> None:
     """Change a link of the emulation while it runs, in both directions or one; all links of a class alike.
@@ -99,8 +95,7 @@ def set_(
     to = {**times, "rate": _rate(rate), "loss": _loss(loss)}
     if carries is None and all(value is None for value in to.values()):
         raise InputError(Issue("nothing to set", None, "give --delay, --jitter, --rate, --loss, --up or --down"))
-    way = direction.value if direction else None
-    _tell(change(link.removeprefix("link."), way, **to, carries=carries), fmt)
+    _tell(change(link.removeprefix("link."), direction, **to, carries=carries), fmt)
 
 
 @emulate.command(
@@ -143,11 +138,12 @@ def down(fmt: FormatOption = Format.table) -> None:
 
 
 def _time(option: str, text: str) -> float | None:
+    from runtime.emulate.layout import LONGEST_DELAY
     from specs.quantities import TIME
 
     seconds = _quantity(option, text, TIME, "80ms")
-    if seconds is not None and seconds > 60:
-        raise InputError(Issue(f"{option}: expected at most 60 s, got {text!r}"))
+    if seconds is not None and seconds > LONGEST_DELAY:
+        raise InputError(Issue(f"{option}: expected at most {LONGEST_DELAY:g} s, got {text!r}"))
     return seconds
 
 
@@ -195,8 +191,8 @@ def _show(found: EmulationStatus, out: Console) -> None:
             "tierplan runs stretch their own time"
         )
     late = f"{number(found.late_mean_ms)} ms on average, {number(found.late_most_ms)} at most"
-    how = "a user namespace" if found.user_namespace else "root"
-    out.print(f"links: {found.mechanism}, as {how}; packets delivered late by {late}")
+    how = "in a user namespace" if found.user_namespace else "as root"
+    out.print(f"links: {found.mechanism}, {how}; packets delivered late by {late}")
     out.print(f"{found.infra} ({found.digest[:16]}), process {found.emulator}; end it with planner emulate down")
 
 

@@ -19,6 +19,7 @@ from runtime.emulate import state as states
 from runtime.emulate.layout import network
 from runtime.emulate.state import CONTROL, LOG, Process, State, read_state, state_folder
 from runtime.emulate.topology import Host
+from runtime.emulate.tun import DEVICE
 from specs.emulation_status import EmulatedLink, EmulatedSite, EmulationStatus
 from specs.errors import AnswerIsNo, EnvironmentFailed, InputError, Issue
 from specs.infrastructure import Infrastructure
@@ -65,7 +66,7 @@ def up(infra: Document[Infrastructure], members: Mapping[str, int], seed: int) -
         line = emulator.stdout.readline()
         answer = json.loads(line) if line else {"error": _last_words(folder)}
         if "error" in answer:
-            raise EnvironmentFailed(_not_allowed(answer["error"], answer.get("file", "")))
+            raise EnvironmentFailed(_not_allowed(answer["error"]))
         return status()
 
 
@@ -114,13 +115,12 @@ def _last_words(folder: Path) -> str:
     return "the emulator ended without a word"
 
 
-def _not_allowed(reason: str, file: str) -> str:
-    said = f"{file}: {reason}" if file else reason
-    if file == "/dev/net/tun":
-        way_out = "the kernel's TUN device is needed: modprobe tun, or --device /dev/net/tun in a container"
+def _not_allowed(reason: str) -> str:
+    if DEVICE in reason:
+        way_out = f"this user must be allowed to open {DEVICE}; modprobe tun, or --device {DEVICE} of a container"
     else:
         way_out = "root is needed, or a kernel that lets users make namespaces (sysctl user.max_user_namespaces)"
-    return f"this machine does not allow it: {said} ({way_out})"
+    return f"this machine does not allow it: {reason} ({way_out})"
 
 
 def down() -> Ended:
@@ -272,20 +272,15 @@ def _site(host: Host, first: Process) -> EmulatedSite:
 
 
 def _link(line: Mapping[str, Any]) -> EmulatedLink:
-    return EmulatedLink(
-        link=line["link"],
-        direction=line["direction"],
-        from_=line["start"],
-        to=line["end"],
-        carries=line["carries"],
-        delay_ms=line["delay"] * 1e3,
-        jitter_ms=line["jitter"] * 1e3,
-        bytes_per_s=line["rate"],
-        shared=line["shared"],
-        shared_bytes_per_s=line["shared_rate"] if line["shared"] else None,
-        loss=line["loss"],
-        packets=line["packets"],
-        bytes=line["bytes"],
-        lost=line["lost"],
-        dropped=line["dropped"],
+    kept = ("link", "direction", "carries", "shared", "loss", "packets", "bytes", "lost", "dropped")
+    return EmulatedLink.model_validate(
+        {name: line[name] for name in kept}
+        | {
+            "from": line["start"],
+            "to": line["end"],
+            "delay_ms": line["delay"] * 1e3,
+            "jitter_ms": line["jitter"] * 1e3,
+            "bytes_per_s": line["rate"],
+            "shared_bytes_per_s": line["shared_rate"] if line["shared"] else None,
+        }
     )

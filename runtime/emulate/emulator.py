@@ -95,19 +95,22 @@ class Emulator:
         due = parcel.tail if parcel.step == len(parcel.route) else parcel.head
         heapq.heappush(self._heap, (due, next(self._order), parcel))
 
-    def take(self, device: int) -> None:
-        """Read what a site has sent, and start it on its way."""
+    def take(self, device: int) -> bool:
+        """Read what a site has sent, and start it on its way. False where the site is gone."""
         for _ in range(READ_AT_ONCE):
             try:
                 data = os.read(device, LONGEST)
-            except OSError:  # nothing more
-                return
+            except BlockingIOError:  # nothing more
+                return True
+            except OSError:
+                return False
             to = destination(data)
             found = self._ways.get((device, to)) if to is not None else None
             if found is None or self._held + len(data) > MOST_HELD:
                 continue
             self._held += len(data)
             self._move(Parcel(data, train_of(data), *found, time.monotonic()), 0.0)
+        return True
 
     def change(self, link: str, direction: str | None, to: Mapping[str, Any]) -> None:
         """Set what `to` names (delay, jitter, rate, loss, carries) of the link, in one direction or both."""
@@ -125,7 +128,8 @@ class Emulator:
         """Where a link loses packets, it must lose single ones."""
         allowed = not any(line.loss for line in self._lines)
         for device in self._devices:
-            tun.set_trains(device, allowed)
+            with contextlib.suppress(OSError):  # a site that was killed
+                tun.set_trains(device, allowed)
 
     def status(self) -> dict[str, Any]:
         delivered, late, latest = self._late
@@ -162,7 +166,7 @@ def _lines(net: Network, rng: random.Random) -> list[Line]:
 
 def serve(emulator: Emulator, devices: Mapping[str, int], control: socket.socket, folder: Path) -> None:
     """Until SIGTERM, or until the folder is gone."""
-    tuns = frozenset(devices.values())
+    tuns = set(devices.values())
     callers: dict[int, socket.socket] = {}
     inode = (folder / STATE).stat().st_ino
     looked = time.monotonic()
@@ -172,7 +176,8 @@ def serve(emulator: Emulator, devices: Mapping[str, int], control: socket.socket
         ready, _, _ = select.select([*tuns, control.fileno(), *callers], [], [], wait)
         for descriptor in ready:
             if descriptor in tuns:
-                emulator.take(descriptor)
+                if not emulator.take(descriptor):
+                    tuns.discard(descriptor)
             elif descriptor == control.fileno():
                 with contextlib.suppress(OSError):
                     caller, _ = control.accept()
@@ -280,7 +285,7 @@ def main() -> int:
         pass
     except OSError as error:
         with contextlib.suppress(OSError):
-            tell({"error": str(error.strerror or error), "file": error.filename or ""})
+            tell({"error": f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)})
     finally:
         remove_folder(Path(asked["folder"]))
     return 0

@@ -18,6 +18,7 @@ MS_PRIVATE_ALL: Final = 0x4000 | 0x40000
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
 _PR_SET_TIMERSLACK: Final = 29
+_PR_SET_CHILD_SUBREAPER: Final = 36
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -53,6 +54,11 @@ def set_hostname(name: str) -> None:
 def die_with_parent(signal: int) -> None:
     """Have the kernel send `signal` to this process when its parent ends, in whatever way."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal, 0, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """Have processes whose parent ends become children of this one, their nearest living ancestor that asked."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def set_process_name(name: str) -> None:

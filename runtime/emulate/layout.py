@@ -14,14 +14,16 @@ from specs.nearest import near
 
 MOST_HOSTS: Final = 64
 """Each is a process and some 10 MB of memory."""
+LONGEST_DELAY: Final = 60.0
+"""Seconds; what is on its way is held in memory."""
 _NETWORK: Final = "10.77.0"
 
 
 def network(infra: Document[Infrastructure], members: Mapping[str, int]) -> Network:
     """The first `members` (one where it does not say) of each site, what they belong to, and the links between them.
 
-    Raises InputError for a site that is not there, for more members than there are or than fit on a machine, and for a
-    link that does not say who is joined to whom.
+    Raises InputError for a site that is not there, for more members than there are or than fit on a machine, for a
+    link that does not say who is joined to whom, and for one of minutes.
     """
     spec = infra.value
     for site in members:
@@ -55,12 +57,21 @@ def _hosts(infra: Infrastructure, found: list[Member]) -> Iterator[Host]:
         yield Host(names, member.site, infra.sites[member.site].tier, f"{_NETWORK}.{number}")
 
 
+def _check_delay(infra: Document[Infrastructure], name: str, link: Link) -> None:
+    if max(link.delay.mean, link.delay.jitter) > LONGEST_DELAY:
+        place = infra.place("links", name, "delay")
+        raise InputError(Issue(f"expected a delay of at most {LONGEST_DELAY:g} s to emulate", place))
+
+
 def _ways(infra: Document[Infrastructure], name: str, link: Link, found: list[Member]) -> Iterator[Way]:
+    _check_delay(infra, name, link)
     first, second = ([m for m in found if m.site == site] for site in link.between)
     pairs = [(a, b) for a in first for b in second if _joined(infra.value, a, b)]
     several = {pair[side] for pair in pairs for side in (0, 1) if sum(p[side] == pair[side] for p in pairs) > 1}
     if any(a in several and b in several for a, b in pairs):
-        message = f"{name} joins {link.between[0]} and {link.between[1]}, and of neither one member to one of the other"
+        message = (
+            f"who is joined by {name}? there are {len(first)} {link.between[0]} and {len(second)} {link.between[1]}"
+        )
         hint = "say how they belong together with count: N per SITE, or emulate one member of one of them"
         raise InputError(Issue(message, infra.place("links", name, "between"), hint))
     for a, b in pairs:

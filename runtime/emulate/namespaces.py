@@ -67,50 +67,74 @@ def _may_make_networks() -> bool:
 
 
 def open_site(host: Host, reachable: Sequence[str], hosts_file: str) -> Opened:
-    """Start `host` with routes to the addresses `reachable`. Raises OSError that names what is missing."""
+    """Start `host` with routes to the addresses `reachable`. Raises OSError that names what is missing.
+
+    A process in between leaves the PID namespace and ends; the site's first process comes back to this one, which may
+    not return to its own namespace without being root.
+    """
     ours, theirs = socket.socketpair()
-    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        kernel.unshare(kernel.CLONE_NEWPID, "making a PID namespace")
-        pid = os.fork()
-        if pid == 0:
-            _be_site(host, reachable, hosts_file, theirs)
-        kernel.setns(own, kernel.CLONE_NEWPID, "staying in the own PID namespace")
-    finally:
-        os.close(own)
-        theirs.close()
+    kernel.adopt_orphans()
+    between = os.fork()
+    if between == 0:
+        _start_site(host, reachable, hosts_file, theirs)
+    theirs.close()
+    os.waitpid(between, 0)
+    ours.sendall(b"go")
     message, descriptors, _, _ = socket.recv_fds(ours, 4096, 1)
     if not descriptors:
-        os.waitpid(pid, 0)
         code, _, text = message.removeprefix(_FAILED).decode().partition(" ")
-        raise OSError(int(code or 0), text or f"site {host.name} did not start")
-    return Opened(pid, descriptors[0], ours)
+        raise OSError(int(code) if code.isdecimal() else 0, text or f"site {host.name} did not start")
+    return Opened(int(message), descriptors[0], ours)
 
 
-def _be_site(host: Host, reachable: Sequence[str], hosts_file: str, life: socket.socket) -> NoReturn:
+def _start_site(host: Host, reachable: Sequence[str], hosts_file: str, life: socket.socket) -> NoReturn:
+    try:
+        kernel.unshare(kernel.CLONE_NEWPID, "making a PID namespace")
+        told, tell = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            _be_site(host, reachable, hosts_file, life, told)
+        os.write(tell, str(pid).encode())
+    except OSError as error:
+        _fail(life, error)
+    finally:
+        os._exit(0)
+
+
+def _fail(life: socket.socket, error: OSError) -> None:
+    with contextlib.suppress(OSError):
+        life.sendall(_FAILED + f"{error.errno or 0} {error.strerror or error}".encode())
+
+
+def _be_site(host: Host, reachable: Sequence[str], hosts_file: str, life: socket.socket, told: int) -> NoReturn:
     """In the first process of the site: make it, hand the TUN device over, and live until nobody holds `life`."""
     try:
-        kernel.die_with_parent(signal.SIGKILL)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # orphans come to the first process: the kernel buries them
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1, 2):
-            os.dup2(nothing, descriptor)
-        keep = life.fileno()
-        os.closerange(3, keep)
-        os.closerange(keep + 1, 4096)
+        own_number = os.read(told, 32)
+        _keep_only(life.fileno())
+        if not life.recv(64):  # the parent is the emulator from now on
+            os._exit(0)
+        kernel.die_with_parent(signal.SIGKILL)
         kernel.set_process_name(host.name)
         device = _furnish(host, reachable, hosts_file)
-        socket.send_fds(life, [b"ready"], [device])
+        socket.send_fds(life, [own_number], [device])
         os.close(device)
         while life.recv(64):
             pass
     except OSError as error:
-        with contextlib.suppress(OSError):
-            life.sendall(_FAILED + f"{error.errno or 0} {error.strerror or error}".encode())
+        _fail(life, error)
     finally:
         os._exit(0)
+
+
+def _keep_only(descriptor: int) -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
+    os.closerange(3, descriptor)
+    os.closerange(descriptor + 1, 4096)
 
 
 def _furnish(host: Host, reachable: Sequence[str], hosts_file: str) -> int:

@@ -27,8 +27,14 @@ _RTF_UP_HOST: Final = 0x1 | 0x4
 
 
 def open_tun() -> int:
-    """A new device in this namespace; what is sent to it is read from the descriptor returned, and the reverse."""
-    descriptor = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    """A new device in this namespace; what is sent to it is read from the descriptor returned, and the reverse.
+
+    Raises OSError that names the device.
+    """
+    try:
+        descriptor = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise OSError(error.errno, f"opening {DEVICE}: {error.strerror}") from error
     fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH22x", NAME.encode(), _IFF_TUN_NO_PI_VNET_HDR))
     set_trains(descriptor, True)
     return descriptor

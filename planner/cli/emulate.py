@@ -169,7 +169,7 @@ def _quantity(option: str, text: str, units: Mapping[str, float], example: str) 
     from specs.quantities import parse_quantity
 
     try:
-        return parse_quantity(text, units, example) if text else None
+        return parse_quantity(0 if text == "0" else text, units, example) if text else None
     except ValueError as error:
         raise InputError(Issue(f"{option}: {error}")) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -55,10 +56,15 @@ def up(
     issues = check_infrastructure(document)
     if issues:
         raise InputError(*issues)
+
+    def tell(found: EmulationStatus) -> None:
+        _tell(found, fmt)
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_IGN)  # it is up, and so is the answer
+
     with Progress() as progress:
         progress.step("starting the sites")
-        found = start(document, asked, seed)
-    _tell(found, fmt)
+        start(document, asked, seed, tell)
 
 
 @emulate.command("status", short_help="Sites with their addresses, links as they are now.")

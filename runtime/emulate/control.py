@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -42,9 +42,12 @@ class Ended:
     processes: int
 
 
-def up(infra: Document[Infrastructure], members: Mapping[str, int], seed: int) -> EmulationStatus:
+def up(
+    infra: Document[Infrastructure], members: Mapping[str, int], seed: int, tell: Callable[[EmulationStatus], None]
+) -> None:
     """Start the emulation of `infra`, with so many `members` of its sites, which goes on when this process ends.
 
+    `tell` is given what runs. Where it cannot tell (an interruption, a reader that went away), nothing is left running.
     Raises InputError as `network` does, and EnvironmentFailed where one runs already or this machine does not allow it.
     """
     net = network(infra, members)
@@ -64,10 +67,10 @@ def up(infra: Document[Infrastructure], members: Mapping[str, int], seed: int) -
             emulator.stdin.write(json.dumps(order).encode() + b"\n")
             emulator.stdin.close()
         line = emulator.stdout.readline()
-        answer = json.loads(line) if line else {"error": _last_words(folder)}
+        answer = json.loads(line) if line else {"error": _last_words(folder) or "the emulator ended without a word"}
         if "error" in answer:
             raise EnvironmentFailed(_not_allowed(answer["error"]))
-        return status()
+        tell(status())
 
 
 def _make_room(folder: Path) -> None:
@@ -109,10 +112,10 @@ def _starting(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _last_words(folder: Path) -> str:
+    """The last line of the emulator's log, which is empty where it made no mistake."""
     with contextlib.suppress(OSError):
-        lines = (folder / LOG).read_text("utf-8", "replace").strip().splitlines()
-        return lines[-1] if lines else "the emulator ended without a word"
-    return "the emulator ended without a word"
+        return "".join((folder / LOG).read_text("utf-8", "replace").strip().splitlines()[-1:])
+    return ""
 
 
 def _not_allowed(reason: str) -> str:
@@ -219,7 +222,8 @@ def _living(otherwise: type[AnswerIsNo] | type[EnvironmentFailed]) -> State:
     if found is None and not folder.exists():
         raise otherwise(f"nothing is emulated ({UP})")
     if found is None or not found.emulator.alive():
-        raise otherwise(f"the emulation was killed; {DOWN} removes what it left")
+        said = _last_words(folder)
+        raise otherwise(f"the emulation was killed{f' ({said})' if said else ''}; {DOWN} removes what it left")
     return found
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from runtime.emulate import kernel, tun
-from runtime.emulate.link import Line, Server, Train
+from runtime.emulate.link import Line, Server, Step, Train
 from runtime.emulate.namespaces import Opened, become_root_of_namespaces, open_site
 from runtime.emulate.packet import LONGEST, destination, train_of
 from runtime.emulate.state import CONTROL, HOSTS, STATE, State, process, remove_folder
@@ -44,7 +44,7 @@ class Parcel:
 
     __slots__ = ("data", "device", "head", "route", "step", "tail", "train")
 
-    def __init__(self, data: bytes, train: Train, device: int, route: tuple[Line, ...], at: float) -> None:
+    def __init__(self, data: bytes, train: Train, device: int, route: tuple[Step, ...], at: float) -> None:
         self.data, self.train, self.device, self.route = data, train, device, route
         self.head = self.tail = at
         self.step = 0
@@ -58,7 +58,7 @@ class Emulator:
         self._lines = _lines(net, random.Random(seed))
         address = {host.name: socket.inet_aton(host.address) for host in net.hosts}
         self._ways = {
-            (devices[start], address[end]): (devices[end], tuple(self._lines[i] for i in route))
+            (devices[start], address[end]): (devices[end], tuple(step for i in route for step in self._lines[i].steps))
             for (start, end), route in routes(net).items()
         }
         self._heap: list[tuple[float, int, Parcel]] = []
@@ -86,7 +86,7 @@ class Emulator:
             with contextlib.suppress(OSError):  # the receiver has no room: as on a wire, it is lost
                 os.write(parcel.device, parcel.data)
             return
-        times = parcel.route[parcel.step].carry(parcel.head, parcel.tail, parcel.train)
+        times = parcel.route[parcel.step](parcel.head, parcel.tail, parcel.train)
         if times is None:
             self._held -= len(parcel.data)
             return
@@ -279,15 +279,13 @@ def main() -> int:
             stdout.write(json.dumps(what) + "\n")
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
-    try:
-        _run(asked, tell)
-    except (KeyboardInterrupt, BrokenPipeError):
-        pass
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            tell({"error": f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)})
-    finally:
-        remove_folder(Path(asked["folder"]))
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        try:
+            _run(asked, tell)
+        except OSError as error:
+            what = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
+            tell({"error": what})
+    remove_folder(Path(asked["folder"]))  # not after a mistake of ours: the log says which
     return 0
 
 

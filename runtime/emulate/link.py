@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +31,10 @@ class Train:
     packets: int
 
 
+Times = tuple[float, float]
+"""When the first and when the last packet of a train are somewhere."""
+
+
 class Server:
     """Serves at `rate` bytes/s, one after another."""
 
@@ -43,7 +48,7 @@ class Server:
             self._free = now + (self._free - now) * self.rate / rate
         self.rate = rate
 
-    def serve(self, head: float, tail: float, train: Train) -> tuple[float, float] | None:
+    def serve(self, head: float, tail: float, train: Train) -> Times | None:
         """When the first and the last packet of a train leave, which come at `head` and `tail`; None: no room."""
         begin = max(head, self._free)
         if (begin - head) * self.rate > max(BUFFER_BYTES, BUFFER_SECONDS * self.rate):
@@ -53,13 +58,20 @@ class Server:
         return begin + unit, max(self._free, tail + unit)
 
 
+Step = Callable[[float, float, Train], Times | None]
+"""Part of a route, to be taken when the head of a train is there. None where the train goes no further."""
+
+
 class Line:
-    """The state of one `Way`. `servers` are its own and those that it shares, in the order met."""
+    """The state of one `Way`. A train takes its `steps`, each when it is due there: what comes to a server earlier is
+    served earlier, from whichever link.
+    """
 
     def __init__(self, way: Way, shared: Server | None, rng: random.Random) -> None:
         self.way = way
         self.own = Server(way.rate)
-        self.servers = [self.own] if shared is None else [shared, self.own] if way.shared_first else [self.own, shared]
+        first, last = (shared, self.own) if way.shared_first else (self.own, shared)
+        self.steps = self._steps(first, last)
         self.delay, self.jitter, self.loss = way.delay, way.jitter, way.loss
         self.carries = True
         self.packets = self.bytes = self.lost = self.dropped = 0
@@ -67,17 +79,25 @@ class Line:
         self._deviation, self._drawn = rng.gauss(0.0, 1.0), 0.0
         self._last_head = self._last_tail = 0.0
 
-    def carry(self, head: float, tail: float, train: Train) -> tuple[float, float] | None:
-        """When the first and the last packet of a train are at the far end; None where they never are."""
-        if not self.carries:
-            self.dropped += train.packets
-            return None
-        for server in self.servers:
-            served = server.serve(head, tail, train)
-            if served is None:
-                self.dropped += train.packets
-                return None
-            head, tail = served
+    def _steps(self, first: Server | None, last: Server | None) -> tuple[Step, ...]:
+        """One for each server, the propagation with the last."""
+
+        def passing(server: Server, then: Step) -> Step:
+            def step(head: float, tail: float, train: Train) -> Times | None:
+                served = server.serve(head, tail, train) if self.carries else None
+                if served is None:
+                    self.dropped += train.packets
+                    return None
+                return then(*served, train)
+
+            return step
+
+        one, *two = [server for server in (first, last) if server is not None]
+        if not two:
+            return (passing(one, self._propagate),)
+        return passing(one, lambda head, tail, _: (head, tail)), passing(two[0], self._propagate)
+
+    def _propagate(self, head: float, tail: float, train: Train) -> Times | None:
         self.packets += train.packets
         self.bytes += train.size
         if self.loss and self._random.random() < self._loss_of(train):

@@ -24,9 +24,12 @@ def serve() -> None:
     with socket.create_server(("", STREAM)) as server:
         print("ready", flush=True)
         while True:
-            stream, _ = server.accept()
-            with stream, contextlib.suppress(OSError):
-                stream.sendall(json.dumps(_received(stream)).encode())
+            threading.Thread(target=_answer, args=server.accept()[:1], daemon=True).start()
+
+
+def _answer(stream: socket.socket) -> None:
+    with stream, contextlib.suppress(OSError):
+        stream.sendall(json.dumps(_received(stream)).encode())
 
 
 def _echo() -> None:

@@ -25,7 +25,11 @@ sites:
   bases: {tier: base_station, count: 2}
   cloud: {tier: cloud, pools: {vm: {hardware: server}}}
 links:
-  radio: {between: [phones, bases], delay: 10 ms, up: {rate: 20 Mbit/s}, down: {rate: 40 Mbit/s}}
+  radio:
+    between: [phones, bases]
+    delay: 10 ms
+    up: {rate: 20 Mbit/s, shared: {by: bases, rate: 30 Mbit/s}}
+    down: {rate: 40 Mbit/s}
   trunk: {between: [bases, cloud], delay: 15 ms, rate: 200 Mbit/s}
 """
 

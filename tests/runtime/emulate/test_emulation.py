@@ -206,5 +206,5 @@ def test_a_link_to_an_unknown_site_is_told_with_its_line(sites: Sites) -> None:
     file.write_text(file.read_text("utf-8").replace("[bases, cloud]", "[bases, clod]"), "utf-8")
     called = sites.emulate("up", "infra.yaml")
     assert called.code == 2
-    assert "infra.yaml:11:" in called.err
+    assert "infra.yaml:15:" in called.err
     assert "did you mean 'cloud'?" in called.err

@@ -42,13 +42,21 @@ def _echo() -> None:
 
 
 def _received(stream: socket.socket) -> float:
-    """Bytes a second, headers included, once the first third is there: until then TCP looks for the rate."""
+    """Bytes a second, headers included, once the first third is there: until then TCP looks for the rate.
+
+    This process may be woken late, and then finds much at once. So of each half of the rest, the moment counts at which
+    it was least late.
+    """
     marks = [(time.perf_counter(), 0)]
     while data := stream.recv(1 << 18):
         marks.append((time.perf_counter(), marks[-1][1] + len(data)))
-    (end, whole) = marks[-1]
-    start, before = next(mark for mark in marks if mark[1] >= whole / 3)
-    return (whole - before) / (end - start) * (SEGMENT + HEADERS) / SEGMENT
+    whole, lasted = marks[-1][1], marks[-1][0] - marks[0][0]
+    halves: list[list[tuple[float, int]]] = [[], []]
+    for mark in marks:
+        if mark[1] >= whole / 3:
+            halves[mark[1] > whole * 2 / 3].append(mark)
+    (start, before), (end, after) = (min(half, key=lambda m: m[0] - m[1] * lasted / whole) for half in halves)
+    return (after - before) / (end - start) * (SEGMENT + HEADERS) / SEGMENT
 
 
 def ping(to: str, times: int, wait: float) -> list[float]:

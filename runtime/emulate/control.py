@@ -52,7 +52,6 @@ def up(
     """
     net = network(infra, members)
     folder = state_folder()
-    _make_room(folder)
     order = {
         "folder": str(folder),
         "network": net.to_json(),
@@ -87,9 +86,12 @@ def _make_room(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _starting(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The emulator's process; however this is left but normally, nothing of it is."""
-    emulator = None
+    """The emulator's process, in a new folder; however this is left but normally, nothing of both is."""
+    made, emulator = False, None
     try:
+        with _uninterrupted():
+            _make_room(folder)
+            made = True
         with (folder / LOG).open("wb") as log:
             emulator = subprocess.Popen(
                 [sys.executable, "-m", EMULATOR],
@@ -107,8 +109,19 @@ def _starting(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
             emulator.kill()
             emulator.wait()
             states.end(sites, END_LIMIT)
-        states.remove_folder(folder)
+        if made:
+            states.remove_folder(folder)
         raise
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """An interruption meanwhile comes when this is left. Processes must not be started in it: they would inherit it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _last_words(folder: Path) -> str:

@@ -55,6 +55,11 @@ def check(
     return sorted(unique.values(), key=lambda i: _position(i, files))
 
 
+def check_infrastructure(infra: Document[Infrastructure]) -> list[Issue]:
+    """Every broken reference of an infrastructure alone, sorted by line."""
+    return sorted(_infrastructure(infra), key=lambda i: _position(i, [infra.file]))
+
+
 def _position(issue: Issue, files: list[str]) -> tuple[int, int, int]:
     place = issue.place
     return (files.index(place.file) if place.file in files else 2, place.line, place.column) if place else (3, 0, 0)

@@ -64,12 +64,13 @@ def application(arguments: Sequence[str]) -> typer.Typer:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line `arguments` (default: the process's own). Returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    debug = "--debug" in given
+    own = given[: given.index("--")] if "--" in given else given  # what follows belongs to another command
+    debug = "--debug" in own
     if arguments is None:
         signal.signal(signal.SIGTERM, _interrupt)
     take_emitted()
     try:
-        called = [a for a in given if a != "--debug"]
+        called = [a for a in own if a != "--debug"] + given[len(own) :]
         result = application(called)(args=called, prog_name="planner", standalone_mode=False)
         sys.stdout.flush()
         if result == INTERRUPTED:  # typer turns an interruption into this code
@@ -82,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if _reader_is_gone(error):
             return _leave(debug)
         code, word, issues = _verdict(error)
-        return _end(debug, given, code, word, issues)
+        return _end(debug, own, code, word, issues)
 
 
 def _verdict(error: BaseException) -> tuple[int, str, tuple[Issue, ...]]:

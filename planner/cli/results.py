@@ -9,6 +9,7 @@ from pydantic import Field
 from specs.base import Spec
 from specs.deployment_status import DeploymentStatus
 from specs.diff import DiffResult
+from specs.emulation_status import EmulationStatus
 from specs.errors import Issue
 from specs.export import ExportResult
 from specs.hub import ArchiveResult, CatalogueResult, CoverageResult, GcResult, HubResult
@@ -230,6 +231,14 @@ class UndeployResult(Spec):
     was_deployed: bool
 
 
+class EmulateDownResult(Spec):
+    """`planner emulate down`: whether there was anything to end, and how many processes of it were ended."""
+
+    schema_: Literal["tierplan.emulate-down/v1"] = Field(alias="schema", default="tierplan.emulate-down/v1")
+    was_up: bool
+    processes: int
+
+
 class ExplainCandidate(Spec):
     """One way for a component. `prices` is what choosing it adds to each objective; none where it has no plan.
 
@@ -377,6 +386,8 @@ MODELS: Final[dict[str, type[Spec]]] = {
     "report": ReportResult,
     "status": DeploymentStatus,
     "undeploy": UndeployResult,
+    "emulation": EmulationStatus,
+    "emulate-down": EmulateDownResult,
     "explain": ExplainResult,
     "pareto": ParetoResult,
     "sensitivity": SensitivityResult,

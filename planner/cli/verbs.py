@@ -36,6 +36,7 @@ VERBS: Final = {
     "deploy": Verb("deploy", "deploy", "Start a bundle and return; requests enter by HTTP and gRPC."),
     "status": Verb("deploy", "status", "What a deployment does now."),
     "undeploy": Verb("deploy", "undeploy", "End a deployment; nothing is left."),
+    "emulate": Verb("emulate", "emulate", "The sites and links of an infrastructure on this machine."),
     "report": Verb("report.verb", "report", "One HTML page on a plan and its run."),
     "simulate": Verb("simulate", "simulate", "What would happen under load, bursts and faults?"),
     "coverage": Verb("coverage", "coverage", "On which share of a fleet does it meet its constraint?"),
@@ -43,12 +44,15 @@ VERBS: Final = {
     "schema": Verb("schema", "schema", "JSON Schemas of the files."),
 }
 
+GROUPS: Final = frozenset({"emulate", "hub"})
+"""Verbs with subcommands."""
+
 
 def add_verb(app: typer.Typer, name: str) -> None:
     """Import a verb and make it one of `app`'s."""
     verb = VERBS[name]
     found = getattr(import_module(f"planner.cli.{verb.module}"), verb.name)
-    if name == "hub":
+    if name in GROUPS:
         app.add_typer(found, name=name, short_help=verb.help)
     else:
         app.command(name, short_help=verb.help)(found)

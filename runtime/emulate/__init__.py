@@ -1,0 +1,1 @@
+"""An infrastructure on one Linux machine: a network namespace a site, links with delay, rate, jitter and loss."""

@@ -11,7 +11,7 @@ split, until an answer uses none.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from planner.problem import Edge, Option, Pool, Problem, Station, Transfer, Visit
@@ -33,11 +33,14 @@ Labels = Mapping[int, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Coarse:
-    """`given` with its sites merged. `block` is by site: its members' first. `merged` are blocks of several."""
+    """`given` with its sites merged. `block` is by site: its members' first. `merged` are blocks of several. `pool` is
+    by pool: the one that stands for it.
+    """
 
     given: Reduced
-    block: Mapping[int, int]
-    merged: frozenset[int]
+    block: Mapping[int, int] = field(default_factory=dict)
+    merged: frozenset[int] = frozenset()
+    pool: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def coarsen(given: Reduced, labels: Labels) -> Coarse:
     private |= set(range(len(given.problem.stations), len(stations)))
     problem = replace(given.problem, stations=tuple(stations), pools=pools)
     coarse = replace(given, problem=problem, groups=groups, candidates=candidates, private=frozenset(private))
-    return Coarse(replace(coarse, ways=Ways()), block, merged)
+    return Coarse(replace(coarse, ways=Ways()), block, merged, pool_of)
 
 
 def used_blocks(coarse: Coarse, draft: Draft, values: Sequence[int]) -> frozenset[int]:
@@ -111,15 +114,6 @@ def split(given: Reduced, labels: Labels, coarse: Coarse, used: Iterable[int]) -
         for k, site in enumerate(members):
             found[site] = (*labels[site], k * parts // len(members))
     return found
-
-
-def without_blocks(coarse: Coarse) -> dict[Key, list[Candidate]]:
-    """The candidates at sites that are not merged."""
-    groups = coarse.given.groups
-    return {
-        (g, i, j): [c for c in of if groups[g].slots[i][j].step.options[c.option].site not in coarse.merged]
-        for (g, i, j), of in coarse.given.candidates.items()
-    }
 
 
 def real(problem: Problem, choice: Choice) -> Choice:
@@ -261,7 +255,7 @@ class _Merger:
                 continue
             pool = self.pool_of[self.given.problem.stations[option.station].pool]
             station = self.given.problem.stations[option.station]
-            room = station.threads, station.memory_kb, c.replicas
+            room = station.threads, c.replicas
             servers = tuple(v.server for v in option.visits)
             places.setdefault((pool, option.first, option.last, servers, room), []).append(c)
         for place, members in places.items():

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from planner.problem import Option, Problem
+from planner.problem import Option, Problem, Visit, visit_ns
 from planner.solver.candidates import Candidate, Key
 from planner.solver.groups import Group
 from planner.solver.model import Model, Terms
@@ -78,9 +78,31 @@ class Draft:
     server_levels: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     crossing: dict[tuple[int, int], list[Crossing]] = field(default_factory=dict)
     edge_time: dict[tuple[int, int], tuple[Terms, Terms]] = field(default_factory=dict)
+    alone: dict[int, dict[int, tuple[int, int]]] = field(default_factory=dict)
     cost: Terms = field(default_factory=list)
     energy: Terms = field(default_factory=list)
     memory: dict[int, Terms] = field(default_factory=dict)
+
+    def wait_alone(self, server: int, literal: int) -> tuple[int, int]:
+        """The least wait and variance at `server` of what visits it if `literal` is true, were nothing else there."""
+        if server not in self.alone:
+            found: dict[int, tuple[int, int]] = {}
+            for visitor in self.visitors[server]:
+                work, load = found.get(visitor.literal, (0, 0))
+                found[visitor.literal] = work + visitor.work_ns, load + visitor.load_ppb
+            levels = self.problem.servers[server].levels
+            self.alone[server] = {
+                x: next(
+                    (
+                        (level.wait_us, level.wait_var)
+                        for level in levels
+                        if visit_ns(Visit(server, work, load), level.wait_us) <= 1000 * level.wait_us
+                    ),
+                    (0, 0),
+                )
+                for x, (work, load) in found.items()
+            }
+        return self.alone[server].get(literal, (0, 0))
 
     def picks(self, g: int, i: int) -> Iterator[tuple[int, Candidate, Option]]:
         """All candidates of a step, in all its forms."""

@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from planner.problem import Problem
 from planner.solver import cpsat
+from planner.solver.branches import Branch, branches_of, limits_of
 from planner.solver.build import Reduced, build, read_choice, reduced
-from planner.solver.coarse import Coarse, Labels, coarsen, labels_of, real, split, used_blocks, without_blocks
+from planner.solver.coarse import Coarse, Labels, coarsen, labels_of, real, split, used_blocks
 from planner.solver.draft import Draft, Encoding, Scope
 from planner.solver.evaluate import Evaluation, evaluate
-from planner.solver.few import few_of
 from planner.solver.solution import Choice, Solution, Status, relative_gap
 from planner.solver.stop import Clock, Stop
 
 AT_ONCE: Final = 400
 """Up to so many candidates the whole model is solved at once."""
 
+WHOLE_EFFORT: Final = 0.2
+"""Deterministic seconds of each search before the choices are divided."""
+FAR: Final = 10**18
+"""No objective is as large."""
 BLOCKS: Final = 0.5
 """Sites are merged if at most this share of them is left."""
-FIRST_SHARE: Final = 0.2
-"""The part of the time limit that the search among few candidates may take."""
-NEAR_SHARE: Final = 0.4
-"""The part of the time limit that the search at near sites may take."""
-NEAR_GAP: Final = 0.01
 
 
 @dataclass(frozen=True)
 class Exact:
     """CP-SAT. Messages with tables are encoded as `encoding` says; those with hops by the links they cross.
 
-    With more than `at_once` candidates, relaxations are solved, each of which has more of what the answer to the last
-    one left out: candidates one by one instead of clusters of them (coarse.py), waits at servers, and the packing into
-    devices. Each bound is a bound of the whole, and the last answer holds in full.
+    With more than `at_once` candidates, the choices are divided by what is bought (branches.py), and relaxations are
+    solved, each of which has more of what the answer to the last one left out: far sites one by one (coarse.py), waits
+    at servers, and the packing into devices. Each bound is a bound of the whole, and the last answer holds in full.
+    Sites are merged where at most the share `blocks` of them is left.
     """
 
     encoding: Encoding = "pair"
@@ -51,8 +51,7 @@ class Exact:
             if sum(map(len, given.candidates.values())) <= self.at_once:
                 proven = search.minimise(Relaxation(Scope(self.encoding)))
             else:
-                ends = Scope(self.encoding, _at_the_ends(problem), frozenset())
-                proven = search.minimise(search.start(ends, self.blocks))
+                proven = search.minimise(search.start(self.blocks))
         except KeyboardInterrupt:  # between two searches, which end themselves
             search.interrupted, proven = True, False
         return replace(search.solution(proven), strategy=self.name)
@@ -64,6 +63,10 @@ class Relaxation:
 
     scope: Scope
     labels: Labels | None = None
+
+
+def _ignore(_: int) -> None:
+    """Hears of a value, and does nothing."""
 
 
 @dataclass
@@ -82,69 +85,15 @@ class _Search:
     interrupted: bool = False
     built: tuple[Relaxation, Coarse, Draft] | None = None
 
-    def start(self, scope: Scope, blocks: float) -> Relaxation:
-        """A first choice, if it is soon found, and the first relaxation."""
+    def start(self, blocks: float) -> Relaxation:
+        """The first relaxation: waits at the application's own ends and between near sites, no packing."""
         labels = labels_of(self.given)
         coarse = coarsen(self.given, labels)
-        if len(set(coarse.block.values())) <= blocks * len(coarse.block):
-            return Relaxation(self.near(coarse, scope), labels)
-        self.among_few()
-        waiting = self.best[1].waiting if self.best else frozenset[int]()
-        assert scope.servers is not None
-        return Relaxation(replace(scope, servers=scope.servers | waiting))
-
-    def among_few(self) -> None:
-        """A first choice, from few candidates for each step and site.
-
-        Packing is left out, which has variables for each device, but in pools where the last answer did not fit.
-        """
-        few = few_of(self.given)
-        ends = self.clock.spent + FIRST_SHARE * self.clock.stop.time_limit
-        packed: frozenset[int] = frozenset()
-        while not self.interrupted:
-            draft = build(replace(self.given, candidates=few), Scope(self.encoding, None, packed))
-            if draft.model.impossible:
-                return
-            answer = cpsat.run(
-                draft.model,
-                draft.model.objectives[0],
-                time_limit=min(self.clock.left, ends - self.clock.spent),
-                gap=max(0.02, self.clock.stop.gap),
-                seed=self.clock.stop.seed,
-            )
-            self.interrupted = answer.interrupted
-            if not answer.values:
-                return
-            found = self._offer(read_choice(draft, answer.values))
-            short = _short(draft, answer.values, found)
-            if found.holds() or short <= packed:
-                return
-            packed |= short
-
-    def near(self, coarse: Coarse, scope: Scope) -> Scope:
-        """The best choice at sites that are not merged, as far as it is found soon; what it took to make it hold."""
-        few = without_blocks(coarse)
-        ends = self.clock.spent + NEAR_SHARE * self.clock.stop.time_limit
-        while not self.interrupted:
-            draft = build(replace(self.given, candidates=few), scope)
-            if draft.model.impossible:
-                return scope
-            answer = cpsat.run(
-                draft.model,
-                draft.model.objectives[0],
-                time_limit=min(self.clock.left, ends - self.clock.spent),
-                gap=max(NEAR_GAP, self.clock.stop.gap),
-                seed=self.clock.stop.seed,
-            )
-            self.interrupted = answer.interrupted
-            if not answer.values:
-                return scope
-            found = self._offer(read_choice(draft, answer.values))
-            wider = _wider(draft, answer.values, found, scope)
-            if found.holds() or wider.servers is None:
-                return wider if wider.servers is not None else scope
-            scope = wider
-        return scope
+        merged = len(set(coarse.block.values())) <= blocks * len(coarse.block)
+        servers = _at_the_ends(self.given.problem)
+        if merged:
+            servers |= _between(self.given.problem, coarse)
+        return Relaxation(Scope(self.encoding, servers, frozenset()), labels if merged else None)
 
     def _offer(self, choice: Choice) -> Evaluation:
         """Evaluate `choice`; it becomes the best if it keeps all constraints, is wanted and better."""
@@ -161,7 +110,8 @@ class _Search:
         """All objectives, one after the other, each with those before it held at the value found. Whether proven."""
         proven = True
         for k in range(len(self.given.problem.objectives)):
-            status, relaxation = self._minimise(k, relaxation)
+            divided = k == 0 and relaxation.scope.servers is not None
+            status, relaxation = self._divided(relaxation) if divided else self._minimise(k, relaxation)
             if self.best is None:
                 return status == "infeasible"
             proven = proven and status == "optimal"
@@ -191,12 +141,65 @@ class _Search:
             interrupted=self.interrupted,
         )
 
+    def _divided(self, relaxation: Relaxation) -> tuple[str, Relaxation]:
+        """The first objective: all at once for a moment, then branch by branch, in turns as long as time is left."""
+        closed, bound, relaxation = self._branch(Branch(), relaxation, self.clock.stop.time_limit, WHOLE_EFFORT)
+        branches = (Branch(),) if closed else branches_of(self.given.problem, self._built(relaxation)[0])
+        bounds = dict.fromkeys(branches, bound)
+        todo = [] if closed else list(branches)
+        while todo and self.clock.left > 0 and not self.interrupted:
+            queue = list(todo)
+            for turn, branch in enumerate(queue):
+                ends = self.clock.spent + self.clock.left / (len(queue) - turn)
+                closed, bound, relaxation = self._branch(branch, relaxation, ends)
+                bounds[branch] = max(bounds[branch], bound)
+                if closed:
+                    todo.remove(branch)
+                if self.interrupted or self.clock.left <= 0:
+                    break
+                self.clock.proven(min(bounds.values()))
+        here, bound = self._best(0), min(bounds.values())
+        self.bounds.append(bound if here is None else min(bound, here))
+        if here is None:
+            return ("unknown" if todo else "infeasible"), relaxation
+        return ("optimal" if bound >= here else "feasible"), relaxation
+
+    def _branch(
+        self, branch: Branch, relaxation: Relaxation, ends: float, effort: float | None = None
+    ) -> tuple[bool, int, Relaxation]:
+        """Until `ends`: whether more time has no use for it, a bound of its choices, and what it took.
+
+        `effort` limits each search, in deterministic seconds.
+
+        Choices no better than the best one known are left out: they count as if they had its value.
+        """
+        bound = 0
+        while True:
+            coarse, draft = self._built(relaxation)
+            before = self._best(0)
+            answer = self._run(draft, 0, until=ends, effort=effort, branch=branch)
+            if answer.status == "infeasible":
+                return True, FAR if before is None else before, relaxation
+            bound = max(bound, answer.bound or 0)
+            if not answer.values:
+                return False, bound, relaxation
+            used = used_blocks(coarse, draft, answer.values)
+            found = None if used else self._offer(real(self.given.problem, read_choice(draft, answer.values)))
+            here = self._best(0)
+            if here is not None and here - bound <= self.clock.stop.gap * abs(here):
+                return True, min(bound, here), relaxation
+            whole = relaxation.scope.servers is None and not used
+            if answer.status != "optimal" or whole or self.clock.spent >= ends or self.interrupted:
+                return whole, bound, relaxation
+            relaxation = self._tighter(relaxation, coarse, draft, answer.values, found, used)
+
     def _minimise(self, k: int, relaxation: Relaxation) -> tuple[str, Relaxation]:
         """Objective `k`: relaxations, each with what the answer to the one before had left out, until one holds."""
         bound = 0
         while True:
             coarse, draft = self._built(relaxation)
-            answer = self._run(draft, k, exact=relaxation.scope.servers is None and not coarse.merged)
+            exact = k == 0 and relaxation.scope.servers is None and not coarse.merged
+            answer = self._run(draft, k, better=self.clock.found if exact else _ignore)
             if answer.bound is not None:
                 bound = max(bound, answer.bound)
             if answer.status == "infeasible":
@@ -219,16 +222,28 @@ class _Search:
             if answer.status != "optimal" or within or whole or self.clock.left <= 0 or self.interrupted:
                 self.bounds.append(bound)
                 return "feasible", relaxation
-            if found is not None:
-                relaxation = replace(relaxation, scope=_wider(draft, answer.values, found, relaxation.scope))
-            elif relaxation.labels is not None:
-                relaxation = replace(relaxation, labels=split(self.given, relaxation.labels, coarse, used))
+            relaxation = self._tighter(relaxation, coarse, draft, answer.values, found, used)
+
+    def _tighter(
+        self,
+        relaxation: Relaxation,
+        coarse: Coarse,
+        draft: Draft,
+        values: Sequence[int],
+        found: Evaluation | None,
+        used: frozenset[int],
+    ) -> Relaxation:
+        """With what the answer `values`, which uses the merged blocks `used` or was `found` to be so, left out."""
+        if found is not None:
+            return replace(relaxation, scope=_wider(draft, values, found, relaxation.scope))
+        assert relaxation.labels is not None
+        return replace(relaxation, labels=split(self.given, relaxation.labels, coarse, used))
 
     def _built(self, relaxation: Relaxation) -> tuple[Coarse, Draft]:
         """The model of `relaxation`, which stays as it is from one objective to the next."""
         if self.built is None or self.built[0] is not relaxation:
             labels = relaxation.labels
-            coarse = Coarse(self.given, {}, frozenset()) if labels is None else coarsen(self.given, labels)
+            coarse = Coarse(self.given) if labels is None else coarsen(self.given, labels)
             self.built = relaxation, coarse, build(coarse.given, relaxation.scope)
         return self.built[1:]
 
@@ -238,7 +253,17 @@ class _Search:
             return None
         return self.best[1].objectives[k]
 
-    def _run(self, draft: Draft, k: int, exact: bool) -> cpsat.Answer:
+    def _run(
+        self,
+        draft: Draft,
+        k: int,
+        *,
+        better: Callable[[int], None] = _ignore,
+        until: float | None = None,
+        effort: float | None = None,
+        branch: Branch | None = None,
+    ) -> cpsat.Answer:
+        """The best value of objective `k` in the model; with a `branch`, in it, and better than the best one known."""
         model, clock = draft.model, self.clock
         if model.impossible:
             return cpsat.Answer("infeasible")
@@ -249,7 +274,11 @@ class _Search:
             within.append((model.objectives[0], clock.stop.at_most))
         hint: dict[int, int] = {}
         here = self._best(k)
-        if here is not None and self.best is not None:
+        if branch is not None:
+            within += limits_of(branch, draft)
+            if here is not None:
+                within.append((model.objectives[k], here - 1))
+        elif here is not None and self.best is not None:
             hint = hint_of(draft, self.best[0])
             within.append((model.objectives[k], here))
         answer = cpsat.run(
@@ -257,11 +286,12 @@ class _Search:
             model.objectives[k],
             within=within,
             hint=hint,
-            time_limit=clock.left,
+            time_limit=clock.left if until is None else min(clock.left, until - clock.spent),
+            effort=effort,
             gap=clock.stop.gap,
             seed=clock.stop.seed,
-            better=clock.found if exact and k == 0 else lambda _: None,
-            bound=clock.proven if k == 0 else lambda _: None,
+            better=better,
+            bound=clock.proven if k == 0 and branch is None else _ignore,
         )
         self.interrupted = self.interrupted or answer.interrupted
         return answer
@@ -277,6 +307,18 @@ def _at_the_ends(problem: Problem) -> frozenset[int]:
         if end.step < 0
         for hop in edge.hops
         if end.site in (hop.start, hop.end)
+        for visit in hop.visits
+    )
+
+
+def _between(problem: Problem, coarse: Coarse) -> frozenset[int]:
+    """Servers of the links between sites that are not merged, where messages have hops."""
+    return frozenset(
+        visit.server
+        for scenario in problem.scenarios
+        for edge in scenario.edges
+        for hop in edge.hops
+        if coarse.merged.isdisjoint((coarse.block[hop.start], coarse.block[hop.end]))
         for visit in hop.visits
     )
 

@@ -34,6 +34,7 @@ class Timing:
                 variance.append((x, c.var_us2))
                 station = option.station if option.station not in draft.private else None
                 waits.at_least(option.first, x, station, tuple(v.server for v in option.visits))
+            waits.close()
             self.steps[i] = self._kept([*mean, *waits.means()], [*variance, *waits.variances()])
         return self.steps[i]
 
@@ -49,6 +50,7 @@ class Timing:
                 mean.append((c.literal, c.mean_us))
                 variance.append((c.literal, c.var_us2))
                 waits.at_least(k if hops else 0, c.literal, None, c.servers)
+            waits.close()
             self.edges[e] = self._kept([*mean, *waits.means()], [*variance, *waits.variances()])
         return self.edges[e]
 
@@ -66,10 +68,22 @@ class Timing:
 
 @dataclass
 class _Waits:
-    """Variables that are at least the wait of whichever literal is true; those of one key share a variable."""
+    """Variables that are at least the wait of whichever literal is true; those of one key share a variable, and of
+    their literals at most one is true. `alone` has by key (literal, wait, variance) of what visits its servers alone.
+    """
 
     draft: Draft
     of: dict[int, tuple[int, int]] = field(default_factory=dict)
+    alone: dict[int, list[tuple[int, int, int]]] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """What waits at all waits as long as if nothing else came, which the linear relaxation does not see."""
+        for key, found in self.alone.items():
+            if key in self.of:
+                for part, variable in enumerate(self.of[key]):
+                    own = [(each[0], -each[1 + part]) for each in found if each[1 + part]]
+                    if own:
+                        self.draft.model.add([(variable, 1), *own], 0, None)
 
     def means(self) -> Terms:
         return [(mean, 1) for mean, _ in self.of.values()]
@@ -86,6 +100,8 @@ class _Waits:
                 level = draft.problem.stations[station].levels[k]
                 mean.append((v, level.wait_us))
                 variance.append((v, level.wait_var))
+        own = [draft.wait_alone(index, literal) for index in servers if index in draft.server_levels]
+        self.alone.setdefault(key, []).append((literal, sum(m for m, _ in own), sum(v for _, v in own)))
         for index in servers:
             for v, k in draft.server_levels.get(index, []):
                 mean.append((v, draft.problem.servers[index].levels[k].wait_us))

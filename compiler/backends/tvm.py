@@ -20,6 +20,7 @@ CODE = (
     "importer.py",
     "batch_norm.py",
     "forest.py",
+    "linear.py",
     "layout.py",
     "legalize.py",
     "lower.py",

@@ -1,0 +1,31 @@
+"""What a conversion to ONNX did: stands beside the ONNX file that it made."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from specs.base import Spec
+
+
+class Conversion(Spec):
+    """`model` was turned into `file` by `library`.
+
+    `difference` is the greatest one between ONNX Runtime and the library over `items` inputs, as a share of an output's
+    largest value; None where there was nothing to compare with. `ties` of these inputs have two best classes, of which
+    the two choose differently. `classes` says what the numbers of the output ``label`` stand for, where they are not
+    the classes themselves. `reads` are the files of the project that a function read, by digest.
+    """
+
+    schema_: Literal["tierplan.conversion/v1"] = Field(alias="schema", default="tierplan.conversion/v1")
+    model: str
+    library: str
+    file: str
+    digest: str
+    difference: float | None = None
+    items: int = 0
+    ties: int = 0
+    classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    reads: dict[str, str] = Field(default_factory=dict)

@@ -1,0 +1,114 @@
+"""scikit-learn through skl2onnx; XGBoost and LightGBM as steps of its pipelines through onnxmltools."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import numpy as np
+import onnx
+
+from compiler.frontends import Arrays, Original, said
+from compiler.frontends.inputs import INPUT, rows_of, some_rows
+from compiler.frontends.labels import LABEL, integer_classes, relabel
+from specs.errors import InputError, Issue
+
+_OPSETS: Final = {"": 18, "ai.onnx.ml": 3}
+_SCORES: Final = ("predict_proba", "decision_function", "transform", "score_samples")
+"""What an output besides the prediction may be, the first that there is."""
+
+
+def convert(value: Any, example: Any) -> Original:
+    import sklearn
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import FloatTensorType
+
+    name = type(value).__name__
+    _check_fitted(value, name)
+    features = getattr(value, "n_features_in_", None)
+    rows = rows_of(example, None if features is None else int(features))
+    if features is None and rows is None:
+        hint = "return (model, example inputs)"
+        raise InputError(Issue(f"{name} does not say how many features it takes", None, hint))
+    width = int(features) if features is not None else int(rows.shape[1])  # type: ignore[union-attr]
+    _register(sys.modules)
+    classifier = hasattr(value, "classes_")
+    options = {id(value): {"zipmap": False}} if classifier and hasattr(value, "predict_proba") else None
+    try:
+        model = to_onnx(value, initial_types=[(INPUT, FloatTensorType([None, width]))], options=options, target_opset=_OPSETS)
+    except Exception as error:  # skl2onnx has many kinds of its own, and lets those of numpy through
+        raise InputError(Issue(f"{name} cannot be converted to ONNX: {said(error)}")) from error
+    classes: tuple[str, ...] = ()
+    if classifier:
+        _, classes = integer_classes(value.classes_)
+        model = relabel(model, value.classes_)
+    batches = some_rows(model, width, rows)
+    return Original(
+        model=model,
+        library=f"scikit-learn {sklearn.__version__}",
+        answer=lambda inputs: dict(_answers(value, model, inputs)),
+        inputs=[{INPUT: batch} for batch in batches],
+        classes=classes,
+    )
+
+
+def _check_fitted(value: Any, name: str) -> None:
+    from sklearn.base import BaseEstimator
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    if isinstance(value, type) or not isinstance(value, BaseEstimator):
+        raise InputError(Issue(f"expected a fitted estimator of scikit-learn, got {name}"))
+    try:
+        check_is_fitted(value)
+    except NotFittedError as error:
+        raise InputError(Issue(f"{name} is not fitted", None, "call fit before it is returned")) from error
+    except TypeError as error:
+        raise InputError(Issue(f"{name} is no estimator that can be fitted: {said(error)}")) from error
+
+
+def _answers(value: Any, model: onnx.ModelProto, inputs: Arrays) -> Iterator[tuple[str, np.ndarray]]:
+    """The library's own values of the outputs, as far as it has a method for them."""
+    x = inputs[INPUT]
+    names = [output.name for output in model.graph.output]
+    predicts = hasattr(value, "predict")
+    if predicts:
+        yield names[0], _prediction(value, x)
+    method = next((m for m in _SCORES if hasattr(value, m)), None)
+    rest = names[1:] if predicts else names
+    if rest and method is not None:
+        yield rest[0], np.asarray(getattr(value, method)(x))
+
+
+def _prediction(value: Any, x: np.ndarray) -> np.ndarray:
+    found = np.asarray(value.predict(x))
+    if not hasattr(value, "classes_"):
+        return found
+    numbers, _ = integer_classes(value.classes_)
+    index = {c: n for c, n in zip(np.asarray(value.classes_).tolist(), numbers, strict=True)}
+    return np.asarray([index[c] for c in found.tolist()], np.int64)
+
+
+def _register(loaded: Any) -> None:
+    """Tell skl2onnx how to convert estimators of XGBoost and LightGBM, where the model's code imported them."""
+    if "xgboost" in loaded:
+        from compiler.frontends.xgboost import register
+
+        register()
+    if "lightgbm" in loaded:
+        from compiler.frontends.lightgbm import register
+
+        register()
+
+
+def register(kind: type, alias: str, shapes: Callable[..., Any], converter: Callable[..., Any]) -> None:
+    """Have skl2onnx convert estimators of `kind` in pipelines."""
+    from skl2onnx import update_registered_converter
+
+    options = {"nocl": [True, False], "zipmap": [True, False, "columns"]} if "Classifier" in alias else None
+    update_registered_converter(kind, alias, shapes, converter, options=options)
+
+
+
+__all__ = ["LABEL", "convert", "register"]

@@ -16,9 +16,10 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from compiler.child import Child, Limits
-from compiler.conversion import Conversion
 from compiler.given import Given
+from compiler.model import source_digest
 from compiler.store import Store
+from specs.conversion import Conversion
 from specs.digest import digest_bytes, digest_file, digest_value
 from specs.errors import EnvironmentFailed, InputError, Issue, Place
 from specs.input_file import read_input
@@ -63,18 +64,34 @@ def hand_in(
     Raises InputError for what is wrong with the model, AnswerIsNo where ONNX cannot say what the model says,
     EnvironmentFailed for a missing library (naming the extra) and NotKnown beyond the limits.
     """
-    project = project.resolve()
-    form = form_of(model)
-    source = digest_source(project, model, reads or ())
-    if form == "onnx":
-        return Given(model, project / model, source)
-    folder = store.root / FOLDER / digest_value([source, str(project) if reads is None else "", _versions()])
+    if (known := handed_in(project, model, store, reads)) is not None:
+        return known
+    source, folder = _place(project, model, store, reads)
+    made = _convert(project, model, store, folder, load_function, limits)
+    _check_reads(made, project, reads)
+    return Given(model, folder / made.file, source, made)
+
+
+def handed_in(project: Path, model: str, store: Store, reads: Sequence[str] | None = ()) -> Given | None:
+    """What `hand_in` gives, if nothing has to be converted for it. Raises InputError as it does."""
+    if form_of(model) == "onnx":
+        return Given(model, project / model, source_digest(project / model))
+    source, folder = _place(project, model, store, reads)
     found = _find(folder, project)
     if found is None:
-        found = _convert(project, model, store, folder, load_function, limits)
-    if reads is not None:
-        _check_reads(found, project, reads)
+        return None
+    _check_reads(found, project, reads)
     return Given(model, folder / found.file, source, found)
+
+
+def _place(project: Path, model: str, store: Store, reads: Sequence[str] | None) -> tuple[str, Path]:
+    """The digest of what `model` comes from, and the folder for what it becomes.
+
+    Where files that it reads are not declared, no digest speaks of them, and another project is another place.
+    """
+    source = digest_source(project, model, reads or ())
+    whose = str(project.resolve()) if reads is None else ""
+    return source, store.root / FOLDER / digest_value([source, whose, _versions()])
 
 
 def _find(folder: Path, project: Path) -> Conversion | None:
@@ -97,7 +114,8 @@ def _convert(
     with store.workspace() as work:
         name = f"{_stem(model)}.onnx"
         request = {
-            "project": str(project),
+            "project": str(project.resolve()),
+            "place": str(main_file(project, model)),
             "model": model,
             "load": f"{load_function.__module__}:{load_function.__qualname__}",
             "file": str((work / name).resolve()),
@@ -115,8 +133,8 @@ def _ask(project: Path, model: str, request: dict[str, Any], limits: Limits) -> 
         except EnvironmentFailed as error:
             if child.alive or form_of(model) == "factory":
                 raise
-            message = f"the library that it is of crashes where it reads it: {error}"
-            raise InputError(Issue(message, Place(str(main_file(project, model))), "write the model again")) from error
+            message = f"not a model: the library of {form_of(model)} crashes where it reads it"
+            raise InputError(Issue(message, Place(str(main_file(project, model))), "write it again")) from error
 
 
 def _publish(work: Path, folder: Path, made: Conversion) -> None:
@@ -131,8 +149,10 @@ def _publish(work: Path, folder: Path, made: Conversion) -> None:
         raise EnvironmentFailed(f"cannot write {folder}: {error.strerror}") from error
 
 
-def _check_reads(found: Conversion, project: Path, reads: Sequence[str]) -> None:
-    """Raises InputError for files that the model depends on and that nothing said."""
+def _check_reads(found: Conversion, project: Path, reads: Sequence[str] | None) -> None:
+    """Raises InputError for files that the model depends on and that nothing said, where they must be."""
+    if reads is None:
+        return
     declared = [(project / text).resolve() for text in reads]
     silent = [n for n in found.reads if not any((project / n).resolve().is_relative_to(d) for d in declared)]
     if silent:
@@ -159,5 +179,3 @@ def _versions() -> dict[str, str]:
     here = Path(__file__).parent
     files = [*sorted((here / "frontends").glob("*.py")), here / "convert_worker.py", here / "equal.py"]
     return found | {"compiler": digest_bytes(b"".join(f.read_bytes() for f in files))[:16]}
-
-

@@ -14,41 +14,61 @@ from typing import Any, Final
 import onnx
 
 from compiler.child import serve
+from compiler.soundness import nodes
 from specs.digest import digest_file
-from specs.errors import EnvironmentFailed, InputError, Issue, Place, TierplanError
-from specs.model_source import form_of, main_file
+from specs.errors import AnswerIsNo, EnvironmentFailed, InputError, Issue, Place, TierplanError
+from specs.model_source import form_of
 
 _MOST_READS: Final = 4096
 
 
 def handle(request: dict[str, Any]) -> dict[str, Any]:
-    from compiler.frontends import Original, not_installed
+    from compiler.frontends import Original
     from compiler.model import load_model
 
     project, model = Path(request["project"]), str(request["model"])
     form = form_of(model)
-    library = None if form == "factory" else form
-    place = Place(str(main_file(project, model)))
+    library: str | None = None if form == "factory" else form
+    place = Place(request["place"])
     os.chdir(project)  # what the project's code reads, it names from there
     read = Reads(project)
     try:
         value, example = (
-            _made(request["load"], project, model, read) if form == "factory" else (_opened(form, project / model), None)
+            _made(request["load"], project, model, read, place)
+            if form == "factory"
+            else (_opened(form, project / model, place), None)
         )
         library = _library(value)
         original: Original = _frontend(value).convert(value, example)
         found = _compared(original)
     except ModuleNotFoundError as error:
-        raise not_installed(error, library) or InputError(Issue(f"{model}: {error}", place)) from error
+        raise _missing(model, error, library) or InputError(Issue(f"{model}: {error}", place)) from error
+    except AnswerIsNo as error:
+        raise AnswerIsNo(f"{model}: {error}") from error
     except InputError as error:
-        named = (Issue(i.message if i.place else f"{model}: {i.message}", i.place or place, i.hint) for i in error.issues)
+        named = (
+            Issue(i.message if i.place else f"{model}: {i.message}", i.place or place, i.hint) for i in error.issues
+        )
         raise InputError(*named) from error
     kept, report = found
     file = Path(request["file"])
-    kept.ir_version = max(kept.ir_version, 8)
+    _forget_the_making(kept, file.stem)
     onnx.save(kept, str(file))
     load_model(file)  # what a factory returned, or a converter made, is read with the same care as any file
     return report | {"library": original.library, "classes": original.classes, "reads": read.digests(model)}
+
+
+def _forget_the_making(model: onnx.ModelProto, name: str) -> None:
+    """What says where and when it was made, not what it computes: the same model shall give the same bytes."""
+    model.ir_version = max(model.ir_version, 8)
+    model.graph.name = name
+    model.ClearField("doc_string")
+    model.ClearField("metadata_props")
+    model.graph.ClearField("doc_string")
+    model.graph.ClearField("metadata_props")
+    for part in (*nodes(model.graph), *model.graph.value_info, *model.graph.input, *model.graph.output):
+        part.ClearField("doc_string")
+        part.ClearField("metadata_props")
 
 
 def _compared(original: Any) -> tuple[onnx.ModelProto, dict[str, Any]]:
@@ -61,12 +81,20 @@ def _compared(original: Any) -> tuple[onnx.ModelProto, dict[str, Any]]:
     return keep_outputs(original.model, equal.outputs), report | {"notes": (*original.notes, *equal.notes)}
 
 
-def _opened(form: str, file: Path) -> Any:
+def _opened(form: str, file: Path, place: Place) -> Any:
     from compiler.frontends import named
 
-    if not file.is_file():
-        raise InputError(Issue("cannot read the model: No such file", Place(str(file))))
-    return named(form).open_file(str(file))
+    try:
+        return named(form).open_file(str(file))
+    except InputError as error:
+        raise InputError(*(Issue(i.message, place, i.hint) for i in error.issues)) from error
+
+
+def _missing(model: str, error: ModuleNotFoundError, library: str | None = None) -> EnvironmentFailed | None:
+    from compiler.frontends import not_installed
+
+    found = not_installed(error, library)
+    return EnvironmentFailed(f"{model}: {found}") if found is not None else None
 
 
 def _frontend(value: Any) -> Any:
@@ -81,25 +109,22 @@ def _library(value: Any) -> str | None:
     return library_of(value)
 
 
-def _made(load: str, project: Path, model: str, read: Reads) -> tuple[Any, Any]:
+def _made(load: str, project: Path, model: str, read: Reads, place: Place) -> tuple[Any, Any]:
     """(what the function returned, its example inputs or None). Raises InputError with the line where it failed."""
-    from compiler.frontends import not_installed
-
     module, name = load.split(":")
     loader: Callable[[Path, str], Callable[[], Any]] = getattr(importlib.import_module(module), name)
-    place = Place(str(main_file(project, model)))
     with read.watched():
         try:
             factory = loader(project, model)
         except InputError as error:
             cause = error.__cause__
             if isinstance(cause, ModuleNotFoundError):
-                raise not_installed(cause) or _unfound(project, cause, error) from error
+                raise _missing(model, cause) or _unfound(project, cause, error) from error
             raise
         try:
             result = factory()
         except ModuleNotFoundError as error:
-            raise not_installed(error) or _raised(project, model, error, place) from error
+            raise _missing(model, error) or _raised(project, model, error, place) from error
         except (TierplanError, KeyboardInterrupt):
             raise
         except (Exception, SystemExit) as error:  # code of the user
@@ -122,7 +147,8 @@ def _raised(project: Path, model: str, error: BaseException, place: Place) -> In
     own = [f for f in frames if Path(f.filename).is_relative_to(project) and f.lineno]
     where = Place(own[-1].filename, own[-1].lineno or 0, 1) if own else place
     text = (str(error).strip().splitlines() or [""])[0][:300]
-    return InputError(Issue(f"{model}: {type(error).__name__}: {text}", where, "it must run without arguments"))
+    hint = "it is called without arguments" if isinstance(error, TypeError) and not own else ""
+    return InputError(Issue(f"{model}: {type(error).__name__}: {text}", where, hint))
 
 
 class Reads:

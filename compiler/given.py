@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiler.conversion import Conversion
+from specs.conversion import Conversion
 
 
 @dataclass(frozen=True, slots=True)

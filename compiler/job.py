@@ -21,11 +21,13 @@ __all__ = ["BACKENDS", "Job", "job", "versions"]
 class Job(Spec):
     """One artefact to build. `source` is the digest of what the user handed in; `dims` are sizes of named dimensions.
 
-    `content` is the digest of the ONNX file that was made of it; empty where that was handed in.
+    `model` is what errors call it. What was converted lies in `file`, whose digest is `content`; both are empty where
+    the ONNX file itself was handed in.
     """
 
     model: str
     source: str
+    file: str = ""
     content: str = ""
     backend: ModelBackend
     target: dict[str, Any]
@@ -36,7 +38,7 @@ class Job(Spec):
     @property
     def key(self) -> str:
         """The content address: equal keys mean equal artefacts. The model's path is no part of it."""
-        unsaid = {"model"} if self.content else {"model", "content"}
+        unsaid = {"model", "file"} if self.content else {"model", "file", "content"}
         return digest_value(self.model_dump(mode="json", exclude=unsaid) | {"versions": versions(self.backend)})
 
 
@@ -54,7 +56,8 @@ def job(
 
     given = model if isinstance(model, Given) else Given(str(model), model, source_digest(model))
     return Job(
-        model=str(given.file),
+        model=given.name if given.conversion else str(given.file),
+        file=str(given.file) if given.conversion else "",
         source=given.source,
         content=given.content,
         backend=name,

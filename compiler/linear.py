@@ -25,7 +25,9 @@ def _linear_classifier(bb: Any, inputs: Any, attrs: dict[str, Any]) -> Any:
     if rows == 1 and len(labels) == 2:
         other = bb.emit(relax.op.negative(scores))
         scores = bb.emit(relax.op.concat([other, scores], axis=1))
-        beyond = bb.emit(relax.op.greater(bb.emit(relax.op.take(scores, _const(np.int64([1])), axis=1)), _zero()))
+        beyond = bb.emit(
+            relax.op.greater(bb.emit(relax.op.take(scores, _const(np.array([1], np.int64)), axis=1)), _zero())
+        )
         best = bb.emit(relax.op.reshape(bb.emit(relax.op.astype(beyond, "int64")), (int(scores.ty.shape[0]),)))
     elif rows == len(labels):
         best = bb.emit(relax.op.argmax(scores, axis=1, keepdims=False))

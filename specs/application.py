@@ -127,7 +127,8 @@ def _gate(value: object) -> object:
 
 
 Reads = Annotated[
-    list[str], Field(max_length=256, description="Files and folders that the function of `model: module:function` reads.")
+    list[str],
+    Field(max_length=256, description="Files and folders that the function of `model: module:function` reads."),
 ]
 
 
@@ -211,9 +212,7 @@ class Component(Spec):
     @property
     def realisations(self) -> dict[str, Variant]:
         """Every variant by name; a component without variants has one, called ``default``."""
-        return self.variants or {
-            DEFAULT_VARIANT: Variant(model=self.model, reads=self.reads, function=self.function)
-        }
+        return self.variants or {DEFAULT_VARIANT: Variant(model=self.model, reads=self.reads, function=self.function)}
 
 
 class Sink(Spec):

@@ -235,7 +235,7 @@ def _model(app: Document[Application], model: str, reads: Iterable[str], at: Pat
     try:
         form = form_of(model)
     except InputError as error:
-        yield from (Issue(i.message, app.place(*at, "model"), i.hint) for i in error.issues)
+        yield from (Issue(f"{model}: {i.message}", app.place(*at, "model"), i.hint) for i in error.issues)
         return
     if form != "factory":
         yield from _file(app, model, (*at, "model"), "model")

@@ -36,7 +36,7 @@ def form_of(model: str) -> ModelForm:
         return "factory"
     ending = Path(model).suffix.lower()
     if (loader := _CODE.get(ending)) is not None:
-        message = f"{Path(model).name}: a file {ending} runs code where it is loaded, so it is not taken as data"
+        message = f"a file {ending} runs code where it is loaded, so it is not taken as data"
         hint = f"write a function of the project that returns {loader}(...), and give module:function"
         raise InputError(Issue(message, Place(model), hint))
     return _FORMS.get(ending, "onnx")

@@ -6,6 +6,7 @@ Each is imported in the child that converts (`compiler.convert`), and imports it
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
@@ -60,6 +61,7 @@ LIBRARIES: Final = {
 }
 """By top-level package, which is also the extra that brings it. XGBoost and LightGBM derive from scikit-learn, so that
 they come before it."""
+_WHERE: Final = re.compile(r"^\[\d\d:\d\d:\d\d\] \S+: ")
 _BROUGHT: Final = {"skl2onnx": "sklearn", "onnxscript": "torch", "onnx_ir": "torch"}
 """What an extra brings besides its library."""
 
@@ -98,7 +100,7 @@ def not_installed(error: ModuleNotFoundError, library: str | None = None) -> Env
 
 
 def said(error: BaseException) -> str:
-    """What an error of a library says, in one line, without the stack traces that some add."""
-    lines = (line.strip() for line in str(error).splitlines())
+    """What an error of a library says, in one line, without the times, files and stack traces that XGBoost adds."""
+    lines = (_WHERE.sub("", line.strip()) for line in str(error).splitlines())
     kept = [line for line in lines if line and not line.startswith(("Stack trace", "[bt]"))]
     return kept[0][:300] if kept else type(error).__name__

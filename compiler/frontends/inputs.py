@@ -32,7 +32,9 @@ def rows_of(example: Any, features: int | None) -> np.ndarray | None:
     if rows.ndim != 2 or not len(rows) or (features is not None and rows.shape[1] != features):
         wanted = "features" if features is None else str(features)
         shape = list(np.shape(example))
-        raise InputError(Issue(f"the example inputs have shape {shape}; expected rows of {wanted} numbers: [N, {wanted}]"))
+        raise InputError(
+            Issue(f"the example inputs have shape {shape}; expected rows of {wanted} numbers: [N, {wanted}]")
+        )
     return np.ascontiguousarray(rows[:_EXAMPLES])
 
 

@@ -34,9 +34,13 @@ def convert(value: Any, example: Any) -> Original:
     width = int(features) if features is not None else int(rows.shape[1])  # type: ignore[union-attr]
     _register(sys.modules)
     classifier = hasattr(value, "classes_")
-    options = {id(value): {"zipmap": False}} if classifier and hasattr(value, "predict_proba") else None
+    types = [(INPUT, FloatTensorType([None, width]))]
     try:
-        model = to_onnx(value, initial_types=[(INPUT, FloatTensorType([None, width]))], options=options, target_opset=_OPSETS)
+        try:
+            options = {id(value): {"zipmap": False}} if classifier else None
+            model = to_onnx(value, initial_types=types, options=options, target_opset=_OPSETS)
+        except NameError:  # so skl2onnx says that this classifier has no such option
+            model = to_onnx(value, initial_types=types, target_opset=_OPSETS)
     except Exception as error:  # skl2onnx has many kinds of its own, and lets those of numpy through
         raise InputError(Issue(f"{name} cannot be converted to ONNX: {said(error)}")) from error
     classes: tuple[str, ...] = ()
@@ -108,7 +112,6 @@ def register(kind: type, alias: str, shapes: Callable[..., Any], converter: Call
 
     options = {"nocl": [True, False], "zipmap": [True, False, "columns"]} if "Classifier" in alias else None
     update_registered_converter(kind, alias, shapes, converter, options=options)
-
 
 
 __all__ = ["LABEL", "convert", "register"]

@@ -36,7 +36,11 @@ def convert(value: Any, example: Any) -> Original:
     booster = _booster(value)
     features = int(booster.num_features())
     rows = rows_of(example, features)
-    objective = str(json.loads(booster.save_config())["learner"]["objective"]["name"])
+    learner = json.loads(booster.save_config())["learner"]
+    objective, kind = str(learner["objective"]["name"]), str(learner["gradient_booster"]["name"])
+    if kind != "gbtree":
+        message = f"a booster of the kind {kind} cannot be converted to ONNX"
+        raise InputError(Issue(message, None, "train it with booster gbtree"))
     classifies = objective.startswith(("binary:", "multi:"))
     estimator = xgboost.XGBClassifier() if classifies else xgboost.XGBRegressor()
     estimator.load_model(bytearray(booster.save_raw("ubj")))

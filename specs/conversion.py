@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from specs.base import Spec
@@ -18,7 +16,6 @@ class Conversion(Spec):
     the classes themselves. `reads` are the files of the project that a function read, by digest.
     """
 
-    schema_: Literal["tierplan.conversion/v1"] = Field(alias="schema", default="tierplan.conversion/v1")
     model: str
     library: str
     file: str

@@ -77,7 +77,7 @@ def _compared(original: Any) -> tuple[onnx.ModelProto, dict[str, Any]]:
     if original.answer is None:
         return original.model, {"notes": original.notes}
     equal = compare(original)
-    report = {"difference": equal.difference, "items": equal.items, "ties": equal.labels}
+    report = {"difference": equal.difference, "items": equal.items, "edges": equal.edges}
     return keep_outputs(original.model, equal.outputs), report | {"notes": (*original.notes, *equal.notes)}
 
 

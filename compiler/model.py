@@ -86,7 +86,8 @@ def prepare(model: onnx.ModelProto, dims: Mapping[str, int], file: str) -> onnx.
             Issue(f"shapes do not fit: {_first_line(error)}", Place(file), "export the model again")
         ) from error
     for value in inferred.graph.output:
-        if not value.type.tensor_type.HasField("shape"):
+        shape = value.type.tensor_type.shape.dim
+        if not shape or any(d.dim_value <= 0 for d in shape):
             _believe(value, said[value.name])
     return inferred
 

@@ -18,6 +18,8 @@ from specs.errors import EnvironmentFailed, InputError, Issue
 
 Arrays = Mapping[str, np.ndarray]
 """A batch of values by name: inputs, or outputs."""
+Answer = Callable[[Arrays], Mapping[str, np.ndarray]]
+"""A library's own outputs for a batch of inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Original:
 
     model: onnx.ModelProto
     library: str
-    answer: Callable[[Arrays], dict[str, np.ndarray]] | None
+    answer: Answer | None
     inputs: Sequence[Arrays] = ()
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

@@ -123,10 +123,10 @@ def said_of(conversion: Conversion | None) -> Iterator[str]:
     if conversion.difference is None:
         yield f"made by the project with {conversion.library}; there is nothing to compare it with"
     else:
-        ties = f"; of {conversion.ties} with two equally good classes, the other" if conversion.ties else ""
+        edges = f"; {conversion.edges:,} on an edge, where rounding decides, are answered otherwise"
         yield (
             f"converted to ONNX from {conversion.library}: over {conversion.items:,} inputs, the greatest difference is"
-            f" {conversion.difference:.1g} of the largest value{ties}"
+            f" {conversion.difference:.1g} of the largest value{edges if conversion.edges else ''}"
         )
     if conversion.classes:
         numbered = ", ".join(f"{number} {name}" for number, name in enumerate(conversion.classes))

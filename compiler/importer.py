@@ -18,6 +18,7 @@ from tvm.relax.frontend.onnx import onnx_frontend
 from compiler import linear
 from compiler.batch_norm import fold_batch_norm
 from compiler.forest import Forest, read_forest
+from compiler.schedules.bitvectors import bitvector_function, bitvector_tables, worthwhile
 from compiler.schedules.forest import forest_function, forest_tables
 from specs.errors import InputError, Issue, Place
 
@@ -199,9 +200,12 @@ def _sums(bb: Any, data: Any, forest: Forest) -> Any:
         raise InputError(Issue(f"a tree ensemble reads feature {int(forest.feature.max())} of {features}", None))
     if data.ty.dtype != str(forest.threshold.dtype):
         data = bb.emit(relax.op.astype(data, str(forest.threshold.dtype)))
-    gvar = bb.add_func(forest_function(forest, batch, features), "forest")
+    if (bits := worthwhile(forest, batch)) is not None:
+        loop, tables = bitvector_function(bits, batch, features), bitvector_tables(bits)
+    else:
+        loop, tables = forest_function(forest, batch, features), forest_tables(forest)
     out = relax.TensorType((batch, forest.targets), "float32")
-    return bb.emit(relax.call_tir(gvar, [data, *(_const(t) for t in forest_tables(forest))], out))
+    return bb.emit(relax.call_tir(bb.add_func(loop, "forest"), [data, *(_const(t) for t in tables)], out))
 
 
 def _transform(bb: Any, scores: Any, post: str) -> Any:

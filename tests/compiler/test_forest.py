@@ -35,16 +35,9 @@ CASES: dict[str, dict[str, Any]] = {
     "all modes": {"classes": 3, "modes": MODES},
     "all modes, missing values": {"classes": 4, "modes": MODES, "tracks": True, "post": "SOFTMAX"},
     "a batch": {"classes": 3, "batch": 9},
-    **{
-        f"a batch of {batch}, {name}": {"batch": batch, **options}
-        for batch in (16, 40, 100)
-        for name, options in {
-            "three classes": {"classes": 3, "dense": True, "positive": True},
-            "regression": {"base": (0.5,)},
-            "all modes, missing values": {"classes": 4, "modes": MODES, "tracks": True, "post": "SOFTMAX"},
-        }.items()
-    },
 }
+BATCHED = ("three classes, weights for each", "regression", "all modes, missing values")
+CASES |= {f"{name}, {batch} rows": CASES[name] | {"batch": batch} for name in BATCHED for batch in (16, 40, 100)}
 
 
 @pytest.mark.parametrize("case", CASES)

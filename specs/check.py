@@ -215,7 +215,7 @@ def _realisations(app: Document[Application]) -> Iterator[Issue]:
         for variant, real in component.realisations.items():
             at: Path_ = ("components", name, *(("variants", variant) if component.variants else ()))
             if real.model is not None:
-                yield from _model(app, real.model, real.reads, at)
+                yield from model_issues(app, real.model, real.reads, at)
             if real.function is not None:
                 yield from _function(app, real.function, (*at, "function"))
         if component.split is not None and any(v.function for v in component.realisations.values()):
@@ -230,7 +230,7 @@ def inside(folder: Path, file: str) -> Path | None:
     return path if path.is_relative_to(folder.resolve()) else None
 
 
-def _model(app: Document[Application], model: str, reads: Iterable[str], at: Path_) -> Iterator[Issue]:
+def model_issues(app: Document[Application], model: str, reads: Iterable[str], at: Path_) -> Iterator[Issue]:
     """The file must be one that is data; a function that returns the model must stand in the project."""
     try:
         form = form_of(model)

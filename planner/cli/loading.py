@@ -70,7 +70,8 @@ def load_checked(
         if models:
             from planner.cli.models import hand_in_all, read_signatures
 
-            given, unread = hand_in_all(app, store, convert and not issues, step)
+            right = not issues and not check(app, infra)  # what is wrong is said before anything is run
+            given, unread = hand_in_all(app, store, convert and right, step)
             signatures, more = read_signatures(app, given)
             issues += [*unread, *more]
         issues += [*check(app, infra, signatures)]

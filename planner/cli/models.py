@@ -55,14 +55,15 @@ def hand_in_all(
     from compiler.convert import hand_in, handed_in
     from compiler.store import Store
     from runtime.functions import load_function
+    from specs.check import model_issues
 
     found: Models = {}
     issues: list[Issue] = []
     for key, real, path in _all(app):
         assert real.model is not None
         try:
-            if not _there(app, real.model):
-                continue  # `check` says so
+            if any(model_issues(app, real.model, real.reads, path[:-1])):
+                continue  # `check` says what
             known = handed_in(app.folder, real.model, Store(store), real.reads)
             if known is None and convert:
                 if step is not None:
@@ -81,15 +82,6 @@ def _all(app: Document[Application]) -> Iterator[tuple[tuple[str, str], Variant,
             if real.model is not None:
                 part: Path_ = ("variants", variant) if component.variants else ()
                 yield (name, variant), real, ("components", name, *part, "model")
-
-
-def _there(app: Document[Application], model: str) -> bool:
-    from specs.check import inside
-
-    if form_of(model) == "factory":
-        return True
-    file = inside(app.folder, model)
-    return file is not None and file.is_file()
 
 
 def _named(model: str, issue: Issue) -> str:

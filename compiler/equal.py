@@ -68,7 +68,8 @@ def compare(original: Original, tolerance: float = TOLERANCE) -> Equal:
         if wrong:
             raise AnswerIsNo(
                 f"as ONNX, it answers {wrong:,} of {len(agree):,} inputs otherwise than {original.library} does (beyond"
-                f" {tolerance:g} of the largest value); convert it yourself, and give the ONNX file"
+                f" {tolerance:g} of the largest value); where some must be whole numbers, return (model, example"
+                " inputs); else convert it yourself, and give the ONNX file"
             )
         worst, edges, items = max(worst, relative), edges + int(on_edge.sum()), items + len(agree)
     if not items:

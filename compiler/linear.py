@@ -87,12 +87,28 @@ def _feature_extractor(bb: Any, inputs: Any, attrs: dict[str, Any]) -> Any:
     return relax.op.take(data, index, axis=len(data.ty.shape) - 1)
 
 
+def _one_hot(bb: Any, inputs: Any, attrs: dict[str, Any]) -> Any:
+    """OneHotEncoder of whole numbers: one more axis, 1 where the value is that category, its fraction left out.
+
+    Values of no category give zeros even where the model asks for an error (`zeros` 0), as ONNX Runtime raises.
+    """
+    if "cats_int64s" not in attrs:
+        raise InputError(Issue("OneHotEncoder of text is not supported", None, "use backend onnxruntime"))
+    data = inputs[0]
+    if str(data.ty.dtype).startswith("float"):
+        data = bb.emit(relax.op.trunc(data))
+    whole = bb.emit(relax.op.astype(bb.emit(relax.op.expand_dims(data, -1)), "int64"))
+    categories = _const(np.asarray(attrs["cats_int64s"], np.int64))
+    return relax.op.astype(bb.emit(relax.op.equal(whole, categories)), "float32")
+
+
 CONVERTERS: dict[str, Callable[[Any, Any, dict[str, Any]], Any]] = {
     "LinearClassifier": _linear_classifier,
     "LinearRegressor": _linear_regressor,
     "Normalizer": _normalizer,
     "Imputer": _imputer,
     "ArrayFeatureExtractor": _feature_extractor,
+    "OneHotEncoder": _one_hot,
 }
 
 

@@ -39,16 +39,21 @@ def rows_of(example: Any, features: int | None) -> np.ndarray | None:
 
 
 def some_rows(model: onnx.ModelProto, features: int, example: np.ndarray | None) -> list[np.ndarray]:
-    """Batches of rows, each of one kind: the example; random ones; ones around the thresholds of trees that read the
-    model's input. The last one has missing values, where the others have none."""
+    """Batches of rows, each of one kind: the example; its values in other combinations; random ones; ones around the
+    thresholds of trees that read the model's input. The last one has missing values, where the others have none.
+
+    Features that are whole numbers throughout the example (kinds, counts) have its values in all of them.
+    """
     chance = np.random.default_rng(0)
-    batches = [example] if example is not None else []
-    if example is not None and len(example) > 1:
-        batches.append(_shuffled(example, chance))
-    batches.append(chance.standard_normal((ROWS, features)).astype(np.float32))
-    around = _around(_thresholds(model), features, chance)
-    batches.append(around)
-    missing = around.copy()
+    batches = [chance.standard_normal((ROWS, features)).astype(np.float32)]
+    batches.append(_around(_thresholds(model), features, chance))
+    if example is not None:
+        mixed = _shuffled(example, chance)
+        whole = (example == np.round(example)).all(axis=0)
+        for batch in batches:
+            batch[:, whole] = mixed[:, whole]
+        batches = [example, mixed, *batches]
+    missing = batches[-1].copy()
     missing[chance.random(missing.shape) < 0.3] = np.nan
     return [*batches, missing]
 

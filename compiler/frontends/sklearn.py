@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
 import onnx
+from onnx import TensorProto, helper
 
 from compiler.frontends import Arrays, Original, said
 from compiler.frontends.inputs import INPUT, rows_of, some_rows
@@ -21,8 +22,6 @@ _SCORES: Final = ("predict_proba", "decision_function", "transform", "score_samp
 
 def convert(value: Any, example: Any) -> Original:
     import sklearn
-    from skl2onnx import to_onnx
-    from skl2onnx.common.data_types import FloatTensorType
 
     name = type(value).__name__
     _check_fitted(value, name)
@@ -34,13 +33,15 @@ def convert(value: Any, example: Any) -> Original:
     width = int(features) if features is not None else int(rows.shape[1])  # type: ignore[union-attr]
     _register(sys.modules)
     classifier = hasattr(value, "classes_")
-    types = [(INPUT, FloatTensorType([None, width]))]
+    columns = [str(column) for column in getattr(value, "feature_names_in_", ())]
     try:
         try:
-            options = {id(value): {"zipmap": False}} if classifier else None
-            model = to_onnx(value, initial_types=types, options=options, target_opset=_OPSETS)
-        except NameError:  # so skl2onnx says that this classifier has no such option
-            model = to_onnx(value, initial_types=types, target_opset=_OPSETS)
+            model = _to_onnx(value, {INPUT: width})
+        except Exception:
+            if not columns:
+                raise
+            # What chooses columns by their names is given each by itself.
+            model = _together(_to_onnx(value, dict.fromkeys(columns, 1)))
     except Exception as error:  # skl2onnx has many kinds of its own, and lets those of numpy through
         raise InputError(Issue(f"{name} cannot be converted to ONNX: {said(error)}")) from error
     classes: tuple[str, ...] = ()
@@ -55,6 +56,34 @@ def convert(value: Any, example: Any) -> Original:
         inputs=[{INPUT: batch} for batch in batches],
         classes=classes,
     )
+
+
+def _to_onnx(value: Any, widths: Mapping[str, int]) -> onnx.ModelProto:
+    """`value` with float32 inputs [N, width] of these names."""
+    from skl2onnx import to_onnx
+    from skl2onnx.common.data_types import FloatTensorType
+
+    types = [(name, FloatTensorType([None, width])) for name, width in widths.items()]
+    options = {id(value): {"zipmap": False}} if hasattr(value, "classes_") else None
+    try:
+        return to_onnx(value, initial_types=types, options=options, target_opset=_OPSETS)
+    except NameError:  # so skl2onnx says that this classifier has no such option
+        return to_onnx(value, initial_types=types, target_opset=_OPSETS)
+
+
+def _together(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model`, which takes each column by itself, with one input of them all."""
+    columns = [given.name for given in model.graph.input]  # names that are no identifiers were changed
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.input[:]
+    copy.graph.input.append(helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["N", len(columns)]))
+    split = helper.make_node("Split", [INPUT], columns, name="columns", axis=1, num_outputs=len(columns))
+    del copy.graph.node[:]
+    copy.graph.node.extend([split, *model.graph.node])
+    if all(opset.domain for opset in copy.opset_import):
+        copy.opset_import.append(helper.make_opsetid("", _OPSETS[""]))
+    return copy
 
 
 def _check_fitted(value: Any, name: str) -> None:
@@ -74,7 +103,7 @@ def _check_fitted(value: Any, name: str) -> None:
 
 def _answers(value: Any, model: onnx.ModelProto, inputs: Arrays) -> Iterator[tuple[str, np.ndarray]]:
     """The library's own values of the outputs, as far as it has a method for them."""
-    x = inputs[INPUT]
+    x = _table(value, inputs[INPUT])
     names = [output.name for output in model.graph.output]
     predicts = hasattr(value, "predict")
     if predicts:
@@ -85,7 +114,17 @@ def _answers(value: Any, model: onnx.ModelProto, inputs: Arrays) -> Iterator[tup
         yield rest[0], np.asarray(getattr(value, method)(x))
 
 
-def _prediction(value: Any, x: np.ndarray) -> np.ndarray:
+def _table(value: Any, x: np.ndarray) -> Any:
+    """`x` as what `value` was fitted to: a table with named columns, where they had names."""
+    columns = getattr(value, "feature_names_in_", None)
+    if columns is None:
+        return x
+    import pandas
+
+    return pandas.DataFrame(x, columns=columns)
+
+
+def _prediction(value: Any, x: Any) -> np.ndarray:
     found = np.asarray(value.predict(x))
     if not hasattr(value, "classes_"):
         return found

@@ -33,7 +33,7 @@ def needs(*libraries: str) -> None:
     """Skip where a library, or what converts its models, is not installed."""
     converters = {"sklearn": "skl2onnx", "xgboost": "onnxmltools", "lightgbm": "onnxmltools", "torch": "onnxscript"}
     for library in libraries:
-        for module in (library, converters[library]):
+        for module in (library, converters.get(library, library)):
             if find_spec(module) is None:
                 pytest.skip(f"{module} is not installed")
 
@@ -135,6 +135,15 @@ def test_inputs_on_a_threshold_are_counted_and_do_not_refuse_a_model(tmp_path: P
     assert 0 < conversion.edges < 0.1 * conversion.items
     assert conversion.difference is not None
     assert conversion.difference < 1e-5
+
+
+def test_a_pipeline_that_chooses_columns_by_name_takes_them_in_their_order(tmp_path: Path) -> None:
+    needs("sklearn", "pandas")
+    model = given("pipeline_by_names", tmp_path)
+    pipeline, table = fitted.pipeline_by_names()
+    assert {k: str(v) for k, v in read_signature(model.file).inputs.items()} == {"x": "f32[6]"}
+    found = by_artefact(model, table.to_numpy(np.float32)[:20], tmp_path)
+    np.testing.assert_allclose(found["probabilities"], pipeline.predict_proba(table[:20]), atol=1e-5)
 
 
 def test_missing_values_go_where_the_library_sends_them(tmp_path: Path) -> None:

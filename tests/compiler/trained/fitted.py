@@ -63,6 +63,24 @@ def pipeline() -> Any:
     return make_pipeline(*steps).fit(rows(), WORDS[three(rows())])
 
 
+def pipeline_by_names() -> Any:
+    import pandas
+    from sklearn.compose import ColumnTransformer
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import MinMaxScaler, OneHotEncoder
+
+    table = pandas.DataFrame(rows(), columns=[f"field {i}" for i in range(FEATURES)])
+    table["field 5"] = np.digitize(table["field 5"], [-0.5, 0.5])
+    parts = [
+        ("numbers", make_pipeline(SimpleImputer(), MinMaxScaler()), ["field 0", "field 1", "field 3"]),
+        ("kinds", OneHotEncoder(handle_unknown="ignore"), ["field 5"]),
+    ]
+    model = make_pipeline(ColumnTransformer(parts), RandomForestClassifier(20, random_state=0))
+    return model.fit(table, three(rows())), table
+
+
 def network() -> Any:
     from sklearn.neural_network import MLPClassifier
 

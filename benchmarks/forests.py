@@ -85,9 +85,10 @@ def measure(name: str, model: onnx.ModelProto, batch: int, folder: Path) -> dict
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--batches", type=int, nargs="+", default=list(BATCHES))
+    parser.add_argument("--only", default="", help="cases whose name has this in it")
     parser.add_argument("-o", "--output", type=Path, default=RESULTS / result_file().name.replace("compile", "forests"))
     arguments = parser.parse_args()
-    for name, fit in forests():
+    for name, fit in ((name, fit) for name, fit in forests() if arguments.only in name):
         fitted = fit()
         model = frontend_of(fitted).convert(fitted, None).model
         for batch in arguments.batches:

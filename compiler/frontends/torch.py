@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, Final
 
@@ -25,28 +25,38 @@ def convert(value: Any, example: Any) -> Original:
     if not program and not isinstance(value, torch.nn.Module):
         raise InputError(Issue(f"expected a module or an exported program of PyTorch, got {type(value).__name__}"))
     name = "the exported program" if program else type(value).__name__
-    inputs = _example(value, example, name, program)
+    by_place, by_name = _example(value, example, name, program)
     module = value.module() if program else value.eval()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
-            exported = value if program else torch.export.export(value, inputs)
-            model = torch.onnx.export(exported, inputs, dynamo=True, verbose=False).model_proto
+            exported = value if program else torch.export.export(value, by_place, by_name)
+            made = torch.onnx.export(
+                exported,
+                by_place,
+                kwargs=by_name,
+                output_names=_output_names(module, by_place, by_name),
+                dynamo=True,
+                verbose=False,
+            )
+            model = made.model_proto
     except ModuleNotFoundError:
         raise
     except Exception as error:  # torch.export and torch.onnx each have a dozen kinds
         raise InputError(Issue(f"{name} cannot be exported to ONNX: {said(error)}")) from error
     names = [given.name for given in model.graph.input]
-    if len(names) != len(inputs):
-        message = f"{name} uses {len(names)} of its {len(inputs)} example inputs"
+    places, words = names[: len(by_place)], names[len(by_place) :]
+    if len(places) != len(by_place) or set(words) != set(by_name):
+        message = f"{name} became a model with inputs {', '.join(names)}, which are not its example inputs"
         raise InputError(Issue(message, None, "give the inputs that it uses, each a tensor"))
     outputs = [given.name for given in model.graph.output]
-    first = {key: tensor.numpy() for key, tensor in zip(names, inputs, strict=True)}
+    first = {key: tensor.numpy() for key, tensor in (*zip(places, by_place, strict=True), *by_name.items())}
 
     def answer(batch: Arrays) -> dict[str, np.ndarray]:
+        given = {key: torch.from_numpy(np.array(value)) for key, value in batch.items()}
         with torch.no_grad():
-            found = module(*(torch.from_numpy(np.array(batch[key])) for key in names))
+            found = module(*(given[key] for key in places), **{key: given[key] for key in words})
         flat = torch.utils._pytree.tree_leaves(found)
         return {key: tensor.numpy() for key, tensor in zip(outputs, flat, strict=True)}
 
@@ -58,30 +68,49 @@ def convert(value: Any, example: Any) -> Original:
     )
 
 
-def _example(value: Any, example: Any, name: str, program: bool) -> tuple[Any, ...]:
-    """The example inputs as a tuple of tensors of one item. Raises InputError where there are none."""
+def _output_names(module: Any, by_place: Sequence[Any], by_name: Mapping[str, Any]) -> list[str] | None:
+    """The keys of what the module returns, where that is a mapping of tensors; else PyTorch chooses names."""
     import torch
 
+    with torch.no_grad():
+        found = module(*by_place, **by_name)
+    named = isinstance(found, Mapping) and all(isinstance(value, torch.Tensor) for value in found.values())
+    return [str(key) for key in found] if named else None
+
+
+def _example(value: Any, example: Any, name: str, program: bool) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The example inputs by position and by name, each a tensor of one item. Raises InputError where there are none."""
+    by_place: Sequence[Any] = ()
+    by_name: Mapping[str, Any] = {}
     if example is None and program and value.example_inputs is not None:
-        example, named = value.example_inputs
-        if named:
-            message = f"{name} takes inputs by keyword: {', '.join(named)}"
-            raise InputError(Issue(message, None, "export it with inputs by position"))
-    if example is None:
+        by_place, by_name = value.example_inputs
+    elif isinstance(example, Mapping):
+        by_name = example
+    elif example is not None:
+        by_place = example if isinstance(example, (tuple, list)) else (example,)
+    if not by_place and not by_name:
         raise InputError(Issue(f"{name}: example inputs are missing", None, "return (module, example inputs)"))
-    given: Sequence[Any] = example if isinstance(example, (tuple, list)) else (example,)
+    items = (_item(given, f"{name}: example input {index}", program) for index, given in enumerate(by_place))
+    return tuple(items), {
+        key: _item(given, f"{name}: example input {key!r}", program) for key, given in by_name.items()
+    }
+
+
+def _item(given: Any, what: str, program: bool) -> Any:
+    """`given` as a tensor of one item. Raises InputError where it is none."""
+    import torch
+
     try:
-        tensors = tuple(torch.as_tensor(item) for item in given)
+        tensor = torch.as_tensor(given)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(Issue(f"{name}: the example inputs are no tensors: {said(error)}")) from error
-    for index, tensor in enumerate(tensors):
-        if not tensor.ndim or not len(tensor):
-            message = f"{name}: example input {index} has shape {list(tensor.shape)}"
-            raise InputError(Issue(message, None, "give it with a leading batch dimension: [1, ...]"))
-        if program and len(tensor) != 1:
-            message = f"{name} is for a batch of {len(tensor)}; expected one of 1"
-            raise InputError(Issue(message, None, "export it with example inputs of shape [1, ...]"))
-    return tuple(tensor[:1].detach().contiguous() for tensor in tensors)
+        raise InputError(Issue(f"{what} is no tensor: {said(error)}")) from error
+    if not tensor.ndim or not len(tensor):
+        message = f"{what} has shape {list(tensor.shape)}"
+        raise InputError(Issue(message, None, "give it with a leading batch dimension: [1, ...]"))
+    if program and len(tensor) != 1:
+        message = f"{what} is a batch of {len(tensor)}; expected one of 1"
+        raise InputError(Issue(message, None, "export the program with example inputs of shape [1, ...]"))
+    return tensor[:1].detach().contiguous()
 
 
 def _random(first: Arrays) -> list[dict[str, np.ndarray]]:

@@ -190,6 +190,13 @@ def test_a_module_of_pytorch_answers_as_it_does(function: str, tmp_path: Path) -
     assert model.conversion.difference < 1e-5
 
 
+def test_names_of_inputs_and_outputs_are_those_of_the_module(tmp_path: Path) -> None:
+    needs("torch")
+    signature = read_signature(given("word_net", tmp_path).file)
+    assert {k: str(v) for k, v in signature.inputs.items()} == {"ids": "i64[12]", "mask": "f32[12]"}
+    assert {k: str(v) for k, v in signature.outputs.items()} == {"vector": "f32[8]", "scores": "f32[4]"}
+
+
 @pytest.mark.parametrize("ending", ["json", "ubj"])
 def test_a_file_of_xgboost_is_taken_as_it_is(ending: str, tmp_path: Path) -> None:
     needs("xgboost")

@@ -190,6 +190,25 @@ def picture_program() -> Any:
     return torch.export.export(net.eval(), (image[:1],))
 
 
+def word_net() -> Any:
+    """Two inputs by name, of which one holds indices, and two outputs by name."""
+    import torch
+
+    torch.manual_seed(0)
+
+    class Words(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = torch.nn.Embedding(50, 8)
+            self.head = torch.nn.Linear(8, 4)
+
+        def forward(self, ids: Any, mask: Any) -> Any:
+            vector = (self.table(ids) * mask[..., None]).mean(1)
+            return {"vector": vector, "scores": torch.softmax(self.head(vector), -1)}
+
+    return Words(), {"ids": torch.randint(0, 50, (1, 12)), "mask": torch.ones(1, 12)}
+
+
 def not_fitted() -> Any:
     from sklearn.ensemble import RandomForestClassifier
 

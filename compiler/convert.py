@@ -127,7 +127,8 @@ def _convert(
 
 
 def _ask(project: Path, model: str, request: dict[str, Any], limits: Limits) -> dict[str, Any]:
-    with Child(_WORKER, limits) as child:
+    # The working directory is not where our own modules come from: the project may have some of the same names.
+    with Child(_WORKER, limits, {"PYTHONSAFEPATH": "1"}) as child:
         try:
             return child.ask(request, f"converting {model}")
         except EnvironmentFailed as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 import traceback
@@ -31,6 +32,8 @@ def handle(request: dict[str, Any]) -> dict[str, Any]:
     library: str | None = None if form == "factory" else form
     place = Place(request["place"])
     os.chdir(project)  # what the project's code reads, it names from there
+    sys.path.append(str(project))  # modules beside it count as files that it reads
+    sys.dont_write_bytecode = True
     read = Reads(project)
     try:
         value, example = (
@@ -119,7 +122,7 @@ def _made(load: str, project: Path, model: str, read: Reads, place: Place) -> tu
         except InputError as error:
             cause = error.__cause__
             if isinstance(cause, ModuleNotFoundError):
-                raise _missing(model, cause) or _unfound(project, cause, error) from error
+                raise _missing(model, cause) or error from error
             raise
         try:
             result = factory()
@@ -130,15 +133,6 @@ def _made(load: str, project: Path, model: str, read: Reads, place: Place) -> tu
         except (Exception, SystemExit) as error:  # code of the user
             raise _raised(project, model, error, place) from error
     return result if isinstance(result, tuple) and len(result) == 2 else (result, None)
-
-
-def _unfound(project: Path, cause: ModuleNotFoundError, error: InputError) -> InputError:
-    """A module that the function's own imports and that stands beside it: packages may import only themselves."""
-    top = (cause.name or "").split(".")[0]
-    if not ((project / f"{top}.py").is_file() or (project / top).is_dir()):
-        return error
-    hint = f"put both into one package: a function may import its own top-level package, and not {top}"
-    return InputError(*(Issue(i.message, i.place, hint) for i in error.issues))
 
 
 def _raised(project: Path, model: str, error: BaseException, place: Place) -> InputError:
@@ -184,16 +178,27 @@ class Reads:
         Raises EnvironmentFailed where there are too many to say.
         """
         own = {f.resolve() for f in _package(self._project, model)}
-        found = [p for p in sorted(self._read - self._written) if p.is_file() and p.resolve() not in own]
+        read = {_source(p) for p in self._read - self._written}
+        found = [p for p in sorted(read) if p.is_file() and p.resolve() not in own]
         found = [p for p in found if not _is_installed(p)]
         if len(found) > _MOST_READS:
             raise EnvironmentFailed(f"{model} reads {len(found):,} files of the project; put them into one")
         return {p.relative_to(self._project).as_posix(): digest_file(p) for p in found}
 
 
+def _source(path: Path) -> Path:
+    """The module that Python compiled to `path`; any other file is itself."""
+    if path.parent.name != "__pycache__":
+        return path
+    try:
+        return Path(importlib.util.source_from_cache(str(path)))
+    except ValueError:
+        return path
+
+
 def _is_installed(path: Path) -> bool:
-    """Whether it is part of an installation that stands in the project, or was compiled by Python."""
-    return bool({"site-packages", "__pycache__"} & set(path.parts)) or path.is_relative_to(sys.prefix)
+    """Whether it is part of an installation that stands in the project."""
+    return "site-packages" in path.parts or path.is_relative_to(sys.prefix)
 
 
 def _package(project: Path, model: str) -> list[Path]:

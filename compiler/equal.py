@@ -56,6 +56,7 @@ def compare(original: Original, tolerance: float = TOLERANCE) -> Equal:
             refused = said(error)
             continue
         found = dict(zip(names, session.run(None, dict(batch)), strict=True))
+        _check_batch(found, len(next(iter(batch.values()))))
         kept = {name: found[name].shape[1:] for name in names if name in expected}
         found = {name: found[name] for name in kept}
         agree, relative = _agreement(found, expected, tolerance)
@@ -84,6 +85,14 @@ def _session(original: Original) -> Any:
     except Exception as error:  # ONNX Runtime has many kinds
         message = f"ONNX Runtime cannot run what {original.library} became: {said(error)}"
         raise InputError(Issue(message, None, "convert it yourself, and give the ONNX file")) from error
+
+
+def _check_batch(found: Mapping[str, np.ndarray], count: int) -> None:
+    """Raises InputError for an output that is not one of each item."""
+    for name, value in found.items():
+        if not value.ndim or len(value) != count:
+            message = f"output {name!r} has shape {list(value.shape)} for {count} inputs"
+            raise InputError(Issue(message, None, f"return it with a leading batch dimension: [{count}, ...]"))
 
 
 def _agreement(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import py_compile
 import shutil
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -242,6 +243,7 @@ def test_what_onnx_would_say_otherwise_is_refused(tmp_path: Path) -> None:
         ("lightgbm_not_fitted", ("lightgbm",), "LGBMRegressor is not fitted"),
         ("xgboost_of_lines", ("xgboost",), "booster of the kind gblinear cannot be converted"),
         ("net_without_example", ("torch",), r"example inputs are missing \(return \(module, example inputs\)\)"),
+        ("net_without_batch", ("torch",), r"output 'sum.*' has shape \[\] for 1 inputs .*leading batch dimension"),
         ("with_words_for_numbers", ("sklearn",), "example inputs are not numbers"),
         ("with_too_few_features", ("sklearn",), r"shape \[3, 2\]; expected rows of 6 numbers"),
         ("nothing", (), "expected an estimator of scikit-learn.* got NoneType"),
@@ -375,6 +377,23 @@ def test_a_file_that_a_function_reads_must_be_named(project: Path, tmp_path: Pat
     (project / "kind.txt").write_text("sigmoid")
     assert handed_in(project, "fitted:reads_a_file", store, ["kind.txt"]) is None
     assert hand_in(project, "fitted:reads_a_file", store, load_function, ["kind.txt"]).source != first.source
+
+
+def test_a_module_beside_the_functions_own_counts_as_a_file_that_it_reads(project: Path, tmp_path: Path) -> None:
+    """Compiled by Python or not; from whichever directory the command is called."""
+    (project / "made.py").write_text("import shared\n\n\ndef make():\n    return shared.an_onnx_model()\n")
+    (project / "fitted.py").rename(project / "shared.py")
+    (project / "compiler.py").write_text("raise RuntimeError('ours comes first')\n")
+    store = Store(tmp_path / "store")
+    for compiled in (False, True):
+        if compiled:
+            py_compile.compile(str(project / "shared.py"))
+        with pytest.raises(InputError, match=r"reads shared.py, whose change .*add reads: \[shared.py\]"):
+            hand_in(project, "made:make", store, load_function)
+        shutil.rmtree(store.root)
+    found = hand_in(project, "made:make", store, load_function, ["shared.py"])
+    assert found.conversion is not None
+    assert list(found.conversion.reads) == ["shared.py"]
 
 
 def test_a_model_alone_may_read_what_it_likes_and_changes_of_it_are_noticed(project: Path, tmp_path: Path) -> None:

@@ -231,6 +231,16 @@ def net_without_example() -> Any:
     return picture_net()[0]
 
 
+def net_without_batch() -> Any:
+    import torch
+
+    class Total(torch.nn.Module):
+        def forward(self, image: Any) -> Any:
+            return image.sum()
+
+    return Total(), torch.randn(1, 3)
+
+
 def with_words_for_numbers() -> Any:
     return forest_of_two(), [["a", "b", "c", "d", "e", "f"]]
 

@@ -20,6 +20,7 @@ import numpy as np
 from compiler.child import Child, Limits, serve
 from compiler.samples import Sample, load_samples, save_samples
 from runtime.executors import open_executor
+from runtime.executors.tvm import writable
 from specs.artefact import Executor
 
 BLOCKS, SECONDS = 7, 0.3
@@ -97,17 +98,25 @@ class _OpenVino:
 
 
 class _Library:
-    """A library of `compiler.lower`, for batches that an artefact does not take."""
+    """A library of `compiler.lower`, for batches that an artefact does not take; called as the runtime calls one."""
 
     def __init__(self, file: Path) -> None:
         import tvm
         from tvm.runtime.vm import VirtualMachine
 
         self._main = VirtualMachine(tvm.runtime.load_module(str(file)), tvm.cpu())["main"]
-        self._tensor = tvm.runtime.tensor
+        self._tensors: list[Any] = []
+        self._views: list[Any] = []
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        result = self._main(*map(self._tensor, inputs.values()))
+        from tvm.runtime import empty
+
+        if not self._tensors:
+            self._tensors = [empty(value.shape, str(value.dtype)) for value in inputs.values()]
+            self._views = [writable(tensor) for tensor in self._tensors]
+        for view, value in zip(self._views, inputs.values(), strict=True):
+            np.copyto(view, value)
+        result = self._main(*self._tensors)
         tensors = [result] if hasattr(result, "numpy") else list(result)
         return {str(i): np.from_dlpack(tensor) for i, tensor in enumerate(tensors)}
 

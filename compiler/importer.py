@@ -15,8 +15,10 @@ from onnx import numpy_helper
 from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend
 
+from compiler import linear
 from compiler.batch_norm import fold_batch_norm
 from compiler.forest import Forest, read_forest
+from compiler.schedules.bitvectors import bitvector_function, bitvector_tables, worthwhile
 from compiler.schedules.forest import forest_function, forest_tables
 from specs.errors import InputError, Issue, Place
 
@@ -67,7 +69,7 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
 
     def _convert_operator(self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int) -> Any:
         if op_name in _CONVERTERS:
-            result = _CONVERTERS[op_name](self.bb, inputs[0], attrs)
+            result = _CONVERTERS[op_name](self.bb, inputs, attrs)
             return self.bb.normalize(result)
         if op_name == "Clip" and (clipped := _clip(self.bb, list(inputs), attrs)) is not None:
             return self.bb.normalize(clipped)
@@ -110,7 +112,7 @@ def _is_empty_list(attribute: onnx.AttributeProto) -> bool:
     return attribute.type in kinds and not any(len(values) for values in lists)
 
 
-def _classifier(bb: Any, data: Any, attrs: dict[str, Any]) -> Any:
+def _classifier(bb: Any, inputs: Any, attrs: dict[str, Any]) -> Any:
     """TreeEnsembleClassifier -> (labels [N], scores [N, classes])."""
     if "classlabels_int64s" not in attrs:
         raise InputError(Issue("classes of a tree ensemble are strings", None, "export the model with integer labels"))
@@ -119,8 +121,8 @@ def _classifier(bb: Any, data: Any, attrs: dict[str, Any]) -> Any:
     base = np.asarray(attrs.get("base_values", ()), np.float32)
     post = _post_transform(attrs)
     if len(labels) == 2:
-        return _binary(bb, _sums(bb, data, forest), attrs, labels, base, post)
-    sums = _sums(bb, data, forest)
+        return _binary(bb, _sums(bb, inputs[0], forest), attrs, labels, base, post)
+    sums = _sums(bb, inputs[0], forest)
     if base.size:
         sums = bb.emit(relax.op.add(sums, _const(base.reshape(1, -1))))
     best = bb.emit(relax.op.argmax(sums, axis=1, keepdims=False))
@@ -156,7 +158,7 @@ def _binary(bb: Any, sums: Any, attrs: Mapping[str, Any], labels: np.ndarray, ba
     return relax.Tuple([label, _transform(bb, both, post) if post == "LOGISTIC" else both])
 
 
-def _regressor(bb: Any, data: Any, attrs: dict[str, Any]) -> Any:
+def _regressor(bb: Any, inputs: Any, attrs: dict[str, Any]) -> Any:
     """TreeEnsembleRegressor -> [N, targets]."""
     forest = read_forest(_tensors(attrs), "target", int(attrs.get("n_targets", 1)))
     function = attrs.get("aggregate_function", b"SUM").decode()
@@ -164,7 +166,7 @@ def _regressor(bb: Any, data: Any, attrs: dict[str, Any]) -> Any:
         raise InputError(
             Issue(f"aggregate function {function} of a tree ensemble is not supported", None, "use SUM or AVERAGE")
         )
-    sums = _sums(bb, data, forest)
+    sums = _sums(bb, inputs[0], forest)
     if function == "AVERAGE":
         sums = bb.emit(relax.op.divide(sums, relax.const(float(forest.trees), "float32")))
     base = np.asarray(attrs.get("base_values", ()), np.float32)
@@ -173,9 +175,9 @@ def _regressor(bb: Any, data: Any, attrs: dict[str, Any]) -> Any:
     return _transform(bb, sums, _post_transform(attrs))
 
 
-def _scaler(bb: Any, data: Any, attrs: dict[str, Any]) -> Any:
+def _scaler(bb: Any, inputs: Any, attrs: dict[str, Any]) -> Any:
     """Scaler -> (x - offset) * scale, in float32."""
-    values = bb.emit(relax.op.astype(data, "float32"))
+    values = bb.emit(relax.op.astype(inputs[0], "float32"))
     if "offset" in attrs:
         values = bb.emit(relax.op.subtract(values, _const(np.asarray(attrs["offset"], np.float32))))
     return relax.op.multiply(values, _const(np.asarray(attrs.get("scale", (1.0,)), np.float32)))
@@ -185,6 +187,7 @@ _CONVERTERS: dict[str, Callable[[Any, Any, dict[str, Any]], Any]] = {
     "TreeEnsembleClassifier": _classifier,
     "TreeEnsembleRegressor": _regressor,
     "Scaler": _scaler,
+    **linear.CONVERTERS,
 }
 
 
@@ -197,9 +200,12 @@ def _sums(bb: Any, data: Any, forest: Forest) -> Any:
         raise InputError(Issue(f"a tree ensemble reads feature {int(forest.feature.max())} of {features}", None))
     if data.ty.dtype != str(forest.threshold.dtype):
         data = bb.emit(relax.op.astype(data, str(forest.threshold.dtype)))
-    gvar = bb.add_func(forest_function(forest, batch, features), "forest")
+    if (bits := worthwhile(forest, batch)) is not None:
+        loop, tables = bitvector_function(bits, batch, features), bitvector_tables(bits)
+    else:
+        loop, tables = forest_function(forest, batch, features), forest_tables(forest)
     out = relax.TensorType((batch, forest.targets), "float32")
-    return bb.emit(relax.call_tir(gvar, [data, *(_const(t) for t in forest_tables(forest))], out))
+    return bb.emit(relax.call_tir(bb.add_func(loop, "forest"), [data, *(_const(t) for t in tables)], out))
 
 
 def _transform(bb: Any, scores: Any, post: str) -> Any:

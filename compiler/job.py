@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field
 
 from compiler.backends import BACKENDS, backend
+from compiler.given import Given
 from specs.artefact import WHOLE, ModelBackend, Segment
 from specs.base import Spec
 from specs.digest import digest_bytes, digest_value
@@ -18,10 +19,16 @@ __all__ = ["BACKENDS", "Job", "job", "versions"]
 
 
 class Job(Spec):
-    """One artefact to build. `source` is the digest of the model's bytes; `dims` are sizes of its named dimensions."""
+    """One artefact to build. `source` is the digest of what the user handed in; `dims` are sizes of named dimensions.
+
+    `model` is what errors call it. What was converted lies in `file`, whose digest is `content`; both are empty where
+    the ONNX file itself was handed in.
+    """
 
     model: str
     source: str
+    file: str = ""
+    content: str = ""
     backend: ModelBackend
     target: dict[str, Any]
     threads: int = 1
@@ -31,11 +38,12 @@ class Job(Spec):
     @property
     def key(self) -> str:
         """The content address: equal keys mean equal artefacts. The model's path is no part of it."""
-        return digest_value(self.model_dump(mode="json", exclude={"model"}) | {"versions": versions(self.backend)})
+        unsaid = {"model", "file"} if self.content else {"model", "file", "content"}
+        return digest_value(self.model_dump(mode="json", exclude=unsaid) | {"versions": versions(self.backend)})
 
 
 def job(
-    model: Path,
+    model: Path | Given,
     name: ModelBackend,
     threads: int = 1,
     *,
@@ -46,9 +54,12 @@ def job(
     """The job of building `model`; without a target, for this machine. Raises InputError where it cannot be read."""
     from compiler.model import source_digest
 
+    given = model if isinstance(model, Given) else Given(str(model), model, source_digest(model))
     return Job(
-        model=str(model),
-        source=source_digest(model),
+        model=given.name if given.conversion else str(given.file),
+        file=str(given.file) if given.conversion else "",
+        source=given.source,
+        content=given.content,
         backend=name,
         target=target or backend(name).target(),
         threads=threads,

@@ -22,7 +22,7 @@ def make(job: Job, store: Store) -> Path:
     """
     if (folder := store.find(job.key)) is not None:
         return folder
-    whole = prepare(load_model(Path(job.model)), job.dims, job.model)
+    whole = prepare(load_model(Path(job.file or job.model)), job.dims, job.model)
     model = extract(whole, job.segment, job.model)
     signature = signature_of(model, job.model)
     check_static(signature, job.model)

@@ -74,16 +74,31 @@ def prepare(model: onnx.ModelProto, dims: Mapping[str, int], file: str) -> onnx.
         _fix_shape(value, dims, file)
     for value in (*copy.graph.output, *copy.graph.value_info):
         _forget_names(value)
+    said = {value.name: value for value in model.graph.output}
     used = {name for node in nodes(copy.graph) for name in node.input} | {value.name for value in copy.graph.output}
     simple = [new for node in copy.graph.node for new in _simplify(node, used)]
     del copy.graph.node[:]
     copy.graph.node.extend(simple)
     try:
-        return shape_inference.infer_shapes(copy, check_type=True, strict_mode=True, data_prop=True)
+        inferred = shape_inference.infer_shapes(copy, check_type=True, strict_mode=True, data_prop=True)
     except Exception as error:
         raise InputError(
             Issue(f"shapes do not fit: {_first_line(error)}", Place(file), "export the model again")
         ) from error
+    for value in inferred.graph.output:
+        shape = value.type.tensor_type.shape.dim
+        if not shape or any(d.dim_value <= 0 for d in shape):
+            _believe(value, said[value.name])
+    return inferred
+
+
+def _believe(value: onnx.ValueInfoProto, said: onnx.ValueInfoProto) -> None:
+    """Take the shape that the model says where none can be inferred (operators of ai.onnx.ml), of one item."""
+    dims = said.type.tensor_type.shape.dim
+    if dims and all(d.dim_value > 0 for d in dims[1:]):
+        value.type.tensor_type.shape.CopyFrom(said.type.tensor_type.shape)
+        if dims[0].dim_value <= 0:
+            value.type.tensor_type.shape.dim[0].dim_value = 1
 
 
 def _fix_shape(value: onnx.ValueInfoProto, dims: Mapping[str, int], file: str) -> None:

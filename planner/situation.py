@@ -15,14 +15,15 @@ from specs.application import Application, Component, Cuts
 from specs.artefact import Segment
 from specs.behaviour import Behaviour
 from specs.changes import Changes
-from specs.digest import digest_file, digest_model
+from specs.digest import digest_file
 from specs.digest_cache import remembered
 from specs.emulation import METHOD, NOT_HERE
 from specs.errors import InputError, Issue, Place
-from specs.function_files import digest_function
+from specs.function_files import digest_function, is_function_name
 from specs.graph import Graph
 from specs.infrastructure import Hardware, Infrastructure
 from specs.load import Document, load_application, load_infrastructure
+from specs.model_source import digest_source
 from specs.profile import BEHAVIOUR_FILE, HOPS_FILE, HopOverhead, Record, read_jsonl, read_records, winners
 from specs.selector import capable, matching_sites
 from specs.support import unsupported
@@ -178,7 +179,10 @@ def source_digests(app: Document[Application]) -> dict[str, str]:
             )
             key = f"{name}/{variant}"
             if realised.model is not None:
-                add(key, "model", realised.model, place, partial(_model_quickly, app.folder / realised.model))
+                factory = is_function_name(realised.model)
+                what, file = ("model's", _module(app, realised.model)) if factory else ("model", realised.model)
+                digest = partial(digest_source, app.folder, realised.model, realised.reads, _quickly)
+                add(key, what, file, place, digest)
             elif realised.function is not None:
                 digest = partial(digest_function, app.folder, realised.function)
                 add(key, "function's", _module(app, realised.function), place, digest)
@@ -199,10 +203,6 @@ def source_digests(app: Document[Application]) -> dict[str, str]:
 
 def _quickly(file: Path) -> str:
     return remembered(file, digest_file)
-
-
-def _model_quickly(file: Path) -> str:
-    return digest_model(file, _quickly)
 
 
 def _module(app: Document[Application], function: str) -> str:

@@ -17,11 +17,12 @@ from runtime.values import Value, size
 from runtime.work import Work
 from specs.application import Application
 from specs.behaviour import Accuracy, Behaviour, BranchPattern, PayloadSize
-from specs.digest import digest_file, digest_model
+from specs.digest import digest_file
 from specs.errors import InputError, Issue
 from specs.function_files import digest_function
 from specs.graph import Graph
 from specs.load import Document
+from specs.model_source import digest_source
 
 QUANTILES: Final = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 _Z: Final = 1.959963984540054
@@ -80,13 +81,13 @@ def _combinations(app: Application) -> list[dict[str, str]]:
 
 
 def source_digest(app: Document[Application], component: str, variant: str) -> str:
-    """Digest of the model's file, or of the Python function."""
+    """Digest of the model, or of the Python function."""
     realisation = app.value.components[component].realisations[variant]
     if realisation.function:
         return digest_function(app.folder, realisation.function)
     if realisation.model is None:
         raise InputError(Issue(f"not supported yet: {component}/{variant}", app.place("components", component)))
-    return digest_model(app.folder / realisation.model)
+    return digest_source(app.folder, realisation.model, realisation.reads)
 
 
 class _Labelled(NamedTuple):

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from specs.base import Name, Spec, TypeText
+from specs.function_files import is_function_name
 from specs.quantities import AtLeastShare, AtMostEnergy, AtMostPrice, AtMostSize, Duration, Frequency, Size
 
 Selector = Annotated[dict[str, str], Field(min_length=1)]
@@ -125,10 +126,26 @@ def _gate(value: object) -> object:
     return {"ref": {"from": words[-1]}, "negated": negated}
 
 
+Reads = Annotated[
+    list[str],
+    Field(max_length=256, description="Files and folders that the function of `model: module:function` reads."),
+]
+
+
+def _reads_of_a_model(realisation: Variant | Component) -> None:
+    if realisation.reads and (realisation.model is None or not is_function_name(realisation.model)):
+        raise ValueError("reads belongs to a model that is given as module:function")
+
+
 class Variant(Spec):
-    """One way to realise a component: a model file, a function, or another variant in int8."""
+    """One way to realise a component: a model, a function, or another variant in int8.
+
+    A model is a file, or ``module:function`` that returns one (`specs.model_source`); `reads` are the files of the
+    project that this function reads, so that a change of them counts as one of the model.
+    """
 
     model: str | None = None
+    reads: Reads = Field(default_factory=list)
     function: str | None = None
     quantize: str | None = None
     calibrate: str | None = None
@@ -138,6 +155,7 @@ class Variant(Spec):
         given = [k for k in ("model", "function", "quantize") if getattr(self, k) is not None]
         if len(given) != 1:
             raise ValueError("expected exactly one of model, function and quantize")
+        _reads_of_a_model(self)
         return self
 
 
@@ -160,6 +178,7 @@ class Component(Spec):
     """One step: a model in one or more variants, a Python function, or a hosted API."""
 
     model: str | None = None
+    reads: Reads = Field(default_factory=list)
     function: str | None = None
     api: dict[str, Any] | None = None
     variants: dict[Name, Variant] = Field(default_factory=dict)
@@ -187,12 +206,13 @@ class Component(Spec):
         given = [k for k in ("model", "function", "api", "variants") if getattr(self, k)]
         if len(given) != 1:
             raise ValueError("expected exactly one of model, function, variants and api")
+        _reads_of_a_model(self)
         return self
 
     @property
     def realisations(self) -> dict[str, Variant]:
         """Every variant by name; a component without variants has one, called ``default``."""
-        return self.variants or {DEFAULT_VARIANT: Variant(model=self.model, function=self.function)}
+        return self.variants or {DEFAULT_VARIANT: Variant(model=self.model, reads=self.reads, function=self.function)}
 
 
 class Sink(Spec):

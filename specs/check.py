@@ -19,14 +19,14 @@ from specs.application import (
     Ref,
     ResidencyConstraint,
     Selector,
-    Variant,
 )
 from specs.artefact import ModelSignature
 from specs.edges import check_edges, value_type
-from specs.errors import Issue
+from specs.errors import InputError, Issue
 from specs.graph import Graph
 from specs.infrastructure import Infrastructure
 from specs.load import Document
+from specs.model_source import form_of
 from specs.nearest import near
 from specs.selector import matching_sites
 from specs.yamlfile import Path_
@@ -221,9 +221,9 @@ def _realisations(app: Document[Application]) -> Iterator[Issue]:
         for variant, real in component.realisations.items():
             at: Path_ = ("components", name, *(("variants", variant) if component.variants else ()))
             if real.model is not None:
-                yield from _file(app, real.model, (*at, "model"), "model")
+                yield from model_issues(app, real.model, real.reads, at)
             if real.function is not None:
-                yield from _function(app, real, (*at, "function"))
+                yield from _function(app, real.function, (*at, "function"))
         if component.split is not None and any(v.function for v in component.realisations.values()):
             yield Issue(f"{name!r} is a function; only models can be split", app.place("components", name, "split"))
         if not component.outputs and any(v.function for v in component.realisations.values()):
@@ -236,6 +236,25 @@ def inside(folder: Path, file: str) -> Path | None:
     return path if path.is_relative_to(folder.resolve()) else None
 
 
+def model_issues(app: Document[Application], model: str, reads: Iterable[str], at: Path_) -> Iterator[Issue]:
+    """The file must be one that is data; a function that returns the model must stand in the project."""
+    try:
+        form = form_of(model)
+    except InputError as error:
+        yield from (Issue(f"{model}: {i.message}", app.place(*at, "model"), i.hint) for i in error.issues)
+        return
+    if form != "factory":
+        yield from _file(app, model, (*at, "model"), "model")
+        return
+    yield from _function(app, model, (*at, "model"))
+    for index, text in enumerate(reads):
+        real = inside(app.folder, text)
+        if real is None:
+            yield Issue(f"{text!r} leaves the folder of the application", app.place(*at, "reads", index))
+        elif not real.exists():
+            yield Issue(f"{text!r}, which {model} reads, is missing", app.place(*at, "reads", index))
+
+
 def _file(app: Document[Application], file: str, path: Path_, kind: str) -> Iterator[Issue]:
     real = inside(app.folder, file)
     if real is None:
@@ -244,9 +263,9 @@ def _file(app: Document[Application], file: str, path: Path_, kind: str) -> Iter
         yield Issue(f"{kind} file {file!r} is missing", app.place(*path), "paths are relative to this file's folder")
 
 
-def _function(app: Document[Application], variant: Variant, path: Path_) -> Iterator[Issue]:
+def _function(app: Document[Application], text: str, path: Path_) -> Iterator[Issue]:
     """The function must stand in the project. Its file is read, not run."""
-    text, place = variant.function or "", app.place(*path)
+    place = app.place(*path)
     if not _FUNCTION.match(text):
         yield Issue(f"expected module:function, got {text!r}", place)
         return

@@ -12,6 +12,11 @@ from specs.errors import InputError, Issue, Place
 _NAME: Final = re.compile(r"^(?P<module>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*):(?P<name>[A-Za-z_]\w*)$")
 
 
+def is_function_name(text: str) -> bool:
+    """Whether `text` has the form ``module:name``."""
+    return _NAME.match(text) is not None
+
+
 def split_name(function: str) -> tuple[str, str]:
     """``blog.images:shrink`` as module and name. Raises InputError for anything else."""
     match = _NAME.match(function)

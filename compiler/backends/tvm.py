@@ -20,6 +20,8 @@ CODE = (
     "importer.py",
     "batch_norm.py",
     "forest.py",
+    "bitvectors.py",
+    "linear.py",
     "layout.py",
     "legalize.py",
     "lower.py",

@@ -32,10 +32,11 @@ def forest_function(forest: Forest, batch: int, features: int) -> Any:
     ):
         T.func_attr({"tirx.noalias": True, "op_pattern": 8, "tirx.is_scheduled": 1})
         for n in range(batch):
-            at = T.alloc_buffer((GROUP,), integer, scope="local")
             for c in range(targets):
                 out[n, c] = T.float32(0)
-            for g in range(groups):
+        for g in range(groups):  # outside, so that the nodes of a group stay in the cache
+            for n in range(batch):
+                at = T.alloc_buffer((GROUP,), integer, scope="local")
                 for t in T.unroll(GROUP):
                     at[t] = root[g * GROUP + t]
                 for _ in range(depth[g]):
@@ -59,10 +60,11 @@ def forest_function(forest: Forest, batch: int, features: int) -> Any:
     ):
         T.func_attr({"tirx.noalias": True, "op_pattern": 8, "tirx.is_scheduled": 1})
         for n in range(batch):
-            at = T.alloc_buffer((GROUP,), integer, scope="local")
             for c in range(targets):
                 out[n, c] = T.float32(0)
-            for g in range(groups):
+        for g in range(groups):  # outside, so that the nodes of a group stay in the cache
+            for n in range(batch):
+                at = T.alloc_buffer((GROUP,), integer, scope="local")
                 for t in T.unroll(GROUP):
                     at[t] = root[g * GROUP + t]
                 for _ in range(depth[g]):

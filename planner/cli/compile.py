@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.models import names_a_model
 from planner.cli.options import STORE, StoreFolder
 from planner.cli.output import Format, FormatOption, Progress, emit, number
 from specs.errors import InputError, Issue, Place
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def compile_bundle(
-    subject: Annotated[Path, typer.Argument(metavar="PLAN|MODEL.onnx", help="A plan, or a model alone.")],
+    subject: Annotated[Path, typer.Argument(metavar="PLAN|MODEL", help="A plan, or a model alone.")],
     app: Annotated[Path | None, typer.Argument(metavar="[APP]", help="The application; needed for PLAN.")] = None,
     infra: Annotated[
         Path | None, typer.Option("--infra", "-i", metavar="INFRA", help="The infrastructure; needed for PLAN.")
@@ -45,10 +46,10 @@ def compile_bundle(
 
     Example: planner compile model.onnx --target cortex-a72 --target cuda-sm87 -o artefacts
     """
-    if subject.suffix == ".onnx":
+    if names_a_model(subject):
         from planner.cli.cross import compile_model
 
-        return compile_model(subject, target or (), threads, store, output, fmt)
+        return compile_model(str(subject), target or (), threads, store, output, fmt)
     if app is None or infra is None:
         lacking = "APP" if app is None else "--infra"
         raise InputError(Issue(f"{lacking} is missing", Place(str(subject)), "a plan needs the files it was made from"))
@@ -65,7 +66,7 @@ def _bundle(plan: Path, app: Path, infra: Path, store: Path, output: Path, fmt: 
 
     read = read_plan(plan)
     refuse_what_if(read, plan)
-    loaded = load_checked(app, infra, models=True)
+    loaded = load_checked(app, infra, models=True, store=store)
     assert loaded.infra is not None
     refuse_nothing(read, plan)
     refuse_impossible(read, loaded.app.value, loaded.infra.value, str(plan))
@@ -82,7 +83,7 @@ def _bundle(plan: Path, app: Path, infra: Path, store: Path, output: Path, fmt: 
         message = f"the plan is older than its inputs: {', '.join(stale)} changed since"
         place = read_yaml(plan).place("inputs", "sources", stale[0])
         raise InputError(Issue(message, place, "profile and solve again"))
-    targets = Targets(loaded.app)
+    targets = Targets(loaded.app, loaded.models)
     jobs = {
         _key(a): targets.job(a.component, a.variant, backend, a.threads, a.segment)
         for a in read.assignments

@@ -62,7 +62,7 @@ def coverage(
             wanted = parse_share(least)
         except ValueError as error:
             raise InputError(Issue(f"--min: {error}")) from error
-    loaded = load_checked(app, infra, models=True)
+    loaded = load_checked(app, infra, models=True, store=store)
     assert loaded.infra is not None
     if not loaded.infra.value.fleets:
         hint = "fleets: {NAME: [{hardware: CLASS, share: 60 %}, ...]}"
@@ -140,12 +140,12 @@ def _compiles(loaded: Loaded, store: Path, step: Callable[[str], None]) -> Refus
     def refusal(component: str, variant: str, hardware: str) -> str | None:
         entry = entry_of(hardware_classes[hardware])
         spec = loaded.app.value.components[component]
-        model = spec.realisations[variant].model
+        model = loaded.models.get((component, variant))
         if entry is None or model is None or (spec.backends is not None and "tvm" not in spec.backends):
             return None
         step(f"compiling {component}/{variant} for {hardware} ({entry.target})")
         try:
-            build(job(loaded.app.folder / model, "tvm", target=find_target(entry.target).tvm), Store(store))
+            build(job(model, "tvm", target=find_target(entry.target).tvm), Store(store))
         except InputError as error:
             return f"{error.issues[0].message} (on {hardware}, {entry.target})"
         except (EnvironmentFailed, NotKnown):

@@ -1,4 +1,4 @@
-"""`planner compile MODEL.onnx --target ...`: one model for many devices, each artefact checked to be what it says."""
+"""`planner compile MODEL --target ...`: one model for many devices, each artefact checked to be what it says."""
 
 from __future__ import annotations
 
@@ -13,42 +13,43 @@ from specs.errors import AnswerIsNo, EnvironmentFailed, InputError, Issue, Place
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from compiler.given import Given
     from compiler.targets import Target
     from planner.cli.results import CrossResult, CrossRow
 
 ALL = "all"
 
 
-def compile_model(
-    model: Path, names: Sequence[str], threads: int, store: Path, output: Path | None, fmt: Format
-) -> int:
+def compile_model(model: str, names: Sequence[str], threads: int, store: Path, output: Path | None, fmt: Format) -> int:
     """Compile `model` for each target, and copy what was made to OUTPUT/TARGET where an output is given.
 
     A target that fails does not stop the others. The exit code is that of the worst: 3 where a tool is missing or
     failed, 2 where the model cannot be compiled for a target, 0 where all were made.
     """
     from compiler.targets import TARGETS, find_target
+    from planner.cli.models import hand_in_alone
     from planner.cli.results import CrossResult
 
     wanted = list(TARGETS) if ALL in names else list(dict.fromkeys(names))
     if not wanted:
         hint = f"such as --target cortex-a72; known: {', '.join(TARGETS)}, {ALL}"
-        raise InputError(Issue("--target is missing", Place(str(model)), hint))
+        raise InputError(Issue("--target is missing", Place(model), hint))
     targets = [find_target(name) for name in wanted]
     rows: list[CrossRow] = []
     worst = 0
     with Progress() as progress:
+        given = hand_in_alone(model, store, progress)
         for target in targets:
             progress.step(f"compiling for {target.name}")
-            row, code = _one(model, target, threads, store, output)
+            row, code = _one(given, target, threads, store, output)
             worst = max(worst, code)
             rows.append(row)
-    result = CrossResult(model=str(model), threads=threads, rows=tuple(rows))
+    result = CrossResult(model=model, threads=threads, rows=tuple(rows))
     emit(result.dump(), fmt, lambda out: _show(result, out, f"{output}/TARGET" if output else str(store)))
     return worst
 
 
-def _one(model: Path, target: Target, threads: int, store: Path, output: Path | None) -> tuple[CrossRow, int]:
+def _one(model: Given, target: Target, threads: int, store: Path, output: Path | None) -> tuple[CrossRow, int]:
     from compiler.build import build
     from compiler.check_target import check_target
     from compiler.job import job

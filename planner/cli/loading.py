@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from planner.cli.options import STORE
 from specs.application import Application
 from specs.artefact import ModelSignature
 from specs.changes import Changes
-from specs.check import check, inside
+from specs.check import check
 from specs.errors import InputError, Issue, Place
 from specs.infrastructure import Infrastructure
 from specs.load import Document, load_application, load_infrastructure
@@ -18,6 +20,7 @@ from specs.plan_check import refuse_impossible
 from specs.support import unsupported
 
 if TYPE_CHECKING:
+    from compiler.given import Given
     from planner.situation import Situation
 
 NO_CHANGES: Final = Changes()
@@ -25,16 +28,28 @@ NO_CHANGES: Final = Changes()
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Files that are right, with the signatures of the application's models by (component, variant)."""
+    """Files that are right, with the application's models and their signatures by (component, variant)."""
 
     app: Document[Application]
     infra: Document[Infrastructure] | None
     signatures: dict[tuple[str, str], ModelSignature]
+    models: dict[tuple[str, str], Given]
 
 
-def load_checked(app_file: Path, infra_file: Path | None, *, models: bool, changes: Changes = NO_CHANGES) -> Loaded:
+def load_checked(
+    app_file: Path,
+    infra_file: Path | None,
+    *,
+    models: bool,
+    changes: Changes = NO_CHANGES,
+    store: Path = STORE,
+    convert: bool = True,
+    step: Callable[[str], None] | None = None,
+) -> Loaded:
     """Load and check the files, with `changes` made; with `models`, the types of every model too (which reads them
     all).
+
+    Models that are no ONNX files are taken from `store`, or converted; without `convert`, what was not is left out.
 
     Raises InputError with every issue of both files.
     """
@@ -48,33 +63,21 @@ def load_checked(app_file: Path, infra_file: Path | None, *, models: bool, chang
         infra = load_infrastructure(infra_file, changes.infra) if infra_file is not None else None
     except InputError as error:
         issues += error.issues
+    given: dict[tuple[str, str], Given] = {}
     signatures: dict[tuple[str, str], ModelSignature] = {}
     if app is not None:
         issues += unsupported(app, infra)
-        signatures, unread = read_signatures(app) if models else ({}, [])
-        issues += [*unread, *check(app, infra, signatures)]
+        if models:
+            from planner.cli.models import hand_in_all, read_signatures
+
+            right = not issues and not check(app, infra)  # what is wrong is said before anything is run
+            given, unread = hand_in_all(app, store, convert and right, step)
+            signatures, more = read_signatures(app, given)
+            issues += [*unread, *more]
+        issues += [*check(app, infra, signatures)]
     if app is None or issues:
         raise InputError(*issues)
-    return Loaded(app, infra, signatures)
-
-
-def read_signatures(app: Document[Application]) -> tuple[dict[tuple[str, str], ModelSignature], list[Issue]]:
-    """Signatures of all models that can be read, and an issue, at the model's line, for each that cannot."""
-    from compiler.signature import read_signature
-
-    signatures: dict[tuple[str, str], ModelSignature] = {}
-    issues: list[Issue] = []
-    for name, component in app.value.components.items():
-        for variant, real in component.realisations.items():
-            file = inside(app.folder, real.model) if real.model else None
-            if file is None or not file.is_file():
-                continue  # `check` says so
-            path = ("components", name, *(("variants", variant) if component.variants else ()), "model")
-            try:
-                signatures[name, variant] = read_signature(file)
-            except InputError as error:
-                issues += [Issue(f"{real.model}: {i.message}", app.place(*path), i.hint) for i in error.issues]
-    return signatures, issues
+    return Loaded(app, infra, signatures, given)
 
 
 def load_situation_checked(app: Path, infra: Path, profiles: Path, changes: Changes = NO_CHANGES) -> Situation:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from planner.cli.models import hand_in_alone, names_a_model, said_of
 from planner.cli.options import PROFILES, STORE, StoreFolder
 from planner.cli.output import DASH, TOO_FEW, Format, FormatOption, Progress, emit, number, table
 from specs.errors import InputError, Issue, Place
+from specs.model_source import FORMS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +27,8 @@ def profile(
     subject: Annotated[
         Path,
         typer.Argument(
-            metavar="APP|MODEL.onnx|PLAN", help="An application, a model alone, or the plan of what --from-run names."
+            metavar="APP|MODEL|PLAN",
+            help="An application; a model alone, a file or module:function; or the plan of what --from-run names.",
         ),
     ],
     infra: Annotated[
@@ -40,7 +43,7 @@ def profile(
     ] = 0.4,
     only: Annotated[list[str] | None, typer.Option("--only", metavar="COMPONENT", help="May be given again.")] = None,
     against: Annotated[
-        Path | None, typer.Option("--against", metavar="OLD.onnx", help="For a model: compare with this version of it.")
+        Path | None, typer.Option("--against", metavar="OLD", help="For a model: compare with this version of it.")
     ] = None,
     from_run: Annotated[
         list[Path] | None,
@@ -57,16 +60,18 @@ def profile(
 
     Example: planner profile model.onnx --against previous.onnx
 
+    Example: planner profile train:make_forest
+
     Example: planner profile plan.yaml --from-run run.json -o profiles
     """
     if from_run:
         _refuse_but_output(context, subject)
         _from_runs(subject, from_run, output, fmt)
-    elif subject.suffix == ".onnx":
+    elif names_a_model(subject):
         _refuse_for_a_model(context, subject)
-        _model(subject, against, store, budget, fmt)
+        _model(str(subject), None if against is None else str(against), store, budget, fmt)
     elif against is not None:
-        raise InputError(Issue("--against is for a model alone (.onnx)", Place(str(subject))))
+        raise InputError(Issue("--against is for a model alone", Place(str(subject))))
     elif subject.suffix in (".yaml", ".yml"):
         if infra is None:
             raise InputError(
@@ -74,7 +79,7 @@ def profile(
             )
         _application(subject, infra, output, store, budget, tuple(only or ()), fmt)
     else:
-        raise InputError(Issue("expected an application (.yaml) or a model (.onnx)", Place(str(subject))))
+        raise InputError(Issue(f"expected an application (.yaml) or a model: {FORMS}", Place(str(subject))))
 
 
 def _refuse_for_a_model(context: typer.Context, model: Path) -> None:
@@ -155,7 +160,11 @@ def _application(
     from specs.nearest import near
 
     started = time.monotonic()
-    loaded = load_checked(app, infra, models=True)
+    with Progress() as progress:
+        loaded = load_checked(app, infra, models=True, store=store, step=progress.step)
+        for model in loaded.models.values():
+            for text in said_of(model.conversion):
+                progress.say(f"{model.name}: {text}")
     assert loaded.infra is not None
     components = loaded.app.value.components
     unknown = [
@@ -175,6 +184,7 @@ def _application(
             app=loaded.app,
             infra=loaded.infra.value,
             signatures=loaded.signatures,
+            models=loaded.models,
             folder=folder,
             store=Store(store),
             budget=Budget.of(budget),
@@ -190,6 +200,7 @@ def _application(
         behaviours=outcome.behaviours,
         hops=outcome.hops,
         problems=tuple(outcome.problems),
+        conversions={f"{c}/{v}": m.conversion for (c, v), m in loaded.models.items() if m.conversion is not None},
         seconds=time.monotonic() - started,
     )
     emit(result.dump(), fmt, lambda out: _show_application(result, loaded.app, out))
@@ -227,18 +238,20 @@ def _milliseconds(seconds: float | None) -> str:
     return DASH if seconds is None else number(1000 * seconds)
 
 
-def _model(file: Path, against: Path | None, store: Path, budget: float, fmt: Format) -> None:
+def _model(model: str, against: str | None, store: Path, budget: float, fmt: Format) -> None:
     from planner.cli.profiling.against import compare_profiles
     from planner.cli.profiling.model import profile_model
 
-    if against is not None:
-        from compiler.signature import read_signature
-
-        read_signature(against)  # what is wrong with it is said before anything is measured
     with Progress() as progress:
-        result = profile_model(file, store, budget, progress.say, progress.step)
-        if against is not None:
-            old = profile_model(against, store, budget, progress.say, progress.step)
+        given = hand_in_alone(model, store, progress)
+        before = hand_in_alone(against, store, progress) if against is not None else None
+        if before is not None:
+            from compiler.signature import read_signature
+
+            read_signature(before.file)  # what is wrong with it is said before anything is measured
+        result = profile_model(given, store, budget, progress.say, progress.step)
+        if before is not None:
+            old = profile_model(before, store, budget, progress.say, progress.step)
             result = result.model_copy(update={"against": compare_profiles(result, old)})
     emit(result.dump(), fmt, lambda out: _show_model(result, out))
 

@@ -7,6 +7,7 @@ from typing import Final, Literal
 from pydantic import Field
 
 from specs.base import Spec
+from specs.conversion import Conversion
 from specs.deployment_status import DeploymentStatus
 from specs.diff import DiffResult
 from specs.emulation_status import EmulationStatus
@@ -70,7 +71,10 @@ class InitResult(Spec):
 
 
 class ProfileResult(Spec):
-    """`planner profile APP`: what was measured now, and what stood already."""
+    """`planner profile APP`: what was measured now, and what stood already.
+
+    `conversions` says how models of other libraries became ONNX, by COMPONENT/VARIANT.
+    """
 
     schema_: Literal["tierplan.profiling/v1"] = Field(alias="schema", default="tierplan.profiling/v1")
     folder: str
@@ -80,6 +84,7 @@ class ProfileResult(Spec):
     behaviours: int
     hops: int
     problems: tuple[str, ...] = ()
+    conversions: dict[str, Conversion] = Field(default_factory=dict)
     seconds: Number
 
 
@@ -140,7 +145,10 @@ class ModelLack(Spec):
 
 
 class ModelProfile(Spec):
-    """`planner profile MODEL.onnx`: what the model costs on this machine, on random inputs."""
+    """`planner profile MODEL`: what the model costs on this machine, on random inputs.
+
+    `conversion` says how it became ONNX, where it was none.
+    """
 
     schema_: Literal["tierplan.model-profile/v1"] = Field(alias="schema", default="tierplan.model-profile/v1")
     model: str
@@ -152,6 +160,7 @@ class ModelProfile(Spec):
     rows: tuple[ModelRow, ...]
     against: ModelComparison | None = None
     lacking: tuple[ModelLack, ...] = ()
+    conversion: Conversion | None = None
 
 
 class VerifyRow(Spec):
@@ -205,7 +214,7 @@ class CrossRow(Spec):
 
 
 class CrossResult(Spec):
-    """`planner compile MODEL.onnx`: an artefact for each target."""
+    """`planner compile MODEL`: an artefact for each target."""
 
     schema_: Literal["tierplan.artefacts/v1"] = Field(alias="schema", default="tierplan.artefacts/v1")
     model: str

@@ -33,7 +33,7 @@ def validate(
     from specs.emulation import NOT_HERE
 
     try:
-        loaded = load_checked(app, infra, models=True)
+        loaded = load_checked(app, infra, models=True, convert=False)
     except InputError as error:
         if fmt is not Format.table:
             result = ValidateResult(ok=False, issues=tuple(located(i) for i in error.issues))

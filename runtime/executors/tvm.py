@@ -32,7 +32,7 @@ class TvmExecutor:
 
         self._main = VirtualMachine(self._library, cpu())["main"]
         self._tensors = [empty((1, *map(int, t.shape)), t.numpy) for t in artefact.inputs.values()]
-        self._views = [_writable(tensor) for tensor in self._tensors]
+        self._views = [writable(tensor) for tensor in self._tensors]
         self._pool_of = threading.local()
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
@@ -61,7 +61,7 @@ class TvmExecutor:
             self._pool_of.ready = True
 
 
-def _writable(tensor: Any) -> np.ndarray[Any, Any]:
+def writable(tensor: Any) -> np.ndarray[Any, Any]:
     """A view of a tensor's memory to write to."""
     view = np.from_dlpack(tensor)
     if not view.flags.writeable:  # numpy takes what says nothing about it for read-only

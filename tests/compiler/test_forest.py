@@ -36,6 +36,8 @@ CASES: dict[str, dict[str, Any]] = {
     "all modes, missing values": {"classes": 4, "modes": MODES, "tracks": True, "post": "SOFTMAX"},
     "a batch": {"classes": 3, "batch": 9},
 }
+BATCHED = ("three classes, weights for each", "regression", "all modes, missing values")
+CASES |= {f"{name}, {batch} rows": CASES[name] | {"batch": batch} for name in BATCHED for batch in (16, 40, 100)}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -13,11 +13,12 @@ import numpy as np
 from compiler.backends import installed
 from compiler.build import build_all
 from compiler.child import Limits
+from compiler.given import Given
 from compiler.host import host
 from compiler.indices import index_bounds
 from compiler.job import job
 from compiler.measure import ArtefactSubject, Budget, HardwareClass, measure_all
-from compiler.model import load_model
+from compiler.model import load_model, source_digest
 from compiler.numerics import check
 from compiler.signature import read_signature
 from compiler.store import Store
@@ -39,28 +40,30 @@ Say = Callable[[str], None]
 
 
 def profile_model(
-    file: Path, store: Path, budget: float, say: Say, step: Say, checking: Limits | None = None
+    model: Path | Given, store: Path, budget: float, say: Say, step: Say, checking: Limits | None = None
 ) -> ModelProfile:
-    """Build and measure `file` with each backend at one thread and at all of this machine's cores.
+    """Build and measure `model` with each backend at one thread and at all of this machine's cores.
 
     `checking` bounds each comparison with ONNX Runtime. What a backend cannot do is told and left out.
 
     Raises InputError for a model that is wrong; where nothing is left, NotKnown if a limit was reached,
     EnvironmentFailed if that is why, else AnswerIsNo.
     """
+    given = model if isinstance(model, Given) else Given(str(model), model, source_digest(model))
+    file, name = given.file, given.name
     signature = read_signature(file)
-    samples = some_inputs(signature, str(file), index_bounds(load_model(file)))
+    samples = some_inputs(signature, name, index_bounds(load_model(file)))
     threads = sorted({1, host().cores})
     # What the others are compared with comes first.
     order = sorted(installed(), key=lambda name: name != "onnxruntime")
-    jobs = [job(file, backend, count) for backend in order for count in threads]
+    jobs = [job(given, backend, count) for backend in order for count in threads]
     folders: dict[str, Path] = {}
     seconds: dict[str, float | None] = {}
     lacking = _Lacking(say)
     started = time.monotonic()
     with ended(build_all(jobs, Store(store))) as results:
         for built in results:
-            name = _called(built.job.backend, built.job.threads)
+            called = _called(built.job.backend, built.job.threads)
             if built.folder is None:
                 assert built.error is not None
                 if built.job.backend == "onnxruntime" and isinstance(built.error, InputError):
@@ -69,7 +72,7 @@ def profile_model(
             else:
                 folders[built.job.key] = built.folder
                 seconds[built.job.key] = None if built.cached else time.monotonic() - started
-                step(f"{'found compiled' if built.cached else 'compiled'}: {name}")
+                step(f"{'found compiled' if built.cached else 'compiled'}: {called}")
             started = time.monotonic()
     reference = folders.get(jobs[0].key)
     subjects: list[ArtefactSubject] = []
@@ -110,15 +113,16 @@ def profile_model(
                 )
             )
     if not rows:
-        raise lacking.verdict()(f"{file}: no backend can run it on this machine: {lacking.rows[0].reason}")
+        raise lacking.verdict()(f"{name}: no backend can run it on this machine: {lacking.rows[0].reason}")
     return ModelProfile(
-        model=str(file),
+        model=name,
         host=str(host()),
         inputs={name: str(kind) for name, kind in signature.inputs.items()},
         outputs={name: str(kind) for name, kind in signature.outputs.items()},
         bytes=size_of(file),
         rows=tuple(rows),
         lacking=tuple(lacking.rows),
+        conversion=given.conversion,
     )
 
 

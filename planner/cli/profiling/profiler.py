@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from compiler.build import build_all
+from compiler.given import Given
 from compiler.measure import ArtefactSubject, Budget, FunctionSubject, HardwareClass, Subject, classes, measure_all
 from compiler.numerics import check
 from compiler.store import Store
@@ -56,6 +57,7 @@ class Profiler:
     app: Document[Application]
     infra: Infrastructure
     signatures: Mapping[tuple[str, str], ModelSignature]
+    models: Mapping[tuple[str, str], Given]
     folder: Path
     store: Store
     budget: Budget
@@ -67,7 +69,7 @@ class Profiler:
         """Do what is missing. Raises InputError where the data, a model or a function is wrong."""
         outcome = Outcome()
         hardware = self._hardware(outcome)
-        targets = Targets(self.app)
+        targets = Targets(self.app, self.models)
         measured = list(targets.measured(max(h.cores for h in hardware), self.only))
         built = self._build(measured, list(targets.references()), outcome)
         reality = Reality(self.app, self.signatures, targets, built)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise, product
 
 from compiler.backends import BACKENDS, backend, installed
+from compiler.given import Given
 from compiler.host import host
 from compiler.job import Job, job
 from specs.application import Application, Component, Cuts
@@ -32,9 +33,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Targets:
-    """The targets of an application on this machine. A model's digest is computed once."""
+    """The targets of an application on this machine; `models` are its models by (component, variant)."""
 
     app: Document[Application]
+    models: Mapping[tuple[str, str], Given]
 
     @cached_property
     def _bases(self) -> dict[tuple[str, str, ModelBackend], Job]:
@@ -42,7 +44,7 @@ class Targets:
         for name, component in self.app.value.components.items():
             for variant, real in component.realisations.items():
                 if real.model is not None:
-                    first = job(self.app.folder / real.model, BACKENDS[0])
+                    first = job(self.models[name, variant], BACKENDS[0])
                     for kind in BACKENDS:
                         update = {"backend": kind, "target": backend(kind).target()}
                         found[name, variant, kind] = first.model_copy(update=update)

@@ -147,7 +147,8 @@ def _answer(response: Any, objective: Terms | None, interrupted: bool, proto: An
             raise TooLarge(said)
         raise RuntimeError(f"the model is not valid: {said}")
     if name not in ("OPTIMAL", "FEASIBLE"):
-        return Answer("unknown", interrupted=interrupted)
+        known = ceil(response.best_objective_bound - 1e-6) if objective else None
+        return Answer("unknown", (), known, interrupted)
     values = tuple(response.solution)
     if objective is None:
         return Answer("optimal", values, None, interrupted)

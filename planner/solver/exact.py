@@ -21,6 +21,8 @@ AT_ONCE: Final = 400
 
 WHOLE_EFFORT: Final = 0.2
 """Deterministic seconds of each search before the choices are divided."""
+PLANLESS_PARTS: Final = 3
+"""As long as there is no plan, a branch may take this part of the time left; then each as much as the others."""
 FAR: Final = 10**18
 """No objective is as large."""
 BLOCKS: Final = 0.5
@@ -150,7 +152,8 @@ class _Search:
         while todo and self.clock.left > 0 and not self.interrupted:
             queue = list(todo)
             for turn, branch in enumerate(queue):
-                ends = self.clock.spent + self.clock.left / (len(queue) - turn)
+                parts = len(queue) - turn if self.best else min(PLANLESS_PARTS, len(queue) - turn)
+                ends = self.clock.spent + self.clock.left / parts
                 closed, bound, relaxation = self._branch(branch, relaxation, ends)
                 bounds[branch] = max(bounds[branch], bound)
                 if closed:

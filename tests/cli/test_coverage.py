@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,9 @@ def test_the_table_says_why_and_what_mends_it(described: Path) -> None:
     assert lines[-1] == "at least 95 %: no"
 
 
+@pytest.mark.skipif(
+    shutil.which("aarch64-linux-gnu-gcc") is None, reason="needs gcc-aarch64-linux-gnu (Debian package)"
+)
 def test_a_model_compiles_for_a_class_that_nobody_measured_or_the_operator_is_the_reason(described: Path) -> None:
     """TVM alone is allowed: it compiles the softmax for the board, and has no LpNormalization."""
     file = described / "app.yaml"

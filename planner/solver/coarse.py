@@ -14,9 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from planner.problem import Edge, Option, Pool, Problem, Station, Transfer, Visit
+from planner.problem import Edge, End, Option, Pool, Problem, Station, Transfer, Visit
 from planner.solver.build import Reduced
 from planner.solver.candidates import Candidate, Key
+from planner.solver.cover import sites
 from planner.solver.draft import Draft
 from planner.solver.largest import largest
 from planner.solver.solution import Choice
@@ -91,14 +92,24 @@ def coarsen(given: Reduced, labels: Labels) -> Coarse:
 
 
 def used_blocks(coarse: Coarse, draft: Draft, values: Sequence[int]) -> frozenset[int]:
-    """The merged blocks at which an answer places anything."""
-    sites = {
+    """The merged blocks at which an answer places anything, or through which it sends a message from link to link."""
+    used = {
         draft.groups[g].slots[i][j].step.options[c.option].site
         for (g, i, j), picked in draft.picked.items()
         for x, c in picked
         if values[x]
     }
-    return coarse.merged & sites
+    for g, group in enumerate(draft.groups):
+        for edge in group.edges:
+            if edge.hops and values[draft.present[g]]:
+                start, end = (_site_in(draft, g, at, values) for at in (edge.producer, edge.consumer))
+                used |= {site for hop in draft.ways.tree(edge).way(start, end) or () for site in hop}
+    return coarse.merged & used
+
+
+def _site_in(draft: Draft, g: int, end: End, values: Sequence[int]) -> int:
+    """Where an end of a message is in an answer."""
+    return next(site for site, literal in sites(draft, g, end).items() if values[literal])
 
 
 def split(given: Reduced, labels: Labels, coarse: Coarse, used: Iterable[int]) -> Labels:

@@ -230,6 +230,16 @@ def test_merged_sites_change_no_optimum(kind: Literal["tree", "network"]) -> Non
     assert splits
 
 
+def test_merged_sites_that_a_message_only_passes_are_split_too() -> None:
+    """The one site of its kind stays as it is, while those on the way to it are merged."""
+    for seed in (11, 13):
+        near = nearer(instance(Shape("tree", 2, 14, ways=2, slack=2.5), seed))
+        problem = replace(near, pools=tuple(replace(p, price=1) if i == 7 else p for i, p in enumerate(near.pools)))
+        apart = Exact(at_once=0, blocks=0.0).solve(problem, Stop())
+        merged = Exact(at_once=0, blocks=1.0).solve(problem, Stop())
+        assert (merged.status, merged.objectives) == ("optimal", apart.objectives)
+
+
 def nearer(problem: Problem) -> Problem:
     """The same with no distances, and sites that are not merged dear."""
     given = reduced(problem)

@@ -216,7 +216,7 @@ class _Search:
                 return "optimal", relaxation
             within = here is not None and here - bound <= self.clock.stop.gap * abs(here)
             whole = relaxation.scope.servers is None and not used
-            if answer.status != "optimal" or within or whole or self.clock.left <= 0 or self.interrupted:
+            if within or whole or self.clock.left <= 0 or self.interrupted:
                 self.bounds.append(bound)
                 return "feasible", relaxation
             if found is not None:

@@ -240,6 +240,20 @@ def test_merged_sites_that_a_message_only_passes_are_split_too() -> None:
         assert (merged.status, merged.objectives) == ("optimal", apart.objectives)
 
 
+@pytest.mark.parametrize("blocks", [0.0, 1.0], ids=["apart", "merged"])
+@pytest.mark.parametrize("kind", ["tree", "network"])
+def test_a_search_that_may_end_within_a_gap_does_not_end_before(
+    kind: Literal["tree", "network"], blocks: float
+) -> None:
+    """Also where the answer to a relaxation, itself only within the gap, does not hold in the whole."""
+    for seed in (0, 2, 10):
+        problem = nearer(instance(Shape(kind, 3, 14, ways=4, slack=1.6), seed))
+        solution = Exact(at_once=0, blocks=blocks).solve(problem, Stop(gap=0.1))
+        assert solution.status in ("optimal", "feasible")
+        assert solution.gap is not None
+        assert solution.gap <= 0.1
+
+
 def nearer(problem: Problem) -> Problem:
     """The same with no distances, and sites that are not merged dear."""
     given = reduced(problem)

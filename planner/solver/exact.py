@@ -45,7 +45,10 @@ class Exact:
     def solve(self, problem: Problem, stop: Stop) -> Solution:
         """The best choice, or the best within the limits of `stop`, and what is proven."""
         clock = Clock(stop)
-        given = reduced(problem)
+        try:
+            given = reduced(problem)
+        except KeyboardInterrupt:
+            return Solution("unknown", seconds=clock.spent, strategy=self.name, interrupted=True)
         search = _Search(given, clock, self.encoding)
         try:
             if sum(map(len, given.candidates.values())) <= self.at_once:
@@ -70,7 +73,7 @@ class Relaxation:
 class _Search:
     """`best` is the best choice known that keeps all constraints; `held` has the values of earlier objectives.
 
-    `built` is the relaxation whose model was built last.
+    `built` is the relaxation whose model was built last, `merged` the labels for which sites were merged last.
     """
 
     given: Reduced
@@ -81,11 +84,14 @@ class _Search:
     bounds: list[int] = field(default_factory=list)
     interrupted: bool = False
     built: tuple[Relaxation, Coarse, Draft] | None = None
+    merged: tuple[Labels, Coarse] | None = None
 
     def start(self, scope: Scope, blocks: float) -> Relaxation:
         """A first choice, if it is soon found, and the first relaxation."""
+        if self.clock.left <= 0:
+            return Relaxation(scope)
         labels = labels_of(self.given)
-        coarse = coarsen(self.given, labels)
+        coarse = self._coarse(labels)
         if len(set(coarse.block.values())) <= blocks * len(coarse.block):
             return Relaxation(self.near(coarse, scope), labels)
         self.among_few()
@@ -195,6 +201,9 @@ class _Search:
         """Objective `k`: relaxations, each with what the answer to the one before had left out, until one holds."""
         bound = 0
         while True:
+            if self.clock.left <= 0 or self.interrupted:
+                self.bounds.append(bound)
+                return "unknown", relaxation
             coarse, draft = self._built(relaxation)
             answer = self._run(draft, k, exact=relaxation.scope.servers is None and not coarse.merged)
             if answer.bound is not None:
@@ -216,7 +225,7 @@ class _Search:
                 return "optimal", relaxation
             within = here is not None and here - bound <= self.clock.stop.gap * abs(here)
             whole = relaxation.scope.servers is None and not used
-            if within or whole or self.clock.left <= 0 or self.interrupted:
+            if within or whole:
                 self.bounds.append(bound)
                 return "feasible", relaxation
             if found is not None:
@@ -228,9 +237,15 @@ class _Search:
         """The model of `relaxation`, which stays as it is from one objective to the next."""
         if self.built is None or self.built[0] is not relaxation:
             labels = relaxation.labels
-            coarse = Coarse(self.given, {}, frozenset()) if labels is None else coarsen(self.given, labels)
+            coarse = Coarse(self.given, {}, frozenset()) if labels is None else self._coarse(labels)
             self.built = relaxation, coarse, build(coarse.given, relaxation.scope)
         return self.built[1:]
+
+    def _coarse(self, labels: Labels) -> Coarse:
+        """The sites merged as `labels` say, which stay so while only waits and packing are added."""
+        if self.merged is None or self.merged[0] is not labels:
+            self.merged = labels, coarsen(self.given, labels)
+        return self.merged[1]
 
     def _best(self, k: int) -> int | None:
         """The best known value of objective `k`, if the best choice has those before it at the values held."""
@@ -242,8 +257,6 @@ class _Search:
         model, clock = draft.model, self.clock
         if model.impossible:
             return cpsat.Answer("infeasible")
-        if self.interrupted:
-            return cpsat.Answer("unknown")
         within = list(zip(model.objectives, self.held, strict=False))
         if clock.stop.at_most is not None:
             within.append((model.objectives[0], clock.stop.at_most))

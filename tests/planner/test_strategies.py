@@ -354,6 +354,25 @@ def test_ctrl_c_ends_the_search_with_the_best_so_far(tmp_path: Path) -> None:
     assert found["bounds"][0] <= found["objectives"][0]
 
 
+def test_an_interruption_before_the_search_is_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: Problem) -> Reduced:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(exact, "reduced", interrupted)
+    solution = solve_problem(instance(SMALL, 2))
+    assert solution.interrupted
+    assert solution.status == "unknown"
+
+
+def test_nothing_is_built_once_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[object] = []
+    monkeypatch.setattr(exact, "build", lambda *given: built.append(given))
+    monkeypatch.setattr(exact, "coarsen", lambda *given: built.append(given))
+    for at_once in (0, 10**6):
+        assert Exact(at_once=at_once).solve(instance(SMALL, 2), Stop(time_limit=0.0)).status == "unknown"
+    assert not built
+
+
 @pytest.mark.parametrize("began", [True, False], ids=["after it began", "before it began"])
 def test_an_interruption_while_the_search_starts_ends_it_and_leaves_no_thread(
     began: bool, monkeypatch: pytest.MonkeyPatch

@@ -43,7 +43,9 @@ class Coarse:
 
 @dataclass(frozen=True)
 class _Map:
-    """`near` sites stay as they are. `towards` is by other site: its neighbour towards them, in a tree."""
+    """`near` sites stay as they are. `towards` is by other site: its neighbour towards them, in a tree, or towards the
+    root where no way leads to them.
+    """
 
     near: frozenset[int]
     towards: Mapping[int, int]
@@ -169,7 +171,8 @@ def _map(given: Reduced) -> _Map:
             if other not in near and other not in towards:
                 towards[other] = site
                 todo.append(other)
-    return _Map(frozenset(near), towards)
+    apart = {site: parent for site, parent in tree.parent.items() if site not in near and site not in towards}
+    return _Map(frozenset(near), towards | apart)
 
 
 def _blocks(where: _Map, labels: Labels) -> dict[int, int]:

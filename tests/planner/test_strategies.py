@@ -19,7 +19,7 @@ import pytest
 from benchmarks.instances import Shape, instance, with_latency
 from planner import solve, verify
 from planner.formulation import formulate
-from planner.problem import Problem, Transfer
+from planner.problem import Edge, Problem, Transfer
 from planner.problem_file import parse_problem, problem_json, write_problem
 from planner.solver import coarse as coarse_module
 from planner.solver import exact, solve_problem
@@ -252,6 +252,32 @@ def test_a_search_that_may_end_within_a_gap_does_not_end_before(
         assert solution.status in ("optimal", "feasible")
         assert solution.gap is not None
         assert solution.gap <= 0.1
+
+
+def test_sites_that_no_request_reaches_are_merged_into_trees_too() -> None:
+    """Three islands of two kinds of site each, which would make a cycle of three if all alike became one."""
+    problem = instance(Shape("tree", 2, 40, ways=1, slack=2.5), 0)
+    islands = {1: 7, 4: 10, 6: 12}
+    kinds = {1: 1, 7: 2, 4: 2, 10: 3, 6: 3, 12: 1}
+
+    def cut(edge: Edge) -> Edge:
+        hops = (t for t in edge.hops if (min(t.start, t.end), max(t.start, t.end)) in islands.items())
+        home = (t for t in edge.hops if {t.start, t.end} <= {0, 3, 39})
+        return replace(edge, hops=(*hops, *home))
+
+    problem = replace(
+        problem,
+        pools=tuple(replace(p, price=kinds.get(i, p.price)) for i, p in enumerate(problem.pools)),
+        stations=tuple(replace(s, threads=1) for s in problem.stations),
+        scenarios=tuple(replace(s, edges=tuple(map(cut, s.edges))) for s in problem.scenarios),
+    )
+    hardware = problem.pools[39]
+    alike = {"cores": hardware.cores, "memory_kb": hardware.memory_kb}
+    pools = (replace(p, **alike) if i in kinds else p for i, p in enumerate(problem.pools))  # type: ignore[arg-type]
+    problem = replace(problem, pools=tuple(pools))
+    apart = Exact(at_once=0, blocks=0.0).solve(problem, Stop())
+    merged = Exact(at_once=0, blocks=1.0).solve(problem, Stop())
+    assert (merged.status, merged.objectives) == ("optimal", apart.objectives)
 
 
 def nearer(problem: Problem) -> Problem:

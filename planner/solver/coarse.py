@@ -14,9 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from planner.problem import Edge, Option, Pool, Problem, Station, Transfer, Visit
+from planner.problem import Edge, End, Option, Pool, Problem, Station, Transfer, Visit
 from planner.solver.build import Reduced
 from planner.solver.candidates import Candidate, Key
+from planner.solver.cover import sites
 from planner.solver.draft import Draft
 from planner.solver.largest import largest
 from planner.solver.solution import Choice
@@ -45,7 +46,9 @@ class Coarse:
 
 @dataclass(frozen=True)
 class _Map:
-    """`near` sites stay as they are. `towards` is by other site: its neighbour towards them, in a tree."""
+    """`near` sites stay as they are. `towards` is by other site: its neighbour towards them, in a tree, or towards the
+    root where no way leads to them.
+    """
 
     near: frozenset[int]
     towards: Mapping[int, int]
@@ -94,14 +97,24 @@ def coarsen(given: Reduced, labels: Labels) -> Coarse:
 
 
 def used_blocks(coarse: Coarse, draft: Draft, values: Sequence[int]) -> frozenset[int]:
-    """The merged blocks at which an answer places anything."""
-    sites = {
+    """The merged blocks at which an answer places anything, or through which it sends a message from link to link."""
+    used = {
         draft.groups[g].slots[i][j].step.options[c.option].site
         for (g, i, j), picked in draft.picked.items()
         for x, c in picked
         if values[x]
     }
-    return coarse.merged & sites
+    for g, group in enumerate(draft.groups):
+        for edge in group.edges:
+            if edge.hops and values[draft.present[g]]:
+                start, end = (_site_in(draft, g, at, values) for at in (edge.producer, edge.consumer))
+                used |= {site for hop in draft.ways.tree(edge).way(start, end) or () for site in hop}
+    return coarse.merged & used
+
+
+def _site_in(draft: Draft, g: int, end: End, values: Sequence[int]) -> int:
+    """Where an end of a message is in an answer."""
+    return next(site for site, literal in sites(draft, g, end).items() if values[literal])
 
 
 def split(given: Reduced, labels: Labels, coarse: Coarse, used: Iterable[int]) -> Labels:
@@ -152,7 +165,8 @@ def _map(given: Reduced) -> _Map:
             if other not in near and other not in towards:
                 towards[other] = site
                 todo.append(other)
-    return _Map(frozenset(near), towards)
+    apart = {site: parent for site, parent in tree.parent.items() if site not in near and site not in towards}
+    return _Map(frozenset(near), towards | apart)
 
 
 def _blocks(where: _Map, labels: Labels) -> dict[int, int]:

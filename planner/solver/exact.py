@@ -47,7 +47,10 @@ class Exact:
     def solve(self, problem: Problem, stop: Stop) -> Solution:
         """The best choice, or the best within the limits of `stop`, and what is proven."""
         clock = Clock(stop)
-        given = reduced(problem)
+        try:
+            given = reduced(problem)
+        except KeyboardInterrupt:
+            return Solution("unknown", seconds=clock.spent, strategy=self.name, interrupted=True)
         search = _Search(given, clock, self.encoding)
         try:
             if sum(map(len, given.candidates.values())) <= self.at_once:
@@ -75,7 +78,7 @@ def _ignore(_: int) -> None:
 class _Search:
     """`best` is the best choice known that keeps all constraints; `held` has the values of earlier objectives.
 
-    `built` is the relaxation whose model was built last.
+    `built` is the relaxation whose model was built last, `merged` the labels for which sites were merged last.
     """
 
     given: Reduced
@@ -86,11 +89,14 @@ class _Search:
     bounds: list[int] = field(default_factory=list)
     interrupted: bool = False
     built: tuple[Relaxation, Coarse, Draft] | None = None
+    merged: tuple[Labels, Coarse] | None = None
 
     def start(self, blocks: float) -> Relaxation:
         """The first relaxation: waits at the application's own ends and between near sites, no packing."""
+        if self.clock.left <= 0:
+            return Relaxation(Scope(self.encoding, frozenset(), frozenset()))
         labels = labels_of(self.given)
-        coarse = coarsen(self.given, labels)
+        coarse = self._coarse(labels)
         merged = len(set(coarse.block.values())) <= blocks * len(coarse.block)
         servers = _at_the_ends(self.given.problem)
         if merged:
@@ -146,7 +152,8 @@ class _Search:
     def _divided(self, relaxation: Relaxation) -> tuple[str, Relaxation]:
         """The first objective: all at once for a moment, then branch by branch, in turns as long as time is left."""
         closed, bound, relaxation = self._branch(Branch(), relaxation, self.clock.stop.time_limit, WHOLE_EFFORT)
-        branches = (Branch(),) if closed else branches_of(self.given.problem, self._built(relaxation)[0])
+        whole = closed or self.clock.left <= 0 or self.interrupted
+        branches = (Branch(),) if whole else branches_of(self.given.problem, self._built(relaxation)[0])
         bounds = dict.fromkeys(branches, bound)
         todo = [] if closed else list(branches)
         while todo and self.clock.left > 0 and not self.interrupted:
@@ -178,6 +185,8 @@ class _Search:
         """
         bound = 0
         while True:
+            if self.clock.spent >= ends or self.interrupted:
+                return False, bound, relaxation
             coarse, draft = self._built(relaxation)
             before = self._best(0)
             answer = self._run(draft, 0, until=ends, effort=effort, branch=branch)
@@ -192,7 +201,8 @@ class _Search:
             if here is not None and here - bound <= self.clock.stop.gap * abs(here):
                 return True, min(bound, here), relaxation
             whole = relaxation.scope.servers is None and not used
-            if answer.status != "optimal" or whole or self.clock.spent >= ends or self.interrupted:
+            spent = effort is not None and answer.status != "optimal"
+            if whole or spent:
                 return whole, bound, relaxation
             relaxation = self._tighter(relaxation, coarse, draft, answer.values, found, used)
 
@@ -200,6 +210,9 @@ class _Search:
         """Objective `k`: relaxations, each with what the answer to the one before had left out, until one holds."""
         bound = 0
         while True:
+            if self.clock.left <= 0 or self.interrupted:
+                self.bounds.append(bound)
+                return "unknown", relaxation
             coarse, draft = self._built(relaxation)
             exact = k == 0 and relaxation.scope.servers is None and not coarse.merged
             answer = self._run(draft, k, better=self.clock.found if exact else _ignore)
@@ -222,7 +235,7 @@ class _Search:
                 return "optimal", relaxation
             within = here is not None and here - bound <= self.clock.stop.gap * abs(here)
             whole = relaxation.scope.servers is None and not used
-            if answer.status != "optimal" or within or whole or self.clock.left <= 0 or self.interrupted:
+            if within or whole:
                 self.bounds.append(bound)
                 return "feasible", relaxation
             relaxation = self._tighter(relaxation, coarse, draft, answer.values, found, used)
@@ -246,9 +259,15 @@ class _Search:
         """The model of `relaxation`, which stays as it is from one objective to the next."""
         if self.built is None or self.built[0] is not relaxation:
             labels = relaxation.labels
-            coarse = Coarse(self.given) if labels is None else coarsen(self.given, labels)
+            coarse = Coarse(self.given) if labels is None else self._coarse(labels)
             self.built = relaxation, coarse, build(coarse.given, relaxation.scope)
         return self.built[1:]
+
+    def _coarse(self, labels: Labels) -> Coarse:
+        """The sites merged as `labels` say, which stay so while only waits and packing are added."""
+        if self.merged is None or self.merged[0] is not labels:
+            self.merged = labels, coarsen(self.given, labels)
+        return self.merged[1]
 
     def _best(self, k: int) -> int | None:
         """The best known value of objective `k`, if the best choice has those before it at the values held."""

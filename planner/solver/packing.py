@@ -113,7 +113,10 @@ def _fits_by_search(items: tuple[Item, ...], cores: int, memory: int, count: int
         before = reserved
     for kind, of in Counter(items).items():
         model.add(stands[kind], of, of)
-    return bool(cpsat.run(model, time_limit=60.0, effort=EFFORT).values)
+    answer = cpsat.run(model, time_limit=60.0, effort=EFFORT)
+    if answer.interrupted:
+        raise KeyboardInterrupt
+    return bool(answer.values)
 
 
 def totals_suffice(threads: Sequence[int], cores: int) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from planner.formulation import formulate
 from planner.problem import Problem
-from planner.solver import Solution, solve_problem
+from planner.solver import Solution, cpsat, packing, solve_problem
 from planner.solver.evaluate import evaluate
 from planner.solver.greedy import solve_greedily
 from planner.solver.packing import devices_needed, totals_suffice
@@ -114,6 +114,13 @@ def test_replicas_are_packed_into_devices_not_summed() -> None:
     assert devices_needed([(1, 6), (1, 6)], 4, 10, 1) is None
     assert devices_needed([(5, 1)], 4, 10, 9) is None
     assert devices_needed([], 4, 10, 9) == 0
+
+
+def test_ctrl_c_while_replicas_are_packed_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "MOST_STATES", 0)
+    monkeypatch.setattr(cpsat, "run", lambda *_, **__: cpsat.Answer("unknown", interrupted=True))
+    with pytest.raises(KeyboardInterrupt):
+        devices_needed([(6, 1)] * 4 + [(5, 1), (3, 1), (3, 1)], 10, 100, 9)
 
 
 def test_totals_are_exact_only_for_threads_that_divide() -> None:

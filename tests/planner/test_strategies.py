@@ -19,7 +19,7 @@ import pytest
 from benchmarks.instances import Shape, instance, with_latency
 from planner import solve, verify
 from planner.formulation import formulate
-from planner.problem import Problem, Transfer
+from planner.problem import Edge, Problem, Transfer
 from planner.problem_file import parse_problem, problem_json, write_problem
 from planner.solver import coarse as coarse_module
 from planner.solver import exact, solve_problem
@@ -230,6 +230,56 @@ def test_merged_sites_change_no_optimum(kind: Literal["tree", "network"]) -> Non
     assert splits
 
 
+def test_merged_sites_that_a_message_only_passes_are_split_too() -> None:
+    """The one site of its kind stays as it is, while those on the way to it are merged."""
+    for seed in (11, 13):
+        near = nearer(instance(Shape("tree", 2, 14, ways=2, slack=2.5), seed))
+        problem = replace(near, pools=tuple(replace(p, price=1) if i == 7 else p for i, p in enumerate(near.pools)))
+        apart = Exact(at_once=0, blocks=0.0).solve(problem, Stop())
+        merged = Exact(at_once=0, blocks=1.0).solve(problem, Stop())
+        assert (merged.status, merged.objectives) == ("optimal", apart.objectives)
+
+
+@pytest.mark.parametrize("blocks", [0.0, 1.0], ids=["apart", "merged"])
+@pytest.mark.parametrize("kind", ["tree", "network"])
+def test_a_search_that_may_end_within_a_gap_does_not_end_before(
+    kind: Literal["tree", "network"], blocks: float
+) -> None:
+    """Also where the answer to a relaxation, itself only within the gap, does not hold in the whole."""
+    for seed in (0, 2, 10):
+        problem = nearer(instance(Shape(kind, 3, 14, ways=4, slack=1.6), seed))
+        solution = Exact(at_once=0, blocks=blocks).solve(problem, Stop(gap=0.1))
+        assert solution.status in ("optimal", "feasible")
+        assert solution.gap is not None
+        assert solution.gap <= 0.1
+
+
+def test_sites_that_no_request_reaches_are_merged_into_trees_too() -> None:
+    """Three islands of two kinds of site each, which would make a cycle of three if all alike became one."""
+    problem = instance(Shape("tree", 2, 40, ways=1, slack=2.5), 0)
+    islands = {1: 7, 4: 10, 6: 12}
+    kinds = {1: 1, 7: 2, 4: 2, 10: 3, 6: 3, 12: 1}
+
+    def cut(edge: Edge) -> Edge:
+        hops = (t for t in edge.hops if (min(t.start, t.end), max(t.start, t.end)) in islands.items())
+        home = (t for t in edge.hops if {t.start, t.end} <= {0, 3, 39})
+        return replace(edge, hops=(*hops, *home))
+
+    problem = replace(
+        problem,
+        pools=tuple(replace(p, price=kinds.get(i, p.price)) for i, p in enumerate(problem.pools)),
+        stations=tuple(replace(s, threads=1) for s in problem.stations),
+        scenarios=tuple(replace(s, edges=tuple(map(cut, s.edges))) for s in problem.scenarios),
+    )
+    hardware = problem.pools[39]
+    alike = {"cores": hardware.cores, "memory_kb": hardware.memory_kb}
+    pools = (replace(p, **alike) if i in kinds else p for i, p in enumerate(problem.pools))  # type: ignore[arg-type]
+    problem = replace(problem, pools=tuple(pools))
+    apart = Exact(at_once=0, blocks=0.0).solve(problem, Stop())
+    merged = Exact(at_once=0, blocks=1.0).solve(problem, Stop())
+    assert (merged.status, merged.objectives) == ("optimal", apart.objectives)
+
+
 def nearer(problem: Problem) -> Problem:
     """The same with no distances, and sites that are not merged dear."""
     given = reduced(problem)
@@ -328,6 +378,25 @@ def test_ctrl_c_ends_the_search_with_the_best_so_far(tmp_path: Path) -> None:
     assert found["status"] == "feasible"
     assert found["interrupted"] is True
     assert found["bounds"][0] <= found["objectives"][0]
+
+
+def test_an_interruption_before_the_search_is_no_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: Problem) -> Reduced:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(exact, "reduced", interrupted)
+    solution = solve_problem(instance(SMALL, 2))
+    assert solution.interrupted
+    assert solution.status == "unknown"
+
+
+def test_nothing_is_built_once_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[object] = []
+    monkeypatch.setattr(exact, "build", lambda *given: built.append(given))
+    monkeypatch.setattr(exact, "coarsen", lambda *given: built.append(given))
+    for at_once in (0, 10**6):
+        assert Exact(at_once=at_once).solve(instance(SMALL, 2), Stop(time_limit=0.0)).status == "unknown"
+    assert not built
 
 
 @pytest.mark.parametrize("began", [True, False], ids=["after it began", "before it began"])

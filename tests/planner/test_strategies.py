@@ -355,7 +355,7 @@ def test_a_problem_on_a_tree_is_read_back_and_a_cycle_refused() -> None:
 
 def test_ctrl_c_ends_the_search_with_the_best_so_far(tmp_path: Path) -> None:
     file = tmp_path / "problem.json"
-    write_problem(instance(Shape("tree", 16, 14, slack=1.3, by_use=False), 0), file)
+    write_problem(instance(Shape("network", 14, 20, slack=1.25), 0), file)
     command = [sys.executable, "-m", "planner.cli.entry", "solve", "--problem", str(file), "--format", "json"]
     with subprocess.Popen(
         command,

@@ -22,7 +22,7 @@ from specs.application import (
     Variant,
 )
 from specs.artefact import ModelSignature
-from specs.edges import check_edges, value_type
+from specs.edges import check_edges, gate_can_be, value_type
 from specs.errors import Issue
 from specs.graph import Graph
 from specs.infrastructure import Infrastructure
@@ -278,7 +278,7 @@ def _skips(app: Document[Application]) -> Iterator[Issue]:
         if gate is not None or any(r.producer in maybe and r.if_skipped is None for r in component.inputs.values()):
             maybe.add(name)
         declared = value_type(spec, gate.ref) if gate else None
-        if gate and declared is not None and (declared.dtype != "bool" or declared.shape):
+        if gate and declared is not None and not gate_can_be(declared):
             place = app.place("components", name, "when")
             yield Issue(f"a gate must be bool; {gate.ref.from_} is {declared}", place)
     consumers = [("components", n, c.inputs) for n, c in spec.components.items()]

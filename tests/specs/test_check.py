@@ -183,6 +183,39 @@ def test_a_type_between_two_models_without_declared_outputs_is_checked(tmp_path:
     assert any("embed.vector is f32[9]" in line and "takes f32[8]" in line for line in found), found
 
 
+UNDECLARED = ('    outputs: {vector: "f32[8]"}\n', "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("{from: embed.vector", "{from: embed.vektor", "'embed' has no output 'vektor', says model embed.onnx"),
+        ("objective:", "  stay: {value: embed.vec, only_at: {tier: edge}}\nobjective:", "has no output 'vec'"),
+        ("function: steps:decide", "function: steps:decide\n    when: embed.vectr", "has no output 'vectr'"),
+        (
+            "function: steps:decide",
+            "function: steps:decide\n    when: embed.vector",
+            "a gate must be bool; embed.vector is f32[8], says model embed.onnx",
+        ),
+    ],
+)
+def test_what_is_read_of_a_model_without_declared_outputs_is_an_output_of_it(
+    tmp_path: Path, old: str, new: str, expected: str
+) -> None:
+    app = with_model(tmp_path, UNDECLARED, (old, new))
+    signatures = {("embed", "default"): signature({"ids": "i64[16]"}, {"vector": "f32[8]"})}
+    found = problems(tmp_path, app, signatures=signatures)
+    assert len([line for line in found if expected in line]) == 1, found
+
+
+@pytest.mark.parametrize("kind", ["bool", "bool[1]", "bool[B,1]"])
+def test_a_gate_is_one_boolean_of_any_rank(tmp_path: Path, kind: str) -> None:
+    gated = ("function: steps:decide", "function: steps:decide\n    when: embed.sure")
+    app = with_model(tmp_path, UNDECLARED, gated, ("{from: embed.vector, if_skipped: 0}", "split.ids"))
+    signatures = {("embed", "default"): signature({"ids": "i64[16]"}, {"sure": kind})}
+    assert not [line for line in problems(tmp_path, app, signatures=signatures) if "gate" in line]
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [

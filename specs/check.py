@@ -11,6 +11,7 @@ from typing import Final
 from specs.application import (
     AccuracyConstraint,
     Application,
+    CostConstraint,
     EnergyConstraint,
     LatencyObjective,
     MemoryConstraint,
@@ -28,6 +29,7 @@ from specs.graph import Graph
 from specs.infrastructure import Infrastructure
 from specs.load import Document
 from specs.nearest import near
+from specs.quantities import currency_of
 from specs.selector import matching_sites
 from specs.yamlfile import Path_
 
@@ -49,7 +51,7 @@ def check(
     issues = [*_names(app), *_references(app), *_cycles(app), *_realisations(app), *_skips(app)]
     issues += check_edges(app, signatures or {})
     if infra is not None:
-        issues += [*_infrastructure(infra), *_placement(app, infra), *_powerless(app, infra)]
+        issues += [*_infrastructure(infra), *_placement(app, infra), *_powerless(app, infra), *_budgets(app, infra)]
     files = [app.file, infra.file if infra else ""]
     unique = {str(issue): issue for issue in issues}
     return sorted(unique.values(), key=lambda i: _position(i, files))
@@ -363,6 +365,17 @@ def _powerless(app: Document[Application], infra: Document[Infrastructure]) -> I
             if hardware is not None and pool.devices[1] > 0 and pool.power is None and hardware.power is None:
                 text = f"no power of hardware {pool.hardware!r} is known, but {app.place(*asked[0])} asks for energy"
                 yield Issue(text, infra.place("sites", site, "pools", name), "add power: IDLE..BUSY W to it")
+
+
+def _budgets(app: Document[Application], infra: Document[Infrastructure]) -> Iterator[Issue]:
+    """Limits on the cost in another currency than prices are in."""
+    for name, limit in app.value.constraints.items():
+        if isinstance(limit, CostConstraint):
+            text = app.yaml.value["constraints"][name]["cost"]
+            other = currency_of(text)
+            if other is not None and other != infra.value.currency:
+                place = app.place("constraints", name, "cost")
+                yield Issue(f"{text!r} is in {other}, but prices are in {infra.value.currency}", place)
 
 
 def _unreachable(infra: Document[Infrastructure], entries: Iterable[str]) -> Iterator[Issue]:

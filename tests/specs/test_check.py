@@ -131,6 +131,13 @@ def test_a_misspelt_key_is_not_missing_too(tmp_path: Path) -> None:
     assert len(error.value.issues) == 1
 
 
+@pytest.mark.parametrize(("given", "fits"), [("9 EUR/month", False), ("9 USD/month", True), ("9/month", True)])
+def test_a_budget_is_in_the_currency_of_the_prices(tmp_path: Path, given: str, fits: bool) -> None:
+    app = changed(APP, ("objective:", f'  budget: {{cost: "<= {given}"}}\nobjective:'))
+    expected = "app.yaml:29:12: '<= 9 EUR/month' is in EUR, but prices are in USD"
+    assert problems(tmp_path, app) == ([] if fits else [expected])
+
+
 def test_a_cycle_names_its_members_in_order(tmp_path: Path) -> None:
     app = changed(APP, ("inputs: {text: ask.text}", "inputs: {text: ask.text, again: decide.verdict}"))
     assert "app.yaml:10:3: components feed themselves: split -> decide -> split (expected a DAG)" in problems(

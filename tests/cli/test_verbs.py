@@ -95,6 +95,17 @@ def test_solve_shows_a_table_of_what_runs_where(solved: Path) -> None:
     assert called.err == ""
 
 
+def test_solve_shows_the_memory_that_a_limit_is_about(solved: Path) -> None:
+    app = solved / "app.yaml"
+    app.write_text(app.read_text().replace("constraints:\n", "constraints:\n  small: {memory: 400 MB}\n"))
+    called = planner("solve", "app.yaml", "--infra", "infra.yaml", "-o", "small.yaml", folder=solved)
+    assert called.code == 0, called.err
+    (kept,) = [c for c in read_plan(solved / "small.yaml").constraints if c.name == "small"]
+    (shown,) = [line for line in called.out.splitlines() if line.startswith("memory: ")]
+    assert shown.endswith(" MB at most (limit small <= 400 MB)")
+    assert float(shown.split()[1]) == pytest.approx(kept.value, rel=0.01)
+
+
 def test_solve_names_what_cannot_hold_together(solved: Path) -> None:
     file = solved / "app.yaml"
     file.write_text(file.read_text("utf-8").replace("p99: 500 ms", "p99: 1 us"), "utf-8")

@@ -250,14 +250,18 @@ def _function(app: Document[Application], variant: Variant, path: Path_) -> Iter
     """The function must stand in the project. Its file is read, not run."""
     text, place = variant.function or "", app.place(*path)
     if not _FUNCTION.match(text):
-        yield Issue(f"expected module:function, got {text!r}", place)
+        module, dot, function = text.rpartition(".")
+        hint = f"write {module}:{function}" if dot and _FUNCTION.match(f"{module}:{function}") else ""
+        yield Issue(f"expected module:function, got {text!r}", place, hint)
         return
     module, _, function = text.partition(":")
     base = module.replace(".", "/")
     file = f"{base}/__init__.py" if (app.folder / base / "__init__.py").is_file() else f"{base}.py"
     real = inside(app.folder, file)
     if real is None or not real.is_file():
-        yield Issue(f"{text}: {file} is missing", place, "paths are relative to this file's folder")
+        named = module.endswith(".py")  # the file, where the module is expected
+        hint = f"write {module[:-3]}:{function}" if named else "paths are relative to this file's folder"
+        yield Issue(f"{text}: {file} is missing", place, hint)
         return
     try:
         tree = ast.parse(real.read_bytes()[:_MAX_SOURCE])

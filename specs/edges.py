@@ -35,6 +35,13 @@ def compatible(given: TensorType, taken: TensorType) -> bool:
     return all(a == b or isinstance(a, str) or isinstance(b, str) for a, b in sizes)
 
 
+def _without_batch(declared: TensorType, meant: TensorType) -> str:
+    """The way out where a type differs from the one that is meant by a batch of one in front."""
+    more = len(declared.shape) - len(meant.shape)
+    bare = declared.dtype == meant.dtype and more == 1 and declared.shape == (1, *meant.shape)
+    return f"the batch is left out: write {meant}" if bare else ""
+
+
 def check_edges(app: Document[Application], signatures: Mapping[tuple[str, str], ModelSignature]) -> list[Issue]:
     """Where a model and its component disagree on names or types, and where the two ends of an edge do."""
     issues: list[Issue] = []
@@ -91,7 +98,8 @@ def _outputs(app: Document[Application], component: str, variant: str, signature
         if given is None:
             yield Issue(f"model {model} has no output {name!r}", place, near(name, signature.outputs))
         elif not compatible(given, declared):
-            yield Issue(f"{component}.{name} is declared {declared}, but model {model} gives {given}", place)
+            text = f"{component}.{name} is declared {declared}, but model {model} gives {given}"
+            yield Issue(text, place, _without_batch(declared, given))
 
 
 def _inputs(
@@ -117,7 +125,7 @@ def _inputs(
             if not compatible(given, taken):
                 source = _declaration(app, ref)
                 message = f"{ref.from_} is {given} (line {source}), but input {name!r} of {component!r} takes {taken}"
-                yield Issue(f"{message}, says model {model}", place)
+                yield Issue(f"{message}, says model {model}", place, _without_batch(given, taken))
 
 
 def _given(app: Application, ref: Ref, signatures: Mapping[tuple[str, str], ModelSignature]) -> list[TensorType]:

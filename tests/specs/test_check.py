@@ -243,6 +243,20 @@ def test_a_model_must_agree_with_its_component(tmp_path: Path, given: ModelSigna
     assert any(expected in line for line in found), found
 
 
+def test_a_batch_that_is_declared_is_told_to_be_left_out(tmp_path: Path) -> None:
+    app = with_model(tmp_path, ('"i64[16]"', '"i64[1,16]"'), ('"f32[8]"', '"f32[1,8]"'))
+    signatures = {("embed", "default"): signature({"ids": "i64[16]"}, {"vector": "f32[8]"})}
+    found = problems(tmp_path, app, signatures=signatures)
+    hints = ["(the batch is left out: write i64[16])", "(the batch is left out: write f32[8])"]
+    assert [any(line.endswith(hint) for line in found) for hint in hints] == [True, True], found
+
+
+@pytest.mark.parametrize("written", ["steps.py:split", "steps.split"])
+def test_a_function_named_otherwise_is_told_how(tmp_path: Path, written: str) -> None:
+    (line,) = problems(tmp_path, changed(APP, ("function: steps:split", f"function: {written}")))
+    assert line.endswith("(write steps:split)")
+
+
 def test_a_named_dimension_agrees_with_any_size(tmp_path: Path) -> None:
     signatures = {("embed", "default"): signature({"ids": "i64[T]"}, {"vector": "f32[8]"})}
     assert problems(tmp_path, with_model(tmp_path), signatures=signatures) == []

@@ -240,6 +240,11 @@ def test_an_infrastructure_given_as_an_application_is_said_to_be_one(project: Pa
     one_line(reverse, 2, "app.yaml: this is an application, not an infrastructure (verbs that take one call it APP)")
 
 
+def test_a_plan_that_is_missing_is_told_with_what_makes_one(project: Path) -> None:
+    called = planner("explain", "no.yaml", "app.yaml", "--infra", "infra.yaml", folder=project)
+    one_line(called, 2, "no.yaml: cannot read no.yaml: No such file or directory (a plan is made by `planner solve`)")
+
+
 def test_a_run_given_as_a_plan_is_said_to_be_one(solved: Path) -> None:
     (solved / "run.json").write_text('{"schema": "tierplan.run/v1", "plan": "x"}')
     one_line(planner("report", "run.json", folder=solved), 2, "this is the result of a run, not a plan", "--run")

@@ -69,7 +69,7 @@ def _references(app: Application) -> Iterator[tuple[Ref, Path_]]:
     for name, sink in app.sinks.items():
         yield from ((ref, ("sinks", name, "inputs", key)) for key, ref in sink.inputs.items())
     for name, constraint in app.constraints.items():
-        if isinstance(constraint, ResidencyConstraint):
+        if isinstance(constraint, ResidencyConstraint) and "." in constraint.value:
             yield Ref.model_construct(from_=constraint.value), ("constraints", name, "value")
 
 

@@ -199,6 +199,7 @@ UNDECLARED = ('    outputs: {vector: "f32[8]"}\n', "")
         ("{from: embed.vector", "{from: embed.vektor", "'embed' has no output 'vektor', says model embed.onnx"),
         ("objective:", "  stay: {value: embed.vec, only_at: {tier: edge}}\nobjective:", "has no output 'vec'"),
         ("function: steps:decide", "function: steps:decide\n    when: embed.vectr", "has no output 'vectr'"),
+        ("objective:", "  stay: {value: embed, only_at: {tier: edge}}\nobjective:", "expected source.value or"),
         (
             "function: steps:decide",
             "function: steps:decide\n    when: embed.vector",

@@ -6,12 +6,14 @@ The grammar is complete; what is parsed here but not built yet is refused, with 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from difflib import get_close_matches
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from specs.base import Name, Spec, TypeText
 from specs.function_files import is_function_name
+from specs.nearest import SIMILAR
 from specs.quantities import AtLeastShare, AtMostEnergy, AtMostPrice, AtMostSize, Duration, Frequency, Size
 
 Selector = Annotated[dict[str, str], Field(min_length=1)]
@@ -355,7 +357,21 @@ class LatencyObjective(Spec):
     latency: str
 
 
-ObjectiveTerm = Literal["cost", "energy", "accuracy", "throughput"] | LatencyObjective
+_WORDS: Final = ("cost", "energy", "accuracy", "throughput")
+
+
+def _term(value: object) -> object:
+    if not isinstance(value, str) or value in _WORDS:
+        return value
+    known = [word for word in _WORDS if word != "throughput"]  # which is not built yet
+    close = get_close_matches(value, known, n=1, cutoff=SIMILAR)
+    meant = f"; did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"expected cost, energy, accuracy or {{latency: CONSTRAINT}}, got {value!r}{meant}")
+
+
+ObjectiveTerm = Annotated[
+    Literal["cost", "energy", "accuracy", "throughput"] | LatencyObjective, BeforeValidator(_term)
+]
 
 
 def _objective(value: object) -> object:

@@ -11,6 +11,7 @@ from typing import Final
 from specs.application import (
     AccuracyConstraint,
     Application,
+    CostConstraint,
     EnergyConstraint,
     LatencyObjective,
     MemoryConstraint,
@@ -21,13 +22,14 @@ from specs.application import (
     Selector,
 )
 from specs.artefact import ModelSignature
-from specs.edges import check_edges, value_type
+from specs.edges import check_edges, gate_can_be, value_type
 from specs.errors import InputError, Issue
 from specs.graph import Graph
 from specs.infrastructure import Infrastructure
 from specs.load import Document
 from specs.model_source import form_of
 from specs.nearest import near
+from specs.quantities import currency_of
 from specs.selector import matching_sites
 from specs.yamlfile import Path_
 
@@ -49,7 +51,7 @@ def check(
     issues = [*_names(app), *_references(app), *_cycles(app), *_realisations(app), *_skips(app)]
     issues += check_edges(app, signatures or {})
     if infra is not None:
-        issues += [*_infrastructure(infra), *_placement(app, infra), *_powerless(app, infra)]
+        issues += [*_infrastructure(infra), *_placement(app, infra), *_powerless(app, infra), *_budgets(app, infra)]
     files = [app.file, infra.file if infra else ""]
     unique = {str(issue): issue for issue in issues}
     return sorted(unique.values(), key=lambda i: _position(i, files))
@@ -267,14 +269,18 @@ def _function(app: Document[Application], text: str, path: Path_) -> Iterator[Is
     """The function must stand in the project. Its file is read, not run."""
     place = app.place(*path)
     if not _FUNCTION.match(text):
-        yield Issue(f"expected module:function, got {text!r}", place)
+        module, dot, function = text.rpartition(".")
+        hint = f"write {module}:{function}" if dot and _FUNCTION.match(f"{module}:{function}") else ""
+        yield Issue(f"expected module:function, got {text!r}", place, hint)
         return
     module, _, function = text.partition(":")
     base = module.replace(".", "/")
     file = f"{base}/__init__.py" if (app.folder / base / "__init__.py").is_file() else f"{base}.py"
     real = inside(app.folder, file)
     if real is None or not real.is_file():
-        yield Issue(f"{text}: {file} is missing", place, "paths are relative to this file's folder")
+        named = module.endswith(".py")  # the file, where the module is expected
+        hint = f"write {module[:-3]}:{function}" if named else "paths are relative to this file's folder"
+        yield Issue(f"{text}: {file} is missing", place, hint)
         return
     try:
         tree = ast.parse(real.read_bytes()[:_MAX_SOURCE])
@@ -297,7 +303,7 @@ def _skips(app: Document[Application]) -> Iterator[Issue]:
         if gate is not None or any(r.producer in maybe and r.if_skipped is None for r in component.inputs.values()):
             maybe.add(name)
         declared = value_type(spec, gate.ref) if gate else None
-        if gate and declared is not None and (declared.dtype != "bool" or declared.shape):
+        if gate and declared is not None and not gate_can_be(declared):
             place = app.place("components", name, "when")
             yield Issue(f"a gate must be bool; {gate.ref.from_} is {declared}", place)
     consumers = [("components", n, c.inputs) for n, c in spec.components.items()]
@@ -382,6 +388,17 @@ def _powerless(app: Document[Application], infra: Document[Infrastructure]) -> I
             if hardware is not None and pool.devices[1] > 0 and pool.power is None and hardware.power is None:
                 text = f"no power of hardware {pool.hardware!r} is known, but {app.place(*asked[0])} asks for energy"
                 yield Issue(text, infra.place("sites", site, "pools", name), "add power: IDLE..BUSY W to it")
+
+
+def _budgets(app: Document[Application], infra: Document[Infrastructure]) -> Iterator[Issue]:
+    """Limits on the cost in another currency than prices are in."""
+    for name, limit in app.value.constraints.items():
+        if isinstance(limit, CostConstraint):
+            text = app.yaml.value["constraints"][name]["cost"]
+            other = currency_of(text)
+            if other is not None and other != infra.value.currency:
+                place = app.place("constraints", name, "cost")
+                yield Issue(f"{text!r} is in {other}, but prices are in {infra.value.currency}", place)
 
 
 def _unreachable(infra: Document[Infrastructure], entries: Iterable[str]) -> Iterator[Issue]:

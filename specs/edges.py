@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from specs.application import Application, Ref
+from specs.application import Application, Ref, ResidencyConstraint
 from specs.artefact import ModelSignature
 from specs.errors import Issue
 from specs.load import Document
 from specs.nearest import near
 from specs.tensors import TensorType
+from specs.yamlfile import Path_
 
 
 def value_type(app: Application, ref: Ref) -> TensorType | None:
@@ -21,6 +22,11 @@ def value_type(app: Application, ref: Ref) -> TensorType | None:
     return component.outputs.get(ref.output) if component else None
 
 
+def gate_can_be(given: TensorType) -> bool:
+    """Whether a gate can look at such a value: one boolean, whatever its rank."""
+    return given.dtype == "bool" and all(size == 1 or isinstance(size, str) for size in given.shape)
+
+
 def compatible(given: TensorType, taken: TensorType) -> bool:
     """Equal element types and sizes; a dimension that is a name agrees with any size."""
     if given.dtype != taken.dtype or len(given.shape) != len(taken.shape):
@@ -29,13 +35,59 @@ def compatible(given: TensorType, taken: TensorType) -> bool:
     return all(a == b or isinstance(a, str) or isinstance(b, str) for a, b in sizes)
 
 
+def _without_batch(declared: TensorType, meant: TensorType) -> str:
+    """The way out where a type differs from the one that is meant by a batch of one in front."""
+    more = len(declared.shape) - len(meant.shape)
+    bare = declared.dtype == meant.dtype and more == 1 and declared.shape == (1, *meant.shape)
+    return f"the batch is left out: write {meant}" if bare else ""
+
+
 def check_edges(app: Document[Application], signatures: Mapping[tuple[str, str], ModelSignature]) -> list[Issue]:
     """Where a model and its component disagree on names or types, and where the two ends of an edge do."""
     issues: list[Issue] = []
     for (component, variant), signature in signatures.items():
         issues += _outputs(app, component, variant, signature)
         issues += _inputs(app, component, variant, signature, signatures)
+    for ref, path in _read_from_models(app.value):
+        issues += _undeclared(app, ref, path, signatures)
     return issues
+
+
+def _read_from_models(app: Application) -> Iterator[tuple[Ref, Path_]]:
+    """Every reference, with its path, to a component that leaves its outputs to its models."""
+    for ref, path in _references(app):
+        component = app.components.get(ref.producer)
+        if component is not None and not component.outputs:
+            yield ref, path
+
+
+def _references(app: Application) -> Iterator[tuple[Ref, Path_]]:
+    for name, component in app.components.items():
+        yield from ((ref, ("components", name, "inputs", key)) for key, ref in component.inputs.items())
+        if component.when is not None:
+            yield component.when.ref, ("components", name, "when")
+    for name, sink in app.sinks.items():
+        yield from ((ref, ("sinks", name, "inputs", key)) for key, ref in sink.inputs.items())
+    for name, constraint in app.constraints.items():
+        if isinstance(constraint, ResidencyConstraint) and "." in constraint.value:
+            yield Ref.model_construct(from_=constraint.value), ("constraints", name, "value")
+
+
+def _undeclared(
+    app: Document[Application], ref: Ref, path: Path_, signatures: Mapping[tuple[str, str], ModelSignature]
+) -> Iterator[Issue]:
+    """Each variant of the producer must give what is read, and what a gate looks at must be one boolean."""
+    place = app.place(*path, "from") if (*path, "from") in app.yaml.places else app.place(*path)
+    for (component, variant), signature in signatures.items():
+        if component != ref.producer:
+            continue
+        given = signature.outputs.get(ref.output)
+        model = app.value.components[component].realisations[variant].model
+        if given is None:
+            text = f"{component!r} has no output {ref.output!r}, says model {model}"
+            yield Issue(text, place, near(ref.output, signature.outputs))
+        elif path[-1] == "when" and not gate_can_be(given):
+            yield Issue(f"a gate must be bool; {ref.from_} is {given}, says model {model}", place)
 
 
 def _outputs(app: Document[Application], component: str, variant: str, signature: ModelSignature) -> Iterator[Issue]:
@@ -46,7 +98,8 @@ def _outputs(app: Document[Application], component: str, variant: str, signature
         if given is None:
             yield Issue(f"model {model} has no output {name!r}", place, near(name, signature.outputs))
         elif not compatible(given, declared):
-            yield Issue(f"{component}.{name} is declared {declared}, but model {model} gives {given}", place)
+            text = f"{component}.{name} is declared {declared}, but model {model} gives {given}"
+            yield Issue(text, place, _without_batch(declared, given))
 
 
 def _inputs(
@@ -72,7 +125,7 @@ def _inputs(
             if not compatible(given, taken):
                 source = _declaration(app, ref)
                 message = f"{ref.from_} is {given} (line {source}), but input {name!r} of {component!r} takes {taken}"
-                yield Issue(f"{message}, says model {model}", place)
+                yield Issue(f"{message}, says model {model}", place, _without_batch(given, taken))
 
 
 def _given(app: Application, ref: Ref, signatures: Mapping[tuple[str, str], ModelSignature]) -> list[TensorType]:

@@ -8,7 +8,7 @@ from specs.base import Spec
 from specs.errors import Issue, Place
 
 KINDS: Final[dict[str, tuple[str, str]]] = {
-    "app": ("an application", "it is the argument APP"),
+    "app": ("an application", "verbs that take one call it APP"),
     "infra": ("an infrastructure", "give it with --infra"),
     "plan": ("a plan", "it is the argument PLAN"),
     "run": ("the result of a run", "give it to planner report with --run"),

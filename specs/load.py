@@ -27,6 +27,8 @@ from specs.yamlfile import YamlFile, read_yaml
 MOST_ISSUES: Final = 50
 """Told of one file; the rest is counted."""
 
+_CONSTRAINT: Final = "as in {from: SOURCE, to: SINK, p99: 500 ms} or {cost: '<= 90 USD/month'}"
+
 S = TypeVar("S", bound=Spec)
 
 
@@ -143,10 +145,21 @@ def _issue(error: Any, read: YamlFile, model: type[BaseModel]) -> Issue:
         given = error.get("input")
         expected = error.get("ctx", {}).get("expected", "")
         if kind != "literal_error":
-            return Issue(f"{name}: not a constraint that is known, got {given!r}", read.place(*path))
+            return Issue(f"{name}: not a constraint that is known, got {given!r}", read.place(*path), _CONSTRAINT)
         words = [w.strip(" '") for w in expected.replace(" or ", ",").split(",")]
         return Issue(f"{name}: expected {expected}, got {given!r}", read.place(*path), _nearest(str(given), words, ""))
-    return Issue(f"{name}: {problem(error)}", read.place(*path))
+    hint = _keys_wanted(path, kinds) if kind in ("dict_type", "model_type", "model_attributes_type") else ""
+    return Issue(f"{name}: {problem(error)}", read.place(*path), hint)
+
+
+def _keys_wanted(path: Sequence[str | int], around: list[Any]) -> str:
+    """Which keys the mapping at `path` has, of which something else stands there; `around` is what holds it."""
+    if not path:
+        return ""
+    if path[-1] in ("at", "only_at"):
+        return f"as in {path[-1]}: {{tier: edge}}"
+    known = sorted(_keys_of([inner for kind in around for inner in _step(kind, path[-1])]))
+    return f"known keys: {', '.join(known)}" if known else ""
 
 
 def _found(loc: Sequence[Any], read: YamlFile, model: type[BaseModel]) -> tuple[tuple[str | int, ...], list[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -304,7 +305,12 @@ def write_plan(plan: Plan, file: str | Path) -> None:
 
 def read_plan(file: str | Path) -> Plan:
     """Read a plan. Raises InputError where it is missing or not a plan."""
-    read = read_yaml(file)
+    try:
+        read = read_yaml(file)
+    except InputError as error:
+        if Path(file).exists():
+            raise
+        raise InputError(*(replace(i, hint="a plan is made by `planner solve`") for i in error.issues)) from error
     try:
         return Plan.model_validate_json(json.dumps(read.value))
     except ValidationError as error:

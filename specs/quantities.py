@@ -66,9 +66,9 @@ def parse_quantity(text: object, units: Mapping[str, float], example: str) -> fl
     if not unit and unit not in units:
         raise ValueError(f"expected a quantity with a unit such as {example!r}, got {text!r} without one")
     if unit not in units:
-        near = get_close_matches(unit, units, n=1, cutoff=0.5) or [
-            known for known in units if known.lower() == unit.lower()
-        ]
+        near = [known for known in units if known.lower() == unit.lower()] or get_close_matches(
+            unit, units, n=1, cutoff=0.5
+        )
         meant = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"unknown unit {unit!r} in {text!r}; expected one of {', '.join(units)}{meant}")
     value = float(match["number"]) * units[unit]

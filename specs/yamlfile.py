@@ -29,6 +29,8 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _INT = re.compile(r"^[-+]?[0-9]{1,18}$")
 _FLOAT = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]{1,3})?$")
+_BARE_TYPE = re.compile(r"(?<![\w\"'])[a-z]+[0-9]*\[[\w, ]*\](?![\"'])")
+"""A word and its brackets, which YAML takes for the beginning of a list where it stands between braces."""
 _WORDS: Final[dict[str, Any]] = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 Path_ = tuple[str | int, ...]
@@ -74,6 +76,8 @@ def _way_out(text: str, mark: Any) -> str:
     line = lines[mark.line]
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return "there is a tab here; indent with spaces"
+    if _BARE_TYPE.search(line):
+        return 'put a type with brackets in quotes: "f32[3,64,64]"'
     return "is this line, or the one above, without its colon, or indented otherwise than its neighbours?"
 
 
@@ -143,7 +147,8 @@ class _Reader:
 
     def _refuse_tag(self, event: Any, place: Place | None) -> None:
         if event.tag is not None and event.tag != "!":
-            raise InputError(Issue(f"YAML tags are refused, got {event.tag!r}", place))
+            hint = "put text that begins with ! in quotes; the opposite of a value is written: not component.output"
+            raise InputError(Issue(f"YAML tags are refused, got {event.tag!r}", place, hint))
 
     def _add(self, node: _Node, anchor: str | None) -> None:
         self.count += 1

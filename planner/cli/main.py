@@ -93,7 +93,11 @@ def _verdict(error: BaseException) -> tuple[int, str, tuple[Issue, ...]]:
     if isinstance(error, typer.Abort) or _interrupted(error):
         return INTERRUPTED, "", (Issue("interrupted"),)
     if isinstance(error, ClickException):
-        return INPUT_IS_WRONG, "error: ", (Issue(error.format_message(), None, _see(error)),)
+        return (
+            INPUT_IS_WRONG,
+            "error: ",
+            (Issue(error.format_message().replace("Value error, ", ""), None, _see(error)),),
+        )
     if isinstance(error, InputError):
         return error.exit_code, "error: ", error.issues
     if isinstance(error, TierplanError):

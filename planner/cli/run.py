@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from specs.application import Application
     from specs.load import Document
     from specs.plan import Percentiles
-    from specs.run_result import MeasuredAccuracy, RunResult
+    from specs.run_result import MeasuredAccuracy, MeasuredPath, RunResult
 
 SAME_PACE: Final = 0.1
 """Services that take so much more or less than their profiles, relative to them, are no drift of the machine."""
@@ -146,12 +146,26 @@ def shortcomings(result: RunResult) -> list[str]:
     }
     found = [f"{count} of {r.sent} requests {what}" for what, count in counts.items() if count]
     for path in result.paths:
-        for name, limit in path.limit_ms.items():
-            value: float = getattr(path.measured, f"{name}_ms")
+        for name, value, limit in _limited(path):
             if value > limit:
                 way = f"{ends(path, result.paths)} over {path.over}"
                 found.append(f"{name} of {way} is {number(value)} ms, limit {number(limit)} ms")
     found += [accuracy_text(a) for a in result.accuracies if a.verdict == "missed"]
+    return found
+
+
+def _limited(path: MeasuredPath) -> list[tuple[str, float, float]]:
+    """Of each limit of `path`: which percentile it is about, what was measured, and the limit, in ms."""
+    return [(name, getattr(path.measured, f"{name}_ms"), limit) for name, limit in path.limit_ms.items()]
+
+
+def limit_texts(result: RunResult) -> list[str]:
+    """Whether each limit on latency was kept, where any request took that way."""
+    found: list[str] = []
+    for path in result.paths:
+        for name, value, limit in _limited(path) if path.n else ():
+            text = f"{name} of {ends(path, result.paths)} over {path.over}: {number(value)} ms measured"
+            found.append(f"{text}, limit {number(limit)} ms: {'kept' if value <= limit else 'missed'}")
     return found
 
 
@@ -210,6 +224,8 @@ def _show(result: RunResult, out: Console, file: Path) -> None:
     )
     if (pace := pace_text(result)) is not None:
         out.print(pace)
+    for text in limit_texts(result):
+        out.print(text)
     for accuracy in result.accuracies:
         out.print(accuracy_text(accuracy))
     out.print(f"network and slower machines: {result.shaping}")

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from planner.solver.stop import Progress as Standing
     from specs.plan import Plan
 
+MEMORY_UNIT: Final = "MB"
+"""Of all constraints, those on memory alone are in it."""
 QUIET_SECONDS: Final = 0.5
 """Shorter searches show no progress."""
 
@@ -183,6 +185,9 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
         others = [f"{d.site}.{d.pool}" for d in plan.devices if (d.site, d.pool) not in known]
         without = f", without {', '.join(others)}, of which no power is known" if others else ""
         out.print(f"energy: {number(plan.energy.per_month)} kWh/month{without}")
+    for c in plan.constraints:
+        if c.unit == MEMORY_UNIT:
+            out.print(f"memory: {number(c.value)} {c.unit} at most (limit {c.name} <= {number(c.limit)} {c.unit})")
     for behaviour in plan.behaviour:
         for data, value in behaviour.accuracy.items():
             out.print(f"accuracy on {data}: {value:.4f} ({behaviour.source})")

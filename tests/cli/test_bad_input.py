@@ -228,11 +228,21 @@ def test_a_problem_with_an_application_is_refused(project: Path) -> None:
     one_line(planner("solve", "app.yaml", "--problem", "p.json", folder=project), 2, "--problem stands alone")
 
 
+def test_a_word_that_an_option_does_not_know_is_told_with_those_that_it_does(project: Path) -> None:
+    called = planner("export", "bundle", "--to", "docker", "-o", "out", folder=project)
+    one_line(called, 2, "'--to': 'docker' is not one of 'compose', 'kubernetes'")
+
+
 def test_an_infrastructure_given_as_an_application_is_said_to_be_one(project: Path) -> None:
     called = planner("validate", "infra.yaml", folder=project)
     one_line(called, 2, "infra.yaml: this is an infrastructure, not an application (give it with --infra)")
     reverse = planner("validate", "app.yaml", "--infra", "app.yaml", folder=project)
-    one_line(reverse, 2, "app.yaml: this is an application, not an infrastructure (it is the argument APP)")
+    one_line(reverse, 2, "app.yaml: this is an application, not an infrastructure (verbs that take one call it APP)")
+
+
+def test_a_plan_that_is_missing_is_told_with_what_makes_one(project: Path) -> None:
+    called = planner("explain", "no.yaml", "app.yaml", "--infra", "infra.yaml", folder=project)
+    one_line(called, 2, "no.yaml: cannot read no.yaml: No such file or directory (a plan is made by `planner solve`)")
 
 
 def test_a_run_given_as_a_plan_is_said_to_be_one(solved: Path) -> None:

@@ -142,6 +142,16 @@ def test_what_cannot_count_is_refused_with_the_reason(solved: Path, changes: dic
     assert said in called.err
 
 
+def test_profiles_that_the_plan_does_not_rest_on_are_told_with_the_way_out(solved: Path) -> None:
+    write_run(solved, {"measure": 2.0, "judge": 2.0})
+    (solved / "empty").mkdir()
+    missing = planner(*REPLAN, "--observed", "run.json", "--profiles", "elsewhere", folder=solved)
+    assert (missing.code, "no profiles: elsewhere is not a folder (run: planner profile" in missing.err) == (2, True)
+    empty = planner(*REPLAN, "--observed", "run.json", "--profiles", "empty", folder=solved)
+    assert empty.code == 2
+    assert "(name the profiles that the plan rests on with --profiles)" in empty.err
+
+
 def test_outputs_that_would_replace_an_input_are_refused(solved: Path) -> None:
     write_run(solved, {})
     for more in (

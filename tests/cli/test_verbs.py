@@ -95,6 +95,17 @@ def test_solve_shows_a_table_of_what_runs_where(solved: Path) -> None:
     assert called.err == ""
 
 
+def test_solve_shows_the_memory_that_a_limit_is_about(solved: Path) -> None:
+    app = solved / "app.yaml"
+    app.write_text(app.read_text().replace("constraints:\n", "constraints:\n  small: {memory: 400 MB}\n"))
+    called = planner("solve", "app.yaml", "--infra", "infra.yaml", "-o", "small.yaml", folder=solved)
+    assert called.code == 0, called.err
+    (kept,) = [c for c in read_plan(solved / "small.yaml").constraints if c.name == "small"]
+    (shown,) = [line for line in called.out.splitlines() if line.startswith("memory: ")]
+    assert shown.endswith(" MB at most (limit small <= 400 MB)")
+    assert float(shown.split()[1]) == pytest.approx(kept.value, rel=0.01)
+
+
 def test_solve_names_what_cannot_hold_together(solved: Path) -> None:
     file = solved / "app.yaml"
     file.write_text(file.read_text("utf-8").replace("p99: 500 ms", "p99: 1 us"), "utf-8")
@@ -169,14 +180,17 @@ def test_run_saves_the_prediction_first_and_measures_beside_it(solved: Path) -> 
 
 def test_run_says_which_limit_is_missed(solved: Path) -> None:
     """A plan's limit below what any machine can do is missed when it runs."""
-    from planner.cli.run import shortcomings
+    from planner.cli.run import limit_texts, shortcomings
     from tests.cli.samples import sample_plan, sample_run
 
     result = sample_run(sample_plan())
     assert shortcomings(result) == []
+    assert limit_texts(result)[0] == "p99 of upload -> answer over all: 334 ms measured, limit 600 ms: kept"
     path = result.paths[0].model_copy(update={"limit_ms": {"p99": 300.0}})
     requests = result.requests.model_copy(update={"answered": 298, "lost": 1, "wrong": 2})
-    found = shortcomings(result.model_copy(update={"paths": (path,), "requests": requests}))
+    missed = result.model_copy(update={"paths": (path,), "requests": requests})
+    assert limit_texts(missed) == ["p99 of upload -> answer over all: 334 ms measured, limit 300 ms: missed"]
+    found = shortcomings(missed)
     assert found[0] == "2 of 300 requests wrong (not what the reference answers)"
     assert found[1] == "1 of 300 requests lost"
     assert re.match(r"p99 of upload -> answer over all is 334 ms, limit 300 ms", found[2])

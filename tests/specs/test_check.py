@@ -131,6 +131,13 @@ def test_a_misspelt_key_is_not_missing_too(tmp_path: Path) -> None:
     assert len(error.value.issues) == 1
 
 
+@pytest.mark.parametrize(("given", "fits"), [("9 EUR/month", False), ("9 USD/month", True), ("9/month", True)])
+def test_a_budget_is_in_the_currency_of_the_prices(tmp_path: Path, given: str, fits: bool) -> None:
+    app = changed(APP, ("objective:", f'  budget: {{cost: "<= {given}"}}\nobjective:'))
+    expected = "app.yaml:29:12: '<= 9 EUR/month' is in EUR, but prices are in USD"
+    assert problems(tmp_path, app) == ([] if fits else [expected])
+
+
 def test_a_cycle_names_its_members_in_order(tmp_path: Path) -> None:
     app = changed(APP, ("inputs: {text: ask.text}", "inputs: {text: ask.text, again: decide.verdict}"))
     assert "app.yaml:10:3: components feed themselves: split -> decide -> split (expected a DAG)" in problems(
@@ -183,6 +190,40 @@ def test_a_type_between_two_models_without_declared_outputs_is_checked(tmp_path:
     assert any("embed.vector is f32[9]" in line and "takes f32[8]" in line for line in found), found
 
 
+UNDECLARED = ('    outputs: {vector: "f32[8]"}\n', "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("{from: embed.vector", "{from: embed.vektor", "'embed' has no output 'vektor', says model embed.onnx"),
+        ("objective:", "  stay: {value: embed.vec, only_at: {tier: edge}}\nobjective:", "has no output 'vec'"),
+        ("function: steps:decide", "function: steps:decide\n    when: embed.vectr", "has no output 'vectr'"),
+        ("objective:", "  stay: {value: embed, only_at: {tier: edge}}\nobjective:", "expected source.value or"),
+        (
+            "function: steps:decide",
+            "function: steps:decide\n    when: embed.vector",
+            "a gate must be bool; embed.vector is f32[8], says model embed.onnx",
+        ),
+    ],
+)
+def test_what_is_read_of_a_model_without_declared_outputs_is_an_output_of_it(
+    tmp_path: Path, old: str, new: str, expected: str
+) -> None:
+    app = with_model(tmp_path, UNDECLARED, (old, new))
+    signatures = {("embed", "default"): signature({"ids": "i64[16]"}, {"vector": "f32[8]"})}
+    found = problems(tmp_path, app, signatures=signatures)
+    assert len([line for line in found if expected in line]) == 1, found
+
+
+@pytest.mark.parametrize("kind", ["bool", "bool[1]", "bool[B,1]"])
+def test_a_gate_is_one_boolean_of_any_rank(tmp_path: Path, kind: str) -> None:
+    gated = ("function: steps:decide", "function: steps:decide\n    when: embed.sure")
+    app = with_model(tmp_path, UNDECLARED, gated, ("{from: embed.vector, if_skipped: 0}", "split.ids"))
+    signatures = {("embed", "default"): signature({"ids": "i64[16]"}, {"sure": kind})}
+    assert not [line for line in problems(tmp_path, app, signatures=signatures) if "gate" in line]
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -201,6 +242,20 @@ def test_a_type_between_two_models_without_declared_outputs_is_checked(tmp_path:
 def test_a_model_must_agree_with_its_component(tmp_path: Path, given: ModelSignature, expected: str) -> None:
     found = problems(tmp_path, with_model(tmp_path), signatures={("embed", "default"): given})
     assert any(expected in line for line in found), found
+
+
+def test_a_batch_that_is_declared_is_told_to_be_left_out(tmp_path: Path) -> None:
+    app = with_model(tmp_path, ('"i64[16]"', '"i64[1,16]"'), ('"f32[8]"', '"f32[1,8]"'))
+    signatures = {("embed", "default"): signature({"ids": "i64[16]"}, {"vector": "f32[8]"})}
+    found = problems(tmp_path, app, signatures=signatures)
+    hints = ["(the batch is left out: write i64[16])", "(the batch is left out: write f32[8])"]
+    assert [any(line.endswith(hint) for line in found) for hint in hints] == [True, True], found
+
+
+@pytest.mark.parametrize("written", ["steps.py:split", "steps.split"])
+def test_a_function_named_otherwise_is_told_how(tmp_path: Path, written: str) -> None:
+    (line,) = problems(tmp_path, changed(APP, ("function: steps:split", f"function: {written}")))
+    assert line.endswith("(write steps:split)")
 
 
 def test_a_named_dimension_agrees_with_any_size(tmp_path: Path) -> None:

@@ -91,6 +91,21 @@ def test_all_errors_of_a_file_come_at_once_in_order(tmp_path: Path) -> None:
         ("p99: 200 ms", "p98: 200 ms", "unknown key 'p98'"),
         ("p99: 200 ms", "over: all", "at least one of p50, p95 and p99"),
         ("{from: ask, to: answer, p99: 200 ms}", "{speed: 7}", "not a constraint that is known"),
+        ("{from: ask, to: answer, p99: 200 ms}", "5 ms", "got '5 ms' (as in {from: SOURCE, to: SINK, p99: 500 ms}"),
+        (
+            "at: {tier: edge}",
+            "at: edge",
+            "sources.ask.at: expected keys with values, got 'edge' (as in at: {tier: edge})",
+        ),
+        ("{type: string, size: 80 B}", "string", "got 'string' (known keys: size, type)"),
+        ("objective: [cost,", "objective: [cots,", "got 'cots'; did you mean 'cost'?"),
+        (
+            "{latency: answer_time}]",
+            "latency]",
+            "expected cost, energy, accuracy or {latency: CONSTRAINT}, got 'latency'",
+        ),
+        ("when: not split.short", "when: !split.short", "is written: not component.output"),
+        ('outputs: {vector: "f32[8]"}', "outputs: {vector: f32[8]}", "put a type with brackets in quotes"),
         ("tierplan.app/v1", "tierplan.app/v9", "'tierplan.app/v1'"),
         ("objective: [cost, {latency: answer_time}]", "objective: []", "objective"),
     ],
@@ -99,6 +114,12 @@ def test_a_wrong_value_says_what_was_expected(tmp_path: Path, old: str, new: str
     found = app_issues(tmp_path, changed(APP, (old, new)))
     assert any(expected in line for line in found), found
     assert all(line.startswith("app.yaml:") for line in found)
+
+
+@pytest.mark.parametrize("wrong", ["[cots]", "cots", "[latency]"])
+def test_a_wrong_objective_is_told_once(tmp_path: Path, wrong: str) -> None:
+    found = app_issues(tmp_path, changed(APP, ("[cost, {latency: answer_time}]", wrong)))
+    assert len(found) == 1, found
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,7 @@ def test_every_unit_has_its_factor(kind: Any, text: object, value: float) -> Non
     [
         (Duration, "150 msec", "did you mean 'ms'"),
         (Size, "40 mb", "did you mean 'MB'"),
+        (Bandwidth, "20 mbit/s", "did you mean 'Mbit/s'"),
         (Bandwidth, "8 Mbps", "unknown unit"),
         (Duration, "150", "got '150' without one"),
         (Duration, 150, "with a unit such as '150 ms'"),

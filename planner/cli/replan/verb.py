@@ -85,9 +85,11 @@ def replan(
     records = read_records(profiles) if profiles.is_dir() else []
     seen = observations(old, records, runs)
     promoted = [o.promoted for o in seen if o.promoted is not None]
-    if runs and not promoted:
+    if runs and not promoted and profiles.is_dir():  # else it is told below that there are none
         why = "; ".join(dict.fromkeys(f"{o.stage.name} at {o.stage.site}: {o.reason}" for o in seen))
-        raise InputError(Issue(f"nothing that was observed can count: {why}", Place(str((observed or [Path()])[0]))))
+        place = Place(str((observed or [Path()])[0]))
+        hint = "name the profiles that the plan rests on with --profiles" if not any(o.record for o in seen) else ""
+        raise InputError(Issue(f"nothing that was observed can count: {why}", place, hint))
     situation = facts_with(loaded.app, loaded.infra, profiles, promoted)
     found, interruption = _search(situation, old, [*records, *promoted], time_limit, seed)
     new = found.plan

@@ -58,6 +58,13 @@ def dag(seed: int, *, cv: float | None = None, quantiles: tuple[int, ...] = (), 
     return _facts(draw, app, _infrastructure(draw, steepness), laws)
 
 
+def shaped(inputs: Mapping[str, list[str]], gates: Mapping[str, str], law: Law) -> Dag:
+    """Components that take from each other as `inputs` says, all of one law; `gates` says who lets whom run."""
+    draw = random.Random("shaped")
+    app = _application(draw, inputs, gates, {"p99": "1 s"})
+    return _facts(draw, app, _infrastructure(draw, STEEPNESS), dict.fromkeys(inputs, law))
+
+
 def _inputs(draw: random.Random) -> dict[str, list[str]]:
     """Of each component, who it takes from ("src" too): layers, with joins; few paths."""
     while True:

@@ -264,7 +264,8 @@ def promise_rows(found: list[Promise], plans: int, tried: int) -> list[dict[str,
 def main() -> int:
     """Measure, write the result, print a line a row."""
     rows: list[dict[str, Any]] = []
-    for part in (*(partial(costs, *case) for case in CASES), promised):
+    parts: list[Callable[[], list[dict[str, Any]]]] = [*(partial(costs, *case) for case in CASES), promised]
+    for part in parts:
         rows += part()
         write(rows)
     for each in rows:

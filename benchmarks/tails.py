@@ -19,7 +19,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
@@ -154,6 +154,10 @@ class Made:
     of_limit: float
 
 
+Beside = tuple[Made | None, Made | None, Made | None]
+"""Ours, by sums of percentiles, and by means."""
+
+
 def planned(world: Dag, given: Formulation, problem: Problem, seed: int) -> Made | None:
     """What a peer's table leads to; None where it leaves no plan."""
     solution = solve_problem(problem, time_limit=SECONDS)
@@ -180,15 +184,18 @@ def _made(world: Dag, plan: Plan, seed: int) -> Made:
 
 def costs(cv: float, steepness: float) -> list[dict[str, Any]]:
     """Of `WORLDS` worlds whose services have that coefficient of variation."""
-    found: list[tuple[Made | None, Made | None, Made | None]] = []
+    found: list[Beside] = []
     for seed in range(WORLDS):
         world = dag(seed, cv=cv, quantiles=(99,), steepness=steepness)
         given = formulation(world.situation)
         peers = (planned(world, given, problem, seed) for problem in (summed(given), mean_only(given)))
         found.append((ours(world, seed), *peers))  # type: ignore[arg-type]
         print(cv, steepness, seed, found[-1], file=sys.stderr, flush=True)
+    return cost_rows(f"cv {cv:g}, price as speed to the {steepness:g}", found)
+
+
+def cost_rows(case: str, found: Sequence[Beside]) -> list[dict[str, Any]]:
     mine, sums, means = (list(column) for column in zip(*found, strict=True))
-    case = f"cv {cv:g}, price as speed to the {steepness:g}"
     rows: list[dict[str, Any]] = []
     for name, theirs in (("sum of percentiles", sums), ("means", means)):
         both = [(a.cost, b.cost) for a, b in zip(mine, theirs, strict=True) if a and b]
@@ -200,16 +207,19 @@ def costs(cv: float, steepness: float) -> list[dict[str, Any]]:
 
 
 def _cost(case: str, peer: str, both: list[tuple[float, float]]) -> dict[str, Any]:
-    """Medians, and the median of the ratio with its quartiles; `lost`: how often ours is dearer."""
-    ratios = np.array([a / b for a, b in both])
+    """Medians, and the median of the ratio with its quartiles; `lost`: how often ours is dearer.
+
+    Where the peer's plan is for free, there is no ratio.
+    """
+    ratios = np.array([a / b for a, b in both if b > 0])
     a, b = (float(np.median(column)) for column in zip(*both, strict=True))
     low, middle, high = (round(float(x), 4) for x in np.quantile(ratios, (0.25, 0.5, 0.75)))
     return row(case, "cost a month, median", a, peer, b, len(both)) | {
         "ratio": middle,
         "quartiles": [low, high],
         "mean_ratio": round(float(ratios.mean()), 4),
-        "lost": int((ratios > 1 + 1e-6).sum()),
-        "equal": int((np.abs(ratios - 1) <= 1e-6).sum()),
+        "lost": sum(a > b * (1 + 1e-6) for a, b in both),
+        "equal": sum(math.isclose(a, b, rel_tol=1e-6) for a, b in both),
     }
 
 

@@ -34,10 +34,10 @@ BRIEF: Final = 2
 """As `PROOF`, in answers that solve many times: what they say of a price is never too low for it."""
 MARGIN: Final = 0.003
 """A missed limit is tightened by what it was missed by and by this share more, which doubles with each round."""
-EASED: Final = 5
+EASED: Final = 4
 """How often a tightened limit is halved back towards the last that was too long."""
-NEAR: Final = 1.02
-"""A tightened limit that is not this much shorter than the last too long one stays."""
+NEAR: Final = 1.03
+"""It stays where the plan is this near to a limit, or the limit this near to the last that was too long."""
 NO_LIMITS: Final[Mapping[str, float]] = {}
 Restrict = Callable[[Formulation], Formulation]
 
@@ -209,8 +209,9 @@ def _eased(
     Tightening goes in steps that grow, so that it may go much too far.
     """
     short, long = dict(best.limits), {n: too_long.get(n, wanted[n]) for n in best.limits}
+    nearly = {n: limit / NEAR for n, limit in wanted.items()}
     for _ in range(EASED):
-        if clock.left <= 0 or all(long[n] <= NEAR * short[n] for n in short):
+        if clock.left <= 0 or best.missed(nearly) or all(long[n] <= NEAR * short[n] for n in short):
             break
         between = {n: math.sqrt(short[n] * long[n]) for n in short}
         try:

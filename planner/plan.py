@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -33,6 +34,10 @@ BRIEF: Final = 2
 """As `PROOF`, in answers that solve many times: what they say of a price is never too low for it."""
 MARGIN: Final = 0.003
 """A missed limit is tightened by what it was missed by and by this share more, which doubles with each round."""
+EASED: Final = 4
+"""How often a tightened limit is halved back towards the last that was too long."""
+NEAR: Final = 1.03
+"""It stays where the plan is this near to a limit, or the limit this near to the last that was too long."""
 NO_LIMITS: Final[Mapping[str, float]] = {}
 Restrict = Callable[[Formulation], Formulation]
 
@@ -170,6 +175,7 @@ def _tighten(
 ) -> Draft | _Nothing:
     """Solve with the path limits of `start` (else the user's), tightened where the prediction misses those `wanted`."""
     limits = dict(start)
+    too_long = dict(limits)
     missed: dict[str, float] = {}
     draft: Draft | None = None
     for number in range(ROUNDS):
@@ -180,13 +186,43 @@ def _tighten(
                 return found
             draft, missed = found, found.missed(wanted)
             if not missed:
-                return draft
+                return _eased(situation, base, draft, too_long, wanted, clock) if number else draft
+        too_long = dict(limits)
         for name, factor in missed.items():
             limits[name] = limits.get(name, wanted[name]) / factor * (1 - MARGIN * 2**number)
     worst = ", ".join(f"{name} by {100 * (factor - 1):.1f} %" for name, factor in missed.items())
     return _Nothing(
         base, Solution("unknown"), limits, f"predictions still miss {worst} after tightening {ROUNDS} times"
     )
+
+
+def _eased(
+    situation: Situation,
+    base: Formulation,
+    best: Draft,
+    too_long: Mapping[str, float],
+    wanted: Mapping[str, float],
+    clock: _Clock,
+) -> Draft:
+    """The best draft that keeps the limits `wanted`, of limits between those of `best` and those `too_long`.
+
+    Tightening goes in steps that grow, so that it may go much too far.
+    """
+    short, long = dict(best.limits), {n: too_long.get(n, wanted[n]) for n in best.limits}
+    nearly = {n: limit / NEAR for n, limit in wanted.items()}
+    for _ in range(EASED):
+        if clock.left <= 0 or best.missed(nearly) or all(long[n] <= NEAR * short[n] for n in short):
+            break
+        between = {n: math.sqrt(short[n] * long[n]) for n in short}
+        try:
+            found = _best_by_tables(situation, with_limits(situation, base, between), between, wanted, clock)
+        except KeyboardInterrupt:
+            raise Interrupted(best.plan(clock.started, 0.0, clock.seed)) from None
+        if isinstance(found, Draft) and not found.missed(wanted):
+            best, short = min(best, found, key=lambda draft: draft.solution.objectives), between
+        else:
+            long = between
+    return best
 
 
 def _best_by_tables(

@@ -14,7 +14,7 @@ from planner.formulation.numbers import MICRO
 from planner.formulation.options import Options
 from planner.formulation.pairings import Pairings
 from planner.formulation.pools import pools_of
-from planner.formulation.refusals import refuse_meeting, refuse_unreachable
+from planner.formulation.refusals import refuse_meeting, refuse_unheard, refuse_unreachable
 from planner.formulation.servers import ServerTable
 from planner.formulation.stations import StationKey, StationTable
 from planner.pipeline import Pipeline
@@ -65,6 +65,7 @@ def formulation(
     for f, flow in enumerate(situation.flows):
         for behaviour in _distinct(situation, flow.components):
             pipeline = Pipeline(situation, flow, behaviour)
+            refuse_unheard(situation, pipeline)
             steps = tuple(options.step(f, pipeline, c) for c in flow.components)
             for step in steps:
                 refuse_unreachable(situation, pipeline, step)

@@ -41,7 +41,7 @@ def pressed(seed: int, load: float, room: float = 1.001) -> Situation | None:
                 q: max((getattr(p.predicted, f"p{q * 100:.0f}_ms") for p in paths), default=1e3) / 1e3 * room
                 for q in c.limits
             }
-    return _with_limits(faster, limits)
+    return with_limits(faster, limits)
 
 
 def _busiest(given: Situation) -> float:
@@ -65,7 +65,7 @@ def _with_rates(given: Situation, factor: float) -> Situation:
     return _changed(given, sources=sources)
 
 
-def _with_limits(given: Situation, limits: dict[str, dict[float, float]]) -> Situation:
+def with_limits(given: Situation, limits: dict[str, dict[float, float]]) -> Situation:
     fields = {0.5: "p50", 0.95: "p95", 0.99: "p99"}
     constraints = {
         n: c.model_copy(update={fields[q]: limit for q, limit in limits[n].items()}) if n in limits else c

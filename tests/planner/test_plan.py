@@ -7,6 +7,7 @@ from pathlib import Path
 from planner import solve, verify
 from planner.layout import plan_layout
 from specs.plan import Plan, read_plan, write_plan
+from tests.planner.dags import dag
 from tests.planner.test_variants import changed
 from tests.planner.worlds import world
 
@@ -58,3 +59,11 @@ def test_replicas_grow_with_the_rate() -> None:
     plan = solve(changed(app={"peak: 60/h": "peak: 900/h"}, infra={"rate: 100 Mbit/s": "rate: 2 Gbit/s"}))
     assert plan.status == "infeasible" or any(a.replicas > 1 for a in plan.assignments)
     assert all(d.load <= 0.9 for d in plan.devices)
+
+
+def test_a_limit_is_not_tightened_much_further_than_is_of_use() -> None:
+    """Bimodal services, which the table of tails promises too much of: the answer for the user's limit misses it."""
+    plan = solve(dag(12, cv=0.7, quantiles=(99,)).situation, proofs=False)
+    (path,) = plan.paths
+    assert plan.tightened["time.p99"] < path.limit_ms["p99"]
+    assert 0.85 * path.limit_ms["p99"] < path.predicted.p99_ms <= path.limit_ms["p99"]

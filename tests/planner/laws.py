@@ -12,9 +12,9 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler.statistics import PROBABILITIES
 from specs.behaviour import PayloadSize
 from specs.profile import Distribution
+from specs.statistics import PROBABILITIES
 
 Reals = NDArray[np.float64]
 WITHIN: Final = 0.1

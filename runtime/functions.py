@@ -47,7 +47,7 @@ def load_function(project: Path, function: str) -> Function:
             sys.meta_path.insert(0, _ProjectFinder(project, top))
         try:
             loaded = importlib.import_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}"
             raise InputError(Issue(f"{function}: cannot import: {reason}", Place(str(file)))) from error
     found = getattr(loaded, name, None)
@@ -131,7 +131,7 @@ def call_function(
     given = {k: v if isinstance(v, (bytes, str)) or v.ndim else v[()] for k, v in inputs.items()}
     try:
         result = function(**given)
-    except Exception as error:  # user code may raise anything
+    except (Exception, SystemExit) as error:  # user code may raise anything
         raise InputError(Issue(f"{name}: {type(error).__name__}: {error}", _raised_at(error, function))) from error
     if not isinstance(result, Mapping) or set(result) != set(outputs):
         found = f"the keys {sorted(map(str, result))}" if isinstance(result, Mapping) else type(result).__name__
@@ -144,7 +144,7 @@ def call_function(
         raise InputError(*(Issue(i.message, _defined(function), i.hint) for i in error.issues)) from error
 
 
-def _raised_at(error: Exception, function: Function) -> Place | None:
+def _raised_at(error: BaseException, function: Function) -> Place | None:
     """The last line of the function's own file that `error` came through."""
     own = _defined(function)
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if own is not None and f.filename == own.file]

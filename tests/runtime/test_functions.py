@@ -98,6 +98,12 @@ def test_what_a_function_raises_is_told_with_its_line(tmp_path: Path) -> None:
         call_function(load_function(home, "pack_h:f"), "f", {"x": "a"}, {"y": parse_type("i64")})
 
 
+def test_a_function_that_ends_the_process_is_told_with_its_line_too(tmp_path: Path) -> None:
+    home = project(tmp_path / "a", pack_e="import sys\n\ndef f(x):\n    sys.exit(3)\n")
+    with pytest.raises(InputError, match=r"pack_e\.py:4:1: f: SystemExit: 3"):
+        call_function(load_function(home, "pack_e:f"), "f", {"x": "a"}, {"y": parse_type("i64")})
+
+
 def test_a_change_of_what_a_function_may_import_changes_its_digest(tmp_path: Path) -> None:
     home = project(tmp_path / "a", pack_i__steps="def f(): ...\ndef g(): ...", pack_i__deep__more="", other="")
     before = digest_function(home, "pack_i.steps:f")

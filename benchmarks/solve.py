@@ -50,9 +50,9 @@ CASES = (
     Case("tree 10 x 10, the cloud bought whole", Shape("tree", 10, 10, slack=1.25, by_use=False), 3, 10.0, 0.2, 0),
     Case("tree 20 x 17", Shape("tree", 20, 17, slack=1.25), 3, 20.0, 1.0, 0),
     Case("network 10 x 12", Shape("network", 10, 12, slack=1.25), 4, 10.0, 0.2, 2),
-    Case("tree 50 x 73", Shape("tree", 50, 73, slack=1.25), 1, 40.0, 5.0, 0),
-    Case("network 30 x 40", Shape("network", 30, 40, slack=1.25), 1, 40.0, 10.0, 0),
-    Case("tree 100 x 100", Shape("tree", 100, 100, slack=1.25), 1, 40.0, 30.0, 0),
+    Case("tree 50 x 73", Shape("tree", 50, 73, slack=1.25), 1, 60.0, 5.0, 0),
+    Case("network 30 x 40", Shape("network", 30, 40, slack=1.25), 1, 60.0, 10.0, 0),
+    Case("tree 100 x 100", Shape("tree", 100, 100, slack=1.25), 1, 60.0, 30.0, 0),
 )
 RUNS = 5
 PEER_SECONDS = 1.0

@@ -19,7 +19,7 @@ from planner.solver.stop import Clock, Stop
 AT_ONCE: Final = 400
 """Up to so many candidates the whole model is solved at once."""
 
-WHOLE_EFFORT: Final = 0.2
+WHOLE_EFFORT: Final = 0.6
 """Deterministic seconds of each search before the choices are divided."""
 PLANLESS_PARTS: Final = 3
 """As long as there is no plan, a branch may take this part of the time left; then each as much as the others."""

@@ -188,8 +188,8 @@ def costs(cv: float, steepness: float) -> list[dict[str, Any]]:
     for seed in range(WORLDS):
         world = dag(seed, cv=cv, quantiles=(99,), steepness=steepness)
         given = formulation(world.situation)
-        peers = (planned(world, given, problem, seed) for problem in (summed(given), mean_only(given)))
-        found.append((ours(world, seed), *peers))  # type: ignore[arg-type]
+        by_sums, by_means = (planned(world, given, problem, seed) for problem in (summed(given), mean_only(given)))
+        found.append((ours(world, seed), by_sums, by_means))
         print(cv, steepness, seed, found[-1], file=sys.stderr, flush=True)
     return cost_rows(f"cv {cv:g}, price as speed to the {steepness:g}", found)
 

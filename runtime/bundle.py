@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -29,7 +28,7 @@ from specs.infrastructure import Infrastructure
 from specs.input_file import read_input
 from specs.load import Document, load_application, load_infrastructure
 from specs.manifest import MANIFEST_FILE, BundledArtefact, Manifest
-from specs.output_file import cannot_write
+from specs.output_file import whole_folder
 from specs.plan import Assignment, Plan, read_plan, write_plan
 from specs.plan_check import refuse_impossible
 from specs.refusal import refusal
@@ -215,18 +214,9 @@ def write_bundle(
     refuse_impossible(plan, app.value, infra.value)
     if target.exists() and not (target / MANIFEST_FILE).is_file() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(Issue("the folder is there and is no bundle", Place(str(target)), "name another with -o"))
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
-        try:
-            work.chmod(0o755)
-            _fill(work, plan, app, infra, artefact_folder, versions)
-            open_bundle(work)
-            _replace(work, target)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-    except OSError as error:
-        raise cannot_write(target, error) from error
+    with whole_folder(target) as work:
+        _fill(work, plan, app, infra, artefact_folder, versions)
+        open_bundle(work)
     return open_bundle(target)
 
 
@@ -299,19 +289,3 @@ def _copy(source: Path, target: Path) -> None:
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
-
-
-def _replace(work: Path, target: Path) -> None:
-    """Put `work` in the place of `target`; the old one is gone only once the new one is there."""
-    if not target.exists():
-        work.rename(target)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
-    target.rename(old / "bundle")
-    try:
-        work.rename(target)
-    except OSError:
-        (old / "bundle").rename(target)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)

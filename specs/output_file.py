@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from specs.errors import EnvironmentFailed, InputError, Issue, Place
@@ -43,7 +45,26 @@ def write_whole(file: str | Path, text: str | bytes) -> None:
         raise
 
 
-def replace_folder(work: Path, folder: Path) -> None:
+@contextlib.contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A new folder to fill, which then takes the place of `folder`: whole, or not at all.
+
+    Raises EnvironmentFailed where the disk or its rights do not allow it.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+        try:
+            work.chmod(0o755)
+            yield work
+            _replace(work, folder)
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+def _replace(work: Path, folder: Path) -> None:
     """Put the folder `work` in the place of `folder`, beside it; an old one is gone only once the new one is there."""
     old = work.with_name(f"{work.name}.old")
     if folder.exists():

@@ -2,8 +2,8 @@
 
 Nearly all sites of a large network are far from where requests enter and answers leave, and no plan needs them; what
 takes time is to prove it. So they are merged into *blocks*: within a block messages are free, between blocks they take
-the least that they take between any members, alike pools are one, and what a step may choose there once for each site
-with as many replicas and as much memory is one candidate, with the least time and cost of all. Whatever can be done in
+the least that they take between any members, alike pools are one, and what a step may choose there with as many threads
+and replicas is one candidate, with the least time, memory and cost of all. Whatever can be done in
 the network can be done in its blocks, and for no more: the bound is one of the whole. A block that an answer uses is
 split, until an answer uses none.
 """
@@ -20,6 +20,7 @@ from planner.solver.candidates import Candidate, Key
 from planner.solver.cover import sites
 from planner.solver.draft import Draft
 from planner.solver.largest import largest
+from planner.solver.reach import FAR
 from planner.solver.solution import Choice
 from planner.solver.ways import Ways
 
@@ -78,13 +79,13 @@ def coarsen(given: Reduced, labels: Labels) -> Coarse:
         return Coarse(given, block, merged)
     pool_of, pools = _pools(given, block, merged)
     stations, private = list(given.problem.stations), set(given.private)
+    merger = _Merger(given, block, merged, pool_of, stations)
     groups, candidates = [], dict(given.candidates)
     for g, group in enumerate(given.groups):
         slots = []
         for i, forms in enumerate(group.slots):
             made = []
             for j, slot in enumerate(forms):
-                merger = _Merger(given, block, merged, pool_of, stations)
                 options, candidates[g, i, j] = merger.merge((g, i, j))
                 made.append(replace(slot, step=replace(slot.step, options=options)))
             slots.append(tuple(made))
@@ -185,7 +186,7 @@ def _blocks(where: _Map, labels: Labels) -> dict[int, int]:
 
 def _distances(given: Reduced) -> dict[int, int]:
     """By site, the least mean time of a message from or to an end; a large number where there is none."""
-    found = dict.fromkeys(range(len(given.problem.sites)), 10**18)
+    found = dict.fromkeys(range(len(given.problem.sites)), FAR)
     for group in given.groups:
         for edge in group.edges:
             for end in (edge.producer, edge.consumer):
@@ -261,33 +262,29 @@ class _Merger:
         g, i, j = key
         options = list(self.given.groups[g].slots[i][j].step.options)
         candidates: list[Candidate] = []
-        places: dict[tuple[object, ...], list[Candidate]] = {}
+        places: dict[tuple[object, ...], list[tuple[Candidate, Option]]] = {}
         for c in self.given.candidates[key]:
             option = options[c.option]
             if self.block[option.site] not in self.merged:
                 candidates.append(c)
                 continue
-            pool = self.pool_of[self.given.problem.stations[option.station].pool]
             station = self.given.problem.stations[option.station]
-            room = station.threads, c.replicas
             servers = tuple(v.server for v in option.visits)
-            places.setdefault((pool, option.first, option.last, servers, room), []).append(c)
-        for place, members in places.items():
-            assert isinstance(place[0], int)
-            option, station, c = self._one(place[0], [(c, options[c.option]) for c in members], len(options))
+            room = self.pool_of[station.pool], station.threads, c.replicas
+            places.setdefault((option.first, option.last, servers, room), []).append((c, option))
+        for members in places.values():
+            option, station, c = self._one(members, len(options))
             options.append(option)
             self.stations.append(station)
             candidates.append(c)
         return tuple(options), candidates
 
-    def _one(
-        self, pool: int, members: list[tuple[Candidate, Option]], number: int
-    ) -> tuple[Option, Station, Candidate]:
-        """The option (`number` of its step), station and candidate with the least of all members."""
-        stations = [self.given.problem.stations[o.station] for _, o in members]
-        replicas = [max(1, c.replicas) for c, _ in members]
-        room = _room(self.given.problem.pools[pool], list(zip(replicas, stations, strict=True)))
+    def _one(self, members: Sequence[tuple[Candidate, Option]], number: int) -> tuple[Option, Station, Candidate]:
+        """The option (`number` of its step), station and candidate with the least of all members, which have equal
+        threads and replicas, and one pool that stands for theirs.
+        """
         of = [o for _, o in members]
+        stations = [self.given.problem.stations[o.station] for o in of]
         visits = tuple(
             Visit(at[0].server, min(v.work_ns for v in at), min(v.load_ppb for v in at))
             for at in zip(*(o.visits for o in of), strict=True)
@@ -306,21 +303,13 @@ class _Merger:
             energy=min(o.energy for o in of),
             barred=(),
         )
-        levels = max((s.levels for s in stations), key=lambda of: max((level.replicas for level in of), default=0))
-        station = Station(f"{len(of)} like {stations[0].name}", pool, room[1], room[2], levels)
-        return option, station, Candidate(number, -1, mean, variance, room[0])
-
-
-def _room(pool: Pool, of: Sequence[tuple[int, Station]]) -> tuple[int, int, int]:
-    """Replicas, threads and memory of each that never need more cores, memory or devices than any of (replicas,
-    station) in `of`.
-    """
-    if pool.sharing == "time":
-        return 1, 1, min(s.memory_kb for _, s in of)
-    threads = min(s.threads for _, s in of)
-    devices = min(-(-r // (pool.cores // s.threads)) for r, s in of)
-    replicas = min(min(r * s.threads for r, s in of) // threads, devices * (pool.cores // threads))
-    return replicas, threads, min(r * s.memory_kb for r, s in of) // replicas
+        station = replace(
+            stations[0],
+            name=f"{len(of)} like {stations[0].name}",
+            pool=self.pool_of[stations[0].pool],
+            memory_kb=min(s.memory_kb for s in stations),
+        )
+        return option, station, Candidate(number, -1, mean, variance, members[0][0].replicas)
 
 
 # Messages

@@ -18,7 +18,6 @@ from planner.solver.stop import Clock, Stop
 
 AT_ONCE: Final = 400
 """Up to so many candidates the whole model is solved at once."""
-
 WHOLE_EFFORT: Final = 0.6
 """Deterministic seconds of each search before the choices are divided."""
 PLANLESS_PARTS: Final = 3
@@ -214,8 +213,8 @@ class _Search:
                 self.bounds.append(bound)
                 return "unknown", relaxation
             coarse, draft = self._built(relaxation)
-            exact = k == 0 and relaxation.scope.servers is None and not coarse.merged
-            answer = self._run(draft, k, better=self.clock.found if exact else _ignore)
+            # Of the first objective this is the whole model, whose answers hold.
+            answer = self._run(draft, k, better=self.clock.found if k == 0 else _ignore)
             if answer.bound is not None:
                 bound = max(bound, answer.bound)
             if answer.status == "infeasible":

@@ -9,30 +9,18 @@ import pytest
 from planner import solve, verify
 from planner.answers.again import vary
 from planner.formulation import formulate
-from planner.situation import Situation
-from specs.errors import AnswerIsNo, InputError, NotKnown
-from specs.plan import Plan
-from tests.planner.brute import TooLarge
+from specs.errors import InputError
+from tests.planner.test_energy import planned
 from tests.planner.test_example_plan import recorded
-from tests.planner.test_solver import compare
+from tests.planner.test_solver import compare_all
 from tests.planner.worlds import careful
 
 
 def equal(seeds: range) -> None:
-    infeasible = beaten = differing = count = 0
-    for seed in seeds:
-        problem = formulate(careful(seed))
-        try:
-            solution, not_greedy = compare(problem)
-        except TooLarge:
-            continue
-        count += 1
-        infeasible += solution.status == "infeasible"
-        beaten += not_greedy
-        differing += len({s.wrong for s in problem.scenarios}) > 1
-    print(f"{count} problems: {infeasible / count:.0%} infeasible, on {beaten / count:.0%} greedy is not optimal")
-    assert min(infeasible, beaten) >= 0.15 * count >= 0.13 * len(seeds)
-    assert differing >= 0.3 * count
+    found = compare_all(formulate(careful(seed)) for seed in seeds)
+    differing = sum(len({s.wrong for s in problem.scenarios}) > 1 for problem, _ in found.solved)
+    assert min(found.infeasible, found.beaten) >= 0.15 * found.count >= 0.13 * len(seeds)
+    assert differing >= 0.3 * found.count
 
 
 def test_with_accuracy_status_and_objective_equal_brute_force() -> None:
@@ -58,14 +46,6 @@ def test_the_verifier_agrees_with_the_wrong_answers_of_every_plan_and_finds_a_fa
             other = [value if i == k else v for i, v in enumerate(plan.objective)]
             assert verify(given, plan.model_copy(update={"objective": other, "bound": other}), 20_000).wrong
     assert seen >= 5
-
-
-def planned(given: Situation) -> Plan | None:
-    try:
-        plan = solve(given, proofs=False)
-    except (AnswerIsNo, InputError, NotKnown):
-        return None
-    return plan if plan.assignments and plan.objective else None
 
 
 def test_no_plan_of_the_example_has_fewer_wrong_answers_than_the_most_accurate_one() -> None:

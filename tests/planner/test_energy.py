@@ -16,26 +16,15 @@ from specs.check import check
 from specs.errors import AnswerIsNo, InputError, NotKnown
 from specs.load import with_changes
 from specs.plan import Plan
-from tests.planner.brute import TooLarge
 from tests.planner.test_example_plan import recorded
-from tests.planner.test_solver import compare
+from tests.planner.test_solver import compare_all
 from tests.planner.worlds import thrifty
 
 
 def equal(seeds: range) -> None:
-    infeasible = beaten = bound = count = 0
-    for seed in seeds:
-        problem = formulate(thrifty(seed))
-        try:
-            solution, not_greedy = compare(problem)
-        except TooLarge:
-            continue
-        count += 1
-        infeasible += solution.status == "infeasible"
-        beaten += not_greedy
-        bound += any(b.of == "energy" for b in problem.budgets)
-    print(f"{count} problems: {infeasible / count:.0%} infeasible, on {beaten / count:.0%} greedy is not optimal")
-    assert min(infeasible, beaten, bound) >= 0.2 * count >= 0.18 * len(seeds)
+    found = compare_all(formulate(thrifty(seed)) for seed in seeds)
+    bound = sum(any(b.of == "energy" for b in problem.budgets) for problem, _ in found.solved)
+    assert min(found.infeasible, found.beaten, bound) >= 0.2 * found.count >= 0.18 * len(seeds)
 
 
 def test_with_energy_status_and_objective_equal_brute_force() -> None:

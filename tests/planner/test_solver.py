@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -42,21 +43,44 @@ def compare(problem: Problem, most: int = MOST) -> tuple[Solution, bool]:
     return solution, best is not None and greedy.objectives != best
 
 
-def family(seeds: range, most: int = MOST) -> None:
-    """All seeds of a family, and its shares: problems that are infeasible, and on which greedy is not optimal."""
-    infeasible = not_greedy = count = 0
-    for seed in seeds:
+@dataclass(frozen=True)
+class Compared:
+    """Problems that were found to equal brute force, with their solutions; `beaten` of them by more than greedily."""
+
+    solved: list[tuple[Problem, Solution]]
+    beaten: int
+
+    @property
+    def count(self) -> int:
+        return len(self.solved)
+
+    @property
+    def infeasible(self) -> int:
+        return sum(solution.status == "infeasible" for _, solution in self.solved)
+
+
+def compare_all(problems: Iterable[Problem], most: int = MOST) -> Compared:
+    """Those of `problems` that are small enough, and their shares: infeasible, and on which greedy is not optimal."""
+    solved: list[tuple[Problem, Solution]] = []
+    beaten = 0
+    for problem in problems:
         try:
-            solution, beaten = compare(formulate(world(seed)), most)
+            solution, not_greedy = compare(problem, most)
         except TooLarge:
             continue
-        count += 1
-        infeasible += solution.status == "infeasible"
-        not_greedy += beaten
-    print(f"{count} problems: {infeasible / count:.0%} infeasible, on {not_greedy / count:.0%} greedy is not optimal")
-    assert count >= 0.9 * len(seeds)
-    assert infeasible >= 0.2 * count
-    assert not_greedy >= 0.2 * count
+        solved.append((problem, solution))
+        beaten += not_greedy
+    found = Compared(solved, beaten)
+    infeasible, better = found.infeasible / found.count, beaten / found.count
+    print(f"{found.count} problems: {infeasible:.0%} infeasible, on {better:.0%} greedy is not optimal")
+    return found
+
+
+def family(seeds: range, most: int = MOST) -> None:
+    found = compare_all((formulate(world(seed)) for seed in seeds), most)
+    assert found.count >= 0.9 * len(seeds)
+    assert found.infeasible >= 0.2 * found.count
+    assert found.beaten >= 0.2 * found.count
 
 
 @pytest.mark.parametrize("block", range(QUICK))

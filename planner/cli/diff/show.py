@@ -112,7 +112,8 @@ def _figures(found: PlanDifference) -> Iterator[list[str]]:
             yield _row(f"{q} of {ends(path, found.paths)} over {path.over}, ms", old, new)
     for a in found.accuracy:
         sides = [f"{x:.4f}" if x is not None else NOTHING for x in (a.old, a.new)]
-        yield [f"accuracy on {a.name}", *sides, f"{a.new - a.old:+.4f}" if None not in (a.old, a.new) else ""]  # type: ignore[operator]
+        change = "" if a.old is None or a.new is None else f"{a.new - a.old:+.4f}"
+        yield [f"accuracy on {a.name}", *sides, change]
 
 
 def _row(name: str, old: float | None, new: float | None) -> list[str]:

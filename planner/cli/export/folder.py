@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -14,7 +13,7 @@ from planner.cli.files import read_json
 from specs.digest import digest_bytes, digest_file
 from specs.errors import InputError, Issue, Place
 from specs.export import EXPORT_FILE, ExportResult
-from specs.output_file import cannot_write, replace_folder
+from specs.output_file import whole_folder
 
 YOURS: Final = ("image/requirements-more.txt", "secrets", ".env")
 """What whoever runs an export fills in: it outlives the next one."""
@@ -45,27 +44,18 @@ def write_folder(folder: Path, files: Mapping[str, Content], result: ExportResul
 
     Raises EnvironmentFailed where the disk or its rights do not allow it.
     """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
-        try:
-            work.chmod(0o755)
-            for name, content in files.items():
-                (work / name).parent.mkdir(parents=True, exist_ok=True)
-                if isinstance(content, bytes):
-                    (work / name).write_bytes(content)
-                else:
-                    shutil.copyfile(content, work / name)
-            for path in work.rglob("*"):  # whoever containers run as must be able to read them
-                path.chmod(0o755 if path.is_dir() else 0o644)
-            text = json.dumps(result.dump(), indent=1, ensure_ascii=False) + "\n"
-            (work / EXPORT_FILE).write_text(text, "utf-8")
-            _keep_yours(folder, work)
-            replace_folder(work, folder)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
+    with whole_folder(folder) as work:
+        for name, content in files.items():
+            (work / name).parent.mkdir(parents=True, exist_ok=True)
+            if isinstance(content, bytes):
+                (work / name).write_bytes(content)
+            else:
+                shutil.copyfile(content, work / name)
+        for path in work.rglob("*"):  # whoever containers run as must be able to read them
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        text = json.dumps(result.dump(), indent=1, ensure_ascii=False) + "\n"
+        (work / EXPORT_FILE).write_text(text, "utf-8")
+        _keep_yours(folder, work)
 
 
 def _keep_yours(folder: Path, work: Path) -> None:

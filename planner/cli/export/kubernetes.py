@@ -186,9 +186,9 @@ def _container(shape: Shape, site: SiteShape) -> dict[str, Any]:
     if site.http:
         own["TIERPLAN_HTTP"] = str(site.http)
     ready = ["sh", "/srv/entrypoint.sh", "ready"]
-    mounts = [{"name": "shm", "mountPath": "/dev/shm"}, {"name": "tmp", "mountPath": "/tmp"}]
+    mounts: list[dict[str, Any]] = [{"name": "shm", "mountPath": "/dev/shm"}, {"name": "tmp", "mountPath": "/tmp"}]
     if not shape.insecure:
-        mounts.append({"name": "door", "mountPath": "/run/secrets/door", "readOnly": True})  # type: ignore[dict-item]
+        mounts.append({"name": "door", "mountPath": "/run/secrets/door", "readOnly": True})
     return {
         "name": "node",
         "image": shape.image.partition(":")[0],

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from specs.errors import InputError, Issue, Place
-from specs.output_file import cannot_write, replace_folder
+from specs.output_file import whole_folder
 from specs.profile import Record, json_line
 
 OBSERVED_FILE: Final = "observed.jsonl"
@@ -39,17 +38,8 @@ def write_copy(target: Path, profiles: Path, promoted: Sequence[Record]) -> None
 
     Raises EnvironmentFailed where the disk or its rights do not allow it.
     """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
-        try:
-            work.chmod(0o755)
-            for file in sorted(profiles.glob("*.jsonl")):
-                shutil.copyfile(file, work / file.name)
-            with (work / OBSERVED_FILE).open("a", encoding="utf-8") as stream:
-                stream.writelines(json_line(record) for record in promoted)
-            replace_folder(work, target)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-    except OSError as error:
-        raise cannot_write(target, error) from error
+    with whole_folder(target) as work:
+        for file in sorted(profiles.glob("*.jsonl")):
+            shutil.copyfile(file, work / file.name)
+        with (work / OBSERVED_FILE).open("a", encoding="utf-8") as stream:
+            stream.writelines(json_line(record) for record in promoted)

@@ -58,13 +58,16 @@ class Draft:
         assert solution.choice is not None
         self.situation, self.given, self.solution, self.limits = situation, given, solution, limits
         self.bounding: Formulation | None = None
+        self.searched = solution.status
         self.choice = solution.choice
         self.layout = layout_of(situation, assignments_of(given, solution))
         self.latency = Latency(self.layout, Demand(situation))
         self.paths = self.latency.paths()
 
-    def claiming(self, solution: Solution, bounding: Formulation) -> Draft:
-        """The same with another claim of what is proven, by a Problem that has no-goods in place of path limits."""
+    def claiming(self, solution: Solution, bounding: Formulation | None) -> Draft:
+        """The same with another claim of what is proven: by `bounding`, which has no-goods in place of path limits, or
+        by tables of other limits. `searched` stays what the solver said of its own tables.
+        """
         other = copy(self)
         other.solution, other.bounding = solution, bounding
         return other
@@ -202,11 +205,12 @@ class Draft:
     def _binding(self, index: int, slack: float, limit: float, seconds: float, seed: int) -> bool:
         """Whether the first objective could be better without the constraint.
 
-        Proven by the solver where the plan is optimal and time allows, else read from the slack (1 % of the limit).
+        Proven by the solver where it is optimal for its tables and time allows, else read from the slack (1 % of the
+        limit).
         """
         if not self._matters(index):
             return False
-        if self.solution.status == "optimal" and seconds > 0:
+        if self.searched == "optimal" and seconds > 0:
             below, ends = self.solution.objectives[0], time.perf_counter() + seconds
             answers: set[str] = set()
             for given in (self.given, self.bounding):

@@ -18,6 +18,7 @@ from planner.limits import with_limits
 from planner.situation import Situation
 from planner.solver import Solution, solve_problem
 from planner.solver.evaluate import evaluate
+from planner.solver.solution import relative_gap
 from planner.solver.stop import Progress, silent
 from specs.application import PathConstraint
 from specs.errors import NotKnown
@@ -88,7 +89,7 @@ def solve(
     if wanted:
         _beside_the_search("planner.proof")
     found = _tighten(situation, base, dict(corrected) | dict(start), wanted, clock)
-    if wanted and not (isinstance(found, Draft) and found.solution.status == "feasible"):
+    if wanted and not (isinstance(found, Draft) and found.searched == "feasible"):
         found = _settled(situation, base, found, wanted, clock, looks or (PROOF if proofs else BRIEF))
     if isinstance(found, _Nothing) and found.open and not found.missed:
         tried = (_loosened(situation, base, longer, wanted, clock) for longer in LOOSENED)
@@ -178,15 +179,20 @@ def _tighten(
     too_long = dict(limits)
     missed: dict[str, float] = {}
     draft: Draft | None = None
+    first: Solution | None = None
     for number in range(ROUNDS):
         given = with_limits(situation, base, limits)
         if draft is None or not evaluate(given.problem, draft.choice).holds():  # else it would be the answer again
             found = _best_by_tables(situation, given, limits, wanted, clock)
             if isinstance(found, _Nothing):
                 return found
+            first = first or found.solution
             draft, missed = found, found.missed(wanted)
+            if not missed and not number:
+                return draft
             if not missed:
-                return _eased(situation, base, draft, too_long, wanted, clock) if number else draft
+                draft = _eased(situation, base, draft, too_long, wanted, clock)
+                return draft.claiming(_beside(first, draft.solution), None)
         too_long = dict(limits)
         for name, factor in missed.items():
             limits[name] = limits.get(name, wanted[name]) / factor * (1 - MARGIN * 2**number)
@@ -194,6 +200,15 @@ def _tighten(
     return _Nothing(
         base, Solution("unknown"), limits, f"predictions still miss {worst} after tightening {ROUNDS} times"
     )
+
+
+def _beside(first: Solution, solution: Solution) -> Solution:
+    """`solution`, of tightened limits, with what is known from the limits before: `first` is theirs."""
+    better = next((k for k, (a, b) in enumerate(zip(first.bounds, solution.objectives, strict=True)) if a < b), None)
+    if better is None:
+        return solution
+    bounds = (*first.bounds[: better + 1], *[0] * (len(first.bounds) - better - 1))
+    return replace(solution, status="feasible", bounds=bounds, gap=relative_gap(solution.objectives, bounds))
 
 
 def _eased(

@@ -18,7 +18,7 @@ from runtime.work import Work
 from specs.application import Application
 from specs.behaviour import Accuracy, Behaviour, BranchPattern, PayloadSize
 from specs.digest import digest_file
-from specs.errors import InputError, Issue
+from specs.errors import InputError, Issue, Place
 from specs.function_files import digest_function
 from specs.graph import Graph
 from specs.load import Document
@@ -129,8 +129,30 @@ def _take(
         right = None
         if labelled is not None and item.source in labelled.sources:
             answer = outcome.answers.get(labelled.sink, {}).get(labelled.input)
+            if answer is not None and not comparable(answer, ref.label):
+                what = f"the label of {labelled.input} is {ref.label!r:.40}: expected {_kind(answer)}, like the answer"
+                raise InputError(Issue(what, Place(str(ref.file), ref.line, 1)))
             right = answer is not None and is_right(answer, ref.label)
         tally.add(item.source, outcome, data, right)
+
+
+def comparable(answer: Value, label: Any) -> bool:
+    """Whether `label` is of the kind and size of `answer`: if not, every answer would count as wrong."""
+    if isinstance(answer, bytes | str):
+        return isinstance(answer, str) and isinstance(label, str)
+    try:
+        array = np.asarray(label)
+    except ValueError:  # rows of different lengths
+        return False
+    return array.dtype.kind in "biuf" and array.size == answer.size
+
+
+def _kind(answer: Value) -> str:
+    if isinstance(answer, str):
+        return "a string"
+    if isinstance(answer, bytes):
+        return "nothing, since bytes cannot be compared"
+    return "a number" if answer.size == 1 else f"{answer.size} numbers"
 
 
 def is_right(answer: Value, label: Any) -> bool:

@@ -98,11 +98,12 @@ def sensitivity(
     are wrong by a share `off`.
 
     Ranges are found by solving again at factors a `step` apart, outwards from 1; an optimum that was lost is not looked
-    for further out. Raises InputError where the plan is older than its inputs, or not proven optimal.
+    for further out. Raises InputError where the plan is older than its inputs, or its search ended early.
     """
     check_inputs(situation, plan)
-    if plan.status != "optimal":
-        raise InputError(Issue(f"the plan is {plan.status}: only a proven optimum can be said to stay one"))
+    if plan.status != "optimal" and not plan.tightened:
+        what = f"the plan is {plan.status}: its search ended early, so that a better one may be there already"
+        raise InputError(Issue(what))
     ends = time.perf_counter() + time_limit
     ranges: list[Range] = []
     regrets: list[Regret] = []

@@ -2,37 +2,43 @@
 
 What makes a large model hard to prove is buying: its linear relaxation buys a tenth of a device for a tenth of the
 price wherever that helps. So the paid pools are put in order of their price, and the choices are divided by the dearest
-pool of which a device is bought: none at all, only of the cheapest, and so on. In each branch that device is paid
-whole, and those that are dearer are not there. Every choice is in exactly one branch.
+pool of which a device is bought: none at all, one of the cheaper half, or one of the dearer; and halves that are hard
+to settle again in halves. In each branch one such device is paid whole, and those that are dearer are not there. Every
+choice is in exactly one branch.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Final
 
 from planner.problem import Problem
 from planner.solver.coarse import Coarse
 from planner.solver.draft import Draft
 from planner.solver.model import Terms
 
-MOST: Final = 16
-"""Pools of about the same price are taken together where there would be more branches."""
-
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """Of `some` of these pools (if there are any) a device is bought, of `none` of those."""
+    """The dearest pool of which a device is bought is in one of `some`, the cheapest first, if there are any; of `none`
+    of those nothing is bought.
+    """
 
-    some: frozenset[int] = frozenset()
+    some: tuple[frozenset[int], ...] = ()
     none: frozenset[int] = frozenset()
+
+    def halves(self) -> tuple[Branch, ...]:
+        """The choices of this branch in two, the cheaper first; itself alone where there is nothing to divide."""
+        middle = len(self.some) // 2
+        if not middle:
+            return (self,)
+        dearer = self.some[middle:]
+        return Branch(self.some[:middle], self.none.union(*dearer)), Branch(dearer, self.none)
 
 
 def branches_of(problem: Problem, coarse: Coarse) -> tuple[Branch, ...]:
-    """From buying nothing to buying of the dearest pool; all choices in one where money buys no devices.
+    """Buying nothing, and buying something; all choices in one where money buys no devices.
 
-    Pools that are one in `coarse` are in one branch.
+    Pools that are one in `coarse` stay together.
     """
     first = problem.objectives[0].kind
     if first not in ("cost", "energy"):
@@ -43,21 +49,17 @@ def branches_of(problem: Problem, coarse: Coarse) -> tuple[Branch, ...]:
         if price[index] > 0 and not pool.minimum and pool.maximum > 0:
             alike.setdefault(coarse.pool.get(index, index), []).append(index)
     order = sorted(alike.values(), key=lambda pools: (price[pools[0]], pools))
-    parts = min(MOST, len(order))
-    cuts = [len(order) * k // parts for k in range(parts + 1)] if parts else [0]
-    groups = [frozenset(p for pools in order[a:b] for p in pools) for a, b in pairwise(cuts)]
-    every = frozenset[int]().union(*groups)
-    found = [Branch(none=every)]
-    for k, some in enumerate(groups):
-        found.append(Branch(some, frozenset[int]().union(*groups[k + 1 :])))
-    return tuple(found)
+    if not order:
+        return (Branch(),)
+    some = tuple(map(frozenset, order))
+    return Branch(none=frozenset[int]().union(*some)), Branch(some)
 
 
 def limits_of(branch: Branch, draft: Draft) -> list[tuple[Terms, int]]:
     """Sums of the model's variables with the most that each may be."""
     found: list[tuple[Terms, int]] = []
     if branch.some:
-        found.append(([(draft.bought[p], -1) for p in sorted(branch.some)], -1))
+        found.append(([(draft.bought[p], -1) for p in sorted(frozenset[int]().union(*branch.some))], -1))
     if branch.none:
         found.append(([(draft.bought[p], 1) for p in sorted(branch.none)], 0))
     return found

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from planner.problem import Option, Pool, Problem, Station, StationLevel
 from planner.solver.groups import Group, allowed
-from planner.solver.packing import totals_suffice
+from planner.solver.packing import memory_can_bind, totals_suffice
 
 
 class Candidate(NamedTuple):
@@ -123,9 +123,7 @@ def _memory_binds(problem: Problem, groups: Sequence[Group], usable: dict[Key, l
 
 def memory_binds(pool: Pool, kinds: set[tuple[int, int]]) -> bool:
     """Whether the memory of a device of `pool` may run out before its cores do, with such (threads, memory)."""
-    if pool.sharing == "time":
-        return True
-    return pool.cores // min(t for t, _ in kinds) * max(m for _, m in kinds) > pool.memory_kb
+    return pool.sharing == "time" or memory_can_bind(kinds, pool.cores, pool.memory_kb)
 
 
 def totals_exact(pool: Pool, kinds: set[tuple[int, int]]) -> bool:

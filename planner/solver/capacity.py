@@ -5,6 +5,7 @@ from __future__ import annotations
 from planner.problem import Pool, Server, Station, Visit, visit_ns
 from planner.solver.candidates import memory_binds, totals_exact
 from planner.solver.draft import Draft, Visitor
+from planner.solver.dual_feasible import weights
 from planner.solver.model import Terms
 
 
@@ -73,13 +74,15 @@ def _buy_cores(draft: Draft, index: int, pool: Pool, here: list[tuple[int, Stati
         return
     _need(draft, here, bought, {k: pool.cores // s.threads for k, s in here})
     replicas = {k: _replicas(draft, k, s) for k, s in here}
-    model.add([*((v, r * s.threads) for k, s in here for v, r in replicas[k]), (bought, -pool.cores)], None, 0)
+    for row in weights((s.threads for _, s in here), pool.cores):
+        of: Terms = [(v, r * row.of[s.threads]) for k, s in here for v, r in replicas[k]]
+        model.add([*of, (bought, -row.device)], None, 0)
     memory = draft.memory[index] = [(v, r * s.memory_kb) for k, s in here for v, r in replicas[k]]
     kinds = {(s.threads, s.memory_kb) for _, s in here}
     if memory_binds(pool, kinds):
         model.add([*memory, (bought, -pool.memory_kb)], None, 0)
     if not totals_exact(pool, kinds) and draft.scope.packs(index):
-        _pack(draft, pool, here, replicas, bought, most)
+        _pack(draft, pool, here, replicas, bought, most, by_memory=memory_binds(pool, kinds))
 
 
 def _need(draft: Draft, here: list[tuple[int, Station]], bought: int, fit: dict[int, int]) -> None:
@@ -104,13 +107,20 @@ def _replicas(draft: Draft, k: int, station: Station) -> Terms:
 
 
 def _pack(
-    draft: Draft, pool: Pool, here: list[tuple[int, Station]], replicas: dict[int, Terms], bought: int, most: int
+    draft: Draft,
+    pool: Pool,
+    here: list[tuple[int, Station]],
+    replicas: dict[int, Terms],
+    bought: int,
+    most: int,
+    *,
+    by_memory: bool,
 ) -> None:
     """Every replica stands on one of the devices, which are filled in order. Alike replicas are counted together."""
     model = draft.model
     kinds: dict[tuple[int, int], Terms] = {}
     for k, station in here:
-        kinds.setdefault((station.threads, station.memory_kb), []).extend(replicas[k])
+        kinds.setdefault((station.threads, station.memory_kb if by_memory else 0), []).extend(replicas[k])
     stands: dict[tuple[int, int], Terms] = {kind: [] for kind in kinds}
     opened: list[int] = []
     for _ in range(most):

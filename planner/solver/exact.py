@@ -6,20 +6,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from planner.problem import Problem
+from planner.problem import Edge, Problem, Transfer
 from planner.solver import cpsat
 from planner.solver.branches import Branch, branches_of, limits_of
 from planner.solver.build import Reduced, build, read_choice, reduced
 from planner.solver.coarse import Coarse, Labels, coarsen, labels_of, real, split, used_blocks
 from planner.solver.draft import Draft, Encoding, Scope
 from planner.solver.evaluate import Evaluation, evaluate
+from planner.solver.largest import largest
 from planner.solver.solution import Choice, Solution, Status, relative_gap
 from planner.solver.stop import Clock, Stop
 
 AT_ONCE: Final = 400
 """Up to so many candidates the whole model is solved at once."""
-WHOLE_EFFORT: Final = 0.6
+WHOLE_EFFORT: Final = 0.4
 """Deterministic seconds of each search before the choices are divided."""
+PART_EFFORT: Final = 0.15
+"""The same, before a branch is divided."""
 PLANLESS_PARTS: Final = 3
 """As long as there is no plan, a branch may take this part of the time left; then each as much as the others."""
 FAR: Final = 10**18
@@ -91,13 +94,15 @@ class _Search:
     merged: tuple[Labels, Coarse] | None = None
 
     def start(self, blocks: float) -> Relaxation:
-        """The first relaxation: waits at the application's own ends and between near sites, no packing."""
+        """The first relaxation: waits at the application's own ends, between near sites and on the way from the ends to
+        the site with most to buy, where most plans buy; no packing.
+        """
         if self.clock.left <= 0:
             return Relaxation(Scope(self.encoding, frozenset(), frozenset()))
         labels = labels_of(self.given)
         coarse = self._coarse(labels)
         merged = len(set(coarse.block.values())) <= blocks * len(coarse.block)
-        servers = _at_the_ends(self.given.problem)
+        servers = _at_the_ends(self.given.problem) | _on_the_way_to(largest(self.given.problem), self.given.problem)
         if merged:
             servers |= _between(self.given.problem, coarse)
         return Relaxation(Scope(self.encoding, servers, frozenset()), labels if merged else None)
@@ -149,29 +154,47 @@ class _Search:
         )
 
     def _divided(self, relaxation: Relaxation) -> tuple[str, Relaxation]:
-        """The first objective: all at once for a moment, then branch by branch, in turns as long as time is left."""
-        closed, bound, relaxation = self._branch(Branch(), relaxation, self.clock.stop.time_limit, WHOLE_EFFORT)
-        whole = closed or self.clock.left <= 0 or self.interrupted
-        branches = (Branch(),) if whole else branches_of(self.given.problem, self._built(relaxation)[0])
-        bounds = dict.fromkeys(branches, bound)
-        todo = [] if closed else list(branches)
-        while todo and self.clock.left > 0 and not self.interrupted:
-            queue = list(todo)
-            for turn, branch in enumerate(queue):
-                parts = len(queue) - turn if self.best else min(PLANLESS_PARTS, len(queue) - turn)
-                ends = self.clock.spent + self.clock.left / parts
-                closed, bound, relaxation = self._branch(branch, relaxation, ends)
-                bounds[branch] = max(bounds[branch], bound)
-                if closed:
-                    todo.remove(branch)
-                if self.interrupted or self.clock.left <= 0:
-                    break
-                self.clock.proven(min(bounds.values()))
+        """The first objective: buying nothing, then all at once for a moment, then in branches."""
+        if self.clock.left <= 0:
+            self.bounds.append(0)
+            return "unknown", relaxation
+        nothing, *something = branches_of(self.given.problem, self._built(relaxation)[0])
+        bounds, todo = {nothing: 0}, [nothing]
+        if something:
+            limit = self.clock.stop.time_limit
+            settled, bounds[nothing], relaxation = self._branch(nothing, relaxation, limit, WHOLE_EFFORT)
+            ended, bound, relaxation = self._branch(Branch(), relaxation, limit, WHOLE_EFFORT)
+            todo = [] if ended else something if settled else [nothing, *something]
+            bounds = {Branch(): bound} if ended else {b: max(bound, bounds.get(b, 0)) for b in (nothing, *something)}
+        relaxation = self._in_turns(todo, bounds, relaxation)
         here, bound = self._best(0), min(bounds.values())
         self.bounds.append(bound if here is None else min(bound, here))
         if here is None:
             return ("unknown" if todo else "infeasible"), relaxation
         return ("optimal" if bound >= here else "feasible"), relaxation
+
+    def _in_turns(self, todo: list[Branch], bounds: dict[Branch, int], relaxation: Relaxation) -> Relaxation:
+        """Settles the branches `todo`, as far as there is time, and keeps `bounds`: the hard ones are halved, and those
+        that cannot be are searched in turns.
+        """
+        while todo and self.clock.left > 0 and not self.interrupted:
+            queue = list(todo)
+            for turn, branch in enumerate(queue):
+                parts = len(queue) - turn if self.best else min(PLANLESS_PARTS, len(queue) - turn)
+                ends = self.clock.spent + self.clock.left / parts
+                halves = branch.halves()
+                effort = PART_EFFORT if len(halves) > 1 else None
+                settled, bound, relaxation = self._branch(branch, relaxation, ends, effort)
+                bounds[branch] = max(bounds[branch], bound)
+                at = todo.index(branch)
+                todo[at : at + 1] = [] if settled else halves
+                if not settled:
+                    inherited = bounds.pop(branch)
+                    bounds |= dict.fromkeys(halves, inherited)
+                if self.interrupted or self.clock.left <= 0:
+                    break
+                self.clock.proven(min(bounds.values()))
+        return relaxation
 
     def _branch(
         self, branch: Branch, relaxation: Relaxation, ends: float, effort: float | None = None
@@ -199,10 +222,10 @@ class _Search:
             here = self._best(0)
             if here is not None and here - bound <= self.clock.stop.gap * abs(here):
                 return True, min(bound, here), relaxation
+            ended = answer.status == "optimal"
             whole = relaxation.scope.servers is None and not used
-            spent = effort is not None and answer.status != "optimal"
-            if whole or spent:
-                return whole, bound, relaxation
+            if whole or (effort is not None and not ended):
+                return whole and ended, bound, relaxation
             relaxation = self._tighter(relaxation, coarse, draft, answer.values, found, used)
 
     def _minimise(self, k: int, relaxation: Relaxation) -> tuple[str, Relaxation]:
@@ -295,7 +318,7 @@ class _Search:
             within.append((model.objectives[0], clock.stop.at_most))
         hint: dict[int, int] = {}
         here = self._best(k)
-        if branch is not None:
+        if branch is not None and branch != Branch():
             within += limits_of(branch, draft)
             if here is not None:
                 within.append((model.objectives[k], here - 1))
@@ -330,6 +353,37 @@ def _at_the_ends(problem: Problem) -> frozenset[int]:
         if end.site in (hop.start, hop.end)
         for visit in hop.visits
     )
+
+
+def _on_the_way_to(there: int, problem: Problem) -> frozenset[int]:
+    """Servers between the sites where requests enter or answers leave and the site `there`."""
+    found: set[int] = set()
+    for scenario in problem.scenarios:
+        for edge in scenario.edges:
+            for end, other in ((edge.producer, edge.consumer), (edge.consumer, edge.producer)):
+                if end.step < 0 <= other.step:
+                    way = (end.site, there) if end is edge.producer else (there, end.site)
+                    found |= _servers_between(edge, *way)
+    return frozenset(found)
+
+
+def _servers_between(edge: Edge, start: int, end: int) -> frozenset[int]:
+    """Those that the message passes on its way; none where there is no way."""
+    if not edge.hops:
+        taken = (t for t in edge.transfers if (t.start, t.end) == (start, end))
+        return frozenset(visit.server for transfer in taken for visit in transfer.visits)
+    came: dict[int, tuple[int, Transfer]] = {}
+    todo = [start]
+    for site in todo:  # grows while it is gone through: breadth first
+        for hop in edge.hops:
+            if hop.start == site and hop.end not in came and hop.end != start:
+                came[hop.end] = site, hop
+                todo.append(hop.end)
+    found: set[int] = set()
+    while end in came:
+        end, hop = came[end]
+        found |= {visit.server for visit in hop.visits}
+    return frozenset(found)
 
 
 def _between(problem: Problem, coarse: Coarse) -> frozenset[int]:

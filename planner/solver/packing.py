@@ -9,12 +9,13 @@ replicas of as many sizes that fill their devices), the count known to suffice i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
 from planner.solver import cpsat
+from planner.solver.dual_feasible import weights
 from planner.solver.model import Model, Terms
 
 Item = tuple[int, int]
@@ -27,6 +28,8 @@ EFFORT: Final = 0.1
 
 def devices_needed(items: Sequence[Item], cores: int, memory: int, at_most: int) -> int | None:
     """The fewest devices of `cores` and `memory` for `items`, or None if more than `at_most`."""
+    if not memory_can_bind(items, cores, memory):
+        items, memory = [(threads, 0) for threads, _ in items], 0
     needed = _needed(tuple(sorted(items, reverse=True)), cores, memory)
     return needed if needed is not None and needed <= at_most else None
 
@@ -37,8 +40,9 @@ def _needed(items: tuple[Item, ...], cores: int, memory: int) -> int | None:
         return 0
     if any(threads > cores or size > memory for threads, size in items):
         return None
-    threads, sizes = sum(t for t, _ in items), sum(m for _, m in items)
-    fewest = max(-(-threads // cores), -(-sizes // memory) if memory else 0, 1)
+    sizes = sum(m for _, m in items)
+    by_threads = (-(-sum(row.of[t] for t, _ in items) // row.device) for row in weights((t for t, _ in items), cores))
+    fewest = max(-(-sizes // memory) if memory else 0, 1, *by_threads)
     enough = min(_first_fit(items, cores, memory, order) for order in _ORDERS)
     return next((count for count in range(fewest, enough) if _fits(items, cores, memory, count)), enough)
 
@@ -117,6 +121,11 @@ def _fits_by_search(items: tuple[Item, ...], cores: int, memory: int, count: int
     if answer.interrupted:
         raise KeyboardInterrupt
     return bool(answer.values)
+
+
+def memory_can_bind(kinds: Collection[Item], cores: int, memory: int) -> bool:
+    """Whether the memory of a device may run out before its cores do, with items of these kinds."""
+    return bool(kinds) and cores // min(t for t, _ in kinds) * max(m for _, m in kinds) > memory
 
 
 def totals_suffice(threads: Sequence[int], cores: int) -> bool:

@@ -43,5 +43,6 @@ class Solution:
 
 
 def relative_gap(objectives: tuple[int, ...], bounds: tuple[int, ...]) -> float:
+    """Of the first objective that its bound is not equal to: a later one has no bound before that one is proven."""
     pairs = zip(objectives, bounds, strict=True)
-    return max((abs(value - bound) / max(1, abs(value)) for value, bound in pairs), default=0.0)
+    return next((abs(value - bound) / max(1, abs(value)) for value, bound in pairs if value != bound), 0.0)

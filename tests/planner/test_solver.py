@@ -144,7 +144,7 @@ def test_ctrl_c_while_replicas_are_packed_is_not_lost(monkeypatch: pytest.Monkey
     monkeypatch.setattr(packing, "MOST_STATES", 0)
     monkeypatch.setattr(cpsat, "run", lambda *_, **__: cpsat.Answer("unknown", interrupted=True))
     with pytest.raises(KeyboardInterrupt):
-        devices_needed([(6, 1)] * 4 + [(5, 1), (3, 1), (3, 1)], 10, 100, 9)
+        devices_needed([(12, 1), (8, 1), (8, 1), (5, 1)], 12, 100, 9)
 
 
 def test_totals_are_exact_only_for_threads_that_divide() -> None:

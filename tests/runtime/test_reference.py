@@ -132,6 +132,19 @@ def test_what_combinations_have_in_common_is_computed_once(tmp_path: Path) -> No
     assert calls["language/default"] >= unsure
 
 
+@pytest.mark.parametrize("label", ['"1"', "null", "[1, 0]", "{}", "[[1], [1, 2]]"])
+def test_a_label_that_no_answer_can_equal_is_an_error(tmp_path: Path, label: str) -> None:
+    project = copy_project(tmp_path)
+    write_data(project, make_items(3), "small")
+    file = next(project.glob("data/*.jsonl"))
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    lines[1]["verdict"] = json.loads(label)
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    app = load_application(project / "app.yaml")
+    with pytest.raises(InputError, match=r"jsonl:2:1: the label of verdict is .*: expected a number"):
+        list(measure_behaviour(app, open_works(app)))
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

@@ -56,6 +56,7 @@ def _of_flow(problem: Problem, flow: int) -> Problem:
         problem,
         flows=(problem.flows[flow],),
         members=(problem.members[flow],),
+        throughputs=(),
         scenarios=tuple(replace(s, flow=0) for s in problem.scenarios if s.flow == flow),
     )
 

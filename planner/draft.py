@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from copy import copy
-from typing import Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 from planner.cost import cost_of
 from planner.demand import Demand
@@ -25,6 +26,7 @@ from specs.application import (
     MemoryConstraint,
     PathConstraint,
     ResidencyConstraint,
+    ThroughputConstraint,
 )
 from specs.digest import digest_value
 from specs.plan import (
@@ -41,6 +43,9 @@ from specs.plan import (
     Route,
 )
 from specs.quantities import HOURS_PER_MONTH
+
+if TYPE_CHECKING:
+    from planner.throughput import Throughput
 
 BINDING_SECONDS: Final = 5.0
 SITE_WORDS: Final = ("at", "requires", "with", "apart_from")
@@ -102,10 +107,17 @@ class Draft:
             stages=self.latency.stages(),
             cost=cost,
             energy=energy,
+            carries=self._throughput.carried if situation.app.value.asks_throughput else None,
             constraints=checks,
             behaviour=behaviour_of(self.layout),
             inputs=inputs_of(situation, self.layout),
         )
+
+    @cached_property
+    def _throughput(self) -> Throughput:
+        from planner.throughput import throughput_of  # numpy, as latency needs
+
+        return throughput_of(self.latency)
 
     def _bought(self) -> dict[tuple[str, str], int]:
         counts = evaluate(self.given.problem, self.choice).bought
@@ -178,6 +190,9 @@ class Draft:
             elif isinstance(constraint, AccuracyConstraint):
                 value = min(self._accuracy(constraint.on))
                 check(name, "share", value, constraint.accuracy, value - constraint.accuracy)
+            elif isinstance(constraint, ThroughputConstraint):
+                value = self._throughput.highest(app.value.source_of(constraint))
+                check(name, "/s", value, constraint.throughput, value - constraint.throughput)
             elif isinstance(constraint, ResidencyConstraint):
                 check(name, "sites", 0.0, 0.0, 0.0)
         for name in app.value.components:
@@ -245,8 +260,8 @@ def in_ms(limits: Mapping[str, float]) -> dict[str, float]:
 
 
 def _in_units(objective: Objective, value: int) -> float:
-    """Currency or kWh a month, milliseconds, or the share of answers that are wrong."""
-    return value / 1e9 if objective.kind in ("latency", "accuracy") else value / 1e6
+    """Currency or kWh a month, milliseconds, the share of answers that are wrong, or how full the fullest queue is."""
+    return value / 1e9 if objective.kind in ("latency", "accuracy", "throughput") else value / 1e6
 
 
 def assignments_of(given: Formulation, solution: Solution) -> tuple[Assignment, ...]:

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 PPB: Final = 1_000_000_000
+MILLION: Final = 1_000_000
 LIMIT: Final = 10**15
 """No number of a Problem is larger."""
+REPLICA_LOAD: Final = 900_000_000
+"""What a replica may carry (ppb) at the rates that throughputs ask for, as `Server.max_load` says of servers."""
 
 ConstraintKind = Literal[
     "path",
@@ -21,6 +24,7 @@ ConstraintKind = Literal[
     "energy",
     "memory",
     "accuracy",
+    "throughput",
     "residency",
     "pin",
     "capability",
@@ -241,10 +245,11 @@ class Scenario:
 @dataclass(frozen=True, slots=True)
 class Objective:
     """Lexicographic, in order, each the less the better. A latency is in us times parts per million; accuracy is the
-    share of requests answered wrong, in ppb.
+    share of requests answered wrong, in ppb; throughput is how full the fullest queue is at the peak, in ppb of what it
+    may carry: each visit's (option's) load by `Server.max_load` (by the replicas' `REPLICA_LOAD`), rounded up, summed.
     """
 
-    kind: Literal["cost", "energy", "accuracy", "latency"]
+    kind: Literal["cost", "energy", "accuracy", "throughput", "latency"]
     name: str
 
 
@@ -256,6 +261,20 @@ class Budget:
     limit: int
     of: Literal["cost", "energy", "memory"] = "cost"
     pools: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """Queues must carry `scale` (parts per million, at least 1e6) times the loads of `flows`.
+
+    All throughputs hold at once: a load counts with the largest scale of its flow, rounded up. Of a server whose
+    constraint is not relaxed the sum is at most `max_load`, of a station at most `REPLICA_LOAD` for each replica; only
+    queues count to which a flow with a scale above 1e6 comes. A visit without work stands for no load.
+    """
+
+    constraint: int
+    flows: tuple[int, ...]
+    scale: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +292,12 @@ class Problem:
     scenarios: tuple[Scenario, ...]
     budgets: tuple[Budget, ...]
     objectives: tuple[Objective, ...]
+    throughputs: tuple[Throughput, ...] = ()
+
+
+def at_scale(load_ppb: int, scale: int) -> int:
+    """`load_ppb` times `scale` (parts per million), rounded up."""
+    return -(-load_ppb * scale // MILLION)
 
 
 def visit_ns(visit: Visit, wait_us: int) -> int:

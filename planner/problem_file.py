@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path as FilePath
 from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
 
-from planner.problem import LIMIT, End, Path, Problem, Scenario, Station, Transfer, Visit
+from planner.problem import LIMIT, MILLION, End, Path, Problem, Scenario, Station, Transfer, Visit
 from planner.tree import tree_of
 from specs.errors import InputError, Issue, Place
 from specs.input_file import read_input
@@ -195,6 +195,12 @@ def _check(problem: Problem) -> None:
         _index(budget.constraint, named, f"budgets[{i}].constraint")
         for k in budget.pools:
             _index(k, len(problem.pools), f"budgets[{i}].pools")
+    for i, throughput in enumerate(problem.throughputs):
+        _index(throughput.constraint, named, f"throughputs[{i}].constraint")
+        if throughput.scale < MILLION:
+            raise _Wrong(f"throughputs[{i}].scale", f"expected at least {MILLION}, got {throughput.scale}")
+        for k in throughput.flows:
+            _index(k, len(problem.flows), f"throughputs[{i}].flows")
     for i, scenario in enumerate(problem.scenarios):
         _check_scenario(problem, scenario, f"scenarios[{i}]")
     if {s.flow for s in problem.scenarios} != set(range(len(problem.flows))):

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 from specs.base import Name, Spec, TypeText
 from specs.function_files import is_function_name
 from specs.nearest import SIMILAR
-from specs.quantities import AtLeastShare, AtMostEnergy, AtMostPrice, AtMostSize, Duration, Frequency, Size
+from specs.quantities import AtLeastRate, AtLeastShare, AtMostEnergy, AtMostPrice, AtMostSize, Duration, Frequency, Size
 
 Selector = Annotated[dict[str, str], Field(min_length=1)]
 """Matches sites: ``tier`` and ``site`` by name, anything else is a label; all must hold."""
@@ -300,7 +300,12 @@ class ResidencyConstraint(Spec):
 
 
 class ThroughputConstraint(Spec):
-    throughput: str
+    """The rate of one member of a source that no queue may stop: each is at most 90 % busy if all come so often.
+
+    `from` may be left out where there is one source. Latency is promised for the source's peak all the same.
+    """
+
+    throughput: AtLeastRate
     from_: str | None = Field(default=None, alias="from")
 
 
@@ -363,10 +368,9 @@ _WORDS: Final = ("cost", "energy", "accuracy", "throughput")
 def _term(value: object) -> object:
     if not isinstance(value, str) or value in _WORDS:
         return value
-    known = [word for word in _WORDS if word != "throughput"]  # which is not built yet
-    close = get_close_matches(value, known, n=1, cutoff=SIMILAR)
+    close = get_close_matches(value, _WORDS, n=1, cutoff=SIMILAR)
     meant = f"; did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"expected cost, energy, accuracy or {{latency: CONSTRAINT}}, got {value!r}{meant}")
+    raise ValueError(f"expected cost, energy, accuracy, throughput or {{latency: CONSTRAINT}}, got {value!r}{meant}")
 
 
 ObjectiveTerm = Annotated[
@@ -393,6 +397,16 @@ class Application(Spec):
         BeforeValidator(_objective, json_schema_input_type=list[ObjectiveTerm] | ObjectiveTerm),
         Field(min_length=1),
     ] = ("cost",)
+
+    def source_of(self, constraint: ThroughputConstraint) -> str:
+        """The source whose rate is meant."""
+        return constraint.from_ if constraint.from_ is not None else next(iter(self.sources))
+
+    @property
+    def asks_throughput(self) -> bool:
+        """Whether a throughput is asked for, or as much as can be."""
+        limited = any(isinstance(c, ThroughputConstraint) for c in self.constraints.values())
+        return limited or "throughput" in self.objective
 
     @property
     def asks_energy(self) -> bool:

@@ -20,6 +20,7 @@ from specs.application import (
     Ref,
     ResidencyConstraint,
     Selector,
+    ThroughputConstraint,
 )
 from specs.artefact import ModelSignature
 from specs.edges import check_edges, gate_can_be, value_type
@@ -137,6 +138,12 @@ def _constraints(app: Document[Application]) -> Iterator[Issue]:
                 yield from _branch(app, (*at, "over", "when"), constraint.over.when)
             if constraint.from_ in spec.sources and constraint.to in (*spec.sinks, *spec.components):
                 yield from _joined(app, at, constraint)
+        elif isinstance(constraint, ThroughputConstraint):
+            if constraint.from_ is not None:
+                yield from _known(app, (*at, "from"), "source", constraint.from_, spec.sources)
+            elif len(spec.sources) > 1:
+                hint = f"add from: {next(iter(spec.sources))}"
+                yield Issue("a throughput of which source? There are several", app.place(*at), hint)
         elif isinstance(constraint, AccuracyConstraint):
             yield from _known(app, (*at, "on"), "data", constraint.on, spec.data)
         elif isinstance(constraint, ResidencyConstraint):

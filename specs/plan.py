@@ -164,6 +164,13 @@ class Energy(Spec):
     items: tuple[EnergyItem, ...]
 
 
+class Carried(Spec):
+    """The most that the placement carries: `multiple` times all peaks at once, and then `queue` is 90 % busy."""
+
+    multiple: Annotated[Number, Field(ge=0)]
+    queue: str
+
+
 class ConstraintCheck(Spec):
     """A user's constraint under the plan, in the constraint's own unit. `slack` >= 0 holds."""
 
@@ -284,6 +291,7 @@ class Plan(Spec):
     stages: tuple[StagePrediction, ...] = ()
     cost: Cost | None = None
     energy: Energy | None = None
+    carries: Carried | None = None
     constraints: tuple[ConstraintCheck, ...] = ()
     behaviour: tuple[PlannedBehaviour, ...] = ()
     conflict: tuple[Conflict, ...] = ()

@@ -146,6 +146,8 @@ Share = Annotated[
 """A number from 0 to 1."""
 AtLeastShare = Annotated[float, *_bound(">=", parse_share, ">= 0.92")]
 """The lower limit of a share, from 0 to 1."""
+AtLeastRate = Annotated[float, *_bound(">=", lambda v: parse_quantity(v, FREQUENCY, "20/s"), ">= 20/s")]
+"""The lower limit of a rate, in events a second."""
 AtMostPrice = Annotated[
     float,
     *_bound("<=", lambda v: parse_quantity(_without_currency(v), PRICE, "90 USD/month"), "<= 90 USD/month"),

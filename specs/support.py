@@ -10,9 +10,7 @@ from specs.application import (
     Application,
     Component,
     Constraint,
-    LatencyObjective,
     ShareConstraint,
-    ThroughputConstraint,
     Trace,
 )
 from specs.errors import Issue
@@ -59,9 +57,6 @@ def _application(app: Application) -> _Found:
     for name, constraint in app.constraints.items():
         if limited := _constraint(constraint):
             yield ("constraints", name), f"a constraint on {limited}", ""
-    for index, term in enumerate(app.objective):
-        if not isinstance(term, LatencyObjective) and term not in ("cost", "energy", "accuracy"):
-            yield ("objective", index), f"the objective {term}", "use cost, energy, accuracy, or {latency: CONSTRAINT}"
 
 
 def _component(component: Component) -> _Found:
@@ -90,10 +85,7 @@ _COMPONENT_KEYS = {
 
 
 def _constraint(constraint: Constraint) -> str | None:
-    kinds: tuple[tuple[type, str], ...] = (
-        (ShareConstraint, "the share answered"),
-        (ThroughputConstraint, "throughput"),
-    )
+    kinds: tuple[tuple[type, str], ...] = ((ShareConstraint, "the share answered"),)
     return next((what for kind, what in kinds if isinstance(constraint, kind)), None)
 
 

@@ -18,6 +18,7 @@ from specs.application import (
     PathConstraint,
     ResidencyConstraint,
     Selector,
+    ThroughputConstraint,
 )
 from specs.plan import Plan
 from specs.quantities import HOURS_PER_MONTH
@@ -91,6 +92,7 @@ def dial_of(situation: Situation, constraint: Constraint) -> Dial | Sites:
         "energy": _energy,
         "memory": _memory,
         "accuracy": _accuracy,
+        "throughput": _throughput,
         "devices": _devices,
         "rate": _rate,
         "pin": _pin,
@@ -159,6 +161,17 @@ def _accuracy(situation: Situation, name: str) -> Dial:
     found = situation.app.value.constraints[name]
     assert isinstance(found, AccuracyConstraint)
     return Dial("share", found.accuracy, 0.0001, 0.0, lambda v: f"constraint.{name}.accuracy={figure(v)}")
+
+
+def _throughput(situation: Situation, name: str) -> Dial:
+    """Down to the source's peak, which is to be carried anyway."""
+    app = situation.app.value
+    found = app.constraints[name]
+    assert isinstance(found, ThroughputConstraint)
+    peak = app.sources[app.source_of(found)].rate.peak
+    text = f"constraint.{name}.throughput="
+    limit = found.throughput
+    return Dial("/s", limit, nice(limit / 100), min(limit, peak), lambda v: f"{text}{figure(v)}/s")
 
 
 def _devices(situation: Situation, name: str) -> Dial:

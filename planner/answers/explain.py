@@ -52,5 +52,5 @@ def explain(
 def units_of(situation: Situation) -> tuple[str, ...]:
     """Of each objective, in order."""
     money = f"{situation.infra.value.currency}/month"
-    units = {"cost": money, "energy": "kWh/month", "accuracy": "of answers wrong"}
+    units = {"cost": money, "energy": "kWh/month", "accuracy": "of answers wrong", "throughput": "of the fullest queue"}
     return tuple(units.get(term, "ms") if isinstance(term, str) else "ms" for term in situation.app.value.objective)

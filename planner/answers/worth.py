@@ -36,12 +36,19 @@ class Worth:
 
 
 def worths(again: Again, plan: Plan) -> tuple[tuple[Worth, ...], bool]:
-    """Of each limit of a path, a budget, energy, memory or accuracy, and whether time sufficed for all."""
+    """Of each limit of a path, a budget, energy, memory, accuracy or throughput, and whether time sufficed for all."""
     found: list[Worth] = []
     binding = {c.name: c.binding for c in plan.constraints}
     try:
         for constraint in again.given.problem.constraints:
-            if constraint.name in binding and constraint.kind in ("path", "budget", "energy", "memory", "accuracy"):
+            if constraint.name in binding and constraint.kind in (
+                "path",
+                "budget",
+                "energy",
+                "memory",
+                "accuracy",
+                "throughput",
+            ):
                 dial = dial_of(again.situation, constraint)
                 assert isinstance(dial, Dial)
                 found.append(_worth(again, plan, constraint.name, dial, binding[constraint.name]))

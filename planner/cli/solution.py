@@ -45,14 +45,16 @@ def _rows(problem: Problem, solution: Solution) -> list[list[str]]:
 def _called(objective: Objective) -> str:
     if objective.kind == "accuracy":
         return "answers that are wrong"
+    if objective.kind == "throughput":
+        return "the fullest queue at the peak, of what it may carry"
     return f"latency {objective.name}".strip() if objective.kind == "latency" else f"{objective.kind} a month"
 
 
 def amount(kind: str, value: int) -> str:
     """Of an objective of this kind: millionths of the currency or of kWh a month; microseconds times parts per million;
-    or ppb of requests.
+    or ppb of requests, or of what a queue may carry.
     """
-    if kind == "accuracy":
+    if kind in ("accuracy", "throughput"):
         return f"{value / 1e9:.2%}"
     if kind == "latency":
         return f"{number(value / 1e9)} ms"

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from planner.solver.stop import Progress as Standing
     from specs.plan import Plan
 
+RATE_UNIT: Final = "/s"
 MEMORY_UNIT: Final = "MB"
-"""Of all constraints, those on memory alone are in it."""
+"""Of all constraints, those on throughput, and those on memory, alone are in these."""
 QUIET_SECONDS: Final = 0.5
 """Shorter searches show no progress."""
 
@@ -188,6 +189,12 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
     for c in plan.constraints:
         if c.unit == MEMORY_UNIT:
             out.print(f"memory: {number(c.value)} {c.unit} at most (limit {c.name} <= {number(c.limit)} {c.unit})")
+    if plan.carries is not None:
+        multiple, queue = plan.carries.multiple, plan.carries.queue
+        out.print(f"carries {number(multiple)} times the peak of all sources; then {queue} is 90 % busy")
+    for c in plan.constraints:
+        if c.unit == RATE_UNIT:
+            out.print(f"throughput: {number(c.value)}/s of one member ({c.name} asks for {number(c.limit)}/s)")
     for behaviour in plan.behaviour:
         for data, value in behaviour.accuracy.items():
             out.print(f"accuracy on {data}: {value:.4f} ({behaviour.source})")

@@ -17,12 +17,12 @@ from planner.formulation.pools import pools_of
 from planner.formulation.refusals import refuse_meeting, refuse_unheard, refuse_unreachable
 from planner.formulation.servers import ServerTable
 from planner.formulation.stations import StationKey, StationTable
+from planner.formulation.throughput import most_asked, throughputs_of
 from planner.pipeline import Pipeline
 from planner.problem import Budget, Objective, Problem, Scenario
 from planner.situation import Situation
 from specs.application import CostConstraint, EnergyConstraint, LatencyObjective, MemoryConstraint, PathConstraint
 from specs.behaviour import Behaviour
-from specs.errors import InputError, Issue
 from specs.infrastructure import Infrastructure
 from specs.quantities import HOURS_PER_MONTH
 from specs.selector import matching_sites
@@ -56,7 +56,8 @@ def formulation(
     constraints = constraints_of(situation.app)
     servers = ServerTable(constraints, _tightest(situation))
     pools = pools_of(situation, constraints, servers)
-    stations = StationTable(pools)
+    throughputs = throughputs_of(situation, constraints.index)
+    stations = StationTable(pools, most_asked(situation, throughputs))
     pairings = Pairings(situation, constraints, servers)
     options = Options(situation, constraints, servers, pools, stations, pairings, dominated)
     edges = Edges(situation, constraints, servers)
@@ -95,6 +96,7 @@ def formulation(
         stations=stations.rows(),
         scenarios=tuple(scenarios),
         budgets=budgets_of(situation, constraints.index),
+        throughputs=throughputs,
     )
     return Formulation(problem, tuple(stations.keys), tuple(pools.index), tuple(pipelines))
 
@@ -127,10 +129,8 @@ def _objectives(situation: Situation) -> tuple[Objective, ...]:
     for term in situation.app.value.objective:
         if isinstance(term, LatencyObjective):
             found.append(Objective("latency", term.latency))
-        elif term in ("cost", "energy", "accuracy"):
-            found.append(Objective(term, term))
         else:
-            raise InputError(Issue(f"not supported yet: objective {term!r}", situation.app.place("objective")))
+            found.append(Objective(term, term))
     return tuple(found)
 
 

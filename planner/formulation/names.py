@@ -13,6 +13,7 @@ from specs.application import (
     MemoryConstraint,
     PathConstraint,
     ResidencyConstraint,
+    ThroughputConstraint,
 )
 from specs.errors import InputError, Issue, Place
 from specs.load import Document
@@ -60,6 +61,8 @@ def constraints_of(app: Document[Application]) -> ConstraintTable:
             table.add("memory", name, place)
         elif isinstance(constraint, AccuracyConstraint):
             table.add("accuracy", name, place)
+        elif isinstance(constraint, ThroughputConstraint):
+            table.add("throughput", name, place)
         elif isinstance(constraint, ResidencyConstraint):
             table.add("residency", name, place)
         else:

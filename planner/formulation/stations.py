@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import ceil
 from typing import Final
 
 from planner.formulation.pools import PoolTable
 from planner.measured import moments
-from planner.problem import PPB, Station, StationLevel
-from planner.queueing import MAX_UTILISATION, Moments, many_servers
+from planner.problem import MILLION, PPB, REPLICA_LOAD, Station, StationLevel, at_scale
+from planner.queueing import MAX_UTILISATION, NO_WAIT, Moments, Wait, many_servers
 from specs.artefact import Segment
 from specs.profile import Record
 
 SPARE_REPLICAS: Final = 4
 """How many replicas beyond the fewest that carry the load are considered, while they still shorten the wait."""
+MORE: Final = 1.25
+"""Between numbers of replicas that are there for throughput."""
 LOAD_STEPS: Final = 12
 MOST_SUMS: Final = 64
 """More loads than these are not told apart but become `LOAD_STEPS` even steps."""
@@ -35,9 +37,13 @@ class StationKey:
 
 @dataclass
 class StationTable:
-    """Grows as options are made. Loads (ppb) that flows may bring to a station are kept by flow."""
+    """Grows as options are made. Loads (ppb) that flows may bring to a station are kept by flow.
+
+    `most_asked` is how many times these loads (parts per million) throughputs ask replicas to carry.
+    """
 
     pools: PoolTable
+    most_asked: int = MILLION
     keys: list[StationKey] = field(default_factory=list)
     _index: dict[tuple[str, str, str, int, str, int], int] = field(default_factory=dict)
     _loads: dict[int, dict[int, set[int]]] = field(default_factory=dict)
@@ -65,26 +71,50 @@ class StationTable:
         record = key.record
         levels: tuple[StationLevel, ...] = ()
         if self.pools.rows[pool].sharing == "cores":
-            levels = station_levels(moments(record), _sums(self._loads[index]))
+            room = self.pools.rows[pool].maximum * (self.pools.rows[pool].cores // record.threads)
+            levels = station_levels(moments(record), _sums(self._loads[index]), self.most_asked, room)
         way = f"{key.segment} {record.backend} x{record.threads}"
         name = f"{key.component}/{key.variant} {way} at {key.site}.{key.pool}"
         return Station(name[:400], pool, record.threads, ceil(record.memory / 1000), levels)
 
 
-def station_levels(service: Moments, loads: list[int]) -> tuple[StationLevel, ...]:
-    """For each load that can arise (ppb, rising), the replicas worth having and their wait."""
+def station_levels(
+    service: Moments, loads: list[int], most_asked: int = MILLION, room: int = 0
+) -> tuple[StationLevel, ...]:
+    """For each load that can arise (ppb, rising), the replicas worth having and their wait.
+
+    Of replicas beyond those for the wait, some (rising by `MORE`) are there up to what `most_asked` (parts per
+    million) times the load needs, but none beyond `room`.
+    """
     levels: dict[tuple[int, int], StationLevel] = {}
     for load in loads:
         erlang = load / PPB
         fewest = max(1, ceil(erlang / MAX_UTILISATION - 1e-9))
         for replicas in range(fewest, fewest + SPARE_REPLICAS + 1):
-            wait = many_servers(erlang / service.mean, service, replicas) if service.mean > 0 else None
-            mean = wait.mean if wait else 0.0
-            variance = wait.variance if wait else 0.0
-            levels[replicas, load] = StationLevel(replicas, load, ceil(mean * 1e6), ceil(variance * 1e12))
-            if mean < max(0.005 * service.mean, 20e-6):
+            wait = _wait(service, load, replicas)
+            levels[replicas, load] = _level(load, replicas, wait)
+            if wait.mean < max(0.005 * service.mean, 20e-6):
                 break
+        needed = -(-at_scale(load, most_asked) // REPLICA_LOAD) + 1  # one more for loads that are rounded up one by one
+        for replicas in _rising(fewest, min(room, needed)) if most_asked > MILLION else ():
+            if (replicas, load) not in levels:
+                levels[replicas, load] = _level(load, replicas, _wait(service, load, replicas))
     return tuple(levels[key] for key in sorted(levels))
+
+
+def _wait(service: Moments, load: int, replicas: int) -> Wait:
+    return many_servers(load / PPB / service.mean, service, replicas) if service.mean > 0 else NO_WAIT
+
+
+def _level(load: int, replicas: int, wait: Wait) -> StationLevel:
+    return StationLevel(replicas, load, ceil(wait.mean * 1e6), ceil(wait.variance * 1e12))
+
+
+def _rising(first: int, last: int) -> Iterator[int]:
+    """From `first` to `last` included, by one or by `MORE`, whichever is more; none where `last` is not above."""
+    while first < last:
+        first = min(last, max(first + 1, int(first * MORE)))
+        yield first
 
 
 def _sums(loads: Mapping[int, set[int]]) -> list[int]:

@@ -11,6 +11,7 @@ from planner.solver.capacity import buy, carry, serve
 from planner.solver.cover import cover, take
 from planner.solver.crossing import conditions_fit, cross_by_condition, cross_by_pair
 from planner.solver.draft import Draft, Scope
+from planner.solver.fullest import fullest
 from planner.solver.groups import Group, groups_of
 from planner.solver.model import Model, Terms
 from planner.solver.reach import reachable, within_reach
@@ -66,7 +67,7 @@ def build(given: Reduced, scope: Scope = Scope()) -> Draft:  # noqa: B008 - it i
         for i, terms in enumerate(means(draft, g, timing)):
             latencies[i] += terms
     wrong: Terms = [(v, given.problem.scenarios[s].wrong) for s, v in draft.taken.items()]
-    sums = {"cost": draft.cost, "energy": draft.energy, "accuracy": wrong}
+    sums = {"cost": draft.cost, "energy": draft.energy, "accuracy": wrong, "throughput": fullest(draft)}
     for budget in given.problem.budgets:
         if budget.constraint not in given.relaxed:
             here: Terms = [term for pool in budget.pools for term in draft.memory.get(pool, [])]

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from planner.problem import Option, Pool, Problem, Station, StationLevel
+from planner.problem import MILLION, REPLICA_LOAD, Option, Pool, Problem, StationLevel, at_scale
 from planner.solver.groups import Group, allowed
 from planner.solver.packing import memory_can_bind, totals_suffice
+from planner.solver.throughput import fullness, is_objective, scales
 
 
 class Candidate(NamedTuple):
@@ -60,6 +61,7 @@ def candidates(
     tight = _memory_binds(problem, groups, usable)
     found: dict[Key, list[Candidate]] = {}
     known: dict[tuple[object, ...], list[int]] = {}
+    rates = scales(problem, relaxed)
     for key, options in usable.items():
         g, i, j = key
         step = groups[g].slots[i][j].step
@@ -72,7 +74,7 @@ def candidates(
                 shared.append(Candidate(o, -1, option.mean_us, option.var_us2, 0))
                 continue
             place = by_place.setdefault((station.pool, option.first, option.last), [])
-            place += _with_replicas(problem.pools[station.pool], station, o, option, problem, relaxed)
+            place += _with_replicas(o, option, problem, relaxed, rates[groups[g].flow])
         found[key] = shared
         for (pool, _, _), all_of in by_place.items():
             merits = [_merit(problem, step.options[c.option], c, pool in tight) for c in all_of]
@@ -131,10 +133,14 @@ def totals_exact(pool: Pool, kinds: set[tuple[int, int]]) -> bool:
     return not memory_binds(pool, kinds) and totals_suffice([t for t, _ in kinds], pool.cores)
 
 
-def _with_replicas(
-    pool: Pool, station: Station, o: int, option: Option, problem: Problem, relaxed: frozenset[int]
-) -> list[Candidate]:
-    """One candidate for each number of replicas that shortens the wait."""
+def _with_replicas(o: int, option: Option, problem: Problem, relaxed: frozenset[int], scale: int) -> list[Candidate]:
+    """One candidate for each number of replicas that shortens the wait, or is for more throughput where that counts.
+
+    They carry `scale` times the load.
+    """
+    station = problem.stations[option.station]
+    pool = problem.pools[station.pool]
+    more = is_objective(problem)
     if not station.levels:
         return [Candidate(o, -1, option.mean_us, option.var_us2, 1)]
     best: dict[int, tuple[int, StationLevel]] = {}
@@ -145,12 +151,12 @@ def _with_replicas(
             best[level.replicas] = (k, level)
     at_most = None if pool.constraint in relaxed else pool.maximum * (pool.cores // station.threads)
     found: list[Candidate] = []
-    for replicas in sorted(best):
+    for replicas in sorted(r for r in best if at_scale(option.load_ppb, scale) <= REPLICA_LOAD * r or scale == MILLION):
         k, level = best[replicas]
         if at_most is not None and replicas > at_most:
             break
         mean, variance = option.mean_us + level.wait_us, option.var_us2 + level.wait_var
-        if not found or mean < found[-1].mean_us or variance < found[-1].var_us2:
+        if more or not found or mean < found[-1].mean_us or variance < found[-1].var_us2:
             found.append(Candidate(o, k, mean, variance, replicas))
     return found
 
@@ -181,6 +187,8 @@ def _merit(problem: Problem, option: Option, c: Candidate, memory_binds: bool) -
     replicas, threads = c.replicas, station.threads
     if not station.levels:
         replicas = threads = 1
+    if station.levels and is_objective(problem):
+        counts.append(fullness(option.load_ppb, REPLICA_LOAD * replicas))
     counts.append(replicas * threads)
     if memory_binds:
         counts += [station.memory_kb, replicas]

@@ -37,7 +37,9 @@ def cover(draft: Draft, g: int) -> None:
                 draft.cost.append((x, option.cost))
                 draft.energy.append((x, option.energy))
                 for visit in option.visits:
-                    draft.visitors.setdefault(visit.server, []).append(Visitor(x, visit.work_ns, visit.load_ppb))
+                    draft.visitors.setdefault(visit.server, []).append(
+                        Visitor(x, visit.work_ns, visit.load_ppb, group.flow)
+                    )
             taken: Terms = (
                 [(draft.present[g], -1)] if len(forms) == 1 else [(draft.taken[s], -1) for s in slot.scenarios]
             )

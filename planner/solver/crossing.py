@@ -26,7 +26,7 @@ def cross_by_pair(draft: Draft, g: int, e: int, edge: Edge) -> None:
         model.add([(literal, 1), *into], 0, 0)
     for (a, b), z in pairs.items():
         if a != b:
-            draft.crossing.setdefault((g, e), []).append(charge(draft, z, table[a, b]))
+            draft.crossing.setdefault((g, e), []).append(charge(draft, draft.groups[g].flow, z, table[a, b]))
 
 
 def _pair(draft: Draft, g: int, starts: dict[int, int], ends: dict[int, int], a: int, b: int) -> int:
@@ -38,12 +38,12 @@ def _pair(draft: Draft, g: int, starts: dict[int, int], ends: dict[int, int], a:
     return draft.model.boolean()
 
 
-def charge(draft: Draft, literal: int, transfer: Transfer) -> Crossing:
-    """What a transfer or a hop costs and visits if `literal` is true."""
+def charge(draft: Draft, flow: int, literal: int, transfer: Transfer) -> Crossing:
+    """What a transfer or a hop of `flow` costs and visits if `literal` is true."""
     if transfer.cost:
         draft.cost.append((literal, transfer.cost))
     for visit in transfer.visits:
-        draft.visitors.setdefault(visit.server, []).append(Visitor(literal, visit.work_ns, visit.load_ppb))
+        draft.visitors.setdefault(visit.server, []).append(Visitor(literal, visit.work_ns, visit.load_ppb, flow))
     servers = tuple(v.server for v in transfer.visits)
     return Crossing(literal, transfer.mean_us, transfer.var_us2, servers)
 
@@ -78,7 +78,9 @@ def cross_by_condition(draft: Draft, g: int, e: int, edge: Edge) -> None:
             ]
             if over:
                 model.add([(passed, 1), *over], 0, None, when=leaves)
-        draft.visitors.setdefault(server, []).append(Visitor(passed, visit.work_ns, visit.load_ppb))
+        draft.visitors.setdefault(server, []).append(
+            Visitor(passed, visit.work_ns, visit.load_ppb, draft.groups[g].flow)
+        )
         draft.crossing.setdefault((g, e), []).append(Crossing(passed, 0, 0, (server,)))
 
 

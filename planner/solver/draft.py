@@ -33,11 +33,12 @@ class Scope:
 
 
 class Visitor(NamedTuple):
-    """If `literal` is true, a server is visited with this work and load."""
+    """If `literal` is true, a server is visited by `flow` with this work and load."""
 
     literal: int
     work_ns: int
     load_ppb: int
+    flow: int
 
 
 class Crossing(NamedTuple):

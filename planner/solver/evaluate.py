@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from planner.problem import Edge, Option, Path, Pool, Problem, Scenario, Transfer, Visit, visit_ns
+from planner.problem import (
+    MILLION,
+    REPLICA_LOAD,
+    Edge,
+    Option,
+    Path,
+    Pool,
+    Problem,
+    Scenario,
+    Transfer,
+    Visit,
+    at_scale,
+    visit_ns,
+)
 from planner.solver.packing import devices_needed
 from planner.solver.solution import Choice
+from planner.solver.throughput import fullness, scales
 from planner.solver.ways import Ways
 
 
@@ -95,7 +109,8 @@ def evaluate(
         cost += sum(o.cost for step in chosen for o in step) + sum(t.cost for t in transfers if t)
         energy += sum(o.energy for step in chosen for o in step)
     wrong = sum(scenario.wrong for scenario, _, _ in flows)
-    sums = {"cost": cost, "energy": energy, "accuracy": wrong}
+    full = _carry(problem, choice, flows, broken, relaxed)
+    sums = {"cost": cost, "energy": energy, "accuracy": wrong, "throughput": full}
     memory = _memory(problem, choice, flows) if any(b.of == "memory" for b in problem.budgets) else {}
     for budget in problem.budgets:
         here = sum(memory.get(pool, 0) for pool in budget.pools)
@@ -172,6 +187,33 @@ def _server_waits(problem: Problem, flows: _Flows, waits: _Waits, broken: set[in
             broken.add(server.constraint)
         else:
             waits.server[index] = (level.wait_us, level.wait_var)
+
+
+def _carry(problem: Problem, choice: Choice, flows: _Flows, broken: set[int], relaxed: frozenset[int]) -> int:
+    """How full the fullest queue is (ppb), and whether each carries what throughputs ask for."""
+    if not problem.throughputs and all(o.kind != "throughput" for o in problem.objectives):
+        return 0
+    queues: dict[tuple[bool, int], tuple[int, list[tuple[int, int]]]] = {}
+
+    def come(is_server: bool, index: int, most: int, flow: int, load: int) -> None:
+        queues.setdefault((is_server, index), (most, []))[1].append((flow, load))
+
+    for f, (_, chosen, transfers) in enumerate(flows):
+        options = [option for step in chosen for option in step]
+        for option in options:
+            if problem.stations[option.station].levels:
+                most = REPLICA_LOAD * choice.replicas[option.station]
+                come(False, option.station, most, f, option.load_ppb)
+        visits = [v for o in options for v in o.visits] + [v for t in transfers if t for v in t.visits]
+        for visit in visits:
+            server = problem.servers[visit.server]
+            if visit.work_ns and server.constraint not in relaxed:
+                come(True, visit.server, server.max_load, f, visit.load_ppb)
+    rates = scales(problem, relaxed)
+    asked = [(most, loads) for most, loads in queues.values() if any(rates[f] > MILLION for f, _ in loads)]
+    if any(sum(at_scale(load, rates[f]) for f, load in loads) > most for most, loads in asked):
+        broken |= {each.constraint for each in problem.throughputs}
+    return max((sum(fullness(load, most) for _, load in loads) for most, loads in queues.values()), default=0)
 
 
 def _devices(

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from itertools import islice, product
 from typing import Final
 
-from planner.problem import Edge, Option, Problem, Scenario
+from planner.problem import MILLION, REPLICA_LOAD, Edge, Option, Problem, Scenario, at_scale
 from planner.solver.evaluate import Evaluation, evaluate
 from planner.solver.solution import Choice, Solution
 from planner.solver.stop import Clock, Stop
+from planner.solver.throughput import scales
 from planner.solver.ways import Ways
 
 PRICES: Final = (0, 3, 30, 300, 3000, 30_000, 10**12)
@@ -188,18 +189,24 @@ def _moved(
 def fewest_for_load(
     problem: Problem, scenarios: tuple[int, ...], options: tuple[tuple[tuple[int, ...], ...], ...]
 ) -> tuple[int, ...]:
-    """The fewest that carry the load."""
+    """The fewest that carry the load, and what throughputs ask for."""
+    rates = scales(problem, frozenset())
     loads: dict[int, int] = {}
+    asked: dict[int, int] = {}
     for s, picked in zip(scenarios, options, strict=True):
         for i, chosen in enumerate(picked):
             for o in chosen:
                 option = problem.scenarios[s].steps[i].options[o]
                 loads[option.station] = loads.get(option.station, 0) + option.load_ppb
+                scale = rates[problem.scenarios[s].flow]
+                more = at_scale(option.load_ppb, scale) if scale > MILLION else 0
+                asked[option.station] = asked.get(option.station, 0) + more
 
     def fewest(index: int) -> int:
         if index not in loads:
             return 0
         levels = problem.stations[index].levels
-        return min((level.replicas for level in levels if level.load_ppb >= loads[index]), default=1)
+        enough = [level.replicas for level in levels if level.load_ppb >= loads[index]]
+        return min((r for r in enough if asked[index] <= REPLICA_LOAD * r), default=max(enough, default=1))
 
     return tuple(fewest(k) for k in range(len(problem.stations)))

@@ -28,7 +28,7 @@ def cross_on_tree(draft: Draft, g: int, e: int, edge: Edge) -> None:
             if pair not in table:
                 draft.model.add([(literal, 1)], 0, 0)
                 continue
-            found.append(charge(draft, literal, table[pair]))
+            found.append(charge(draft, draft.groups[g].flow, literal, table[pair]))
             crossed.append(literal)
     if crossed and (edge.apart_us or edge.apart_us2):
         apart = draft.model.boolean()

@@ -20,6 +20,7 @@ from planner.verification.placement import check_behaviour, check_pins_and_resid
 from planner.verification.reading import Reading
 from planner.verification.refined import check_refined
 from planner.verification.sampling import Sampling
+from planner.verification.throughput import check_carried
 from specs.errors import InputError, Issue
 from specs.plan import Plan
 from specs.plan_check import impossible
@@ -72,5 +73,6 @@ def _numbers(reading: Reading, claims: Claims, samples: int) -> None:
             check_refined(reading, claims)
     with claims.about("constraints"):
         check_constraints(reading, claims, month, kwh)
+        check_carried(reading, claims)
     with claims.about("proof"):
         check_proof(reading, claims, month, kwh)

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from planner.verification.capacity import HIGHEST_LOAD
 from planner.verification.claims import Claims
 from planner.verification.money import HOURS
 from planner.verification.reading import Reading
+from planner.verification.throughput import highest_rate
 from specs.application import (
     AccuracyConstraint,
     CostConstraint,
@@ -18,6 +20,7 @@ from specs.application import (
     MemoryConstraint,
     PathConstraint,
     ResidencyConstraint,
+    ThroughputConstraint,
 )
 from specs.plan import ConstraintCheck
 
@@ -50,6 +53,9 @@ def check_constraints(reading: Reading, claims: Claims, month: float, kwh: float
         elif isinstance(c, AccuracyConstraint):
             found = [a.value for f in reading.flows for a in f.behaviour.accuracy if a.data == c.on]
             _constraint(reading, claims, claimed, name, "share", min(found, default=0.0), c.accuracy, 1e-5, floor=True)
+        elif isinstance(c, ThroughputConstraint):
+            value = highest_rate(reading, c.from_ or next(iter(reading.app.sources)))
+            _constraint(reading, claims, claimed, name, "/s", value, c.throughput, 1e-4, floor=True)
         elif isinstance(c, ResidencyConstraint):
             claims.holds(f"constraint {name} is listed", name in claimed)
     _sites(reading, claims)
@@ -126,6 +132,8 @@ def check_proof(reading: Reading, claims: Claims, month: float, kwh: float) -> N
             _mean_objective(reading, claims, term.latency, value)
         elif term == "accuracy":
             claims.equal("objective accuracy", value, _wrong(reading), 1e-4, 1e-6)
+        elif term == "throughput":
+            claims.equal("objective throughput", value, max(reading.loads().values()) / HIGHEST_LOAD, 1e-3, 1e-8)
         elif term == "energy":
             claims.equal("objective energy", value, kwh, 1e-3, 1e-3)
         elif month < math.inf:

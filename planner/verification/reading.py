@@ -216,13 +216,13 @@ class Reading:
 
     # Queues and what they carry
 
-    def stage_rate(self, index: int, mean: bool = False) -> float:
-        """Requests a second at one member's replicas of an assignment."""
+    def stage_rate(self, index: int, mean: bool = False, rates: Mapping[str, float] | None = None) -> float:
+        """Requests a second at one member's replicas of an assignment: at the peak, the mean, or `rates` by source."""
         a = self.plan.assignments[index]
         total = 0.0
         for flow in self.flows:
             if flow.name in a.flows:
-                rate = flow.mean if mean else flow.peak
+                rate = rates[flow.source] if rates else flow.mean if mean else flow.peak
                 total += rate * flow.members / self.members(a.site) * self.share(flow, a.component)
         return total
 
@@ -291,16 +291,17 @@ class Reading:
                 found.append((f"{link} shared {way}", side.shared.rate, side.shared.by))
         return found
 
-    def loads(self) -> dict[str, float]:
-        """Utilisation of each queue, from exact means."""
+    def loads(self, rates: Mapping[str, float] | None = None) -> dict[str, float]:
+        """Utilisation of each queue, from exact means: at the peak, or at these `rates` of a member by source."""
         found: dict[str, float] = {}
         for i, a in enumerate(self.plan.assignments):
             queue = self.queue_of(i)
             servers = a.replicas if queue.startswith("stage") else 1
-            found[queue] = found.get(queue, 0.0) + self.stage_rate(i) * self.service(i).mean / servers
+            found[queue] = found.get(queue, 0.0) + self.stage_rate(i, rates=rates) * self.service(i).mean / servers
         for flow in self.flows:
             for m in self.messages(flow):
                 for queue, rate, site in self.crossed(m):
-                    requests = flow.peak * flow.members / self.members(site) * m.share
+                    asked = rates[flow.source] if rates else flow.peak
+                    requests = asked * flow.members / self.members(site) * m.share
                     found[queue] = found.get(queue, 0.0) + requests * self.mean_bytes(flow, m) / rate
         return found

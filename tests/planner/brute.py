@@ -88,7 +88,7 @@ def _best(problem: Problem, table: Any, relaxed: frozenset[int]) -> tuple[int, .
     if n == 0:
         return None
     ok = np.ones(n, dtype=bool)
-    sums = {kind: np.zeros(n, dtype=np.int64) for kind in ("cost", "energy", "accuracy")}
+    sums = {kind: np.zeros(n, dtype=np.int64) for kind in ("cost", "energy", "accuracy", "throughput")}
     cost = sums["cost"]
     stations = len(problem.stations)
     load = np.zeros((stations, n), dtype=np.int64)
@@ -131,6 +131,7 @@ def _best(problem: Problem, table: Any, relaxed: frozenset[int]) -> tuple[int, .
     for pool, devices in zip(problem.pools, _devices(problem, replicas, ok, relaxed), strict=True):
         cost += pool.price * devices
         sums["energy"] += pool.energy * devices
+    sums["throughput"] = _fullest(problem, scenarios, uses, crossings, replicas, ok, n, relaxed)
     for budget in problem.budgets:
         if budget.constraint in relaxed:
             continue
@@ -231,6 +232,41 @@ def _server_waits(
     return waits
 
 
+def _fullest(
+    problem: Problem, scenarios: Any, uses: Any, crossings: Any, replicas: Array, ok: Array, n: int, relaxed: Any
+) -> Array:
+    """How full the fullest queue is, in ppb; a choice is not `ok` where one does not carry what throughputs ask for."""
+    asked = dict.fromkeys(range(len(problem.flows)), 10**6)
+    for each in problem.throughputs:
+        if each.constraint not in relaxed:
+            asked |= {f: max(asked[f], each.scale) for f in each.flows}
+    come: dict[tuple[str, int], list[tuple[int, int, Array]]] = {}
+    for position, s in enumerate(scenarios):
+        scenario = problem.scenarios[s]
+        moved = [
+            (t, crossings[position][e] == number)
+            for e, edge in enumerate(scenario.edges)
+            for number, t in enumerate(edge.transfers)
+        ]
+        ran = [(o, uses[position][i][k]) for i, step in enumerate(scenario.steps) for k, o in enumerate(step.options)]
+        for thing, on in [*ran, *moved]:
+            for visit in thing.visits:
+                if visit.work_ns > 0 and problem.servers[visit.server].constraint not in relaxed:
+                    come.setdefault(("server", visit.server), []).append((scenario.flow, visit.load_ppb, on))
+        for option, on in ran:
+            if problem.stations[option.station].levels:
+                come.setdefault(("station", option.station), []).append((scenario.flow, option.load_ppb, on))
+    worst = np.zeros(n, dtype=np.int64)
+    for (kind, index), loads in come.items():
+        most = problem.servers[index].max_load if kind == "server" else 900_000_000 * np.maximum(1, replicas[index])
+        full = sum(on * ((load * PPB + most - 1) // most) for _, load, on in loads)
+        worst = np.maximum(worst, full)
+        if any(asked[f] > 10**6 for f, _, _ in loads):
+            # A queue that none of these flows comes to in a choice keeps what it did before.
+            ok &= sum(on * ((load * asked[f] + 10**6 - 1) // 10**6) for f, load, on in loads) <= most
+    return worst
+
+
 def _devices(problem: Problem, replicas: Array, ok: Array, relaxed: frozenset[int]) -> list[Array]:
     """By pool, how many each choice buys."""
     n = replicas.shape[1]
@@ -248,7 +284,8 @@ def _devices(problem: Problem, replicas: Array, ok: Array, relaxed: frozenset[in
         kinds, inverse = (
             np.unique(replicas[here], axis=1, return_inverse=True) if here else (np.zeros((0, 1)), np.zeros(n, int))
         )
-        needed = np.array([_fewest(problem, pool, here, kinds[:, j]) for j in range(kinds.shape[1])])[
+        room = 10**6 if free else pool.maximum
+        needed = np.array([_fewest(problem, pool, here, kinds[:, j], room) for j in range(kinds.shape[1])])[
             inverse.reshape(-1)
         ]
         if not free:
@@ -257,8 +294,11 @@ def _devices(problem: Problem, replicas: Array, ok: Array, relaxed: frozenset[in
     return bought
 
 
-def _fewest(problem: Problem, pool: Any, here: list[int], counts: Array) -> int:
-    """Fewest devices, by filling device after device with every set of replicas that fits."""
+def _fewest(problem: Problem, pool: Any, here: list[int], counts: Array, room: int) -> int:
+    """Fewest devices, by filling device after device with every set of replicas that fits; one more than `room` where
+    they have too few cores in all."""
+    if sum(problem.stations[k].threads * int(c) for k, c in zip(here, counts, strict=True)) > room * pool.cores:
+        return room + 1
     items = sorted(
         (
             (problem.stations[k].threads, problem.stations[k].memory_kb)

@@ -120,6 +120,23 @@ def cramped(seed: int) -> Situation:
     return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
 
 
+def busy(seed: int) -> Situation:
+    """A world in which a throughput is asked for, or throughput is among its objectives, or both."""
+    draw = random.Random(seed)
+    infra = _infrastructure(draw)
+    app = _application(draw, infra)
+    more = random.Random(f"throughput {seed}")
+    (source,) = app["sources"].values()
+    if "cloud" in infra["sites"]:  # few devices, since replicas are there up to what they hold
+        infra["sites"]["cloud"]["pools"]["vm"]["devices"] = "0..1"
+    if more.random() < 0.7:
+        times = more.choice([1.2, 1.5, 2.0, 4.0])
+        app["constraints"]["crowd"] = {"throughput": f">= {float(source['rate']['peak'][:-2]) * times}/s"}
+    if more.random() < 0.5:
+        app["objective"] = more.choice([["throughput", "cost"], ["cost", "throughput"], ["throughput"]])
+    return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+
+
 def careful(seed: int) -> Situation:
     """A world with accuracy among its objectives."""
     draw = random.Random(seed)

@@ -102,7 +102,7 @@ def test_all_errors_of_a_file_come_at_once_in_order(tmp_path: Path) -> None:
         (
             "{latency: answer_time}]",
             "latency]",
-            "expected cost, energy, accuracy or {latency: CONSTRAINT}, got 'latency'",
+            "expected cost, energy, accuracy, throughput or {latency: CONSTRAINT}, got 'latency'",
         ),
         ("when: not split.short", "when: !split.short", "is written: not component.output"),
         ('outputs: {vector: "f32[8]"}', "outputs: {vector: f32[8]}", "put a type with brackets in quotes"),

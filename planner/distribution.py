@@ -93,6 +93,13 @@ class Grid:
         found = np.interp(levels, below, np.arange(self.size) * self.step)
         return [0.0 if level <= first else float(x) for level, x in zip(levels, found, strict=True)]
 
+    def below(self, transform: Transform, seconds: float) -> float:
+        """The probability of no more than so many seconds, as `quantiles` says it; 1 from the end of the grid on."""
+        if seconds >= (self.size - 1) * self.step:
+            return 1.0
+        mass = self.masses(transform)
+        return float(np.interp(seconds, np.arange(self.size) * self.step, np.cumsum(mass) - mass / 2))
+
     def _forward(self, mass: Reals) -> Transform:
         return np.fft.rfft(mass, 2 * self.size)
 

@@ -26,6 +26,7 @@ from specs.application import (
     MemoryConstraint,
     PathConstraint,
     ResidencyConstraint,
+    ShareConstraint,
     ThroughputConstraint,
 )
 from specs.digest import digest_value
@@ -190,6 +191,9 @@ class Draft:
             elif isinstance(constraint, AccuracyConstraint):
                 value = min(self._accuracy(constraint.on))
                 check(name, "share", value, constraint.accuracy, value - constraint.accuracy)
+            elif isinstance(constraint, ShareConstraint):
+                value = self.latency.within(constraint.path, app.value.deadline)
+                check(name, "share", value, constraint.share, value - constraint.share)
             elif isinstance(constraint, ThroughputConstraint):
                 value = self._throughput.highest(app.value.source_of(constraint))
                 check(name, "/s", value, constraint.throughput, value - constraint.throughput)

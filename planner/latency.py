@@ -19,8 +19,8 @@ import numpy as np
 from planner.demand import Demand
 from planner.distribution import Grid, Transform
 from planner.drawn import Drawn
-from planner.formulation import limit_name
 from planner.layout import FlowLayout, Layout, Leg
+from planner.path_limits import path_limits
 from planner.pipeline import Shape, paths_asked
 from planner.request_graph import SINK, SOURCE, RequestGraph, request_graph
 from planner.timings import Timing, Timings
@@ -155,14 +155,9 @@ class Latency:
 
     def _predict(self, of: FlowLayout, constraint: PathConstraint) -> PathPrediction | None:
         """None where no request takes that path."""
-        shapes = of.pipeline.requests(constraint)
-        if not shapes:
+        if not of.pipeline.requests(constraint):
             return None
-        grid = self._grid(of)
-        mixed = sum(
-            (self.finish(of, s, constraint.to, grid) * s.probability for s in shapes),
-            start=np.zeros(grid.size + 1, dtype=np.complex128),
-        )
+        grid, mixed = self._times(of, constraint)
         over = constraint.about
         return PathPrediction(
             flow=of.flow.name,
@@ -172,6 +167,37 @@ class Latency:
             predicted=_percentiles(grid, mixed),
             limit_ms={f"p{q * 100:.0f}": limit * 1e3 for q, limit in constraint.limits.items()},
         )
+
+    def _times(self, of: FlowLayout, constraint: PathConstraint) -> tuple[Grid, Transform]:
+        """Of the requests that take that path."""
+        key = (of.flow.name, constraint.to, constraint.about)
+        if key not in self._known:
+            grid = self._grid(of)
+            mixed = sum(
+                (self.finish(of, s, constraint.to, grid) * s.probability for s in of.pipeline.requests(constraint)),
+                start=np.zeros(grid.size + 1, dtype=np.complex128),
+            )
+            self._known[key] = grid, mixed
+        return self._known[key]
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, str, str], tuple[Grid, Transform]]:
+        return {}
+
+    def slowest(self, constraint: PathConstraint, level: float) -> float:
+        """Seconds: that quantile of the time of a path, of the flow where it is largest; 0 where none takes it."""
+        asked = [of for of in self._from(constraint) if of.pipeline.requests(constraint)]
+        times = (self._times(of, constraint) for of in asked)
+        return max((grid.quantiles(mixed, [level])[0] for grid, mixed in times), default=0.0)
+
+    def within(self, constraint: PathConstraint, seconds: float) -> float:
+        """The share of requests on a path that are done by then, of the flow where it is least."""
+        asked = [of for of in self._from(constraint) if of.pipeline.requests(constraint)]
+        times = (self._times(of, constraint) for of in asked)
+        return min((grid.below(mixed, seconds) for grid, mixed in times), default=1.0)
+
+    def _from(self, constraint: PathConstraint) -> list[FlowLayout]:
+        return [of for of in self.layout.flows if of.flow.source == constraint.from_]
 
     def _grid(self, of: FlowLayout) -> Grid:
         timings = [self.timings.stages[s] for s in of.stages] + [self.timings.leg(of, leg) for leg in of.legs]
@@ -234,16 +260,14 @@ def _percentiles(grid: Grid, transform: Transform) -> Percentiles:
 def exceeded(latency: Latency, limits: tuple[PathPrediction, ...], corrected: Mapping[str, float]) -> dict[str, float]:
     """Limits that the predictions miss: name -> predicted seconds over the limit's. `corrected` ones replace those."""
     found: dict[str, float] = {}
-    constraints = latency.layout.situation.app.value.constraints
-    for name, constraint in constraints.items():
-        if isinstance(constraint, PathConstraint):
-            over = constraint.about
-            for path in limits:
-                if (path.from_, path.to, path.over) == (constraint.from_, constraint.to, over):
-                    for q, limit in constraint.limits.items():
-                        value = getattr(path.predicted, f"p{q * 100:.0f}_ms") / 1e3
-                        full = limit_name(name, q)
-                        most = corrected.get(full, limit)
-                        if value > most:
-                            found[full] = max(found.get(full, 0.0), value / most)
+    for limit in path_limits(latency.layout.situation.app.value):
+        most = corrected.get(limit.name, limit.seconds)
+        if limit.is_share:
+            values = [latency.slowest(limit.path, limit.quantile)]
+        else:
+            about = (limit.path.from_, limit.path.to, limit.path.about)
+            word = f"p{limit.quantile * 100:.0f}_ms"
+            values = [getattr(p.predicted, word) / 1e3 for p in limits if (p.from_, p.to, p.over) == about]
+        if values and max(values) > most:
+            found[limit.name] = max(values) / most
     return found

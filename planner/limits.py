@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from planner.formulation import Formulation
 from planner.formulation.limits import tables_of
+from planner.path_limits import path_limits
 from planner.problem import Limit
 from planner.situation import Situation
-from specs.application import PathConstraint
 
 
 def with_limits(situation: Situation, given: Formulation, limits: Mapping[str, float]) -> Formulation:
@@ -20,17 +20,15 @@ def with_limits(situation: Situation, given: Formulation, limits: Mapping[str, f
     if not limits:
         return given
     problem = given.problem
-    app = situation.app.value
+    known = {limit.name: limit for limit in path_limits(situation.app.value)}
 
     def renewed(index: int, limit: Limit) -> Limit:
         name = problem.constraints[limit.constraint].name
         if name not in limits:
             return limit
-        constraint = app.constraints[name.rpartition(".")[0]]
-        assert isinstance(constraint, PathConstraint)
-        shapes = given.scenarios[index].requests(constraint)
-        q = int(name.rpartition(".p")[2]) / 100
-        return replace(limit, shapes=tables_of(shapes, [table.paths for table in limit.shapes], q, limits[name]))
+        shapes = given.scenarios[index].requests(known[name].path)
+        paths = [table.paths for table in limit.shapes]
+        return replace(limit, shapes=tables_of(shapes, paths, known[name].quantile, limits[name]))
 
     scenarios = tuple(
         replace(scenario, limits=tuple(renewed(i, limit) for limit in scenario.limits))

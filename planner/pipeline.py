@@ -10,7 +10,7 @@ from typing import Final
 from planner.flows import Flow
 from planner.queueing import ZERO, Moments
 from planner.situation import Situation
-from specs.application import PathConstraint
+from specs.application import PathConstraint, ShareConstraint
 from specs.behaviour import Behaviour, PayloadSize
 from specs.errors import InputError, Issue
 
@@ -186,7 +186,9 @@ def paths_asked(situation: Situation, flow: Flow) -> tuple[PathConstraint, ...]:
     Where several constraints are about one path, it has the shortest of their limits on each percentile.
     """
     found: dict[tuple[str, str], PathConstraint] = {}
-    for constraint in relevant(situation, flow).values():
+    constraints = situation.app.value.constraints.values()
+    named = (c.path if isinstance(c, ShareConstraint) else c for c in constraints)
+    for constraint in (c for c in named if isinstance(c, PathConstraint) and c.from_ == flow.source):
         about = constraint.to, constraint.about
         found[about] = _shortest(found[about], constraint) if about in found else constraint
     spoken = {to for to, _ in found}

@@ -13,14 +13,14 @@ from typing import Final
 
 from planner.conflict import minimal_conflict, no_option
 from planner.draft import Draft, in_ms, inputs_of
-from planner.formulation import Formulation, formulation, limit_name
+from planner.formulation import Formulation, formulation
 from planner.limits import with_limits
+from planner.path_limits import path_limits
 from planner.situation import Situation
 from planner.solver import Solution, solve_problem
 from planner.solver.evaluate import evaluate
 from planner.solver.solution import relative_gap
 from planner.solver.stop import Progress, silent
-from specs.application import PathConstraint
 from specs.errors import NotKnown
 from specs.plan import Conflict, Plan
 
@@ -257,9 +257,7 @@ def _best_by_tables(
 
 def _path_limits(situation: Situation) -> dict[str, float]:
     """Seconds, by the name of the limit."""
-    found = situation.app.value.constraints.items()
-    paths = ((name, c) for name, c in found if isinstance(c, PathConstraint))
-    return {limit_name(name, q): limit for name, c in paths for q, limit in c.limits.items()}
+    return {limit.name: limit.seconds for limit in path_limits(situation.app.value)}
 
 
 def _no_plan(situation: Situation, nothing: _Nothing, clock: _Clock, proofs: bool) -> Plan:

@@ -20,6 +20,7 @@ REPLICA_LOAD: Final = 900_000_000
 
 ConstraintKind = Literal[
     "path",
+    "share",
     "budget",
     "energy",
     "memory",

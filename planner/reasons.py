@@ -16,11 +16,12 @@ import numpy as np
 
 from planner.distribution import Grid, Reals, Transform, from_quantiles
 from planner.draft import Draft
-from planner.formulation import Formulation, limit_name
+from planner.formulation import Formulation
 from planner.latency import Latency
 from planner.layout import FlowLayout, Leg
 from planner.no_goods import NoGood, Use
-from planner.pipeline import Shape, relevant
+from planner.path_limits import path_limits
+from planner.pipeline import Shape
 from planner.situation import Situation
 from planner.solver import Choice
 
@@ -75,13 +76,13 @@ class Reasons:
     def _missed(self, times: _Times, ways: Mapping[Use, Use]) -> str | None:
         """The first limit that is clearly missed by those uses, run in those ways, and the messages between them."""
         of = times.of
-        for name, constraint in relevant(self.situation, of.flow).items():
-            shapes = of.pipeline.requests(constraint)
-            for q in constraint.limits:
-                limit = self.wanted[limit_name(name, q)] * CLEAR
-                late = sum(s.probability * times.late(s, constraint.to, ways, limit, self._values) for s in shapes)
-                if late > (1 - q) * CLEAR:
-                    return limit_name(name, q)
+        for each in path_limits(self.situation.app.value):
+            if each.path.from_ == of.flow.source:
+                limit = self.wanted[each.name] * CLEAR
+                shapes = of.pipeline.requests(each.path)
+                late = sum(s.probability * times.late(s, each.path.to, ways, limit, self._values) for s in shapes)
+                if late > (1 - each.quantile) * CLEAR:
+                    return each.name
         return None
 
     def _index(self, name: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -23,9 +22,9 @@ from specs.function_files import digest_function
 from specs.graph import Graph
 from specs.load import Document
 from specs.model_source import digest_source
+from specs.statistics import wilson
 
 QUANTILES: Final = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
-_Z: Final = 1.959963984540054
 """Of the normal distribution: 95 % lie within."""
 
 OpenWork = Callable[[str, str], Work]
@@ -209,14 +208,3 @@ def _payload(sizes: Sequence[int]) -> PayloadSize:
 def _accuracy(data: str, right: Sequence[bool]) -> Accuracy:
     low, high = wilson(sum(right), len(right))
     return Accuracy(data=data, value=sum(right) / len(right), low=low, high=high, n=len(right))
-
-
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """Wilson's 95 % score interval of a share of `right` in `n`.
-
-    (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n); E. B. Wilson, 1927.
-    """
-    p, z2 = right / n, _Z**2
-    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return min(p, max(0.0, middle - half)), max(p, min(1.0, middle + half))

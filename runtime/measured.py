@@ -6,16 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from runtime.behaviour import is_right, wilson
+from runtime.behaviour import is_right
 from runtime.host import Entry
 from runtime.items import Item
 from runtime.reference import Outcome
 from runtime.topology import Topology
 from runtime.values import equal
-from specs.application import AccuracyConstraint, Application
+from specs.application import AccuracyConstraint, Application, ShareConstraint
 from specs.plan import PathPrediction, Percentiles, Plan, StagePrediction
-from specs.run_result import TELLING, MeasuredAccuracy, MeasuredPath, MeasuredStage, Requests
-from specs.statistics import summarise
+from specs.run_result import TELLING, MeasuredAccuracy, MeasuredPath, MeasuredShare, MeasuredStage, Requests
+from specs.share import measured_share
+from specs.statistics import summarise, wilson
 
 
 def percentiles(seconds: Sequence[float]) -> Percentiles:
@@ -79,6 +80,21 @@ def accuracies(
         for data, found in right.items()
         for interval in [wilson(sum(found), len(found))]
     )
+
+
+def shares(
+    entries: Sequence[Entry], outcomes: Mapping[tuple[str, int], Outcome], app: Application, unheard: int
+) -> tuple[MeasuredShare, ...]:
+    """Of each constraint on a share. Requests of which no log speaks, `unheard`, count as sent and not answered."""
+    found: list[MeasuredShare] = []
+    for name, c in app.constraints.items():
+        if isinstance(c, ShareConstraint):
+            mine = [e for e in entries if e.flow.partition("@")[0] == c.from_]
+            sent = [e for e in mine if c.to in outcomes[e.flow, e.item].answers]
+            n = len(sent) + unheard
+            if n:
+                found.append(measured_share(name, c, sum(e.status == "answered" for e in sent), n))
+    return tuple(found)
 
 
 def measured_path(

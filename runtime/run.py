@@ -16,11 +16,12 @@ from runtime.hosts import Hosts, StageInputs
 from runtime.in_process import InProcessHosts
 from runtime.items import Item
 from runtime.machine import machine_id
-from runtime.measured import accuracies, count, measured_path, measured_stage
+from runtime.measured import accuracies, count, measured_path, measured_stage, shares
 from runtime.opening import open_references
 from runtime.reference import Outcome
 from runtime.shaping import METHOD, NONE
 from runtime.topology import Topology, topology
+from specs.deadline import deadline_of
 from specs.digest import digest_value
 from specs.errors import EnvironmentFailed, InputError, Issue
 from specs.run_result import Prediction, RunResult, Slice
@@ -32,8 +33,6 @@ LEAD: Final = 0.4
 POLL: Final = 0.2
 QUEUE_LIMIT: Final = 256
 PARTIAL_LIMIT: Final = 4096
-DEADLINE: Final = 30.0
-DEADLINE_BY_LIMIT: Final = 10.0
 
 Phase = Literal["starting", "warming up", "running", "finished"]
 
@@ -164,8 +163,7 @@ def _by_number(orders: Mapping[str, list[Departure]], items: Sequence[Item]) -> 
 
 
 def _deadline(prediction: Prediction) -> float:
-    limits = [ms / 1e3 for path in prediction.paths for ms in path.limit_ms.values()]
-    return DEADLINE_BY_LIMIT * max(limits) if limits else DEADLINE
+    return deadline_of(ms / 1e3 for path in prediction.paths for ms in path.limit_ms.values())
 
 
 def _hosts(
@@ -300,6 +298,7 @@ def _result(
         throughput=len(answered) / span if answered and span > 0 else 0.0,
         accuracy={a.data: a.value for a in right},
         accuracies=right,
+        shares=shares(log, outcomes, app, max(0, sent - len(log))),
         paths=tuple(measured_path(p, log, outcomes, app) for p in prediction.paths),
         stages=tuple(measured_stage(s, log, top) for s in prediction.stages),
         seconds=seconds,

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from specs.base import Name, Spec, TypeText
+from specs.deadline import deadline_of
 from specs.function_files import is_function_name
 from specs.nearest import SIMILAR
 from specs.quantities import AtLeastRate, AtLeastShare, AtMostEnergy, AtMostPrice, AtMostSize, Duration, Frequency, Size
@@ -272,11 +273,23 @@ class PathConstraint(Spec):
 
 
 class ShareConstraint(Spec):
-    """The share of requests that must be answered."""
+    """The share of the requests to a sink that must be answered before they are given up (`Application.deadline`)."""
 
     from_: str = Field(alias="from")
     to: str
     share: AtLeastShare
+
+    @field_validator("share")
+    @classmethod
+    def _not_all(cls, share: float) -> float:
+        if share >= 1:
+            raise ValueError("expected less than 100 %: no time is certain to be kept by all requests")
+        return share
+
+    @property
+    def path(self) -> PathConstraint:
+        """The path that it speaks of, without limits."""
+        return PathConstraint.model_construct(from_=self.from_, to=self.to, over="all")
 
 
 class CostConstraint(Spec):
@@ -397,6 +410,12 @@ class Application(Spec):
         BeforeValidator(_objective, json_schema_input_type=list[ObjectiveTerm] | ObjectiveTerm),
         Field(min_length=1),
     ] = ("cost",)
+
+    @property
+    def deadline(self) -> float:
+        """Seconds after which a request is given up in runs and simulations, where it is not said otherwise."""
+        paths = (c for c in self.constraints.values() if isinstance(c, PathConstraint))
+        return deadline_of(limit for c in paths for limit in c.limits.values())
 
     def source_of(self, constraint: ThroughputConstraint) -> str:
         """The source whose rate is meant."""

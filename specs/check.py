@@ -20,6 +20,7 @@ from specs.application import (
     Ref,
     ResidencyConstraint,
     Selector,
+    ShareConstraint,
     ThroughputConstraint,
 )
 from specs.artefact import ModelSignature
@@ -138,6 +139,11 @@ def _constraints(app: Document[Application]) -> Iterator[Issue]:
                 yield from _branch(app, (*at, "over", "when"), constraint.over.when)
             if constraint.from_ in spec.sources and constraint.to in (*spec.sinks, *spec.components):
                 yield from _joined(app, at, constraint)
+        elif isinstance(constraint, ShareConstraint):
+            yield from _known(app, (*at, "from"), "source", constraint.from_, spec.sources)
+            yield from _known(app, (*at, "to"), "sink", constraint.to, spec.sinks)
+            if constraint.from_ in spec.sources and constraint.to in spec.sinks:
+                yield from _joined(app, at, constraint.path)
         elif isinstance(constraint, ThroughputConstraint):
             if constraint.from_ is not None:
                 yield from _known(app, (*at, "from"), "source", constraint.from_, spec.sources)

@@ -93,6 +93,27 @@ class MeasuredAccuracy(Accuracy):
         return "missed" if self.high < self.limit else "not certain"
 
 
+class MeasuredShare(Spec):
+    """Of the `n` requests to a sink that were sent, the share that was answered before it was given up.
+
+    `low` to `high` is its 95 % interval; `limit` is what the constraint `name` asks at least.
+    """
+
+    name: str
+    n: int
+    value: Number
+    low: Number
+    high: Number
+    limit: Number
+
+    @property
+    def verdict(self) -> Literal["kept", "not certain", "missed"]:
+        """As `MeasuredAccuracy.verdict`."""
+        if self.low >= self.limit:
+            return "kept"
+        return "missed" if self.high < self.limit else "not certain"
+
+
 class RunResult(Spec):
     """What a run measured, beside what was predicted for it.
 
@@ -108,6 +129,7 @@ class RunResult(Spec):
     throughput: Number
     accuracy: dict[str, Number] = Field(default_factory=dict)
     accuracies: tuple[MeasuredAccuracy, ...] = ()
+    shares: tuple[MeasuredShare, ...] = ()
     paths: tuple[MeasuredPath, ...]
     stages: tuple[MeasuredStage, ...]
     seconds: Number

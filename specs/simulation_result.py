@@ -9,7 +9,7 @@ from pydantic import Field
 from specs.base import Spec
 from specs.plan import Percentiles
 from specs.quantities import Number
-from specs.run_result import Requests, Slice
+from specs.run_result import MeasuredShare, Requests, Slice
 
 
 class SimulatedPath(Spec):
@@ -80,6 +80,7 @@ class SimulationResult(Spec):
     requests: Requests
     throughput: Number
     goodput: Number
+    shares: tuple[MeasuredShare, ...] = ()
     paths: tuple[SimulatedPath, ...]
     stages: tuple[SimulatedStage, ...]
     devices: tuple[SimulatedLoad, ...]

@@ -1,8 +1,10 @@
-"""A sample of service times as the Distribution that a profile keeps."""
+"""A sample of service times as the Distribution that a profile keeps, and how sure a share is."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from specs.profile import Distribution
 
 PROBABILITIES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
 _BLOCKS = 5
+_Z: Final = 1.959963984540054
 
 
 def summarise(seconds: Sequence[float]) -> Distribution:
@@ -33,3 +36,14 @@ def summarise(seconds: Sequence[float]) -> Distribution:
         n=n,
         spread=(max(medians) - min(medians)) / 2,
     )
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a share of `right` in `n`.
+
+    (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n); E. B. Wilson, 1927.
+    """
+    p, z2 = right / n, _Z**2
+    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
+    half = _Z * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return min(p, max(0.0, middle - half)), max(p, min(1.0, middle + half))

@@ -9,8 +9,6 @@ from typing import Final
 from specs.application import (
     Application,
     Component,
-    Constraint,
-    ShareConstraint,
     Trace,
 )
 from specs.errors import Issue
@@ -54,9 +52,6 @@ def _application(app: Application) -> _Found:
             if ref.if_skipped is not None:
                 hint = "join the branches in a component before it"
                 yield ("sinks", name, "inputs", value, "if_skipped"), "if_skipped at a sink", hint
-    for name, constraint in app.constraints.items():
-        if limited := _constraint(constraint):
-            yield ("constraints", name), f"a constraint on {limited}", ""
 
 
 def _component(component: Component) -> _Found:
@@ -82,11 +77,6 @@ _COMPONENT_KEYS = {
     "environment": "environment variables",
     "secrets": "secrets",
 }
-
-
-def _constraint(constraint: Constraint) -> str | None:
-    kinds: tuple[tuple[type, str], ...] = ((ShareConstraint, "the share answered"),)
-    return next((what for kind, what in kinds if isinstance(constraint, kind)), None)
 
 
 def _infrastructure(infra: Infrastructure) -> _Found:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-from planner.formulation import Formulation, budgets_of, formulation, limit_name
+from planner.formulation import Formulation, budgets_of, formulation
 from planner.limits import with_limits
+from planner.path_limits import path_limits
 from planner.plan import PROOF, Restrict, solve
 from planner.problem import Objective
 from planner.situation import Situation
@@ -107,12 +108,7 @@ def _reused(given: Formulation, old: Situation, new: Situation) -> Formulation |
     one, other = old.app.value, new.app.value
     if new.infra is not old.infra or _shape(one) != _shape(other):
         return None
-    limits = {
-        limit_name(name, q): limit
-        for name, c in other.constraints.items()
-        if isinstance(c, PathConstraint)
-        for q, limit in c.limits.items()
-    }
+    limits = {limit.name: limit.seconds for limit in path_limits(other)}
     found = with_limits(new, given, limits)
     problem = found.problem
     index = {c.name: i for i, c in enumerate(problem.constraints)}

@@ -83,6 +83,6 @@ class _Search:
         """The constraints that cannot hold with a choice; path limits where only predictions miss them."""
         problem = restrict(self.again.given).problem
         if is_feasible(problem, frozenset(), self.again.left, seed=self.again.seed) != "no":
-            return tuple(c.name for c in problem.constraints if c.kind == "path")
+            return tuple(c.name for c in problem.constraints if c.kind in ("path", "share"))
         found = minimal_conflict(problem, self.again.left, self.again.seed)
         return tuple(problem.constraints[i].name for i in found or ())

@@ -18,6 +18,7 @@ from specs.application import (
     PathConstraint,
     ResidencyConstraint,
     Selector,
+    ShareConstraint,
     ThroughputConstraint,
 )
 from specs.plan import Plan
@@ -92,6 +93,7 @@ def dial_of(situation: Situation, constraint: Constraint) -> Dial | Sites:
         "energy": _energy,
         "memory": _memory,
         "accuracy": _accuracy,
+        "share": _share,
         "throughput": _throughput,
         "devices": _devices,
         "rate": _rate,
@@ -161,6 +163,13 @@ def _accuracy(situation: Situation, name: str) -> Dial:
     found = situation.app.value.constraints[name]
     assert isinstance(found, AccuracyConstraint)
     return Dial("share", found.accuracy, 0.0001, 0.0, lambda v: f"constraint.{name}.accuracy={figure(v)}")
+
+
+def _share(situation: Situation, name: str) -> Dial:
+    found = situation.app.value.constraints[name]
+    assert isinstance(found, ShareConstraint)
+    step = min(0.0001, nice((1 - found.share) / 10))
+    return Dial("share", found.share, step, 0.0, lambda v: f"constraint.{name}.share={figure(v)}")
 
 
 def _throughput(situation: Situation, name: str) -> Dial:

@@ -36,7 +36,7 @@ class Worth:
 
 
 def worths(again: Again, plan: Plan) -> tuple[tuple[Worth, ...], bool]:
-    """Of each limit of a path, a budget, energy, memory, accuracy or throughput, and whether time sufficed for all."""
+    """Of each limit with a figure that is not of sites or devices, and whether time sufficed for all."""
     found: list[Worth] = []
     binding = {c.name: c.binding for c in plan.constraints}
     try:
@@ -47,6 +47,7 @@ def worths(again: Again, plan: Plan) -> tuple[tuple[Worth, ...], bool]:
                 "energy",
                 "memory",
                 "accuracy",
+                "share",
                 "throughput",
             ):
                 dial = dial_of(again.situation, constraint)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from specs.application import Application
     from specs.load import Document
     from specs.plan import Percentiles
-    from specs.run_result import MeasuredAccuracy, MeasuredPath, RunResult
+    from specs.run_result import MeasuredAccuracy, MeasuredPath, MeasuredShare, RunResult
 
 SAME_PACE: Final = 0.1
 """Services that take so much more or less than their profiles, relative to them, are no drift of the machine."""
@@ -144,6 +144,8 @@ def shortcomings(result: RunResult) -> list[str]:
         "failed": r.failed,
         "refused": r.refused,
     }
+    if sum(s.n for s in result.shares) >= r.sent:  # shares say how many of all requests may end so
+        counts = {what: n for what, n in counts.items() if what not in ("failed", "refused")}
     found = [f"{count} of {r.sent} requests {what}" for what, count in counts.items() if count]
     for path in result.paths:
         for name, value, limit in _limited(path):
@@ -151,6 +153,7 @@ def shortcomings(result: RunResult) -> list[str]:
                 way = f"{ends(path, result.paths)} over {path.over}"
                 found.append(f"{name} of {way} is {number(value)} ms, limit {number(limit)} ms")
     found += [accuracy_text(a) for a in result.accuracies if a.verdict == "missed"]
+    found += [share_text(s) for s in result.shares if s.verdict == "missed"]
     return found
 
 
@@ -182,6 +185,13 @@ def accuracy_text(a: MeasuredAccuracy) -> str:
         "not certain": f"not certain: the interval straddles it, {a.n:,} answers are too few to tell",
     }
     return f"{text}, limit {a.limit:g}: {said[a.verdict]}"
+
+
+def share_text(s: MeasuredShare) -> str:
+    """The share answered beside what is asked, and whether so many requests can tell."""
+    said = {"missed": "missed: the whole interval lies below", "kept": "kept"}.get(s.verdict, "not certain")
+    between = f"{s.low:.4%} to {s.high:.4%} at 95 %"
+    return f"share answered, {s.name}: {s.value:.4%} of {s.n:,} ({between}), at least {s.limit:.4%} asked: {said}"
 
 
 def pace_text(result: RunResult) -> str | None:
@@ -228,5 +238,7 @@ def _show(result: RunResult, out: Console, file: Path) -> None:
         out.print(text)
     for accuracy in result.accuracies:
         out.print(accuracy_text(accuracy))
+    for share in result.shares:
+        out.print(share_text(share))
     out.print(f"network and slower machines: {result.shaping}")
     out.print(f"plan {result.plan[:16]}, prediction {result.prediction[:16]}; in {file}")

@@ -10,7 +10,7 @@ import typer
 from planner.cli.ends import ends
 from planner.cli.options import PROFILES, AppFile, InfraFile, Multiplier, PlanFile, ProfilesFolder, Seed
 from planner.cli.output import Format, FormatOption, Progress, emit, number, table
-from planner.cli.run import parse_members
+from planner.cli.run import parse_members, share_text
 from specs.errors import AnswerIsNo, InputError, Issue
 
 if TYPE_CHECKING:
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
 QUEUE_LIMIT: Final = 256
 """What may wait at a queue of the runtime."""
-DEADLINE_BY_LIMIT: Final = 10.0
-DEADLINE: Final = 30.0
-"""The runtime gives a request up after ten times the longest limit of the paths, or so many seconds."""
 
 
 def simulate(
@@ -94,7 +91,7 @@ def simulate(
         arrivals=how,
         faults=tuple(faults.values()),
         queue_limit=queue_limit or None,
-        deadline=_deadline(situation),
+        deadline=situation.app.value.deadline,
         warm_up=0.0 if faults or trace else WARM_UP,
     )
     demand = Demand(situation, part)
@@ -181,19 +178,14 @@ def _seconds(duration: str, otherwise: float, how: Mapping[str, Arrivals]) -> fl
     return max(max(lasting), 1e-6) if lasting else otherwise
 
 
-def _deadline(situation: Situation) -> float:
-    from specs.application import PathConstraint
-
-    constraints = situation.app.value.constraints.values()
-    limits = [limit for c in constraints if isinstance(c, PathConstraint) for limit in c.limits.values()]
-    return DEADLINE_BY_LIMIT * max(limits) if limits else DEADLINE
-
-
 def shortcomings(result: SimulationResult) -> list[str]:
     """What was missed, in words: requests without an answer, and limits beyond what chance explains."""
     r = result.requests
     counts = {"refused": r.refused, "failed": r.failed, "lost": r.lost}
+    if sum(s.n for s in result.shares) >= r.sent:  # shares say how many of all requests may end so
+        counts = {"lost": r.lost}
     found = [f"{count:,} of {r.sent:,} requests {what}" for what, count in counts.items() if count]
+    found += [share_text(s) for s in result.shares if s.verdict == "missed"]
     for path in result.paths:
         for name, limit in path.limit_ms.items():
             value: float = getattr(path.simulated, f"{name}_ms")
@@ -243,5 +235,7 @@ def _show(result: SimulationResult, out: Console) -> None:
         f"requests: {r.sent:,} sent, {r.answered:,} answered, {r.refused:,} refused, {r.failed:,} failed, {r.lost:,} "
         f"lost; {number(result.throughput)} a second, {number(result.goodput)} within their limits"
     )
+    for share in result.shares:
+        out.print(share_text(share))
     how = ", ".join(f"{source} {words}" for source, words in result.arrivals.items())
     out.print(f"{number(result.seconds)} s of {how}; played in {result.elapsed:.1f} s; plan {result.plan[:16]}")

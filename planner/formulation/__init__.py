@@ -6,9 +6,9 @@ refused in `refusals`.
 """
 
 from planner.formulation.build import Formulation, budgets_of, formulate, formulation, limited_sites
-from planner.formulation.names import limit_name
 from planner.formulation.numbers import MICRO
 from planner.formulation.stations import StationKey
+from planner.path_limits import limit_name
 
 __all__ = [
     "MICRO",

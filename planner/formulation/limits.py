@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from planner.formulation.names import ConstraintTable, limit_name
-from planner.pipeline import Pipeline, Shape, relevant
+from planner.formulation.names import ConstraintTable
+from planner.path_limits import path_limits
+from planner.pipeline import Pipeline, Shape
 from planner.problem import PPB, Limit, LimitShape, MeanShape, Path
 from planner.situation import Situation
 from planner.tail import tail_rows
@@ -19,13 +20,12 @@ def limits_of(
     """The limits that requests of this pipeline must keep; `replaced` gives seconds by name where the user's do not
     count."""
     found: list[Limit] = []
-    for name, constraint in relevant(situation, pipeline.flow).items():
-        shapes = pipeline.requests(constraint)
-        paths = [_paths(pipeline, s.runs, s.probability, constraint.to) for s in shapes]
-        for q, limit in constraint.limits.items():
-            full = limit_name(name, q)
-            tables = tables_of(shapes, paths, q, replaced.get(full, limit))
-            found.append(Limit(constraints.index[full], round((1 - q) * PPB), tables))
+    for limit in path_limits(situation.app.value):
+        if limit.path.from_ == pipeline.flow.source:
+            shapes = pipeline.requests(limit.path)
+            paths = [_paths(pipeline, s.runs, s.probability, limit.path.to) for s in shapes]
+            tables = tables_of(shapes, paths, limit.quantile, replaced.get(limit.name, limit.seconds))
+            found.append(Limit(constraints.index[limit.name], round((1 - limit.quantile) * PPB), tables))
     return tuple(found)
 
 

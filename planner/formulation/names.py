@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from planner.path_limits import limit_name
 from planner.problem import Constraint, ConstraintKind
 from specs.application import (
     AccuracyConstraint,
@@ -13,15 +14,11 @@ from specs.application import (
     MemoryConstraint,
     PathConstraint,
     ResidencyConstraint,
+    ShareConstraint,
     ThroughputConstraint,
 )
 from specs.errors import InputError, Issue, Place
 from specs.load import Document
-
-
-def limit_name(constraint: str, quantile: float) -> str:
-    """The name of one limit of a path constraint, such as ``answer_time.p99``."""
-    return f"{constraint}.p{quantile * 100:.0f}"
 
 
 @dataclass
@@ -61,6 +58,8 @@ def constraints_of(app: Document[Application]) -> ConstraintTable:
             table.add("memory", name, place)
         elif isinstance(constraint, AccuracyConstraint):
             table.add("accuracy", name, place)
+        elif isinstance(constraint, ShareConstraint):
+            table.add("share", name, place)
         elif isinstance(constraint, ThroughputConstraint):
             table.add("throughput", name, place)
         elif isinstance(constraint, ResidencyConstraint):

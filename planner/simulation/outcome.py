@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import inf
 
@@ -18,9 +18,11 @@ from planner.simulation.figures import asked, half_width, percentiles, stage_tim
 from planner.simulation.play import Played, Simulated
 from planner.simulation.tables import ANSWERED, FAILED, PENDING, REFUSED, UNSENT
 from planner.timings import Timings
+from specs.application import ShareConstraint
 from specs.errors import InputError
 from specs.plan import Percentiles, Plan
-from specs.run_result import Requests
+from specs.run_result import MeasuredShare, Requests
+from specs.share import measured_share
 from specs.simulation_result import Period, SimulatedLoad, SimulatedPath, SimulatedStage, SimulationResult
 
 
@@ -50,6 +52,7 @@ def result_of(
         requests=_count(status),
         throughput=int((status == ANSWERED).sum()) / played.counted,
         goodput=int(good.sum()) / played.counted,
+        shares=tuple(shares_of(layout, played)),
         paths=paths_of(layout, demand, played),
         stages=tuple(
             SimulatedStage.model_validate(
@@ -71,6 +74,22 @@ def _count(status: NDArray[np.int8]) -> Requests:
         int((status == s).sum()) for s in (ANSWERED, REFUSED, FAILED, PENDING, UNSENT)
     )
     return Requests(sent=len(status) - unsent, answered=answered, refused=refused, failed=failed, lost=lost)
+
+
+def shares_of(layout: Layout, played: Played) -> Iterator[MeasuredShare]:
+    """Of each constraint on a share, the requests of branch patterns that come to its sink."""
+    for name, c in layout.situation.app.value.constraints.items():
+        if isinstance(c, ShareConstraint):
+            answered = n = 0
+            for of in layout.flows:
+                flow = played.flows[of.flow.name]
+                if of.flow.source == c.from_:
+                    ways = [i for i, shape in enumerate(of.pipeline.shapes) if of.pipeline.reached(shape, c.to)]
+                    sent = np.isin(flow.pattern, ways) & (flow.status != UNSENT)
+                    n += int(sent.sum())
+                    answered += int((sent & (flow.status == ANSWERED)).sum())
+            if n:
+                yield measured_share(name, c, answered, n)
 
 
 def paths_of(layout: Layout, demand: Demand, played: Played) -> tuple[SimulatedPath, ...]:

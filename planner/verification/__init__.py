@@ -13,7 +13,7 @@ from planner.verification.capacity import check_cuts, check_devices, check_links
 from planner.verification.claims import Check, Claims, Report
 from planner.verification.constraints import check_constraints, check_proof
 from planner.verification.inputs import check_inputs
-from planner.verification.latency import check_latency
+from planner.verification.latency import check_latency, check_shares
 from planner.verification.meaning import Meaning, meaning_of
 from planner.verification.money import check_cost, check_energy
 from planner.verification.placement import check_behaviour, check_pins_and_residency, check_placement
@@ -69,7 +69,9 @@ def _numbers(reading: Reading, claims: Claims, samples: int) -> None:
         kwh = check_energy(reading, claims)
     if all(load < 1 for load in reading.loads().values()):
         with claims.about("latency"):
-            check_latency(reading, Sampling(reading, samples), claims)
+            sampling = Sampling(reading, samples)
+            check_latency(reading, sampling, claims)
+            check_shares(reading, sampling, claims)
             check_refined(reading, claims)
     with claims.about("constraints"):
         check_constraints(reading, claims, month, kwh)

@@ -11,7 +11,7 @@ import numpy as np
 from planner.verification.claims import Claims
 from planner.verification.reading import Flow, Reading
 from planner.verification.sampling import Sample, Sampling
-from specs.application import PathConstraint
+from specs.application import PathConstraint, ShareConstraint
 from specs.plan import Percentiles
 
 LATENCY: Final = 0.03
@@ -26,10 +26,10 @@ def check_latency(reading: Reading, sampling: Sampling, claims: Claims) -> None:
     _stages(reading, sampling, claims)
     _transfers(reading, sampling, claims)
     wanted = {
-        (f.name, c.from_, c.to, c.about)
+        (f.name, c.from_, c.to, c.about if isinstance(c, PathConstraint) else "all")
         for f in reading.flows
         for c in reading.app.constraints.values()
-        if isinstance(c, PathConstraint) and c.from_ == f.source
+        if isinstance(c, PathConstraint | ShareConstraint) and c.from_ == f.source
     }
     claims.holds("no other path is predicted", {(p.flow, p.from_, p.to, p.over) for p in reading.plan.paths} <= wanted)
 
@@ -59,6 +59,35 @@ def _paths_of(reading: Reading, sampling: Sampling, claims: Claims, flow: Flow) 
             set(s) == set(limits) and all(math.isclose(s[k], limits[k], rel_tol=1e-5) for k in s) for s in stated
         )
         claims.holds(f"{name}: limits are the user's", same)
+
+
+def check_shares(reading: Reading, sampling: Sampling, claims: Claims) -> None:
+    """The share of sampled requests that come to a sink before they are given up, of the flow where it is least."""
+    paths = [c for c in reading.app.constraints.values() if isinstance(c, PathConstraint)]
+    given_up = max((10 * limit for c in paths for limit in c.limits.values()), default=30.0)
+    claimed = {c.name: c for c in reading.plan.constraints}
+    for name, c in reading.app.constraints.items():
+        if not isinstance(c, ShareConstraint):
+            continue
+        found: list[float] = []
+        for flow in (f for f in reading.flows if f.source == c.from_):
+            shapes = {runs: p for runs, p in reading.patterns(flow).items() if reading.reaches(flow, runs, c.to)}
+            if shapes:
+                times, _ = sampling.times(flow, shapes, c.to)
+                found.append(float((times <= given_up).mean()))
+        share = min(found, default=1.0)
+        if not claims.holds(f"constraint {name} is listed", name in claimed):
+            continue
+        claim = claimed[name]
+        late = max(1 - min(share, c.share), 1 / sampling.samples)
+        room = 4 * math.sqrt(late / sampling.samples) + JOINED * late
+        claims.add(f"constraint {name}: share", claim.value, share, abs(claim.value - share) <= room, "close")
+        claims.add(f"constraint {name} is kept", c.share, share, share >= c.share - room, "at least")
+        claims.at_least(f"constraint {name} is kept by prediction", claim.value, c.share)
+        claims.equal(f"constraint {name}: limit", claim.limit, c.share, 1e-5)
+        claims.equal(f"constraint {name}: slack", claim.slack, claim.value - c.share, 1e-3, 2e-6)
+        place = reading.situation.app.place("constraints", name)
+        claims.holds(f"constraint {name}: unit and place", (claim.unit, claim.line) == ("share", place.line))
 
 
 def _shortest_limits(constraints: Sequence[PathConstraint]) -> dict[str, float]:

@@ -120,6 +120,17 @@ def cramped(seed: int) -> Situation:
     return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
 
 
+def patient(seed: int) -> Situation:
+    """A world in which a share of the requests must be answered, and percentiles are hardly limited."""
+    draw = random.Random(seed)
+    infra = _infrastructure(draw)
+    app = _application(draw, infra)
+    more = random.Random(f"share {seed}")
+    app["constraints"]["time"] = {"from": "src", "to": "out", "p50": f"{more.choice([200, 400])} ms"}
+    app["constraints"]["answered"] = {"from": "src", "to": "out", "share": f">= {more.choice([90, 99, 99.9])} %"}
+    return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+
+
 def busy(seed: int) -> Situation:
     """A world in which a throughput is asked for, or throughput is among its objectives, or both."""
     draw = random.Random(seed)

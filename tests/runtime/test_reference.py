@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.behaviour import measure_behaviour, source_digest, wilson
+from runtime.behaviour import measure_behaviour, source_digest
 from runtime.items import Item, read_items
 from runtime.reference import Reference
 from runtime.values import Value
@@ -19,6 +19,7 @@ from specs.application import Application
 from specs.digest import digest_file
 from specs.errors import InputError
 from specs.load import Document, load_application
+from specs.statistics import wilson
 from specs.tensors import TensorType
 from tests.runtime.sample import copy_project, make_items
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from heapq import heappop, heappush
 from itertools import count
+from math import prod
 from typing import Literal
 
 from specs.errors import InputError, Issue
 from specs.infrastructure import Direction, Infrastructure, Link
 from specs.load import Document
+from specs.retransmission import Retransmission
 
 Way = Literal["up", "down"]
 HOP_WEIGHT = 1e-9
@@ -50,7 +52,17 @@ class Network:
     infra: Document[Infrastructure]
 
     def direction(self, passage: Passage) -> Direction:
-        return self.link(passage).direction(passage.way)
+        return self.link(passage).carrying(passage.way)
+
+    def losing(self, route: tuple[Passage, ...]) -> Retransmission | None:
+        """What lost packets cost on a route; None where none are lost."""
+        links = [self.link(passage) for passage in route]
+        kept = prod(1 - link.loss for link in links)
+        if kept == 1:
+            return None
+        ways = [self.direction(passage) for passage in route]
+        least = min([way.rate for way in ways] + [way.shared.rate for way in ways if way.shared])
+        return Retransmission(1 - kept, 2 * sum(link.delay.mean for link in links), least)
 
     def link(self, passage: Passage) -> Link:
         return self.infra.value.links[passage.link]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from planner.demand import Demand
-from planner.distribution import Grid, Reals, Transform, from_quantiles, independent_sum, normal
+from planner.distribution import POINTS, Grid, Reals, Transform, from_quantiles, independent_sum, normal
 from planner.layout import FlowLayout, Layout, Leg
 from planner.measured import hop_moments, moments
 from planner.network import Passage
@@ -19,6 +19,7 @@ from planner.pipeline import Shape
 from planner.queueing import NO_WAIT, ZERO, Moments, Wait, likeness, many_servers, single_server, utilisation
 from planner.visits import visits
 from specs.errors import InputError, Issue
+from specs.retransmission import SEGMENT
 
 
 class Arrival(NamedTuple):
@@ -219,7 +220,30 @@ class Timings:
         hop = hop_moments(self.layout.situation, of.pipeline.size(leg.message).mean)
         parts.append(self.bytes_of(of, leg) * per_byte)
         parts.append(normal(hop.mean, sqrt(hop.variance)))
+        again = self.sent_again(of, leg)
+        if again is not None:
+            parts.append(again)
         return Timing(tuple(queues), tuple(parts))
+
+    def sent_again(self, of: FlowLayout, leg: Leg) -> Reals | None:
+        """Equally likely times that lost packets cost a message, taken as independent of the rest; None: nothing."""
+        losing = self.layout.situation.network.losing(leg.route)
+        if losing is None:
+            return None
+        if (of.flow.name, leg.name) not in self._again_known:
+            packets, counts = np.unique(np.ceil(self.bytes_of(of, leg) / SEGMENT), return_counts=True)
+            shares = counts / counts.sum()
+            found = [
+                (s, p * share)
+                for n, share in zip(packets.tolist(), shares.tolist(), strict=True)
+                for s, p in losing.delays(n * SEGMENT)
+            ]
+            self._again_known[of.flow.name, leg.name] = _equally_likely(found)
+        return self._again_known[of.flow.name, leg.name]
+
+    @cached_property
+    def _again_known(self) -> dict[tuple[str, str], Reals]:
+        return {}
 
     def behind(self, of: FlowLayout, leg: Leg, sent: Sequence[Leg]) -> list[Reals]:
         """Seconds that those messages take which leave with `leg`, before it, over the first links of its route.
@@ -235,6 +259,18 @@ class Timings:
                 slowest = min(rate for passage in common for _, rate, _ in self.link_servers(passage))
                 found.append(self.bytes_of(of, other) / slowest)
         return found
+
+
+def _equally_likely(outcomes: Sequence[tuple[float, float]]) -> Reals:
+    """Values for (value, probability) pairs: by their quantiles, the largest so that the mean is kept."""
+    ordered = sorted(outcomes)
+    values, weights = (np.array(column) for column in zip(*ordered, strict=True))
+    reached = np.cumsum(weights) / weights.sum()
+    at = np.searchsorted(reached, (np.arange(POINTS) + 0.5) / POINTS)
+    found: Reals = values[np.minimum(at, len(values) - 1)].astype(np.float64)
+    lacking = float(values @ weights / weights.sum() - found.mean()) * POINTS
+    found[-1] = max(0.0, found[-1] + lacking)
+    return found
 
 
 def _leaving(sent: Sequence[Leg]) -> list[tuple[Passage, list[Leg]]]:

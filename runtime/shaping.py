@@ -20,11 +20,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Final
 
 from runtime.message import Message
 from runtime.topology import Hop, Topology
+from specs.retransmission import Retransmission
 
 METHOD: Final = "links reserved hop by hop inside the senders (no root), processor time stretched by sleeping"
 NONE: Final = "none: the network and the processors as they are"
@@ -70,12 +72,15 @@ class LinkState:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Part of a route: a capacity (its place in the file) at `rate` bytes/s, or, where it is None, a delay."""
+    """Part of a route: a capacity (its place in the file) at `rate` bytes/s, or, where it is None, a delay: its mean
+    and jitter, and what packets that are lost on the whole route cost.
+    """
 
     capacity: int | None
     rate: float = 0.0
     delay: float = 0.0
     jitter: float = 0.0
+    again: Retransmission | None = None
 
 
 class Routes:
@@ -107,7 +112,18 @@ class Routes:
     def steps(self, origin: str, start: str, end: str) -> tuple[Step, ...]:
         """From site `start` to site `end` for requests of `origin`; none within a site."""
         hops = () if start == end else self._top.hops[self._top.origin_site[origin], start, end]
-        return tuple(step for hop in hops for step in self.of_hop(origin, hop))
+        steps = tuple(step for hop in hops for step in self.of_hop(origin, hop))
+        again = self._losing(hops)
+        return (*steps, Step(None, again=again)) if again else steps
+
+    def _losing(self, hops: tuple[Hop, ...]) -> Retransmission | None:
+        """What lost packets cost on the way; None where none are lost."""
+        uses = [self._top.link[hop] for hop in hops]
+        kept = prod(1 - use.loss for use in uses)
+        if kept == 1:
+            return None
+        least = min([use.rate for use in uses] + [use.shared_rate for use in uses if use.shared_by])
+        return Retransmission(1 - kept, 2 * sum(use.delay for use in uses), least)
 
     def of_hop(self, origin: str, hop: Hop) -> tuple[Step, ...]:
         """One link: its own capacity and the one that it shares, in the order met, then the propagation."""
@@ -200,6 +216,8 @@ class Shaper:
         parcel.done += 1
         if step.capacity is None:
             due += max(0.0, self._random.gauss(step.delay, step.jitter)) if step.jitter else step.delay
+            if step.again is not None and parcel.payload:
+                due += step.again.drawn(parcel.payload, self._random.random())
         elif self._state is not None and parcel.payload:
             took = parcel.payload / step.rate
             end = self._state.reserve(step.capacity, due, took)

@@ -106,7 +106,8 @@ class LinkUse:
     """One direction of a link: each member of `instances` has its own, first come first served at `rate` bytes/s.
 
     Where `shared_by` is set, all that pass the same member of that class also share `shared_rate`; `shared_first` says
-    on which side of the link that is. `delay` and `jitter` in seconds.
+    on which side of the link that is. `delay` and `jitter` in seconds. Of its packets the share `loss` is sent again,
+    which the rates have no room for.
     """
 
     link: str
@@ -118,6 +119,7 @@ class LinkUse:
     shared_first: bool
     delay: float
     jitter: float
+    loss: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,7 +378,7 @@ def _links(infra: Infrastructure) -> Iterator[LinkUse]:
         fine = second if infra.members(second) > infra.members(first) else first
         ways: tuple[Direction, Direction] = ("up", "down")
         for way in ways:
-            spec = link.direction(way)
+            spec = link.carrying(way)
             shared = spec.shared
             start = first if way == "up" else second
             yield LinkUse(
@@ -389,6 +391,7 @@ def _links(infra: Infrastructure) -> Iterator[LinkUse]:
                 shared_first=bool(shared) and start != fine,
                 delay=link.delay.mean,
                 jitter=link.delay.jitter,
+                loss=link.loss,
             )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -121,8 +121,15 @@ class Direction(Spec):
         return self
 
 
+MOST_LOSS: Final = 0.2
+"""What timeouts of TCP are known to be like ends there (`specs.retransmission`)."""
+
+
 class Link(Spec):
-    """Joins two sites. `up` is from the first to the second; `rate` and `egress` alone hold for both directions."""
+    """Joins two sites. `up` is from the first to the second; `rate` and `egress` alone hold for both directions.
+
+    `loss` is the share of packets that is lost, each by itself, in each direction.
+    """
 
     between: tuple[str, str]
     delay: Annotated[Delay, BeforeValidator(_delay, json_schema_input_type=Delay | str)] = Delay(mean=0.0)
@@ -138,6 +145,8 @@ class Link(Spec):
             raise ValueError("expected either rate, or both up and down")
         if self.rate is not None and self.rate <= 0:
             raise ValueError("expected a rate above zero")
+        if self.loss > MOST_LOSS:
+            raise ValueError(f"expected a loss of at most {MOST_LOSS:.0%}: beyond it a stream hardly goes on")
         if self.between[0] == self.between[1]:
             raise ValueError("expected two different sites")
         return self
@@ -146,6 +155,14 @@ class Link(Spec):
         """The direction named; where only `rate` is given, both are alike."""
         given = self.up if way == "up" else self.down
         return given or Direction.model_construct(rate=self.rate, shared=None, egress=self.egress)
+
+    def carrying(self, way: Literal["up", "down"]) -> Direction:
+        """As `direction`, with what is left of its rates beside the packets that are sent again."""
+        given, left = self.direction(way), 1 - self.loss
+        if not self.loss or given.rate is None:
+            return given
+        shared = given.shared and SharedRate.model_construct(by=given.shared.by, rate=given.shared.rate * left)
+        return Direction.model_construct(rate=given.rate * left, shared=shared, egress=given.egress)
 
 
 class FleetShare(Spec):

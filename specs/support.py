@@ -87,8 +87,6 @@ def _infrastructure(infra: Infrastructure) -> _Found:
             if used is not None and used.sharing == "time" and devices.devices[1] > 1:
                 yield at, "more than one device in a pool with sharing: time", "use sharing: cores, or one device"
     for name, link in infra.links.items():
-        if link.loss > 0:
-            yield ("links", name, "loss"), "loss on a link", ""
         if _ambiguous(infra, link):
             what = f"a link between {link.between[0]!r} and {link.between[1]!r}, of which each has many members"
             yield ("links", name, "between"), what, "say how they belong together with count: N per SITE"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 from planner.formulation.names import ConstraintTable
 from planner.formulation.numbers import MICRO, sayable
@@ -13,7 +13,9 @@ from planner.network import Passage
 from planner.pipeline import Message, Node, Pipeline
 from planner.prices import SECONDS_PER_MONTH
 from planner.problem import Edge, End, Step, Transfer, Visit
+from planner.queueing import ZERO, Moments
 from planner.situation import Situation
+from specs.retransmission import Retransmission
 
 
 @dataclass(frozen=True)
@@ -65,14 +67,15 @@ class Edges:
                 arrivals = flow.peak * message.share * flow.members / members
                 visits.append(self.servers.visit(server, arrivals, size.scaled(1 / rate)))
         hop = hop_moments(situation, size.mean)
+        again = _sent_again(pipeline, message, network.losing(route))
         paid = flow.mean * flow.members * message.share * size.mean * egress * SECONDS_PER_MONTH
-        variance = size.variance * per_byte**2 + jitter + hop.variance
+        variance = size.variance * per_byte**2 + jitter + hop.variance + again.variance
         what = f"{message.producer.name} -> {message.consumer.name} over {', '.join(p.link for p in route)}"
         place = situation.infra.place("links", route[0].link)
         return Transfer(
             start=ends[0],
             end=ends[1],
-            mean_us=sayable((size.mean * per_byte + delay + hop.mean) * 1e6, what, place),
+            mean_us=sayable((size.mean * per_byte + delay + hop.mean + again.mean) * 1e6, what, place),
             var_us2=sayable(variance * 1e12, what, place),
             visits=tuple(visits),
             cost=round(paid * MICRO),
@@ -95,3 +98,17 @@ class Edges:
         name = ".".join(path)
         constraint = self.constraints.add("rate", f"{name}.{word}", self.situation.infra.place(*path, word))
         return self.servers.add(key, ".".join(key[1:]), constraint)
+
+
+def _sent_again(pipeline: Pipeline, message: Message, losing: Retransmission | None) -> Moments:
+    """Of the time that lost packets cost. A size counts as the next larger quantile known: the time grows with it."""
+    if losing is None:
+        return ZERO
+    payloads = [sorted((float(p), size) for p, size in of.quantiles.items()) for of in pipeline.payloads(message)]
+    levels = sorted({p for of in payloads for p, _ in of} | {1.0})
+    moments = [0.0, 0.0, 0.0]
+    for low, high in pairwise([0.0, *levels]):
+        size = sum(next((x for p, x in of if p >= high), of[-1][1] if of else 0.0) for of in payloads)
+        for seconds, probability in losing.delays(size):
+            moments = [m + (high - low) * probability * seconds**k for k, m in enumerate(moments, 1)]
+    return Moments(*moments)

@@ -64,7 +64,7 @@ class Builder:
         self._class = _Rows(("node", "members", "sinks"))
         self._node = _Rows(("stage", "site", "need", "column", "end", "edge"))
         self._edge = _Rows(("to", "awaited", "sizes", "column", "step"))
-        self._step = _Rows(("link", "rate", "mean", "deviation"))
+        self._step = _Rows(("link", "rate", "mean", "deviation", "draw"))
         self._draws: list[Reals] = [self._timings.stages[i].parts[0] for i in self._stages]
         self._draw_of: dict[tuple[str, str], int] = {}
         self.columns: dict[tuple[str, int | str], int] = {}
@@ -151,11 +151,14 @@ class Builder:
             return
         for passage in leg.route:
             for name, rate, site in self._servers(passage):
-                self._step.add(link=self._link(name, site), rate=rate, mean=0.0, deviation=0.0)
+                self._step.add(link=self._link(name, site), rate=rate, mean=0.0, deviation=0.0, draw=-1)
             delay = self._layout.situation.network.link(passage).delay
-            self._step.add(link=-1, rate=1.0, mean=delay.mean, deviation=delay.jitter)
+            self._step.add(link=-1, rate=1.0, mean=delay.mean, deviation=delay.jitter, draw=-1)
         hop = hop_moments(self._layout.situation, of.pipeline.size(leg.message).mean)
-        self._step.add(link=-1, rate=1.0, mean=hop.mean, deviation=sqrt(hop.variance))
+        self._step.add(link=-1, rate=1.0, mean=hop.mean, deviation=sqrt(hop.variance), draw=-1)
+        again = self._timings.sent_again(of, leg)
+        if again is not None:
+            self._step.add(link=-1, rate=1.0, mean=0.0, deviation=0.0, draw=self._draw(of, f"{leg.name} again", again))
 
     def _servers(self, passage: Passage) -> list[tuple[str, float, str]]:
         """In the order in which a message meets them: what many share comes first on the way to them."""
@@ -166,10 +169,13 @@ class Builder:
         return servers if start == network.finer_end(passage.link) else servers[::-1]
 
     def _sizes(self, of: FlowLayout, leg: Leg) -> int:
-        key = (of.flow.name, leg.name)
+        return self._draw(of, leg.name, self._timings.bytes_of(of, leg))
+
+    def _draw(self, of: FlowLayout, name: str, values: Reals) -> int:
+        key = (of.flow.name, name)
         if key not in self._draw_of:
             self._draw_of[key] = len(self._draws)
-            self._draws.append(self._timings.bytes_of(of, leg))
+            self._draws.append(values)
         return self._draw_of[key]
 
     def _link(self, name: str, site: str) -> int:
@@ -212,7 +218,7 @@ class Builder:
         first = self._source(site)
         sizes = self._sizes(of, leg)
         self._edge.add(to=first, awaited=False, sizes=sizes, column=-1, step=len(self._step))
-        self._step.add(link=self._link(link, site), rate=rate, mean=0.0, deviation=0.0)
+        self._step.add(link=self._link(link, site), rate=rate, mean=0.0, deviation=0.0, draw=-1)
         return self._background(site, first)
 
     def _source(self, site: str) -> int:
@@ -258,6 +264,7 @@ class Builder:
             edge_to=e["to"], edge_awaited=e["awaited"], edge_sizes=e["sizes"], edge_column=e["column"],
             edge_step=np.append(e["step"], np.int32(len(self._step))),
             step_link=s["link"], step_rate=s["rate"], step_mean=s["mean"], step_deviation=s["deviation"],
+            step_draw=s["draw"],
             stage_queue=_ints(queue_of), stage_services=_ints(self._stages),
             stage_batch=_ints(a.batch for a in stages),
             stage_patience=np.array([ripe(i) for i in self._stages]),

@@ -214,6 +214,8 @@ def _pass(
         due = now + net.step_mean[step]
         if net.step_deviation[step] > 0:
             due = now + max(0.0, random.normal(net.step_mean[step], net.step_deviation[step]))
+        if net.step_draw[step] >= 0:
+            due = now + _draw(net, random, net.step_draw[step])
     else:
         link = net.step_link[step]
         instance = net.link_first[link] + _member(net, requests, request, net.link_members[link])

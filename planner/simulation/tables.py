@@ -61,6 +61,8 @@ class Network(NamedTuple):
     step_rate: Floats
     step_mean: Floats
     step_deviation: Floats
+    step_draw: Ints
+    """Where a delay is drawn from equally likely values: which; else -1."""
     stage_queue: Ints
     stage_services: Ints
     stage_batch: Ints

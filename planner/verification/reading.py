@@ -286,9 +286,10 @@ class Reading:
             side = spec.up if way == "up" else spec.down
             rate = spec.rate if side is None else side.rate
             assert rate is not None
-            found.append((f"{link} {way}", rate, max(spec.between, key=self.members)))
+            left = 1 - spec.loss  # beside what is sent again
+            found.append((f"{link} {way}", rate * left, max(spec.between, key=self.members)))
             if side is not None and side.shared is not None:
-                found.append((f"{link} shared {way}", side.shared.rate, side.shared.by))
+                found.append((f"{link} shared {way}", side.shared.rate * left, side.shared.by))
         return found
 
     def loads(self, rates: Mapping[str, float] | None = None) -> dict[str, float]:

@@ -131,6 +131,20 @@ def patient(seed: int) -> Situation:
     return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
 
 
+def lossy(seed: int) -> Situation:
+    """A world whose links lose packets."""
+    draw = random.Random(seed)
+    infra = _infrastructure(draw)
+    app = _application(draw, infra)
+    more = random.Random(f"loss {seed}")
+    for link in infra["links"].values():
+        link["loss"] = f"{more.choice([0.1, 0.5, 1, 2])} %"
+    for name, limit in app["constraints"]["time"].items():
+        if name.startswith("p") and more.random() < 0.7:
+            app["constraints"]["time"][name] = f"{float(limit[:-3]) + 250} ms"
+    return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+
+
 def busy(seed: int) -> Situation:
     """A world in which a throughput is asked for, or throughput is among its objectives, or both."""
     draw = random.Random(seed)

@@ -63,7 +63,6 @@ def test_each_part_of_an_application_that_is_not_built_is_named(
             "devices: 0..2,",
             "infra.yaml:9:36: not supported yet: more than one device in a pool with sharing",
         ),
-        ("delay: 5 ms,", "delay: 5 ms, loss: 1 %,", "loss on a link"),
         (
             "10 per bases",
             "10",

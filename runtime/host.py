@@ -134,14 +134,18 @@ class Host:
         open_channel: Callable[[OnError], Channel],
         state: LinkState | None,
         options: HostOptions,
+        fills: Mapping[str, Mapping[str, Value]],
     ) -> None:
-        """`works` holds, for each stage of this member, one work for each server of its queue."""
+        """`works` holds, for each stage of this member, one work for each server of its queue; `fills`, by sink and
+        input, what stands for a value that was skipped.
+        """
         sys.setswitchinterval(SWITCH_INTERVAL)
         self.member = member
         self.name = str(member)
         self._top, self._app, self._graph = top, app, Graph(app)
         self._options = options
         self._works = works
+        self._fills = fills
         self._consumers: dict[str, Consumer] = {c.id: c for c in consumers_at(member.site, top, app)}
         self._edges = edges_from(top)
         self._edge_names = {(e.flow, e.producer, e.consumer): e.name for e in top.edges}
@@ -385,7 +389,8 @@ class Host:
             entry = self._entries.get(message.request)
             if entry is None or entry.status != "pending":
                 return
-            entry.answers[sink] = {name: _own(value) for name, value in inputs.items() if value is not None}
+            given = {name: self._fills[sink].get(name) if value is None else value for name, value in inputs.items()}
+            entry.answers[sink] = {name: _own(value) for name, value in given.items() if value is not None}
             entry.trace = entry.trace.merged(message.trace)
             if set(entry.answers) == wanted:
                 entry.status, entry.latency = "answered", now - entry.started

@@ -12,7 +12,7 @@ from runtime.host import Departure, Entry, Host, HostOptions
 from runtime.hosts import Load, StageInputs
 from runtime.items import Item
 from runtime.message import Message
-from runtime.opening import open_stage
+from runtime.opening import fills_of_sinks, open_stage
 from runtime.shaping import LinkState, Routes
 from runtime.topology import Topology
 from runtime.work import Work
@@ -48,6 +48,7 @@ class InProcessHosts:
                 lambda on_error: MemoryChannel(self._deliver, on_error),
                 state,
                 self._options,
+                fills_of_sinks(self._bundle),
             )
             self._hosts[str(member)] = host
             self._deliver[str(member)] = host.deliver

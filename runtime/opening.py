@@ -5,6 +5,7 @@ from __future__ import annotations
 from runtime.bundle import Bundle
 from runtime.reference import Reference
 from runtime.topology import Stage, Topology
+from runtime.values import Value, sink_fills
 from runtime.work import Work, open_function, open_model
 from specs.artefact_folder import read_artefact
 from specs.errors import InputError, Issue
@@ -23,6 +24,12 @@ def output_types(bundle: Bundle) -> dict[str, TensorType]:
             found = read_artefact(bundle.folder / entry.folder)
             types.update({f"{entry.component}.{output}": kind for output, kind in found.outputs.items()})
     return types
+
+
+def fills_of_sinks(bundle: Bundle) -> dict[str, dict[str, Value]]:
+    """By sink and input, what stands for a value that was skipped."""
+    types = output_types(bundle)
+    return {name: sink_fills(name, sink.inputs, types) for name, sink in bundle.app.value.sinks.items()}
 
 
 def open_stage(bundle: Bundle, stage: Stage) -> Work:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from runtime.items import Item
-from runtime.values import Value, conform
+from runtime.values import Value, conform, sink_fills
 from runtime.work import Work
 from specs.application import Application
 from specs.errors import InputError, Issue
 from specs.graph import Graph
+from specs.tensors import TensorType
 
 Memo = dict[tuple[object, ...], dict[str, Value]]
 
@@ -88,14 +90,25 @@ class Reference:
             inputs = found
         return made
 
+    @cached_property
+    def _types(self) -> dict[str, TensorType]:
+        """Of all values, by reference."""
+        found = {f"{s}.{v}": spec.type for s, source in self.app.sources.items() for v, spec in source.values.items()}
+        for name, chain in self.chains.items():
+            found |= {f"{name}.{output}": kind for output, kind in chain[-1].outputs.items()}
+        return found
+
     def _answers(self, values: Mapping[str, Value], reach: frozenset[str]) -> dict[str, dict[str, Value]]:
         answers: dict[str, dict[str, Value]] = {}
         for name, sink in self.app.sinks.items():
             if name in reach:
-                missing = [ref.from_ for ref in sink.inputs.values() if ref.from_ not in values]
+                fills = sink_fills(name, sink.inputs, self._types)
+                missing = [r.from_ for key, r in sink.inputs.items() if r.from_ not in values and key not in fills]
                 if missing:
                     raise InputError(Issue(f"sink {name}: {missing[0]} was skipped, so there is no answer"))
-                answers[name] = {key: values[ref.from_] for key, ref in sink.inputs.items()}
+                answers[name] = {
+                    key: values[ref.from_] if ref.from_ in values else fills[key] for key, ref in sink.inputs.items()
+                }
         return answers
 
 

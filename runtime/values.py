@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from specs.application import Ref
 from specs.errors import InputError, Issue
 from specs.tensors import TensorType, from_numpy_name
 
@@ -94,6 +95,15 @@ def filled(expected: TensorType, number: float, what: str) -> Array:
     if expected.is_blob or any(isinstance(d, str) for d in expected.shape):
         raise InputError(Issue(f"{what}: if_skipped needs a tensor of fixed shape, got {expected}"))
     return np.full(cast(tuple[int, ...], expected.shape), number, dtype=expected.numpy)
+
+
+def sink_fills(sink: str, refs: Mapping[str, Ref], types: Mapping[str, TensorType]) -> dict[str, Value]:
+    """What stands for the skipped inputs of a sink; `types` by reference. Raises InputError as `filled` does."""
+    return {
+        key: filled(types[ref.from_], ref.if_skipped, f"{sink}.{key}")
+        for key, ref in refs.items()
+        if ref.if_skipped is not None
+    }
 
 
 def with_batch(value: Value) -> Array:

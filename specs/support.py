@@ -48,10 +48,6 @@ def _application(app: Application) -> _Found:
     for name, sink in app.sinks.items():
         if sink.at != "origin":
             yield ("sinks", name, "at"), "a sink at other sites than the one that asked", "use at: origin"
-        for value, ref in sink.inputs.items():
-            if ref.if_skipped is not None:
-                hint = "join the branches in a component before it"
-                yield ("sinks", name, "inputs", value, "if_skipped"), "if_skipped at a sink", hint
 
 
 def _component(component: Component) -> _Found:

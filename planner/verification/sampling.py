@@ -231,8 +231,8 @@ class Sampling:
             1 + 32 * loss**2
         )
         least = min(rate for _, rate, _ in self.reading.crossed(m))
-        slower: Sample = np.maximum(0, packets - 10) * max(0.0, window - 1448 / least)
-        return slower + again
+        cost: Sample = np.maximum(0, packets - 10) * max(0.0, window - 1448 / least) + again
+        return cost
 
     def _hop(self, size: float, n: int) -> Sample:
         """Overhead of a message: normal, its moments between those of the measured sizes around it."""

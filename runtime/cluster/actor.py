@@ -17,7 +17,7 @@ from runtime.host import Departure, Entry, Host, HostOptions, Hum, Noise
 from runtime.items import Item
 from runtime.machine import machine_id
 from runtime.message import decode
-from runtime.opening import open_stage
+from runtime.opening import fills_of_sinks, open_stage
 from runtime.shaping import LinkState
 from runtime.topology import Topology
 from runtime.values import Value
@@ -62,7 +62,9 @@ class HostActor:
         def channel(on_error: OnError) -> RayChannel:
             return RayChannel(peers, on_error)
 
-        return Host(order.member, order.top, bundle.app.value, works, channel, state, order.options)
+        return Host(
+            order.member, order.top, bundle.app.value, works, channel, state, order.options, fills_of_sinks(bundle)
+        )
 
     @property
     def host(self) -> Host:

@@ -43,7 +43,6 @@ def test_the_example_of_the_grammar_lists_what_is_not_built_with_lines() -> None
         ("function: steps:embed", "function: steps:embed\n    dims: {T: [16]}", "buckets of a named dimension"),
         ("function: steps:embed", "model: m.onnx\n    split: allowed", "17:5: not supported yet: finding cuts"),
         ("{at: origin,", "{at: {tier: cloud},", "a sink at other sites"),
-        ("verdict: decide.verdict", "verdict: {from: decide.verdict, if_skipped: 0}", "if_skipped at a sink"),
     ],
 )
 def test_each_part_of_an_application_that_is_not_built_is_named(

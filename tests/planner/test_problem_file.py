@@ -14,7 +14,7 @@ from planner.problem_file import parse_problem, problem_json, read_problem, writ
 from planner.solver import solve_problem
 from specs.errors import InputError
 from tests.planner.blog import situation
-from tests.planner.worlds import world
+from tests.planner.worlds import busy, world
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -23,6 +23,12 @@ def test_what_is_written_is_read_back(seed: int, tmp_path: Path) -> None:
     file = tmp_path / "problem.json"
     write_problem(problem, file)
     assert read_problem(file) == problem
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_problem_with_throughputs_is_read_back(seed: int) -> None:
+    problem = formulate(busy(seed))
+    assert parse_problem(problem_json(problem)) == problem
 
 
 def test_a_problem_read_back_has_the_same_solution() -> None:
@@ -38,6 +44,10 @@ def change(*path: Any, to: Any) -> Callable[[dict[str, Any]], None]:
         inner[path[-1]] = to
 
     return apply
+
+
+def rate(constraint: int, flows: list[int], scale: int) -> dict[str, Any]:
+    return {"constraint": constraint, "flows": flows, "scale": scale}
 
 
 def remove(key: str) -> Callable[[dict[str, Any]], None]:
@@ -67,6 +77,9 @@ HOSTILE = {
     "levels that fall": (change("servers", 0, "levels", to=[{"wait_us": 5, "wait_var": 0}]), "rise"),
     "minimum above maximum": (change("pools", 0, "minimum", to=3), "minimum"),
     "a flow without scenario": (change("scenarios", to=[]), "each flow"),
+    "throughput of no constraint": (change("throughputs", to=[rate(99, [0], 2_000_000)]), "index 99"),
+    "throughput of no flow": (change("throughputs", to=[rate(0, [9], 2_000_000)]), "index 9"),
+    "throughput below the peak": (change("throughputs", to=[rate(0, [0], 5)]), "at least 1000000"),
     "long text": (change("name", to="x" * 100_000), "text of at most"),
 }
 

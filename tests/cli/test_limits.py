@@ -42,19 +42,3 @@ def test_what_is_asked_is_solved_verified_and_simulated(limited: Path) -> None:
     played = planner("simulate", "plan.yaml", *FILES, "--requests", "4000", folder=limited)
     assert played.code == 0, played.err
     assert "share answered, answered: 100.0000%" in played.out
-
-
-def test_a_share_that_a_fault_breaks_is_told(limited: Path) -> None:
-    planner("solve", *FILES, "-o", "plan.yaml", folder=limited)
-    worse = planner(
-        "simulate",
-        "plan.yaml",
-        *FILES,
-        "--duration",
-        "2min",
-        "--fault",
-        "site phones slow 0.0001 10s..",
-        folder=limited,
-    )
-    assert worse.code == 0  # a fault was asked for
-    assert "missed: the whole interval lies below" in worse.out

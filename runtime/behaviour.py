@@ -25,7 +25,6 @@ from specs.model_source import digest_source
 from specs.statistics import wilson
 
 QUANTILES: Final = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
-"""Of the normal distribution: 95 % lie within."""
 
 OpenWork = Callable[[str, str], Work]
 """(component, variant) -> its work, the model whole."""

@@ -44,6 +44,13 @@ def host() -> Host:
     return Host(" ".join(name.split()), _level(flags), tuple(known), len(os.sched_getaffinity(0)))
 
 
+@cache
+def clock() -> float | None:
+    """Cycles a second of a core, as Linux has it just now; None where it does not say."""
+    megahertz = _cpuinfo().get("cpu MHz")
+    return None if megahertz is None else 1e6 * float(megahertz)
+
+
 def _level(flags: set[str]) -> str:
     if platform.machine() == "aarch64":
         return "aarch64"

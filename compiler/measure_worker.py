@@ -27,10 +27,10 @@ def handle(request: dict[str, Any]) -> dict[str, Any]:
         importlib.import_module(_LIBRARIES[request["backend"]])
     samples = load_samples(Path(request["samples"]))
     others = np.ones(request["budget"]["evict"], np.uint8)  # before memory is counted: it is not the subject's
-    before = _settle()
+    before = settle()
     run = _open(request)
     runs = _time(run, samples, request["budget"], others)
-    memory = _status("VmHWM") - before
+    memory = status("VmHWM") - before
     latency = {cpu: summarise([emulated_seconds(*r, float(cpu)) for r in runs]).dump() for cpu in request["cpus"]}
     return {"latency": latency, "memory": memory}
 
@@ -79,15 +79,15 @@ def _time(
     return runs
 
 
-def _settle() -> int:
+def settle() -> int:
     """Bytes resident once garbage is given back; the peak counts from here."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM, the peak of resident memory
-    return _status("VmRSS")
+    return status("VmRSS")
 
 
-def _status(name: str) -> int:
+def status(name: str) -> int:
     """A line of /proc/self/status, in bytes."""
     for line in Path("/proc/self/status").read_text("ascii", "replace").splitlines():
         if line.startswith(f"{name}:"):

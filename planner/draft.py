@@ -135,7 +135,7 @@ class Draft:
                 a = stage.assignment
                 if (a.site, a.pool) == (site, pool):
                     part = a.threads / spec.cores if spec.sharing == "cores" else 1.0
-                    busy += self.latency.timings.rate(index) * stage.record.latency.mean * part
+                    busy += self.latency.timings.rate(index) * stage.record.service.mean * part
             found.append(
                 DevicesBought(
                     site=site, pool=pool, hardware=hardware, sharing=spec.sharing, bought=count, load=busy / count

@@ -83,6 +83,7 @@ def _measured(
         memory=record.memory,
         accuracy=accuracy.get(name),
         provenance=record.provenance,
+        interval=record.interval if record.provenance == "estimated" else None,
         fallback=record.fallback,
     )
 

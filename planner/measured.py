@@ -10,7 +10,9 @@ from specs.profile import Record
 
 
 def moments(record: Record) -> Moments:
-    return Moments(record.latency.mean, record.latency.second, record.latency.third)
+    """Of the service that a plan may count on."""
+    service = record.service
+    return Moments(service.mean, service.second, service.third)
 
 
 def hop_moments(situation: Situation, size: float) -> Moments:

@@ -122,17 +122,7 @@ def _factors(situation: Situation, records: Iterable[Record]) -> dict[str, float
 
 def scaled(record: Record, factor: float) -> Record:
     """`record` with all times `factor` times as long."""
-    d = record.latency
-    latency = d.model_copy(
-        update={
-            "mean": d.mean * factor,
-            "second": d.second * factor**2,
-            "third": d.third * factor**3,
-            "quantiles": {q: x * factor for q, x in d.quantiles.items()},
-            "spread": d.spread * factor,
-        }
-    )
-    return record.model_copy(update={"latency": latency})
+    return record.model_copy(update={"latency": record.latency.times(factor)})
 
 
 def placement(plan: Plan) -> list[tuple[object, ...]]:

@@ -108,7 +108,7 @@ class Reasons:
         s, i, o = use
         station = self.given.problem.scenarios[s].steps[i].options[o].station
         if station not in self._known:
-            latency = self.given.stations[station].record.latency
+            latency = self.given.stations[station].record.service
             self._known[station] = from_quantiles(latency.points(), latency.mean)
         return self._known[station]
 

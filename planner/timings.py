@@ -107,7 +107,7 @@ class Timings:
         infra = self.layout.situation.infra.value
         for index, stage in enumerate(self.layout.stages):
             a = stage.assignment
-            latency = stage.record.latency
+            latency = stage.record.service
             values = from_quantiles(latency.points(), latency.mean)
             name = self.executor(index)
             if infra.hardware[a.hardware].sharing != "time":

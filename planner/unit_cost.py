@@ -26,8 +26,11 @@ def cost_per_1000(record: Record, hardware: Hardware, price: float) -> float | N
 
 
 def quantile(record: Record, probability: float) -> float | None:
-    """Seconds within which at least that share of runs ended; None where no run of the sample can lie beyond it."""
-    if min(probability, 1 - probability) * record.latency.n < 1 - 1e-9:
+    """Seconds within which at least that share of runs ended; None where no run of the sample can lie beyond it.
+
+    An estimate rests on no runs: it states what it states.
+    """
+    if record.provenance != "estimated" and min(probability, 1 - probability) * record.latency.n < 1 - 1e-9:
         return None
     return next((seconds for p, seconds in record.latency.points() if p >= probability - 1e-9), None)
 

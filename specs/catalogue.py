@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from specs.base import Spec
 from specs.digest import digest_value
 from specs.errors import InputError, Issue, Place
-from specs.infrastructure import Hardware, Infrastructure
+from specs.infrastructure import Hardware, Infrastructure, Speed
 from specs.nearest import near
 from specs.quantities import Count, PowerRange, Price, Size
 from specs.yamlfile import YamlFile, read_yaml
@@ -36,8 +36,8 @@ class Source(Spec):
 class Entry(Spec):
     """One class or instance, as `source` had it in the month `as_of`.
 
-    `target` names the compile target of its CPU, `gpu` that of its GPU. `buy` is the price of one, `price` that of
-    an hour of one; at most one of them is given.
+    `target` names the compile target of its CPU, `gpu` that of its GPU. `speed` is the CPU's. `buy` is the price of
+    one, `price` that of an hour of one; at most one of them is given.
     """
 
     kind: Kind
@@ -45,6 +45,7 @@ class Entry(Spec):
     cores: Count
     memory: Size
     target: str
+    speed: Speed
     gpu: str | None = None
     gpu_title: str = ""
     power: PowerRange | None = None
@@ -123,7 +124,13 @@ def resolve(infra: Infrastructure, read: YamlFile) -> Infrastructure:
 
 
 def _merged(given: Hardware, entry: Entry) -> Hardware:
-    facts = {"cores": entry.cores, "memory": entry.memory, "power": entry.power, "price": entry.per_hour}
+    facts = {
+        "cores": entry.cores,
+        "memory": entry.memory,
+        "power": entry.power,
+        "price": entry.per_hour,
+        "speed": entry.speed,
+    }
     taken = {k: v for k, v in facts.items() if k not in given.model_fields_set and v is not None}
     return given.model_copy(update=taken)
 

@@ -18,7 +18,8 @@ class HubRow(Spec):
     `model` is COMPONENT/VARIANT where the application is known, else the start of the model's digest. Milliseconds,
     requests a second of one replica that is never idle, money, bytes. `provenance` is empty for an artefact that was
     compiled and not measured, and its times are missing, as `p99_ms` is where there were too few runs. `accuracy` is
-    that of the whole application with the best variants of the other components.
+    that of the whole application with the best variants of the other components. `interval` is of an estimate: with
+    90 %, the truth lies between these multiples of its times.
     """
 
     model: str
@@ -36,6 +37,7 @@ class HubRow(Spec):
     memory: Number | None = None
     accuracy: Number | None = None
     provenance: Provenance | Literal[""] = ""
+    interval: tuple[Number, Number] | None = None
     fallback: tuple[str, ...] = ()
 
 

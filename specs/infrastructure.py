@@ -30,6 +30,18 @@ class Emulation(Spec):
     cpu: Fraction
 
 
+class Speed(Spec):
+    """What a class can do at most, as estimates take it: of one core, but for memory.
+
+    `ghz` is the clock that all cores keep up, `flops` the float32 operations a cycle (a multiply-add is two), and
+    `gb_per_s` what all cores together read from memory.
+    """
+
+    ghz: Annotated[float, Field(gt=0, le=20)]
+    flops: Annotated[float, Field(gt=0, le=4096)]
+    gb_per_s: Annotated[float, Field(gt=0, le=100_000)]
+
+
 class Hardware(Spec):
     """A class of devices. `device: here` says that this very machine is one, so that its profiles are measured."""
 
@@ -39,6 +51,7 @@ class Hardware(Spec):
     sharing: Literal["cores", "time"] = "cores"
     price: Price = 0.0
     power: PowerRange | None = None
+    speed: Speed | None = None
     emulate: Emulation | None = None
     device: Literal["here"] | None = None
     labels: dict[str, str] = Field(default_factory=dict)

@@ -57,6 +57,18 @@ class Distribution(Spec):
         """(probability, seconds), by rising probability."""
         return sorted((float(p), x) for p, x in self.quantiles.items())
 
+    def times(self, factor: float) -> Distribution:
+        """The same with every time `factor` times as long."""
+        return self.model_copy(
+            update={
+                "mean": self.mean * factor,
+                "second": self.second * factor**2,
+                "third": self.third * factor**3,
+                "quantiles": {p: x * factor for p, x in self.quantiles.items()},
+                "spread": self.spread * factor,
+            }
+        )
+
 
 class EmulatedBy(Spec):
     """The host that stood for the hardware, and how it was slowed; part of the record's key."""
@@ -99,6 +111,13 @@ class Record(Spec):
         if (self.emulated_by is not None) != (self.provenance == "emulated"):
             raise ValueError("expected emulated_by exactly where the provenance is 'emulated'")
         return self
+
+    @property
+    def service(self) -> Distribution:
+        """What a plan may count on: what was measured; of an estimate, the upper end of its interval."""
+        if self.provenance == "estimated" and self.interval is not None:
+            return self.latency.times(self.interval[1])
+        return self.latency
 
     @property
     def key(self) -> tuple[object, ...]:

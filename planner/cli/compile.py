@@ -91,6 +91,10 @@ def _bundle(plan: Path, app: Path, infra: Path, store: Path, output: Path, fmt: 
         if a.backend == backend
     }
     for index, a in enumerate(read.assignments):
+        if a.provenance == "estimated":
+            message = f"{a.component}: nobody ran it on {a.hardware!r}: the plan rests on an estimate there"
+            place = read_yaml(plan).place("assignments", index, "provenance")
+            raise InputError(Issue(message, place, f"profile it on {a.hardware} and solve again"))
         if _key(a) in jobs and jobs[_key(a)].key != a.artefact:
             message = f"{a.component}: the compiler would now make another artefact than the one that was profiled"
             place = read_yaml(plan).place("assignments", index, "artefact")

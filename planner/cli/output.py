@@ -122,6 +122,11 @@ class Progress:
             self._open = False
 
 
+def plus_minus(low: float, high: float) -> str:
+    """An interval, by multiples of what stands before it: by how much at most it is off."""
+    return f"±{100 * max(high - 1, 1 - low):.0f} %" if high < 2 else f"x{low:.2g}..{high:.2g}"
+
+
 def number(value: float, digits: int = 3) -> str:
     """A figure for people: `digits` significant ones, thousands set apart, no exponent where it can be helped."""
     if value == 0:

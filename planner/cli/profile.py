@@ -10,7 +10,7 @@ import typer
 
 from planner.cli.models import hand_in_alone, names_a_model, said_of
 from planner.cli.options import PROFILES, STORE, StoreFolder
-from planner.cli.output import DASH, TOO_FEW, Format, FormatOption, Progress, emit, number, table
+from planner.cli.output import DASH, TOO_FEW, Format, FormatOption, Progress, emit, number, plus_minus, table
 from specs.errors import InputError, Issue, Place
 from specs.model_source import FORMS
 
@@ -49,14 +49,24 @@ def profile(
         list[Path] | None,
         typer.Option("--from-run", metavar="RUN|DIR", help="For a plan: add what `planner run` measured of it."),
     ] = None,
+    estimate: Annotated[
+        bool | None,
+        typer.Option(
+            "--estimate/--no-estimate",
+            help="Estimate what cannot be measured here: for APP (default: no) other hardware, for MODEL the catalogue.",
+        ),
+    ] = None,
     fmt: FormatOption = Format.table,
 ) -> None:
     """Compile and measure every component for every hardware class, and run the reference pipeline on the data.
 
     Resumable: what is measured already is left out. With a model alone: what it costs on this machine, by backend and
-    threads, on random inputs. With a plan and --from-run: service times that runs of it measured become profiles.
+    threads, on random inputs, and estimates for the hardware of the catalogue. With a plan and --from-run: service
+    times that runs of it measured become profiles.
 
     Example: planner profile app.yaml --infra infra.yaml -o profiles
+
+    Example: planner profile app.yaml --infra infra.yaml --estimate
 
     Example: planner profile model.onnx --against previous.onnx
 
@@ -69,7 +79,7 @@ def profile(
         _from_runs(subject, from_run, output, fmt)
     elif names_a_model(subject):
         _refuse_for_a_model(context, subject)
-        _model(str(subject), None if against is None else str(against), store, budget, fmt)
+        _model(str(subject), None if against is None else str(against), store, budget, estimate is not False, fmt)
     elif against is not None:
         raise InputError(Issue("--against is for a model alone", Place(str(subject))))
     elif subject.suffix in (".yaml", ".yml"):
@@ -77,7 +87,7 @@ def profile(
             raise InputError(
                 Issue("--infra is missing", Place(str(subject)), "which hardware is it to be profiled for?")
             )
-        _application(subject, infra, output, store, budget, tuple(only or ()), fmt)
+        _application(subject, infra, output, store, budget, tuple(only or ()), bool(estimate), fmt)
     else:
         raise InputError(Issue(f"expected an application (.yaml) or a model: {FORMS}", Place(str(subject))))
 
@@ -153,7 +163,14 @@ def _from_runs(plan: Path, runs: list[Path], folder: Path, fmt: Format) -> None:
 
 
 def _application(
-    app: Path, infra: Path, folder: Path, store: Path, budget: float, only: tuple[str, ...], fmt: Format
+    app: Path,
+    infra: Path,
+    folder: Path,
+    store: Path,
+    budget: float,
+    only: tuple[str, ...],
+    estimate: bool,
+    fmt: Format,
 ) -> None:
     from planner.cli.loading import load_checked
     from planner.cli.results import ProfileResult
@@ -191,11 +208,13 @@ def _application(
             only=only,
             say=progress.say,
             step=progress.step,
+            estimate=estimate,
         ).run()
     result = ProfileResult(
         folder=str(folder),
         measured=outcome.measured,
         kept=outcome.kept,
+        estimated=outcome.estimated,
         records=tuple(winners(read_records(folder)).values()),
         behaviours=outcome.behaviours,
         hops=outcome.hops,
@@ -227,9 +246,12 @@ def _show_application(result: ProfileResult, app: Document[Application], out: Co
     emulated = sorted({f"{r.hardware} (cpu {r.emulated_by.cpu:g})" for r in result.records if r.emulated_by})
     if emulated:
         out.print(f"emulated: this machine, slowed, stood for {', '.join(emulated)}")
-    counts = (
-        f"{result.measured} measured, {result.kept} known before, {result.behaviours} behaviours, {result.hops} hops"
-    )
+    estimated = sorted({r.hardware for r in result.records if r.provenance == "estimated"})
+    if estimated:
+        out.print(f"estimated, in the middle of an interval: {', '.join(estimated)}; planner hub shows how wide it is")
+    counts = f"{result.measured} measured, {result.kept} known before"
+    counts += f", {result.estimated} estimated" if estimated else ""
+    counts += f", {result.behaviours} behaviours, {result.hops} hops"
     out.print(f"{counts}, {len(result.problems)} problems; {result.seconds:.0f} s; in {result.folder}")
 
 
@@ -238,8 +260,9 @@ def _milliseconds(seconds: float | None) -> str:
     return DASH if seconds is None else number(1000 * seconds)
 
 
-def _model(model: str, against: str | None, store: Path, budget: float, fmt: Format) -> None:
+def _model(model: str, against: str | None, store: Path, budget: float, estimate: bool, fmt: Format) -> None:
     from planner.cli.profiling.against import compare_profiles
+    from planner.cli.profiling.catalogue import on_catalogue
     from planner.cli.profiling.model import profile_model
 
     with Progress() as progress:
@@ -253,6 +276,8 @@ def _model(model: str, against: str | None, store: Path, budget: float, fmt: For
         if before is not None:
             old = profile_model(before, store, budget, progress.say, progress.step)
             result = result.model_copy(update={"against": compare_profiles(result, old)})
+        if estimate:
+            result = result.model_copy(update={"estimates": on_catalogue(given)})
     emit(result.dump(), fmt, lambda out: _show_model(result, out))
 
 
@@ -280,8 +305,34 @@ def _show_model(result: ModelProfile, out: Console) -> None:
     for kind, values in (("inputs", result.inputs), ("outputs", result.outputs)):
         out.print(f"{kind}: {', '.join(f'{name} {text}' for name, text in values.items())}")
     out.print(f"measured on {result.host}, on random inputs of the right types")
+    if result.estimates:
+        _show_estimates(result, out)
     if result.against is not None:
         _show_comparison(result.against, out)
+
+
+def _show_estimates(result: ModelProfile, out: Console) -> None:
+    rows = [
+        [
+            row.name,
+            row.kind,
+            row.backend,
+            str(row.threads),
+            f"{number(row.p50_ms)} {plus_minus(row.low_ms / row.p50_ms, row.high_ms / row.p50_ms)}",
+            number(row.cost_per_1000) if row.cost_per_1000 is not None else "",
+            number(row.memory / 1e6) if row.fits else f"{number(row.memory / 1e6)}, too large",
+        ]
+        for row in result.estimates
+    ]
+    columns = ["catalog/", "kind", "backend", "threads", "p50 ms", "USD/1,000", "memory MB"]
+    right = ["threads", "p50 ms", "USD/1,000", "memory MB"]
+    out.print(
+        table(columns, rows, title="estimated, nobody measured it there: the fastest way on each CPU", right=right)
+    )
+    fitting = sum(row.fits for row in result.estimates)
+    out.print(
+        f"it fits on {fitting} of {len(result.estimates)}; ± spans 90 % of models, on other CPUs than this by judgement"
+    )
 
 
 def _show_comparison(found: ModelComparison, out: Console) -> None:

@@ -71,7 +71,7 @@ class InitResult(Spec):
 
 
 class ProfileResult(Spec):
-    """`planner profile APP`: what was measured now, and what stood already.
+    """`planner profile APP`: what was measured and estimated now, and what stood already.
 
     `conversions` says how models of other libraries became ONNX, by COMPONENT/VARIANT.
     """
@@ -80,6 +80,7 @@ class ProfileResult(Spec):
     folder: str
     measured: int
     kept: int
+    estimated: int = 0
     records: tuple[Record, ...]
     behaviours: int
     hops: int
@@ -103,6 +104,25 @@ class ModelRow(Spec):
     memory: Number
     compile_seconds: Number | None = None
     fallback: tuple[str, ...] = ()
+
+
+class EstimateRow(Spec):
+    """A model on one entry of the catalogue that was not measured, run in the fastest of the ways that were estimated.
+
+    With 90 %, the median lies from `low_ms` to `high_ms`. `cost_per_1000` is in USD, of devices that are never idle.
+    `fits`: in the device's memory.
+    """
+
+    name: str
+    kind: str
+    backend: str
+    threads: int
+    p50_ms: Number
+    low_ms: Number
+    high_ms: Number
+    cost_per_1000: Number | None = None
+    memory: Number
+    fits: bool
 
 
 class InterfaceChange(Spec):
@@ -145,7 +165,7 @@ class ModelLack(Spec):
 
 
 class ModelProfile(Spec):
-    """`planner profile MODEL`: what the model costs on this machine, on random inputs.
+    """`planner profile MODEL`: what the model costs on this machine, on random inputs, and elsewhere by estimate.
 
     `conversion` says how it became ONNX, where it was none.
     """
@@ -160,6 +180,7 @@ class ModelProfile(Spec):
     rows: tuple[ModelRow, ...]
     against: ModelComparison | None = None
     lacking: tuple[ModelLack, ...] = ()
+    estimates: tuple[EstimateRow, ...] = ()
     conversion: Conversion | None = None
 
 

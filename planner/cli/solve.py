@@ -219,6 +219,10 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
     emulated = sorted({a.hardware for a in plan.assignments if a.provenance == "emulated"})
     if emulated:
         out.print(f"emulated: this machine, slowed, stood for {', '.join(emulated)}")
+    estimated = sorted({a.hardware for a in plan.assignments if a.provenance == "estimated"})
+    if estimated:
+        hint = "the upper ends of their 90 % intervals count; measure there before it is relied on"
+        out.print(f"estimated: nobody ran it on {', '.join(estimated)}; {hint}")
     for change in plan.inputs.changes:
         out.print(f"what if: {change}")
     proof = f", gap {100 * plan.gap:.2f} %" if plan.gap is not None else ""

@@ -227,7 +227,7 @@ class Reading:
         return total
 
     def service(self, index: int) -> Distribution:
-        return self.records[self.plan.assignments[index].record].latency
+        return self.records[self.plan.assignments[index].record].service
 
     def queue_of(self, index: int) -> str:
         a = self.plan.assignments[index]

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from planner.cli.output import DASH, TOO_FEW, number, table
+from planner.cli.output import DASH, TOO_FEW, number, plus_minus, table
 from specs.hub import CatalogueResult, HubResult, HubRow
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def hub_table(result: HubResult) -> Table:
             row.backend,
             str(row.threads),
             str(row.batch) if batched else "",
-            _text(row.p50_ms),
-            DASH if row.provenance and row.p99_ms is None else _text(row.p99_ms),
+            _time(row, row.p50_ms),
+            DASH if row.provenance and row.p99_ms is None else _time(row, row.p99_ms),
             _text(row.per_second),
             _text(row.cost_per_1000),
             _text(row.bytes, 1e-3),
@@ -82,6 +82,10 @@ def hub_table(result: HubResult) -> Table:
         for row in result.rows
     )
     note = "per second and cost: one replica that is never idle. emulated: on another machine, slowed to stand for it."
+    if any(row.provenance == "estimated" for row in result.rows):
+        note += (
+            "\nestimated: nobody ran it there; the truth is within ± of what is stated with 90 % (docs/estimates.md)."
+        )
     if any(DASH in row for row in rows):
         note += f"\n{TOO_FEW}"
     return Table(f"{len(rows)} ways to run", columns, numbers, details, rows, note)
@@ -127,6 +131,11 @@ def catalogue_table(result: CatalogueResult) -> Table:
 
 def _model(row: HubRow) -> str:
     return row.model.removesuffix("/default") + ("" if row.segment == ".." else f" [{row.segment}]")
+
+
+def _time(row: HubRow, value: float | None) -> str:
+    """Of an estimate, with its interval."""
+    return f"{_text(value)} {plus_minus(*row.interval)}" if row.interval is not None else _text(value)
 
 
 def _text(value: float | None, factor: float = 1.0) -> str:

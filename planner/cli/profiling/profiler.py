@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from compiler.numerics import check
 from compiler.store import Store
 from planner.cli.ending import ended
 from planner.cli.ledger import Ledger
+from planner.cli.profiling.estimates import Estimator, add_estimates
 from planner.cli.profiling.reality import Part, Reality, Sample
 from planner.cli.profiling.targets import Target, Targets
 from planner.situation import source_digests
@@ -42,6 +44,7 @@ class Outcome:
 
     measured: int = 0
     kept: int = 0
+    estimated: int = 0
     behaviours: int = 0
     hops: int = 0
     problems: list[str] = field(default_factory=list)
@@ -51,7 +54,8 @@ class Outcome:
 class Profiler:
     """Profiles one application into `folder`; with `only`, measures those components alone.
 
-    `say` tells a line that stays, `step` how far it is.
+    `say` tells a line that stays, `step` how far it is. With `estimate`, classes that this machine can stand for in no
+    way get estimates.
     """
 
     app: Document[Application]
@@ -64,13 +68,14 @@ class Profiler:
     only: tuple[str, ...]
     say: Say
     step: Say
+    estimate: bool = False
 
     def run(self) -> Outcome:
         """Do what is missing. Raises InputError where the data, a model or a function is wrong."""
         outcome = Outcome()
         hardware = self._hardware(outcome)
         targets = Targets(self.app, self.models)
-        measured = list(targets.measured(max(h.cores for h in hardware), self.only))
+        measured = list(targets.measured(max((h.cores for h in hardware), default=0), self.only))
         built = self._build(measured, list(targets.references()), outcome)
         reality = Reality(self.app, self.signatures, targets, built)
         self._behaviour(reality, outcome)
@@ -84,6 +89,9 @@ class Profiler:
         sound = [t for t in sound if t.job.key in proven or self._sound(t, reality, samples, outcome)]
         self._measure(hardware, dict(self._subjects(sound, built, samples)), known.keys(), records, outcome)
         self._hops(outcome)
+        if self.estimate:
+            estimator = Estimator(self.app, self.infra, self.models, self.only, partial(self._problem, outcome))
+            outcome.estimated = add_estimates(estimator, self.folder)
         return outcome
 
     def _hardware(self, outcome: Outcome) -> list[HardwareClass]:
@@ -91,8 +99,10 @@ class Profiler:
         used = {pool.hardware for site in self.infra.sites.values() for pool in site.pools.values()}
         used |= {part.hardware for fleet in self.infra.fleets.values() for part in fleet}
         found = [c for c in classes(self.infra.hardware) if c.name in used]
+        if self.estimate:
+            return found
         for name in sorted(used - {c.name for c in found}):
-            self._problem(outcome, "not measured here", f"hardware {name}: it says {NOT_HERE}")
+            self._problem(outcome, "not measured here", f"hardware {name}: it says {NOT_HERE}; or say --estimate")
         if not found:
             raise InputError(Issue("this machine can stand for no hardware in use", None, "add emulate: {cpu: ...}"))
         return found

@@ -20,8 +20,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 GUESS: Final = {
     "conv": 1.5, "pointwise": 1.5, "depthwise": 4.0, "grouped": 4.0, "dense": 1.0, "product": 1.5, "reduce": 2.0,
-    "vector": 2.0, "activations": 0.1, "rearranged": 0.1, "weights": 0.7, "forest": 5.0, "step": 3000.0,
-    "light step": 2000.0, "call": 10_000.0, "forked": 3000.0,
+    "vector": 2.0, "activations": 0.1, "rearranged": 0.1, "weights": 0.7, "forest": 20.0, "tables": 1.0, "step": 3000.0,
+    "light step": 2000.0, "call": 10_000.0, "forked": 30_000.0,
 }  # fmt: skip
 _RIDGE: Final = 0.05
 _LARGE: Final = 0.15

@@ -34,6 +34,7 @@ BACKENDS: Final[tuple[ModelBackend, ...]] = ("tvm", "onnxruntime")
 QUOTAS: Final = (0.5, 0.25)
 """Shares of this processor that stand for slower ones, as `emulate: {cpu: ..}` has them."""
 
+
 @dataclass(frozen=True)
 class Times:
     """What was measured: machines by (level, threads), and rows; `ghz` is the clock."""

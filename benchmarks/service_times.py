@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing as ended
 from dataclasses import dataclass, field
-from itertools import chain, zip_longest
+from itertools import product, zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,6 +43,8 @@ T = TypeVar("T")
 MOST_WAITING = 0.05
 """Share of a run in which its threads may have waited for a core."""
 BUDGET = Budget(seconds=0.35, seconds_most=3.0)
+_TOGETHER = 10
+"""Models that one process compiles: starting it takes long."""
 SLOW = ("inception_v2", "zfnet", "alexnet", "inception_v1", "vgg19", "densenet121")
 """Models of the zoo that take longest to compile, which come last."""
 _LOWER = "x86-64-v2"
@@ -86,7 +88,7 @@ class Children:
         with tempfile.TemporaryDirectory(prefix="tierplan-") as work:
             sample = Path(work) / "sample.npz"
             save_samples(sample, [inputs(file)])
-            request = {"folder": str(folder), "threads": setting.threads, "samples": str(sample)}
+            request = {"folder": str(folder), "samples": str(sample), **_of(setting)}
             answer = self.known[way].ask(request, f"running {file.stem}")
         return answer
 
@@ -139,9 +141,10 @@ def mixed(groups: Sequence[Sequence[T]]) -> Iterator[T]:
 
 def _run(request: dict[str, Any]) -> dict[str, Any]:
     """The child's work."""
-    from compiler.measure_worker import settle, status
+    from compiler.measure_worker import load_library, settle, status
     from runtime.executors import open_executor
 
+    load_library(request["backend"])  # memory is counted without it
     (sample,) = load_samples(Path(request["samples"]))
     others = np.ones(BUDGET.evict, np.uint8)
     before = settle()
@@ -185,6 +188,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", type=Path, required=True, help="folder that keeps the models")
     parser.add_argument("--store", type=Path, required=True, help="folder that keeps what was compiled")
+    parser.add_argument("--backends", nargs="+", default=["onnxruntime", "tvm"])
     parser.add_argument("--only", nargs="+", help="names of models")
     parser.add_argument("-o", "--output", type=Path, default=times_file())
     arguments = parser.parse_args()
@@ -211,22 +215,23 @@ def main() -> int:
                 known.append({**machine, "flops": float(f"{flops:.4g}"), "bytes": float(f"{read:.4g}")})
                 known[-1]["ghz"] = float(f"{clock() / 1e9:.3g}")
                 write(known[-1])
-        for (name, make), backend in chain.from_iterable(
-            ((model, backend) for model in models(arguments.models)) for backend in ("onnxruntime", "tvm")
-        ):
-            wanted = [way for way in ways if way.backend == backend and _worth(name, way)]
-            wanted = [way for way in wanted if (name, *_of(way).values()) not in done]
-            if not wanted or (arguments.only and name not in arguments.only):
-                continue
-            file = make()
-            given = Given(str(file), file, source_digest(file))
-            built = build_all([_job(given, way) for way in wanted], Store(arguments.store), Limits(seconds=600))
-            for way, made in zip(wanted, built, strict=True):
+        everything = list(models(arguments.models))
+        for backend, start in product(arguments.backends, range(0, len(everything), _TOGETHER)):
+            wanted: list[tuple[str, Given, Setting]] = []
+            for name, make in everything[start : start + _TOGETHER]:
+                todo = [way for way in ways if way.backend == backend and _worth(name, way)]
+                todo = [way for way in todo if (name, *_of(way).values()) not in done]
+                if todo and (not arguments.only or name in arguments.only):
+                    file = make()
+                    given = Given(str(file), file, source_digest(file))
+                    wanted += [(name, given, way) for way in todo]
+            built = build_all([_job(g, way) for _, g, way in wanted], Store(arguments.store), Limits(seconds=600))
+            for (name, given, way), made in zip(wanted, built, strict=True):
                 try:
                     if made.folder is None:
                         assert made.error is not None
                         raise made.error
-                    row = {"model": name, **_of(way), **children.measure(file, made.folder, way)}
+                    row = {"model": name, **_of(way), **children.measure(given.file, made.folder, way)}
                 except TierplanError as problem:
                     print(f"{name}, {way}: {problem}", file=sys.stderr)
                     failed += 1

@@ -23,8 +23,7 @@ _LIBRARIES = {"tvm": "tvm.runtime.vm", "onnxruntime": "onnxruntime", "openvino":
 
 
 def handle(request: dict[str, Any]) -> dict[str, Any]:
-    if request["backend"] in _LIBRARIES:
-        importlib.import_module(_LIBRARIES[request["backend"]])
+    load_library(request["backend"])
     samples = load_samples(Path(request["samples"]))
     others = np.ones(request["budget"]["evict"], np.uint8)  # before memory is counted: it is not the subject's
     before = settle()
@@ -33,6 +32,12 @@ def handle(request: dict[str, Any]) -> dict[str, Any]:
     memory = status("VmHWM") - before
     latency = {cpu: summarise([emulated_seconds(*r, float(cpu)) for r in runs]).dump() for cpu in request["cpus"]}
     return {"latency": latency, "memory": memory}
+
+
+def load_library(backend: str) -> None:
+    """Import what a backend runs on; nothing for others."""
+    if backend in _LIBRARIES:
+        importlib.import_module(_LIBRARIES[backend])
 
 
 def _open(request: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:

@@ -240,7 +240,9 @@ def _measurement(facts: Facts, hardware: str, finding: Finding) -> str:
         return "measure it there with another backend"
     spec = facts.infra.hardware[hardware]
     if spec.emulate is None and spec.device is None:
-        return "give the hardware device: here or emulate: {cpu: ...}, and run planner profile"
+        if finding.latency is not None:
+            return "measure it there: the estimate leaves it open"
+        return "planner profile --estimate, or measure it there"
     return "planner profile, with a longer --budget" if finding.reason == "latency" else "planner profile"
 
 

@@ -338,7 +338,7 @@ def _absent(
 ) -> Issue:
     place = situation.app.place("components", component)
     stands = situation.infra.value.hardware[hardware]
-    alone = "" if stands.emulate or stands.device else f", which says {NOT_HERE}"
+    alone = "" if stands.emulate or stands.device else f", which says {NOT_HERE}; profile --estimate estimates it"
     if other is None:
         return Issue(f"profile missing: {what} on hardware {hardware!r}{alone}", place)
     expected = describe_stand_in(stands, host)

@@ -135,7 +135,8 @@ def _realised(a: Assignment, app: Application) -> Iterator[str]:
     is_model = component.realisations[a.variant].model is not None
     backends = (component.backends or get_args(ModelBackend)) if is_model else ("python",)
     yield from _known("backend", "backend", a.backend, backends)
-    if not _ADDRESS.fullmatch(a.artefact) and (is_model or a.artefact):
+    compiled = is_model and a.provenance != "estimated"  # what nobody ran was not compiled either
+    if not _ADDRESS.fullmatch(a.artefact) and (compiled or a.artefact):
         yield f"artefact: expected a content address, got {a.artefact!r}"
     declared = component.split.tensors(a.variant) if isinstance(component.split, Cuts) else ()
     for end in (a.segment.begin, a.segment.end):

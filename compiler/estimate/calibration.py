@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
+from compiler.estimate.terms import TERMS
 from specs.base import Spec
 from specs.errors import EnvironmentFailed
 from specs.infrastructure import Speed
@@ -33,6 +34,12 @@ class BackendCalibration(Spec):
     memory: tuple[Factor, Factor, Factor]
     rows: int
     median_error: Number
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if tuple(self.factors) != TERMS:
+            raise ValueError(f"expected factors of {', '.join(TERMS)}")
+        return self
 
 
 class Calibration(Spec):

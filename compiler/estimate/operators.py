@@ -17,6 +17,8 @@ Kind = Literal["conv", "pointwise", "depthwise", "grouped", "dense", "product", 
 
 FEW_ROWS: Final = 4
 """Up to which a product with weights is bound by reading them."""
+FEW_CHANNELS: Final = 16
+"""Groups of fewer do not fill vector registers; wider ones are as good as convolutions of their own."""
 _ITEM: Final = 4
 _VIEWS: Final = {"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Shape", "Constant",
                  "ConstantOfShape", "Cast", "ZipMap"}  # fmt: skip
@@ -40,8 +42,8 @@ _PLAIN: Final = {"Relu", "Add", "Sub", "Mul", "Div", "Clip", "LeakyRelu", "PRelu
 class Operator:
     """One step of a backend: an operator and what is fused into it.
 
-    `flops` counts a multiply-add as two; `weights` are bytes of constants that it reads, `read` and `written` those of
-    activations. `name` is the node's, or its output's.
+    `flops` counts a multiply-add as two, `fused` the operations of what is fused into it; `weights` are bytes of
+    constants that it reads, `read` and `written` those of activations. `name` is the node's, or its output's.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Operator:
     weights: float
     read: float
     written: float
+    fused: float = 0.0
 
     @property
     def activations(self) -> float:
@@ -127,7 +130,7 @@ def _fused(step: Operator, added: Operator, shared: float) -> Operator:
     """`step` with `added` in it, which reads in registers what it shares of `shared` bytes."""
     return replace(
         step,
-        flops=step.flops + added.flops,
+        fused=step.fused + added.flops,
         weights=step.weights + added.weights,
         read=step.read + max(0.0, added.read - shared),
     )
@@ -175,10 +178,10 @@ def _meaning(
 
 
 def _convolution(node: onnx.NodeProto, graph: _Graph, groups: int) -> tuple[Kind, float]:
-    out, _, *kernel = graph.shape(node.input[1])
+    out, into, *kernel = graph.shape(node.input[1])
     elements, window = prod(graph.shape(node.output[0])), prod(kernel)
-    flops = 2.0 * elements * window * graph.shape(node.input[1])[1]
-    if groups > 1:
+    flops = 2.0 * elements * window * into
+    if groups > 1 and min(into, out // groups) < FEW_CHANNELS:
         return ("depthwise" if groups >= out else "grouped"), flops
     return ("pointwise" if window == 1 else "conv"), flops
 
@@ -197,4 +200,3 @@ def _visits(attributes: Mapping[str, Any]) -> float:
     trees = list(attributes.get("nodes_treeids", ()))
     _, counts = np.unique(np.asarray(trees or [0]), return_counts=True)
     return float(np.log2(1 + counts).sum())
-

@@ -17,9 +17,9 @@ ARITHMETIC: Final = ("conv", "pointwise", "depthwise", "grouped", "dense", "prod
 """Kinds whose multiply-adds have a term of their own."""
 _REST: Final = tuple(kind for kind in get_args(Kind) if kind not in ("forest", *ARITHMETIC))
 
-TERMS: Final = (*ARITHMETIC, "reduce", "vector", "activations", "rearranged", "weights", "forest", "step", "light step",
-                "call", "forked")  # fmt: skip
-"""Names of the terms, in order. Of the last four and `forest` one unit is a cycle of one core."""
+TERMS: Final = (*ARITHMETIC, "reduce", "vector", "activations", "rearranged", "weights", "forest", "tables", "step",
+                "light step", "call", "forked")  # fmt: skip
+"""Names of the terms, in order. Of `forest` and the last four one unit is a cycle of one core."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +49,12 @@ def terms(operators: Sequence[Operator], machine: Machine) -> tuple[float, ...]:
     return (
         *(flops(kind) for kind in ARITHMETIC),
         flops("reduce"),
-        flops(*(kind for kind in _REST if kind != "reduce")),
+        flops(*(kind for kind in _REST if kind != "reduce")) + sum(o.fused for o in operators) / machine.flops,
         sum(o.activations for o in operators) / caches,
         sum(o.activations for o in operators if o.kind in ("move", "lookup")) / caches,
         sum(o.weights for o in operators if o.kind != "forest") / machine.bytes,
         sum(o.flops for o in operators if o.kind == "forest") / machine.hertz,
+        sum(o.weights for o in operators if o.kind == "forest") / machine.bytes,
         heavy / machine.hertz,
         (len(operators) - heavy) / machine.hertz,
         1 / machine.hertz,

@@ -53,7 +53,7 @@ def profile(
         bool | None,
         typer.Option(
             "--estimate/--no-estimate",
-            help="Estimate what cannot be measured here: for APP (default: no) other hardware, for MODEL the catalogue.",
+            help="What cannot be measured here: for APP (default: no) its other hardware, for MODEL the catalogue.",
         ),
     ] = None,
     fmt: FormatOption = Format.table,

@@ -90,11 +90,11 @@ def median_error(off: Array) -> float:
     return float(np.median(np.abs(np.expm1(-off))))
 
 
-def memory_factors(weights: Sequence[float], activations: Sequence[float], measured: Sequence[float]) -> Array:
-    """(bytes, per byte of weights, per byte of the largest step's activations), none negative."""
+def memory_factors(stored: Sequence[float], activations: Sequence[float], measured: Sequence[float]) -> Array:
+    """(bytes, per byte stored, per byte of the largest step's activations), none negative."""
     from scipy.optimize import nnls
 
     target = np.asarray(measured, float)
-    columns = np.column_stack([np.ones(len(target)), weights, activations])
+    columns = np.column_stack([np.ones(len(target)), stored, activations])
     scale = 1 / np.maximum(target, 1e6)
     return np.asarray(nnls(columns * scale[:, None], target * scale)[0])

@@ -19,15 +19,17 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks.calibrate import Array, Samples, conformal, fit, inside, left_out, median_error, memory_factors
-from benchmarks.compile import result_file
+from benchmarks.compile import RESULTS, result_file
 from benchmarks.service_times import models, times_file, undisturbed
 from compiler.estimate.calibration import FILE, BackendCalibration, Calibration
-from compiler.estimate.operators import Operator, operators
+from compiler.estimate.estimate import ALLOWANCE, family_of
+from compiler.estimate.operators import Work, work_of
 from compiler.estimate.terms import TERMS, Machine, terms
 from compiler.host import host
 from compiler.job import versions
 from compiler.model import load_model, prepare
 from specs.artefact import ModelBackend
+from specs.catalogue import catalogue
 from specs.infrastructure import Speed
 
 BACKENDS: Final[tuple[ModelBackend, ...]] = ("tvm", "onnxruntime")
@@ -59,11 +61,11 @@ def setting_of(row: Mapping[str, Any]) -> str:
     return f"{row['level']}, {row['threads']} thread{'s' if row['threads'] > 1 else ''}"
 
 
-def samples(times: Times, work: Mapping[str, Sequence[Operator]], backend: str) -> Samples:
+def samples(times: Times, work: Mapping[str, Work], backend: str) -> Samples:
     """Rows of one backend that a busy machine did not disturb."""
     rows = [r for r in times.rows if r["backend"] == backend and undisturbed(r) is not None]
     return Samples(
-        np.array([terms(work[r["model"]], times.machine(r)) for r in rows]),
+        np.array([terms(work[r["model"]].steps, times.machine(r)) for r in rows]),
         np.array([undisturbed(r) for r in rows]),
         np.array([r["model"] for r in rows]),
         np.array([setting_of(r) for r in rows]),
@@ -73,7 +75,8 @@ def samples(times: Times, work: Mapping[str, Sequence[Operator]], backend: str) 
 def slowed(given: Samples, quota: float) -> Samples:
     """The rows of one thread on this machine as a class that is emulated at `quota` of its speed has them.
 
-    The hardware's figures are those of a processor that does `quota` of the cycles, and of the memory's bandwidth."""
+    The hardware's figures are those of a processor that does `quota` of the cycles, and of the memory's bandwidth.
+    """
     kept = given.settings == f"{host().level}, 1 thread"
     one = given.where(kept)
     return Samples(one.terms / quota, one.seconds / quota, one.models, np.full(len(one.models), f"quota {quota:g}"))
@@ -115,6 +118,34 @@ def _rows(given: Samples, off: Array, within: Array, backend: str, how: str) -> 
         }
 
 
+def elsewhere(work: Mapping[str, Work], backends: Mapping[str, BackendCalibration]) -> Iterator[dict[str, Any]]:
+    """Rows of other machines that `benchmarks.compile` measured on one thread, as a data sheet would estimate them.
+
+    The figures are those of the catalogue's generic class of that instruction set: nobody measured that machine's own.
+    Those runs followed each other at once, in warm caches.
+    """
+    for file in sorted(RESULTS.glob("compile-*.json")):
+        other = json.loads(file.read_text("utf-8"))
+        level = other["machine"]["level"]
+        entry = catalogue().entries.get(f"{level}x2")
+        if level == host().level or entry is None:
+            continue
+        machine, wider = Machine.of(entry.speed, 1), ALLOWANCE[family_of(entry.target)]
+        for row in other["rows"]:
+            model, threads = row["case"].split(", ")
+            if threads != "1 thread" or model not in work:
+                continue
+            measured = {"tvm": row["ours"], "onnxruntime": row.get("peers", {}).get("onnxruntime", row["peer"])}
+            for backend, ms in measured.items():
+                of = backends[backend]
+                seconds = np.array([ms / 1e3])
+                estimated = np.array([of.factors[n] for n in TERMS]) @ terms(work[model].steps, machine)
+                off = np.log(seconds / estimated)
+                low, high = np.log(of.interval[0] / wider), np.log(of.interval[1] * wider)
+                given = Samples(np.zeros((1, 1)), seconds, np.array([model]), np.array([f"{level}, 1 thread"]))
+                yield from _rows(given, off, (off >= low) & (off <= high), backend, "machine left out")
+
+
 def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Median error and share inside the interval, by backend, what was left out, and setting."""
     groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
@@ -135,15 +166,13 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def calibrated(
-    times: Times, work: Mapping[str, Sequence[Operator]], given: Samples, backend: str
-) -> BackendCalibration:
+def calibrated(times: Times, work: Mapping[str, Work], given: Samples, backend: str) -> BackendCalibration:
     off = left_out(given, given.models)
-    rows = [r for r in times.rows if r["backend"] == backend and r["threads"] == 1]
-    weights = [sum(o.weights for o in work[r["model"]]) for r in rows]
-    largest = [max((o.activations for o in work[r["model"]]), default=0.0) for r in rows]
+    rows = [r for r in times.rows if r["backend"] == backend and r["threads"] == 1 and r["memory"] is not None]
+    stored = [work[r["model"]].stored for r in rows]
+    largest = [max((o.activations for o in work[r["model"]].steps), default=0.0) for r in rows]
     low, high = conformal(off)
-    memory = memory_factors(weights, largest, [r["memory"] for r in rows])
+    memory = memory_factors(stored, largest, [r["memory"] for r in rows])
     return BackendCalibration(
         factors={name: float(f"{x:.4g}") for name, x in zip(TERMS, fit(given), strict=True)},
         interval=(float(f"{low:.3g}"), float(f"{high:.3g}")),
@@ -173,7 +202,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="tierplan-") as folder:
         kept = arguments.models or Path(folder)
         wanted = {row["model"] for row in times.rows}
-        work = {name: _operators(make()) for name, make in models(kept) if name in wanted}
+        work = {name: _work(make()) for name, make in models(kept) if name in wanted}
     given = {backend: samples(times, work, backend) for backend in BACKENDS}
     rows = [row for backend in BACKENDS for row in study(given[backend], backend)]
     found = summary(rows)
@@ -188,6 +217,8 @@ def main() -> int:
         versions=used,
         backends={backend: calibrated(times, work, given[backend], backend) for backend in BACKENDS},
     )
+    apart = list(elsewhere(work, known.backends))
+    rows, found = rows + apart, found + summary(apart)
     arguments.calibration.write_text(json.dumps(known.dump(), indent=2) + "\n", "utf-8")
     machine = {"cpu": host().cpu, "level": host().level, "cores": host().cores}
     left = sum(undisturbed(row) is None for row in times.rows)
@@ -205,8 +236,8 @@ def _output() -> Path:
     return result_file().with_name(result_file().name.replace("compile", "estimates"))
 
 
-def _operators(file: Path) -> tuple[Operator, ...]:
-    return operators(prepare(load_model(file), {}, str(file)))
+def _work(file: Path) -> Work:
+    return work_of(prepare(load_model(file), {}, str(file)))
 
 
 if __name__ == "__main__":

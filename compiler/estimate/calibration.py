@@ -25,8 +25,8 @@ class BackendCalibration(Spec):
     """Of one backend. `factors` are by term: how many times its least time a part of the work takes.
 
     With 90 %, the true time lies between the multiples `interval` of an estimate for a model that was not among those
-    measured. Memory at the peak is `memory[0]` bytes and so many for each byte of weights and of the largest step's
-    activations.
+    measured. Memory at the peak is `memory[0]` bytes and so many for each byte that the model stores and of the
+    largest step's activations.
     """
 
     factors: dict[str, Factor]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
 import numpy as np
 
-from compiler.estimate.calibration import Calibration, calibration
-from compiler.estimate.operators import Operator
+from compiler.estimate.calibration import calibration
+from compiler.estimate.operators import Work
 from compiler.estimate.terms import TERMS, Machine, terms
 from specs.artefact import ModelBackend
 from specs.catalogue import entry_of
@@ -76,17 +76,15 @@ def backends_for(target: str) -> tuple[ModelBackend, ...]:
     return tuple(b for b in runs if b in known and (b == "tvm" or not target.startswith(("armv7", "riscv", "wasm"))))
 
 
-def estimate(
-    operators: Sequence[Operator], backend: str, threads: int, place: Place, known: Calibration | None = None
-) -> Estimate:
-    """Of a model's `operators` on `threads` cores of `place`. Raises KeyError for a backend without a calibration."""
-    of = (known or calibration()).backends[backend]
+def estimate(work: Work, backend: str, threads: int, place: Place) -> Estimate:
+    """Of a model on `threads` cores of `place`. Raises KeyError for a backend without a calibration."""
+    of = calibration().backends[backend]
     factors = np.array([of.factors[name] for name in TERMS])
-    seconds = float(factors @ terms(operators, Machine.of(place.speed, threads)))
+    seconds = float(factors @ terms(work.steps, Machine.of(place.speed, threads)))
     wider = ALLOWANCE[place.family]
-    base, per_weight, per_activation = of.memory
-    largest = max((o.activations for o in operators), default=0.0)
-    memory = base + per_weight * sum(o.weights for o in operators) + per_activation * largest
+    base, per_stored, per_activation = of.memory
+    largest = max((o.activations for o in work.steps), default=0.0)
+    memory = base + per_stored * work.stored + per_activation * largest
     return Estimate(seconds, (of.interval[0] / wider, of.interval[1] * wider), memory)
 
 

@@ -59,6 +59,19 @@ class Operator:
         return self.read + self.written
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a model does: its steps, and the bytes that it stores."""
+
+    steps: tuple[Operator, ...]
+    stored: float
+
+
+def work_of(model: onnx.ModelProto) -> Work:
+    """Of a prepared model."""
+    return Work(operators(model), float(model.ByteSize()))
+
+
 def operators(model: onnx.ModelProto) -> tuple[Operator, ...]:
     """Of a prepared model (static shapes, inferred: `compiler.model.prepare`), in its order.
 

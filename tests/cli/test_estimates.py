@@ -117,7 +117,9 @@ def test_a_plan_on_estimates_says_so_counts_on_their_upper_ends_and_is_not_compi
     estimated(relying)
     called = planner("solve", *FILES, "-o", "plan.yaml", folder=relying)
     assert called.code == 0, called.err
-    assert "estimated: nobody ran it on server; the upper ends of their 90 % intervals count" in " ".join(called.out.split())
+    assert "estimated: nobody ran it on server; the upper ends of their 90 % intervals count" in " ".join(
+        called.out.split()
+    )
     plan = read_plan(relying / "plan.yaml")
     assert {a.provenance for a in plan.assignments} == {"estimated"}
     known = {r.digest: r for r in read_records(relying / "profiles")}

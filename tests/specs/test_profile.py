@@ -11,7 +11,7 @@ import pytest
 
 from specs.behaviour import Behaviour
 from specs.errors import InputError
-from specs.profile import Record, json_line, read_jsonl, read_records
+from specs.profile import Record, json_line, read_jsonl, read_records, winners
 from tests.planner.worlds import record
 
 
@@ -78,3 +78,16 @@ def test_patterns_that_are_not_all_that_requests_do_are_refused(tmp_path: Path) 
     (tmp_path / "behaviour.jsonl").write_text(json.dumps(value) + "\n")
     with pytest.raises(InputError, match=r"the probabilities of the patterns of 'ask' sum to 0\.4, not to 1"):
         read_jsonl(tmp_path / "behaviour.jsonl", Behaviour)
+
+
+def test_what_was_measured_wins_over_an_estimate_however_new_that_is() -> None:
+    measured = record("a" * 64, "board", 0.01).model_copy(
+        update={"provenance": "measured", "emulated_by": None, "measured_at": "2026-01-01"}
+    )
+    more = {"provenance": "estimated", "interval": (0.5, 3.0), "measured_at": "2027-01-01"}
+    estimated = measured.model_copy(update=more)
+    assert list(winners([measured, estimated]).values()) == [measured]
+    assert list(winners([estimated]).values()) == [estimated]
+    assert measured.service == measured.latency
+    assert estimated.service.mean == pytest.approx(3 * estimated.latency.mean)
+    assert estimated.service.variance == pytest.approx(9 * estimated.latency.variance, abs=1e-12)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 from compiler.estimate.estimate import Place, backends_for, estimate, family_of
-from compiler.estimate.operators import operators
+from compiler.estimate.operators import work_of
 from compiler.given import Given
 from compiler.model import load_model, prepare
 from planner.cli.profiling.estimates import THREADS
@@ -18,12 +18,12 @@ def on_catalogue(given: Given) -> tuple[EstimateRow, ...]:
 
     Raises InputError for a model that is wrong.
     """
-    steps = operators(prepare(load_model(given.file), {}, given.name))
+    work = work_of(prepare(load_model(given.file), {}, given.name))
     rows: list[EstimateRow] = []
     for name, entry in catalogue().entries.items():
         place = Place(name, entry.speed, family_of(entry.target), int(entry.cores))
         ways = product(backends_for(entry.target), (n for n in THREADS if n <= place.cores))
-        found = [(estimate(steps, backend, threads, place), backend, threads) for backend, threads in ways]
+        found = [(estimate(work, backend, threads, place), backend, threads) for backend, threads in ways]
         best, backend, threads = min(found, key=lambda way: way[0].seconds)
         rows.append(
             EstimateRow(

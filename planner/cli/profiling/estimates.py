@@ -13,7 +13,7 @@ import onnx
 
 from compiler.cut import extract
 from compiler.estimate.estimate import Place, backends_for, estimate, function_record, place_of, record
-from compiler.estimate.operators import operators
+from compiler.estimate.operators import work_of
 from compiler.given import Given
 from compiler.host import clock
 from compiler.model import load_model, prepare
@@ -75,7 +75,7 @@ class Estimator:
 
     def _model(self, source: str, name: str, variant: str, segment: Segment) -> Iterator[Record]:
         given = self.models[name, variant]
-        steps = operators(extract(_prepared(given.file, given.name), segment, given.name))
+        work = work_of(extract(_prepared(given.file, given.name), segment, given.name))
         allowed = self.app.value.components[name].backends
         for place, spec in self.places:
             entry = entry_of(spec)
@@ -84,7 +84,7 @@ class Estimator:
             if not backends:
                 self.problem("not estimated", f"{name}/{variant} on {place.name}: none of its backends is calibrated")
             for backend, threads in product(backends, (n for n in THREADS if n <= place.cores)):
-                yield record(source, str(segment), backend, threads, place, estimate(steps, backend, threads, place))
+                yield record(source, str(segment), backend, threads, place, estimate(work, backend, threads, place))
 
     def _function(self, name: str, source: str, measured: Sequence[Record]) -> Iterator[Record]:
         here = next((r for r in measured if r.source == source and r.provenance != "estimated"), None)
@@ -104,10 +104,12 @@ def _prepared(file: Path, name: str) -> onnx.ModelProto:
 
 
 def add_estimates(estimator: Estimator, folder: Path) -> int:
-    """Write the estimates that `folder` does not hold yet; how many those are."""
-    records = read_records(folder)
-    known = {_said(r) for r in winners(r for r in records if r.provenance == "estimated").values()}
-    fresh = [r for r in estimator.records(list(winners(records).values())) if _said(r) not in known]
+    """Write the estimates of what was not measured and that `folder` does not hold yet; how many those are."""
+    won = winners(read_records(folder))
+    known = {_said(r) for r in won.values()}
+    measured = {key for key, r in won.items() if r.provenance != "estimated"}
+    found = estimator.records(list(won.values()))
+    fresh = [r for r in found if r.key not in measured and _said(r) not in known]
     ledger = Ledger(folder / ESTIMATES_FILE)
     for each in fresh:
         ledger.append(each)

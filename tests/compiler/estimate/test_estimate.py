@@ -13,7 +13,7 @@ from benchmarks.calibrate import GUESS, Samples, conformal, fit, inside, left_ou
 from benchmarks.training import convolutional
 from compiler.estimate.calibration import calibration
 from compiler.estimate.estimate import ALLOWANCE, Place, backends_for, distribution, estimate, place_of, record
-from compiler.estimate.operators import Operator, operators
+from compiler.estimate.operators import Operator, Work, work_of
 from compiler.estimate.terms import TERMS, Machine, terms
 from compiler.model import prepare
 from specs.catalogue import catalogue
@@ -25,8 +25,8 @@ PLACE = Place("board", SPEED, "x86", 4)
 
 
 @pytest.fixture(scope="module")
-def steps() -> tuple[Operator, ...]:
-    return operators(prepare(convolutional(3), {}, "m"))
+def work() -> Work:
+    return work_of(prepare(convolutional(3), {}, "m"))
 
 
 def test_the_calibration_that_ships_speaks_of_every_term_of_both_backends() -> None:
@@ -38,25 +38,23 @@ def test_the_calibration_that_ships_speaks_of_every_term_of_both_backends() -> N
 
 
 @pytest.mark.parametrize("backend", ["tvm", "onnxruntime"])
-def test_hardware_that_is_twice_as_fast_in_everything_takes_half_the_time(
-    backend: str, steps: tuple[Operator, ...]
-) -> None:
+def test_hardware_that_is_twice_as_fast_in_everything_takes_half_the_time(backend: str, work: Work) -> None:
     faster = replace(PLACE, speed=Speed(ghz=4, flops=16, gb_per_s=20))
-    slow, fast = (estimate(steps, backend, 1, place) for place in (PLACE, faster))
+    slow, fast = (estimate(work, backend, 1, place) for place in (PLACE, faster))
     assert fast.seconds == pytest.approx(slow.seconds / 2)
     assert (fast.interval, fast.memory) == (slow.interval, slow.memory)
 
 
 @pytest.mark.parametrize("figure", ["ghz", "flops", "gb_per_s"])
-def test_no_better_figure_of_the_hardware_makes_anything_slower(figure: str, steps: tuple[Operator, ...]) -> None:
+def test_no_better_figure_of_the_hardware_makes_anything_slower(figure: str, work: Work) -> None:
     better = SPEED.model_copy(update={figure: 2 * getattr(SPEED, figure)})
-    assert estimate(steps, "tvm", 1, replace(PLACE, speed=better)).seconds < estimate(steps, "tvm", 1, PLACE).seconds
+    assert estimate(work, "tvm", 1, replace(PLACE, speed=better)).seconds < estimate(work, "tvm", 1, PLACE).seconds
 
 
 def test_the_interval_is_wider_the_farther_the_cpu_is_from_the_one_that_was_measured(
-    steps: tuple[Operator, ...],
+    work: Work,
 ) -> None:
-    near, far = (estimate(steps, "tvm", 1, replace(PLACE, family=family)) for family in ALLOWANCE)
+    near, far = (estimate(work, "tvm", 1, replace(PLACE, family=family)) for family in ALLOWANCE)
     assert far.low < near.low < near.seconds < near.high < far.high
     own = calibration().backends["tvm"].interval
     assert near.interval[1] > own[1]
@@ -83,8 +81,8 @@ def test_a_record_is_one_that_could_be_of_a_service_time(seconds: float, p90: fl
     assert found.n == 0
 
 
-def test_a_record_says_that_it_is_an_estimate_and_a_plan_counts_on_its_upper_end(steps: tuple[Operator, ...]) -> None:
-    of = estimate(steps, "tvm", 2, PLACE)
+def test_a_record_says_that_it_is_an_estimate_and_a_plan_counts_on_its_upper_end(work: Work) -> None:
+    of = estimate(work, "tvm", 2, PLACE)
     said = record("digest", "..", "tvm", 2, PLACE, of)
     assert (said.provenance, said.hardware, said.threads, said.interval) == ("estimated", "board", 2, of.interval)
     assert said.latency.quantiles["0.5"] == pytest.approx(of.seconds)

@@ -198,6 +198,12 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, default=_output())
     parser.add_argument("--calibration", type=Path, default=FILE)
     arguments = parser.parse_args()
+    if not arguments.times.is_file():
+        how = "python -m benchmarks.service_times --models DIR --store DIR (an hour)"
+        print(
+            f"error: no machine like this one was measured ({arguments.times.name}); measure it: {how}", file=sys.stderr
+        )
+        return 3
     times = Times.read(arguments.times)
     with tempfile.TemporaryDirectory(prefix="tierplan-") as folder:
         kept = arguments.models or Path(folder)

@@ -137,9 +137,9 @@ class Layout:
         cuts = self.situation.cuts(component, pipeline.variants[component])
         for position, index in enumerate(chain):
             end = self.stages[index].assignment.segment.end
-            if not end or (end[0] in cuts and task <= cuts.index(end[0])):
+            if not end or (end in cuts and task <= cuts.index(end)):
                 return position
-        raise InputError(Issue(f"the plan cuts {component} at a tensor that is not declared"))
+        raise InputError(Issue(f"the plan cuts {component} where it is not known that it can be", None, "solve again"))
 
     def _called(self, index: int, name: str) -> str:
         return self.stages[index].name if index >= 0 else name

@@ -19,7 +19,7 @@ MAX_PATHS: Final = 256
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A source, a sink, or the task `task` of a component (its model's segments between declared cuts)."""
+    """A source, a sink, or the task `task` of a component (its model's segments between cuts)."""
 
     name: str
     task: int = 0
@@ -95,8 +95,8 @@ class Pipeline:
         for component, tasks in self.tasks.items():
             cuts = self.situation.cuts(component, self.variants[component])
             for i in range(tasks - 1):
-                key = f"{component}@{cuts[i]}"
-                found.append(Message(Node(component, i), Node(component, i + 1), (key,), self.share(component)))
+                keys = tuple(f"{component}@{tensor}" for tensor in cuts[i])
+                found.append(Message(Node(component, i), Node(component, i + 1), keys, self.share(component)))
         for edge in graph.edges:
             if edge.consumer not in self.flow.components and edge.consumer not in self.flow.sinks:
                 continue

@@ -139,7 +139,9 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A component: `tasks` segments in a row, each to be covered by exactly one option."""
+    """A component: `tasks` segments in a row, each to be covered by exactly one option; neighbouring options are in
+    different pools.
+    """
 
     name: str
     tasks: int

@@ -11,10 +11,11 @@ from typing import Final
 
 from planner.flows import Flow, flows_of
 from planner.network import Network
-from specs.application import Application, Component, Cuts
+from specs.application import Application, Cuts
 from specs.artefact import Segment
-from specs.behaviour import Behaviour
+from specs.behaviour import Behaviour, PayloadSize
 from specs.changes import Changes
+from specs.cuts import CUTS_FILE, FoundCuts
 from specs.digest import digest_file
 from specs.digest_cache import remembered
 from specs.emulation import METHOD, NOT_HERE
@@ -36,7 +37,8 @@ class Situation:
     """Specs, and the facts about them.
 
     `records` are the winning ones that speak of this application on this infrastructure. `digests` is the digest of
-    each ``COMPONENT/VARIANT`` (its model or function) and of each ``data:NAME``.
+    each ``COMPONENT/VARIANT`` (its model or function) and of each ``data:NAME``. `found` are the cuts of models that
+    may be split anywhere.
     """
 
     app: Document[Application]
@@ -45,6 +47,7 @@ class Situation:
     behaviours: tuple[Behaviour, ...]
     hops: tuple[HopOverhead, ...]
     digests: Mapping[str, str]
+    found: tuple[FoundCuts, ...] = ()
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -77,20 +80,31 @@ class Situation:
         found = self._records_of.get((source, str(segment), hardware), [])
         return [r for r in found if r.batch == 1 and (allowed is None or r.backend in allowed)]
 
-    def cuts(self, component: str, variant: str) -> tuple[str, ...]:
-        """The tensors at which `variant` may be cut, in order."""
-        return cuts_of(self.app.value.components[component], variant)
+    def cuts(self, component: str, variant: str) -> CutPoints:
+        """The tensors of each cut of `variant`, in order: declared, or found and an end of something profiled."""
+        split = self.app.value.components[component].split
+        if isinstance(split, Cuts):
+            return split.tensors(variant)
+        return self._used_cuts.get(self.digests[f"{component}/{variant}"], ()) if split == "allowed" else ()
+
+    @cached_property
+    def _used_cuts(self) -> dict[str, CutPoints]:
+        """By digest of a model, of its found cuts those at which a record begins or ends."""
+        ends: dict[str, set[str]] = {}
+        for record in self.records:
+            ends.setdefault(record.source, set()).update(record.segment.split(".."))
+        return {
+            f.source: tuple(c.names for c in f.cuts if "+".join(c.names) in ends.get(f.source, ())) for f in self.found
+        }
 
 
-def cuts_of(component: Component, variant: str) -> tuple[str, ...]:
-    return component.split.tensors(variant) if isinstance(component.split, Cuts) else ()
+CutPoints = tuple[tuple[str, ...], ...]
+"""Where a model is cut, in order from its inputs: the tensors that cross at each."""
 
 
-def segment_of(cuts: tuple[str, ...], first: int, last: int) -> Segment:
+def segment_of(cuts: CutPoints, first: int, last: int) -> Segment:
     """The segment from task `first` to task `last` of a model cut at `cuts` (tasks count from 0)."""
-    begin = (cuts[first - 1],) if first > 0 else ()
-    end = (cuts[last],) if last < len(cuts) else ()
-    return Segment(begin=begin, end=end)
+    return Segment(begin=cuts[first - 1] if first > 0 else (), end=cuts[last] if last < len(cuts) else ())
 
 
 def load_situation(
@@ -118,10 +132,13 @@ def load_facts(
         raise InputError(
             Issue(f"no profiles: {profiles} is not a folder", Place(str(profiles)), profile_command(app, infra))
         )
-    behaviour_file, hops_file = folder / BEHAVIOUR_FILE, folder / HOPS_FILE
+    behaviour_file, hops_file, cuts_file = (folder / name for name in (BEHAVIOUR_FILE, HOPS_FILE, CUTS_FILE))
     behaviours = read_jsonl(behaviour_file, Behaviour) if behaviour_file.exists() else []
     hops = read_jsonl(hops_file, HopOverhead) if hops_file.exists() else []
-    return situation_of(app, infra, read_records(folder), behaviours, hops, source_digests(app), host, str(profiles))
+    found = read_jsonl(cuts_file, FoundCuts) if cuts_file.exists() else []
+    digests = source_digests(app)
+    records = read_records(folder)
+    return situation_of(app, infra, records, behaviours, hops, digests, host, str(profiles), found)
 
 
 def situation_of(
@@ -133,6 +150,7 @@ def situation_of(
     digests: Mapping[str, str],
     host: str | None = None,
     profiles: str = "profiles",
+    found: Iterable[FoundCuts] = (),
 ) -> Situation:
     """Check that facts and specs belong together. Raises InputError as `load_situation` does."""
     _refuse_cycles(app)
@@ -143,7 +161,9 @@ def situation_of(
     usable = [r for r in winning if stands_for(r, infra.value, host)]
     _one_host(usable, infra)
     fresh = _fresh(behaviours, app, infra, digests, profiles)
-    situation = Situation(app, infra, tuple(usable), fresh, _one_channel(hops), digests)
+    cuts = {f.source: f for f in sorted(found, key=lambda f: f.measured_at) if f.source in ours}
+    sized = tuple(_with_cuts(b, cuts, digests) for b in fresh)
+    situation = Situation(app, infra, tuple(usable), sized, _one_channel(hops), digests, tuple(cuts.values()))
     issues = _missing(situation, [r for r in winning if not stands_for(r, infra.value, host)], host)
     if not situation.hops and len(infra.value.sites) > 1:
         issues.append(Issue("hop overhead missing", infra.place("links")))
@@ -294,10 +314,29 @@ def _fresh(
     return tuple(fresh)
 
 
+def _with_cuts(behaviour: Behaviour, found: Mapping[str, FoundCuts], digests: Mapping[str, str]) -> Behaviour:
+    """`behaviour` with the bytes of every tensor at which its models may be cut."""
+    sizes = {
+        f"{component}@{tensor}": PayloadSize.constant(float(kind.size or 0))
+        for component, variant in behaviour.variants.items()
+        if (of := found.get(digests[f"{component}/{variant}"])) is not None
+        for cut in of.cuts
+        for tensor, kind in cut.tensors.items()
+    }
+    return behaviour.model_copy(update={"payloads": {**behaviour.payloads, **sizes}}) if sizes else behaviour
+
+
 def _missing(situation: Situation, refused: list[Record], host: str | None) -> list[Issue]:
-    """Whole models and atomic segments without a record on hardware where they may run."""
+    """Whole models and atomic declared segments without a record on hardware where they may run, and models that may
+    be split anywhere whose cuts were not sought."""
     app, infra = situation.app, situation.infra
     issues: dict[str, Issue] = {}
+    known = {f.source for f in situation.found}
+    for name, component in app.value.components.items():
+        for variant in component.realisations if component.split == "allowed" else ():
+            if situation.digests[f"{name}/{variant}"] not in known:
+                place = app.place("components", name, "split")
+                issues[f"{name}/{variant}"] = Issue(f"profile missing: where {name}/{variant} can be cut", place)
     reachable = {site for flow in situation.flows for site in situation.network.sites_of(flow.site)}
     for name, component in app.value.components.items():
         sites = reachable if component.at is None else reachable & set(matching_sites(component.at, infra.value))
@@ -309,7 +348,7 @@ def _missing(situation: Situation, refused: list[Record], host: str | None) -> l
             if p.devices[1] and capable(component.requires, infra.value, s, pool)
         ]
         for variant in component.realisations:
-            cuts = situation.cuts(name, variant)
+            cuts = situation.cuts(name, variant) if isinstance(component.split, Cuts) else ()
             segments = [segment_of(cuts, i, i) for i in range(len(cuts) + 1)] + (
                 [segment_of(cuts, 0, len(cuts))] if cuts else []
             )

@@ -162,15 +162,19 @@ class Variant(Spec):
         return self
 
 
+CutTensors = str | Annotated[list[str], Field(min_length=1, max_length=16)]
+"""The name of the tensor that crosses a cut, or of each where several do."""
+
+
 class Cuts(Spec):
-    """Where a model may be split, in order from its input: each cut a tensor's name, or a name for each variant."""
+    """Where a model may be split, in order from its input: each cut what crosses it, or that for each variant."""
 
-    at: Annotated[list[str | dict[str, str]], Field(min_length=1, max_length=64)]
+    at: Annotated[list[CutTensors | dict[str, CutTensors]], Field(min_length=1, max_length=64)]
 
-    def tensors(self, variant: str) -> tuple[str, ...]:
-        """The cut tensors of `variant`; a cut that names other variants only does not apply to it."""
-        named = ((cut if isinstance(cut, str) else cut.get(variant)) for cut in self.at)
-        return tuple(tensor for tensor in named if tensor is not None)
+    def tensors(self, variant: str) -> tuple[tuple[str, ...], ...]:
+        """The tensors at each cut of `variant`; a cut that names other variants only does not apply to it."""
+        named = ((cut.get(variant) if isinstance(cut, dict) else cut) for cut in self.at)
+        return tuple((cut,) if isinstance(cut, str) else tuple(cut) for cut in named if cut is not None)
 
 
 Backend = Literal["tvm", "onnxruntime", "openvino", "python"]

@@ -34,6 +34,11 @@ class PayloadSize(Spec):
         check_quantiles(self.quantiles)
         return self
 
+    @classmethod
+    def constant(cls, size: float) -> Self:
+        """Always the same."""
+        return cls(mean=size, second=size**2, third=size**3, quantiles=dict.fromkeys(("0", "0.5", "1"), size))
+
 
 class Accuracy(Spec):
     """Share of right answers on `data`, with its 95 % Wilson interval over `n` items."""

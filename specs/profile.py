@@ -10,6 +10,7 @@ from typing import Final, Literal, Self, TypeVar
 from pydantic import Field, ValidationError, model_validator
 
 from specs.base import Spec
+from specs.cuts import CUTS_FILE
 from specs.digest import digest_value
 from specs.errors import InputError, Issue, Place
 from specs.input_file import read_input
@@ -159,13 +160,13 @@ def _order(record: Record) -> tuple[int, str]:
 
 
 def read_records(folder: str | Path) -> list[Record]:
-    """All records of `folder`/*.jsonl (behaviour and hops apart), in order of file and line.
+    """All records of `folder`/*.jsonl (behaviour, cuts and hops apart), in order of file and line.
 
     Raises InputError, with file and line, for a line that is not a record.
     """
     records: list[Record] = []
     for file in sorted(Path(folder).glob("*.jsonl")):
-        if file.name not in (BEHAVIOUR_FILE, HOPS_FILE):
+        if file.name not in (BEHAVIOUR_FILE, CUTS_FILE, HOPS_FILE):
             records += read_jsonl(file, Record)
     return records
 

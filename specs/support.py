@@ -55,8 +55,6 @@ def _component(component: Component) -> _Found:
         yield ("api",), "a hosted API", "use a function"
     if component.per is not None:
         yield ("per",), "fan-out (per)", ""
-    if component.split == "allowed":
-        yield ("split",), "finding cuts (split: allowed)", "name them, as in split: {at: [tensor]}"
     for key, what in _COMPONENT_KEYS.items():
         if getattr(component, {"with": "with_"}.get(key, key)):
             yield (key,), what, ""

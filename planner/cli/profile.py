@@ -41,6 +41,12 @@ def profile(
     budget: Annotated[
         float, typer.Option("--budget", metavar="SECONDS", min=0.01, help="Seconds for each measurement.")
     ] = 0.4,
+    confirm: Annotated[
+        float,
+        typer.Option(
+            "--confirm", metavar="SECONDS", min=0.0, help="For models with split: allowed: measuring parts of them."
+        ),
+    ] = 180.0,
     only: Annotated[list[str] | None, typer.Option("--only", metavar="COMPONENT", help="May be given again.")] = None,
     against: Annotated[
         Path | None, typer.Option("--against", metavar="OLD", help="For a model: compare with this version of it.")
@@ -60,7 +66,8 @@ def profile(
 ) -> None:
     """Compile and measure every component for every hardware class, and run the reference pipeline on the data.
 
-    Resumable: what is measured already is left out. With a model alone: what it costs on this machine, by backend and
+    Resumable: what is measured already is left out. A model with split: allowed is measured in the parts that the
+    solver would choose, as long as --confirm allows. With a model alone: what it costs on this machine, by backend and
     threads, on random inputs, and estimates for the hardware of the catalogue. With a plan and --from-run: service
     times that runs of it measured become profiles.
 
@@ -87,7 +94,7 @@ def profile(
             raise InputError(
                 Issue("--infra is missing", Place(str(subject)), "which hardware is it to be profiled for?")
             )
-        _application(subject, infra, output, store, budget, tuple(only or ()), bool(estimate), fmt)
+        _application(subject, infra, output, store, (budget, confirm), tuple(only or ()), bool(estimate), fmt)
     else:
         raise InputError(Issue(f"expected an application (.yaml) or a model: {FORMS}", Place(str(subject))))
 
@@ -96,7 +103,7 @@ def _refuse_for_a_model(context: typer.Context, model: Path) -> None:
     """Options that speak of an application say nothing of a model alone. Raises InputError where one is given."""
     from typer._click.core import ParameterSource
 
-    options = {"infra": "--infra", "output": "--output", "only": "--only"}
+    options = {"infra": "--infra", "output": "--output", "confirm": "--confirm", "only": "--only"}
     given = [o for key, o in options.items() if context.get_parameter_source(key) is ParameterSource.COMMANDLINE]
     if given:
         hint = "it is measured on this machine, and only shown"
@@ -107,7 +114,7 @@ def _refuse_but_output(context: typer.Context, plan: Path) -> None:
     """Nothing is measured. Raises InputError where an option that speaks of measuring is given."""
     from typer._click.core import ParameterSource
 
-    others = {"infra": "--infra", "store": "--store", "budget": "--budget", "only": "--only", "against": "--against"}
+    others = {name: f"--{name}" for name in ("infra", "store", "budget", "confirm", "only", "against")}
     given = [o for key, o in others.items() if context.get_parameter_source(key) is ParameterSource.COMMANDLINE]
     if given:
         hint = "leave it out: what a run measured is added, and nothing measured now"
@@ -167,11 +174,12 @@ def _application(
     infra: Path,
     folder: Path,
     store: Path,
-    budget: float,
+    seconds: tuple[float, float],
     only: tuple[str, ...],
     estimate: bool,
     fmt: Format,
 ) -> None:
+    """`seconds` are for each measurement, and for parts of models to be measured."""
     from planner.cli.loading import load_checked
     from planner.cli.results import ProfileResult
     from specs.nearest import near
@@ -199,12 +207,13 @@ def _application(
     with Progress() as progress:
         outcome = Profiler(
             app=loaded.app,
-            infra=loaded.infra.value,
+            infra=loaded.infra,
             signatures=loaded.signatures,
             models=loaded.models,
             folder=folder,
             store=Store(store),
-            budget=Budget.of(budget),
+            budget=Budget.of(seconds[0]),
+            confirming=seconds[1],
             only=only,
             say=progress.say,
             step=progress.step,

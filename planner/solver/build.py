@@ -23,7 +23,9 @@ from planner.solver.ways import Ways
 
 @dataclass(frozen=True)
 class Reduced:
-    """A Problem without the constraints in `relaxed`, and what may be chosen in it."""
+    """A Problem without the constraints in `relaxed`, and what may be chosen in it. `merged` are sites that stand for
+    several, in a relaxation (coarse.py).
+    """
 
     problem: Problem
     relaxed: frozenset[int]
@@ -31,6 +33,7 @@ class Reduced:
     candidates: dict[Key, list[Candidate]]
     private: frozenset[int]
     ways: Ways
+    merged: frozenset[int] = frozenset()
 
 
 def reduced(problem: Problem, relaxed: frozenset[int] = frozenset()) -> Reduced:
@@ -43,7 +46,9 @@ def reduced(problem: Problem, relaxed: frozenset[int] = frozenset()) -> Reduced:
 
 def build(given: Reduced, scope: Scope = Scope()) -> Draft:  # noqa: B008 - it is immutable
     """The model of `given`, or of the relaxation that `scope` asks for."""
-    draft = Draft(given.problem, given.relaxed, scope, given.groups, given.candidates, given.private, given.ways)
+    draft = Draft(
+        given.problem, given.relaxed, scope, given.groups, given.candidates, given.private, given.ways, given.merged
+    )
     take(draft)
     if draft.model.impossible:
         return draft

@@ -94,6 +94,7 @@ def coarsen(given: Reduced, labels: Labels) -> Coarse:
     private |= set(range(len(given.problem.stations), len(stations)))
     problem = replace(given.problem, stations=tuple(stations), pools=pools)
     coarse = replace(given, problem=problem, groups=groups, candidates=candidates, private=frozenset(private))
+    coarse = replace(coarse, merged=merged)
     return Coarse(replace(coarse, ways=Ways()), block, merged, pool_of)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from planner.problem import End
+from planner.problem import End, Step
+from planner.solver.candidates import Candidate
 from planner.solver.draft import Draft, Visitor
 from planner.solver.model import Terms
 
@@ -50,6 +51,21 @@ def cover(draft: Draft, g: int) -> None:
                     model.one_of.append(tuple(here))
                 else:
                     model.add([*((x, 1) for x in here), *taken], 0, 0)
+            if slot.step.tasks > 1:
+                _part(draft, slot.step, picked)
+
+
+def _part(draft: Draft, step: Step, picked: list[tuple[int, Candidate]]) -> None:
+    """Of neighbouring parts of a step, at most one is in a pool: two there would be one part, not cut at all."""
+    for task in range(step.tasks - 1):
+        beside: dict[int, list[int]] = {}
+        for x, c in picked:
+            option = step.options[c.option]
+            if (option.last == task or option.first == task + 1) and option.site not in draft.merged:
+                beside.setdefault(draft.problem.stations[option.station].pool, []).append(x)
+        for literals in beside.values():
+            if len(literals) > 1:
+                draft.model.add([(x, 1) for x in literals], None, 1)
 
 
 def sites(draft: Draft, g: int, end: End) -> dict[int, int]:

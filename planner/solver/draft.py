@@ -52,7 +52,8 @@ class Crossing(NamedTuple):
 
 @dataclass
 class Draft:
-    """`picked` gives each candidate its variable. `present` is whether the group is taken.
+    """`merged` are sites that stand for several. `picked` gives each candidate its variable. `present` is whether the
+    group is taken.
 
     `crossing` and `edge_time` are by (group, edge), `sites` by (group, step, task), `step_of` by variable, `memory` (of
     all replicas) by pool.
@@ -65,6 +66,7 @@ class Draft:
     candidates: dict[Key, list[Candidate]]
     private: frozenset[int]
     ways: Ways
+    merged: frozenset[int] = frozenset()
     model: Model = field(default_factory=Model)
     taken: dict[int, int] = field(default_factory=dict)
     present: dict[int, int] = field(default_factory=dict)

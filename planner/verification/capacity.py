@@ -104,11 +104,18 @@ def check_cuts(reading: Reading, claims: Claims) -> None:
     for key, size in found.items():
         if key in claimed:
             claims.equal(f"cut of {key[0]}: bytes", claimed[key].bytes, size)
-            split = reading.app.components[key[0]].split
-            named = split.at if isinstance(split, Cuts) else []
-            declared = {n for cut in named for n in ([cut] if isinstance(cut, str) else cut.values())}
-            claims.holds(f"cut of {key[0]} is declared", set(key[1]) <= declared)
+            claims.holds(f"cut of {key[0]} is declared or was found", key[1] in _known_cuts(reading, key[0]))
             claims.holds(f"cut of {key[0]}: codec", claimed[key].codec == "none")
+
+
+def _known_cuts(reading: Reading, component: str) -> set[tuple[str, ...]]:
+    """What may cross together, of all variants."""
+    spec = reading.app.components[component]
+    if isinstance(spec.split, Cuts):
+        return {cut for variant in spec.realisations for cut in spec.split.tensors(variant)}
+    sources = {reading.situation.digests[f"{component}/{variant}"] for variant in spec.realisations}
+    found = [f for f in reading.situation.found if f.source in sources]
+    return {cut.names for f in found for cut in f.cuts} if spec.split == "allowed" else set()
 
 
 def _pack(items: list[tuple[int, float]], free: list[tuple[int, float]]) -> bool:

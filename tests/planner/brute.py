@@ -5,12 +5,12 @@ It shares no code with the solver but the Problem itself.
 
 from __future__ import annotations
 
-from itertools import combinations, product
+from itertools import combinations, pairwise, product
 from typing import Any
 
 import numpy as np
 
-from planner.problem import PPB, Problem, Scenario
+from planner.problem import PPB, Option, Problem, Scenario
 
 MOST = 400_000
 Array = Any
@@ -59,13 +59,18 @@ def _covers(problem: Problem, scenario: Scenario, i: int, relaxed: frozenset[int
     for size in range(1, step.tasks + 1):
         for group in combinations(usable, size):
             tasks = sorted(t for o in group for t in range(step.options[o].first, step.options[o].last + 1))
-            if tasks == list(range(step.tasks)):
+            pools = [problem.stations[o.station].pool for o in sorted(map(step.options.__getitem__, group), key=_first)]
+            if tasks == list(range(step.tasks)) and all(a != b for a, b in pairwise(pools)):
                 replicas = []
                 for o in group:
                     levels = problem.stations[step.options[o].station].levels
                     replicas.append(sorted({level.replicas for level in levels}) or [1])
                 for counts in product(*replicas):
                     yield tuple((i, o, r) for o, r in zip(group, counts, strict=True))
+
+
+def _first(option: Option) -> int:
+    return option.first
 
 
 def _tables(problem: Problem, flows: list[Any]) -> Any:

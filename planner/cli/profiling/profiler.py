@@ -15,7 +15,9 @@ from compiler.numerics import check
 from compiler.store import Store
 from planner.cli.ending import ended
 from planner.cli.ledger import Ledger
+from planner.cli.profiling.confirm import confirm
 from planner.cli.profiling.estimates import Estimator, add_estimates
+from planner.cli.profiling.found import found_cuts
 from planner.cli.profiling.reality import Part, Reality, Sample
 from planner.cli.profiling.targets import Target, Targets
 from planner.situation import source_digests
@@ -51,20 +53,33 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What a profile stands on: what can be built (`built`, folders by key, grows), and real inputs of every part."""
+
+    targets: Targets
+    reality: Reality
+    built: dict[str, Path]
+    samples: Mapping[Part, Sequence[Sample]]
+    hardware: Sequence[HardwareClass]
+
+
+@dataclass(frozen=True)
 class Profiler:
     """Profiles one application into `folder`; with `only`, measures those components alone.
 
-    `say` tells a line that stays, `step` how far it is. With `estimate`, classes that this machine can stand for in no
-    way get estimates.
+    `confirming` bounds the seconds in which parts of models are measured that the solver would choose. `say` tells a
+    line that stays, `step` how far it is. With `estimate`, classes that this machine can stand for in no way get
+    estimates.
     """
 
     app: Document[Application]
-    infra: Infrastructure
+    infra: Document[Infrastructure]
     signatures: Mapping[tuple[str, str], ModelSignature]
     models: Mapping[tuple[str, str], Given]
     folder: Path
     store: Store
     budget: Budget
+    confirming: float
     only: tuple[str, ...]
     say: Say
     step: Say
@@ -74,7 +89,8 @@ class Profiler:
         """Do what is missing. Raises InputError where the data, a model or a function is wrong."""
         outcome = Outcome()
         hardware = self._hardware(outcome)
-        targets = Targets(self.app, self.models)
+        found = found_cuts(self)
+        targets = Targets(self.app, self.models, found)
         measured = list(targets.measured(max((h.cores for h in hardware), default=0), self.only))
         built = self._build(measured, list(targets.references()), outcome)
         reality = Reality(self.app, self.signatures, targets, built)
@@ -90,24 +106,37 @@ class Profiler:
         self._measure(hardware, dict(self._subjects(sound, built, samples)), known.keys(), records, outcome)
         self._hops(outcome)
         if self.estimate:
-            estimator = Estimator(self.app, self.infra, self.models, self.only, partial(self._problem, outcome))
+            estimator = Estimator(self.app, self.infra.value, self.models, self.only, partial(self.problem, outcome))
             outcome.estimated = add_estimates(estimator, self.folder)
+        if any(found.values()):
+            confirm(self, Measured(targets, reality, built, samples, hardware), outcome)
         return outcome
+
+    def measure_parts(self, parts: Sequence[Target], of: Measured, outcome: Outcome) -> None:
+        """Build, check and measure parts of models, each beside its reference."""
+        references = [
+            Target(p.component, p.variant, of.targets.reference(p.component, p.variant, p.job.segment)) for p in parts
+        ]
+        of.built.update(self._build(parts, references, outcome))
+        built = [p for p in parts if p.job.key in of.built]
+        sound = [p for p in built if self._sound(p, of.reality, of.samples, outcome)]
+        subjects = dict(self._subjects(sound, of.built, of.samples, functions=False))
+        self._measure(of.hardware, subjects, (), Ledger(self.folder / RECORDS_FILE), outcome)
 
     def _hardware(self, outcome: Outcome) -> list[HardwareClass]:
         """Classes in use that this machine can stand for; says which it cannot."""
-        used = {pool.hardware for site in self.infra.sites.values() for pool in site.pools.values()}
-        used |= {part.hardware for fleet in self.infra.fleets.values() for part in fleet}
-        found = [c for c in classes(self.infra.hardware) if c.name in used]
+        used = {pool.hardware for site in self.infra.value.sites.values() for pool in site.pools.values()}
+        used |= {part.hardware for fleet in self.infra.value.fleets.values() for part in fleet}
+        found = [c for c in classes(self.infra.value.hardware) if c.name in used]
         if self.estimate:
             return found
         for name in sorted(used - {c.name for c in found}):
-            self._problem(outcome, "not measured here", f"hardware {name}: it says {NOT_HERE}; or say --estimate")
+            self.problem(outcome, "not measured here", f"hardware {name}: it says {NOT_HERE}; or say --estimate")
         if not found:
             raise InputError(Issue("this machine can stand for no hardware in use", None, "add emulate: {cpu: ...}"))
         return found
 
-    def _problem(self, outcome: Outcome, kind: str, text: str) -> None:
+    def problem(self, outcome: Outcome, kind: str, text: str) -> None:
         outcome.problems.append(f"{kind}: {text}")
         self.say(outcome.problems[-1])
 
@@ -126,7 +155,7 @@ class Profiler:
                 elif result.error is not None and result.job.key in vital:
                     raise result.error
                 else:
-                    self._problem(outcome, "not compiled", f"{target.name}: {result.error}")
+                    self.problem(outcome, "not compiled", f"{target.name}: {result.error}")
         return built
 
     def _behaviour(self, reality: Reality, outcome: Outcome) -> None:
@@ -161,20 +190,24 @@ class Profiler:
         try:
             found = check(reality.built[target.job.key], reference, samples[part], open_executor)
         except (AnswerIsNo, NotKnown, EnvironmentFailed) as error:
-            self._problem(outcome, "left out", f"{target.name}: {error}")
+            self.problem(outcome, "left out", f"{target.name}: {error}")
             return False
         self.step(f"checked {target.name}: largest relative difference {found.relative:.1e}")
         return True
 
     def _subjects(
-        self, targets: Sequence[Target], built: Mapping[str, Path], samples: Mapping[Part, Sequence[Sample]]
+        self,
+        targets: Sequence[Target],
+        built: Mapping[str, Path],
+        samples: Mapping[Part, Sequence[Sample]],
+        functions: bool = True,
     ) -> Iterator[tuple[str, Subject]]:
         """What is measured, by the name that progress calls it."""
         for target in targets:
             real = samples[target.component, target.variant, target.job.segment]
             yield target.name, ArtefactSubject(built[target.job.key], real)
         digests = source_digests(self.app)
-        for name, component in self.app.value.components.items():
+        for name, component in self.app.value.components.items() if functions else ():
             for variant, made in component.realisations.items():
                 if made.function is not None and (not self.only or name in self.only):
                     source = digests[f"{name}/{variant}"]
@@ -199,17 +232,17 @@ class Profiler:
             for done, found in enumerate(outcomes, 1):
                 name = f"{names[id(found.subject)]} on {found.hardware}"
                 if found.record is None:
-                    self._problem(outcome, "not measured", f"{name}: {found.error}")
+                    self.problem(outcome, "not measured", f"{name}: {found.error}")
                     continue
                 records.append(found.record)
                 outcome.measured += 1
                 p50 = 1000 * found.record.latency.quantiles["0.5"]
                 self.step(f"measured {done} of {wanted}: {name}: p50 {p50:.3g} ms")
-        outcome.kept = wanted - done
+        outcome.kept += wanted - done
 
     def _hops(self, outcome: Outcome) -> None:
         """Measure what handing over between nodes costs, unless it is known of this machine."""
-        if len(self.infra.sites) < 2:
+        if len(self.infra.value.sites) < 2:
             return
         file = self.folder / HOPS_FILE
         ledger = Ledger(file)

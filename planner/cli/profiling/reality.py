@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
-from planner.cli.profiling.targets import Targets, atoms, segments
+from planner.cli.profiling.targets import Targets
 from runtime.behaviour import measure_behaviour
 from runtime.executors import open_executor
 from runtime.items import Item, read_items
@@ -77,26 +77,25 @@ class Reality:
             yield behaviour.model_copy(update={"payloads": payloads})
 
     def _cut_sizes(self, variants: Mapping[str, str]) -> dict[str, PayloadSize]:
-        """Each tensor at which a chosen variant may be cut has one size, as the artefacts say."""
+        """Each tensor at a declared cut of a chosen variant has one size, as the artefacts say."""
         sizes: dict[str, PayloadSize] = {}
         for component, variant in variants.items():
-            for segment in segments(self.app.components[component], variant):
-                if segment.end:
+            for segment in self.targets.atoms(component, variant):
+                if segment.end and (component, variant) not in self.targets.found:
                     made = read_artefact(self.built[self.targets.reference(component, variant, segment).key])
-                    sizes |= {f"{component}@{name}": _constant(kind) for name, kind in made.outputs.items()}
+                    for name, kind in made.outputs.items():
+                        sizes[f"{component}@{name}"] = PayloadSize.constant(float(kind.size or 0))
         return sizes
 
     def samples(self) -> dict[Part, list[Sample]]:
         """Inputs of every part, from items spread over all of the data. Raises InputError for a part that none runs."""
         chains = {
-            (name, variant): [self.work(name, variant, segment) for segment in atoms(component, variant)]
+            (name, variant): [self.work(name, variant, segment) for segment in self.targets.atoms(name, variant)]
             for name, component in self.app.components.items()
             for variant in component.realisations
         }
         references = [(v, Reference(self.app, {c: chains[c, x] for c, x in v.items()}, v)) for v in self.combinations]
-        found: dict[Part, list[Sample]] = {
-            (c, v, s): [] for c, v in chains for s in segments(self.app.components[c], v)
-        }
+        found: dict[Part, list[Sample]] = {(c, v, s): [] for c, v in chains for s in self.targets.segments(c, v)}
         for item in self._items():
             memo: Memo = {}
             # A variant runs in many combinations: each gives one item's inputs once.
@@ -105,7 +104,7 @@ class Reality:
                 outcome = reference.run(item, memo)
                 for component in outcome.runs:
                     variant = variants[component]
-                    for segment in segments(self.app.components[component], variant):
+                    for segment in self.targets.segments(component, variant):
                         part = (component, variant, segment)
                         if len(found[part]) < SAMPLES and part not in seen:
                             found[part].append(self._inputs(component, segment, outcome.values))
@@ -136,8 +135,3 @@ class Reality:
         if any(v.function for v in spec.realisations.values()):
             return dict(given)
         return {name: with_batch(value) for name, value in given.items()}
-
-
-def _constant(kind: TensorType) -> PayloadSize:
-    size = float(kind.size or 0)
-    return PayloadSize(mean=size, second=size**2, third=size**3, quantiles={q: size for q in ("0", "0.5", "1")})

@@ -1,9 +1,9 @@
-"""What there is to build: every model of an application, in every part between its cuts, by backend and threads."""
+"""What there is to build: every model of an application, in parts between its cuts, by backend and threads."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise, product
 
@@ -11,7 +11,8 @@ from compiler.backends import BACKENDS, backend, installed
 from compiler.given import Given
 from compiler.host import host
 from compiler.job import Job, job
-from specs.application import Application, Component, Cuts
+from planner.situation import CutPoints
+from specs.application import Application, Cuts
 from specs.artefact import WHOLE, ModelBackend, Segment
 from specs.load import Document
 
@@ -33,10 +34,17 @@ class Target:
 
 @dataclass(frozen=True)
 class Targets:
-    """The targets of an application on this machine; `models` are its models by (component, variant)."""
+    """The targets of an application on this machine. By (component, variant), `models` are its models, and `found` the
+    cuts of those that may be split anywhere."""
 
     app: Document[Application]
     models: Mapping[tuple[str, str], Given]
+    found: Mapping[tuple[str, str], CutPoints] = field(default_factory=dict)
+
+    def cuts(self, component: str, variant: str) -> CutPoints:
+        """Where a variant may be cut: as declared, or as found."""
+        split = self.app.value.components[component].split
+        return split.tensors(variant) if isinstance(split, Cuts) else self.found.get((component, variant), ())
 
     @cached_property
     def _bases(self) -> dict[tuple[str, str, ModelBackend], Job]:
@@ -63,7 +71,7 @@ class Targets:
         for name, component in self.app.value.components.items():
             for variant, real in component.realisations.items():
                 if real.model is not None:
-                    for segment in segments(component, variant):
+                    for segment in self.known_segments(name, variant):
                         yield Target(name, variant, self.reference(name, variant, segment))
 
     def measured(self, cores: int, only: tuple[str, ...]) -> Iterator[Target]:
@@ -73,22 +81,26 @@ class Targets:
             backends = [b for b in installed() if component.backends is None or b in component.backends]
             for variant, real in component.realisations.items():
                 if real.model is not None and (not only or name in only):
-                    for segment, kind, count in product(segments(component, variant), backends, threads):
+                    known = (WHOLE,) if component.split == "allowed" else self.segments(name, variant)
+                    for segment, kind, count in product(known, backends, threads):
                         yield Target(name, variant, self.job(name, variant, kind, count, segment))
 
+    def segments(self, component: str, variant: str) -> tuple[Segment, ...]:
+        """Every contiguous part of a variant between its cuts, the whole first."""
+        edges = self._edges(component, variant)
+        parts = [Segment(begin=a, end=b) for i, a in enumerate(edges[:-1]) for b in edges[i + 1 :]]
+        return tuple(sorted(parts, key=lambda part: not part.is_whole))
 
-def segments(component: Component, variant: str) -> tuple[Segment, ...]:
-    """Every contiguous part of a variant between its declared cuts, the whole first."""
-    edges = _edges(component, variant)
-    parts = [Segment(begin=a, end=b) for i, a in enumerate(edges[:-1]) for b in edges[i + 1 :]]
-    return tuple(sorted(parts, key=lambda part: not part.is_whole))
+    def known_segments(self, component: str, variant: str) -> tuple[Segment, ...]:
+        """What is built before it is known what a plan would like: every part between declared cuts, the whole and
+        the atoms between found ones."""
+        if self.app.value.components[component].split != "allowed":
+            return self.segments(component, variant)
+        return tuple(dict.fromkeys((WHOLE, *self.atoms(component, variant))))
 
+    def atoms(self, component: str, variant: str) -> tuple[Segment, ...]:
+        """The parts between neighbouring cuts, from the model's inputs to its outputs."""
+        return tuple(Segment(begin=a, end=b) for a, b in pairwise(self._edges(component, variant)))
 
-def atoms(component: Component, variant: str) -> tuple[Segment, ...]:
-    """The parts between neighbouring cuts, from the model's inputs to its outputs."""
-    return tuple(Segment(begin=a, end=b) for a, b in pairwise(_edges(component, variant)))
-
-
-def _edges(component: Component, variant: str) -> list[tuple[str, ...]]:
-    cuts = component.split.tensors(variant) if isinstance(component.split, Cuts) else ()
-    return [(), *((cut,) for cut in cuts), ()]
+    def _edges(self, component: str, variant: str) -> list[tuple[str, ...]]:
+        return [(), *self.cuts(component, variant), ()]

@@ -1,0 +1,1 @@
+"""Makes what the repository does not hold: the voices and the model."""

@@ -1,0 +1,67 @@
+"""Estimates become measurements where they matter: what the solver would choose is measured, until all it chooses is.
+
+Of a model with k cuts there are k(k+1)/2 parts; few of them are ever in a good plan.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, get_args
+
+from planner import solve
+from planner.cli.profiling.targets import Target, Targets
+from planner.interpolated import with_estimates
+from planner.situation import Situation, load_facts
+from specs.artefact import ModelBackend
+from specs.errors import NotKnown, TierplanError
+
+if TYPE_CHECKING:
+    from planner.cli.profiling.profiler import Measured, Outcome, Profiler
+
+ROUNDS: Final = 16
+SOLVING: Final = 20.0
+"""Seconds for each search at most."""
+
+
+def confirm(profiler: Profiler, measured: Measured, outcome: Outcome) -> None:
+    """Measure the parts of split models that the best plan with estimates uses, solve again, until it rests on
+    measurements alone, or time is up: then it is told what is still open, and plans leave it out."""
+    end = time.monotonic() + profiler.confirming
+    tried: set[str] = set()
+    for number in range(1, ROUNDS + 1):
+        profiler.step(f"which parts would be chosen? round {number}")
+        try:
+            situation = load_facts(profiler.app, profiler.infra, profiler.folder)
+            liked = [t for t in _liked(with_estimates(situation), measured.targets) if t.job.key not in tried]
+        except TierplanError as error:
+            profiler.problem(outcome, "cuts not confirmed", str(error))
+            return
+        if not liked:
+            profiler.say(f"the best plan rests on measurements of all its parts (round {number})")
+            return
+        if time.monotonic() > end:
+            names = ", ".join(t.name for t in liked)
+            text = f"{names}: {profiler.confirming:g} s were not enough; profile again to go on"
+            profiler.problem(outcome, "estimated, so left out of plans", text)
+            return
+        tried |= {t.job.key for t in liked}
+        profiler.measure_parts(liked, measured, outcome)
+    profiler.problem(outcome, "cuts not confirmed", f"{ROUNDS} rounds were not enough; profile again to go on")
+
+
+def _liked(situation: Situation, targets: Targets) -> list[Target]:
+    """Parts in the best plan whose costs are estimates, or measurements of what would now be compiled otherwise.
+
+    Raises NotKnown where the search ended without an answer.
+    """
+    plan = solve(situation, time_limit=SOLVING, proofs=False)
+    if plan.status == "unknown":
+        raise NotKnown(f"no plan within {SOLVING:g} s")
+    found: dict[str, Target] = {}
+    for a in plan.assignments:
+        if a.backend in get_args(ModelBackend) and (a.component, a.variant) in targets.found:
+            backend: ModelBackend = a.backend  # type: ignore[assignment]
+            job = targets.job(a.component, a.variant, backend, a.threads, a.segment)
+            if not a.segment.is_whole and a.artefact != job.key:
+                found.setdefault(job.key, Target(a.component, a.variant, job))
+    return list(found.values())

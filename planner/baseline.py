@@ -1,14 +1,18 @@
-"""Plans that put everything on one tier: what the plan is compared with."""
+"""Plans that put everything on one tier, or cut no model: what the plan is compared with."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from planner.formulation import Formulation
-from planner.plan import solve, without_options
+from planner.plan import path_limits, solve, without_options
 from planner.situation import Situation
-from specs.errors import AnswerIsNo
+from specs.errors import AnswerIsNo, NotKnown
 from specs.plan import Plan
+
+LONGER: Final = (1.0, 1.25, 1.5, 2.0, 3.0, 5.0)
+"""Where no plan keeps the time limits, these times as long are tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +39,42 @@ def baselines(situation: Situation, *, time_limit: float = 30.0, seed: int = 0) 
         except AnswerIsNo as error:
             found.append(Baseline(tier, None, str(error)))
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Undivided:
+    """The best plan that cuts no model, under limits of time so many times as `longer` than the user's."""
+
+    plan: Plan
+    longer: float
+
+
+def undivided(situation: Situation, *, time_limit: float = 30.0, seed: int = 0) -> Undivided | None:
+    """None where there is no plan without a cut, however long it may take (up to `LONGER`)."""
+    limits = path_limits(situation)
+    for longer in LONGER if limits else LONGER[:1]:
+        corrected = {} if longer == 1.0 else {name: longer * limit for name, limit in limits.items()}
+        try:
+            found = solve(
+                situation, time_limit=time_limit, seed=seed, restrict=_whole, corrected=corrected, proofs=False
+            )
+        except (AnswerIsNo, NotKnown):
+            return None
+        if found.assignments:
+            return Undivided(found, longer)
+    return None
+
+
+def _whole(given: Formulation) -> Formulation:
+    """`given` with options for whole components only."""
+    scenarios = tuple(
+        replace(
+            s,
+            steps=tuple(
+                replace(step, options=tuple(o for o in step.options if (o.first, o.last) == (0, step.tasks - 1)))
+                for step in s.steps
+            ),
+        )
+        for s in given.problem.scenarios
+    )
+    return replace(given, problem=replace(given.problem, scenarios=scenarios))

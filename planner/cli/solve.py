@@ -120,9 +120,12 @@ def solve(
         plan = with_relaxations(situation, plan, time_limit=max(1.0, time_limit - plan.seconds), seed=seed)
     before = plan_that_stood(output)
     write_plan(plan, output)
+    beside = _without_cut(situation, plan, time_limit, seed) if fmt == Format.table else ""
 
     def show(out: Console) -> None:
         show_plan(plan, out, output)
+        if beside:
+            out.print(beside)
         if before is not None and (moved := moves(before, plan)):
             out.print(f"against the plan that stood in {output}:")
             for line in moved:
@@ -227,6 +230,22 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
         out.print(f"what if: {change}")
     proof = f", gap {100 * plan.gap:.2f} %" if plan.gap is not None else ""
     out.print(f"status: {plan.status}{proof}, {plan.seconds:.2f} s; plan {plan.digest[:16]} in {file}")
+
+
+def _without_cut(situation: Situation, plan: Plan, time_limit: float, seed: int) -> str:
+    """What the best plan without a cut is, in a line; nothing where the plan cuts no model."""
+    if all(a.segment.is_whole for a in plan.assignments):
+        return ""
+    from planner.baseline import undivided
+
+    found = undivided(situation, time_limit=time_limit, seed=seed)
+    if found is None:
+        return "without a cut: no plan"
+    other = found.plan
+    slowest = max((p.predicted.p99_ms for p in other.paths), default=0.0)
+    money = f"{other.cost.per_month:,.2f} {other.cost.currency}/month, " if other.cost is not None else ""
+    kept = "" if found.longer == 1.0 else f"no plan keeps the limits; with {found.longer:g} times as long ones "
+    return f"without a cut: {kept}{money}p99 {number(slowest)} ms predicted"
 
 
 def _standing(progress: Progress, said: Callable[[int], str]) -> Callable[[Standing], None]:

@@ -1,6 +1,7 @@
 """Splits: the best way to cut a model between two tiers, against two references that share no code with the planner.
 
-DADS (Hu et al., INFOCOM 2019): the minimum cut over closed sets of operators of any width, as a flow network of its own.
+DADS (Hu et al., INFOCOM 2019): the minimum cut over closed sets of operators of any width, as a flow network of its
+own.
 Neurosurgeon (Kang et al., ASPLOS 2017): every single-tensor cut tried.
 """
 

@@ -1,0 +1,139 @@
+"""`split: allowed`: from a model with a large input on a narrow link to a cut that was found, measured and planned."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from planner.cli.profiling.profiler import HOP_SIZES
+from runtime.machine import host_name
+from specs.plan import read_plan
+from specs.profile import Distribution, HopOverhead, json_line
+from tests.cli.calling import planner
+
+APP = """\
+schema: tierplan.app/v1
+name: split
+sources:
+  eye:
+    at: {tier: edge}
+    rate: 1/h
+    values: {picture: {type: "u8[40000]"}}
+components:
+  look:
+    model: look.onnx
+    split: allowed
+    inputs: {picture: eye.picture}
+    outputs: {seen: "f32[4]"}
+    backends: [onnxruntime]
+sinks:
+  answer: {at: origin, inputs: {seen: look.seen}}
+data:
+  some: {file: data.jsonl}
+constraints:
+  time: {from: eye, to: answer, p99: 5 s}
+objective: [{latency: time}]
+"""
+
+INFRA = """\
+schema: tierplan.infra/v1
+hardware:
+  slow: {cores: 1, memory: 1 GB, sharing: time, emulate: {cpu: 0.01}}
+  fast: {cores: 1, memory: 4 GB, price: 0.1/h, emulate: {cpu: 1}}
+sites:
+  eyes: {tier: edge, pools: {soc: {hardware: slow, devices: 1, owned: true}}}
+  cloud: {tier: cloud, pools: {vm: {hardware: fast, devices: 0..2}}}
+links:
+  thin: {between: [eyes, cloud], delay: 2 ms, rate: 2 Mbit/s}
+"""
+
+
+def look() -> onnx.ModelProto:
+    """40,000 bytes become 1,600 by pooling, and those go through layers of 6 million weights."""
+    rng = np.random.default_rng(0)
+
+    def weights(*shape: int) -> onnx.TensorProto:
+        values = (rng.standard_normal(shape) / np.sqrt(shape[0])).astype(np.float32)
+        return numpy_helper.from_array(values, f"w{shape[0]}_{shape[1]}")
+
+    def make(kind: str, inputs: str, output: str, **attributes: object) -> onnx.NodeProto:
+        return helper.make_node(kind, inputs.split(), [output], **attributes)
+
+    nodes = [
+        make("Cast", "picture", "light", to=TensorProto.FLOAT),
+        make("Reshape", "light square", "map"),
+        make("AveragePool", "map", "coarse", kernel_shape=[10, 10], strides=[10, 10]),
+        make("Reshape", "coarse flat", "vector"),
+        make("MatMul", "vector w400_3000", "h1"),
+        make("Relu", "h1", "h2"),
+        make("MatMul", "h2 w3000_1600", "h3"),
+        make("Relu", "h3", "h4"),
+        make("MatMul", "h4 w1600_4", "seen"),
+    ]
+    constants = [numpy_helper.from_array(np.array(v, np.int64), n) for n, v in SHAPES.items()]
+    graph = helper.make_graph(
+        nodes,
+        "look",
+        [helper.make_tensor_value_info("picture", TensorProto.UINT8, [1, 40000])],
+        [helper.make_tensor_value_info("seen", TensorProto.FLOAT, [1, 4])],
+        [*constants, weights(400, 3000), weights(3000, 1600), weights(1600, 4)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+SHAPES = {"square": [1, 1, 200, 200], "flat": [1, 400]}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The application, with hops that were measured before: two nodes of Ray are not needed here."""
+    rng = np.random.default_rng(1)
+    (tmp_path / "app.yaml").write_text(APP)
+    (tmp_path / "infra.yaml").write_text(INFRA)
+    onnx.save(look(), str(tmp_path / "look.onnx"))
+    rows = [{"picture": rng.integers(0, 256, 40000).tolist()} for _ in range(3)]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "profiles").mkdir()
+    spread = Distribution(mean=1e-3, second=1e-6, third=1e-9, quantiles={"0.5": 1e-3, "0.99": 1e-3}, n=60, spread=0)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    hops = [HopOverhead(channel="ray", bytes=n, latency=spread, host=host_name(), measured_at=now) for n in HOP_SIZES]
+    (tmp_path / "profiles" / "hops.jsonl").write_text("".join(map(json_line, hops)))
+    return tmp_path
+
+
+def test_a_cut_is_found_its_parts_are_measured_and_it_is_planned_verified_and_compiled(project: Path) -> None:
+    on = ("app.yaml", "--infra", "infra.yaml")
+    profiled = planner("profile", *on, "--budget", "0.05", "--format", "json", folder=project)
+    assert profiled.code == 0, profiled.err
+    assert "look/default may be cut at: " in profiled.err
+    assert "the best plan rests on measurements of all its parts" in profiled.err
+    assert {r["provenance"] for r in json.loads(profiled.out)["records"]} == {"emulated"}
+    # Once more: nothing is left to find or to measure.
+    again = planner("profile", *on, "--budget", "0.05", "--format", "json", folder=project)
+    assert json.loads(again.out)["measured"] == 0, again.err
+    solved = planner("solve", *on, folder=project)
+    assert solved.code == 0, solved.err
+    assert "without a cut: " in solved.out
+    plan = read_plan(project / "plan.yaml")
+    assert [a.site for a in plan.assignments] == ["eyes", "cloud"]
+    assert [cut.bytes for cut in plan.cuts] == [1600]
+    assert planner("verify", "plan.yaml", *on, folder=project).code == 0
+    compiled = planner("compile", "plan.yaml", *on, folder=project)
+    assert compiled.code == 0, compiled.err
+    assert "2 artefacts (0 compiled now)" in compiled.out
+
+
+@pytest.mark.deep
+def test_without_time_to_confirm_no_estimate_is_promised(project: Path) -> None:
+    on = ("app.yaml", "--infra", "infra.yaml")
+    profiled = planner("profile", *on, "--budget", "0.05", "--confirm", "0", folder=project)
+    assert "estimated, so left out of plans: look/default[.." in profiled.err
+    value = json.loads(planner("solve", *on, "--format", "json", folder=project).out)
+    assert value["cuts"] == []
+    assert {a["provenance"] for a in value["assignments"]} == {"emulated"}

@@ -27,9 +27,10 @@ def listen(clip: bytes) -> dict[str, NDArray[Any]]:
         raise ValueError(f"the clip has {len(clip)} bytes, expected {2 * SAMPLES}")
     samples = np.frombuffer(clip, "<i2").astype(np.int16)
     frames = samples.astype(np.float32).reshape(-1, FRAME)
-    loudness = np.sqrt((frames * frames).mean(1))
-    quiet, loud = np.quantile(loudness, (0.1, 0.9))
-    silent = bool(loud < LOUD * max(float(quiet), 1.0))
+    loudness = np.sqrt(np.einsum("ij,ij->i", frames, frames) / FRAME)
+    ranked = np.sort(loudness)
+    quiet, loud = (float(ranked[len(ranked) * tenths // 10]) for tenths in (1, 9))
+    silent = loud < LOUD * max(quiet, 1.0)
     if not silent:
         onset = int(np.argmax(loudness > quiet + ONSET * (loud - quiet)))
         samples = np.roll(samples, START - onset * FRAME)

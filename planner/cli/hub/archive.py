@@ -21,6 +21,7 @@ from specs.artefact import ARTEFACT_FILE
 from specs.artefact_folder import read_artefact
 from specs.base import Spec
 from specs.behaviour import Behaviour
+from specs.cuts import CUTS_FILE, FoundCuts
 from specs.digest import digest_file
 from specs.errors import EnvironmentFailed, InputError, Issue, Place
 from specs.hub import ArchiveResult
@@ -160,7 +161,7 @@ def _values(file: Path, archive: Path) -> list[Spec]:
 
 
 def _model(name: str) -> type[Spec]:
-    known: dict[str, type[Spec]] = {BEHAVIOUR_FILE: Behaviour, HOPS_FILE: HopOverhead}
+    known: dict[str, type[Spec]] = {BEHAVIOUR_FILE: Behaviour, CUTS_FILE: FoundCuts, HOPS_FILE: HopOverhead}
     return known.get(name, Record)
 
 

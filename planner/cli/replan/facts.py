@@ -20,4 +20,5 @@ def facts_with(
     if not promoted:
         return known
     records = [*read_records(profiles), *promoted]
-    return situation_of(app, infra, records, known.behaviours, known.hops, known.digests, profiles=str(profiles))
+    facts = (known.behaviours, known.hops, known.digests)
+    return situation_of(app, infra, records, *facts, profiles=str(profiles), found=known.found)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from planner.formulation import Formulation
-from planner.plan import path_limits, solve, without_options
+from planner.plan import limits_asked, solve, without_options
 from planner.situation import Situation
 from specs.errors import AnswerIsNo, NotKnown
 from specs.plan import Plan
@@ -51,7 +51,7 @@ class Undivided:
 
 def undivided(situation: Situation, *, time_limit: float = 30.0, seed: int = 0) -> Undivided | None:
     """None where there is no plan without a cut, however long it may take (up to `LONGER`)."""
-    limits = path_limits(situation)
+    limits = limits_asked(situation)
     for longer in LONGER if limits else LONGER[:1]:
         corrected = {} if longer == 1.0 else {name: longer * limit for name, limit in limits.items()}
         try:

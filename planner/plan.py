@@ -84,7 +84,7 @@ def solve(
     limits stay missed; `Interrupted` with the best plan so far on Ctrl-C.
     """
     clock = _Clock(time.perf_counter(), time_limit, gap, seed, strategy, tell)
-    wanted = path_limits(situation) | dict(corrected)
+    wanted = limits_asked(situation) | dict(corrected)
     base = restrict(given or formulation(situation))
     if wanted:
         _beside_the_search("planner.proof")
@@ -255,7 +255,7 @@ def _best_by_tables(
     return draft
 
 
-def path_limits(situation: Situation) -> dict[str, float]:
+def limits_asked(situation: Situation) -> dict[str, float]:
     """Seconds, by the name of the limit."""
     return {limit.name: limit.seconds for limit in path_limits(situation.app.value)}
 

@@ -18,7 +18,7 @@ from compiler.given import Given
 from compiler.host import clock
 from compiler.model import load_model, prepare
 from planner.cli.ledger import Ledger
-from planner.cli.profiling.targets import segments
+from planner.cli.profiling.targets import Targets
 from planner.situation import source_digests
 from specs.application import Application
 from specs.artefact import Segment
@@ -68,7 +68,7 @@ class Estimator:
             for variant, real in component.realisations.items():
                 source = digests[f"{name}/{variant}"]
                 if real.model is not None:
-                    for segment in segments(component, variant):
+                    for segment in Targets(self.app, self.models).segments(name, variant):
                         yield from self._model(source, name, variant, segment)
                 else:
                     yield from self._function(f"{name}/{variant}", source, measured)

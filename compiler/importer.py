@@ -15,16 +15,20 @@ from onnx import numpy_helper
 from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend
 
-from compiler import linear
+from compiler import integer_import, linear
 from compiler.batch_norm import fold_batch_norm
 from compiler.forest import Forest, read_forest
+from compiler.integer_import import PREFERRED
+from compiler.integers import use_integers
 from compiler.schedules.bitvectors import bitvector_function, bitvector_tables, worthwhile
 from compiler.schedules.forest import forest_function, forest_tables
 from specs.errors import InputError, Issue, Place
 
 
-def import_model(model: onnx.ModelProto, file: str) -> tvm.IRModule:
+def import_model(model: onnx.ModelProto, file: str, widest: int = 0) -> tvm.IRModule:
     """A prepared model (static shapes) as a Relax module whose `main` takes the inputs in the model's order.
+
+    Of a quantized model, integers compute the products whose weights are of magnitude up to `widest`.
 
     Raises InputError naming the operator that cannot be imported.
     """
@@ -34,7 +38,7 @@ def import_model(model: onnx.ModelProto, file: str) -> tvm.IRModule:
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(said):  # the importer prints; stdout is for results
             warnings.simplefilter("ignore")
-            return importer.from_onnx(fold_batch_norm(model.graph), opset)
+            return importer.from_onnx(use_integers(fold_batch_norm(model.graph), widest), opset)
     except InputError:
         raise
     except Exception as error:
@@ -71,6 +75,8 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
         if op_name in _CONVERTERS:
             result = _CONVERTERS[op_name](self.bb, inputs, attrs)
             return self.bb.normalize(result)
+        if op_name in PREFERRED and (preferred := PREFERRED[op_name](self.bb, inputs, attrs)) is not None:
+            return self.bb.normalize(preferred)
         if op_name == "Clip" and (clipped := _clip(self.bb, list(inputs), attrs)) is not None:
             return self.bb.normalize(clipped)
         if op_name == "Conv" and (bias := _conv_bias(inputs)) is not None:
@@ -188,6 +194,7 @@ _CONVERTERS: dict[str, Callable[[Any, Any, dict[str, Any]], Any]] = {
     "TreeEnsembleRegressor": _regressor,
     "Scaler": _scaler,
     **linear.CONVERTERS,
+    **integer_import.CONVERTERS,
 }
 
 

@@ -21,7 +21,7 @@ __all__ = ["BACKENDS", "Job", "job", "versions"]
 class Job(Spec):
     """One artefact to build. `source` is the digest of what the user handed in; `dims` are sizes of named dimensions.
 
-    `model` is what errors call it. What was converted lies in `file`, whose digest is `content`; both are empty where
+    `model` is what errors call it. What was converted or quantized lies in `file`, whose digest is `content`; both are empty where
     the ONNX file itself was handed in.
     """
 
@@ -56,8 +56,8 @@ def job(
 
     given = model if isinstance(model, Given) else Given(str(model), model, source_digest(model))
     return Job(
-        model=given.name if given.conversion else str(given.file),
-        file=str(given.file) if given.conversion else "",
+        model=given.name if given.content else str(given.file),
+        file=str(given.file) if given.content else "",
         source=given.source,
         content=given.content,
         backend=name,

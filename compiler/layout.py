@@ -7,20 +7,23 @@ form.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import tvm
 from tvm import relax
 
-from compiler.schedules.anchor import round_up
-from compiler.schedules.machine import Machine
+from compiler.schedules import integer_conv2d
+from compiler.schedules.anchor import FUSE_WHAT_FOLLOWS, round_up
+from compiler.schedules.conv2d import window_of
+from compiler.schedules.machine import GROUP, Machine
 
 _ELEMENTWISE = {
     f"relax.{name}"
     for name in (
         *("nn.relu", "nn.leakyrelu", "nn.gelu", "nn.silu", "sigmoid", "tanh", "exp", "abs", "negative", "sqrt", "clip"),
-        *("erf", "floor", "ceil", "round"),
+        *("erf", "floor", "ceil", "round", "astype"),
     )
 }
 _BINARY = {f"relax.{name}" for name in ("add", "subtract", "multiply", "divide", "maximum", "minimum")}
@@ -45,6 +48,8 @@ class _Blocking:
         """Old variable -> new variable in blocks of channels."""
         self._groups: dict[Any, int] = {}
         """Old variable -> the groups of channels that are padded to whole blocks one by one, where not all together."""
+        self._paddings: dict[Any, tuple[Any, tuple[int, int, int, int], int]] = {}
+        """Old variable of padded bytes -> what is padded, by how much (top, left, bottom, right), and with what."""
         self._wanted: dict[Any, int] = {}
         """Old variable -> the groups in which a grouped convolution downstream reads it."""
 
@@ -88,6 +93,8 @@ class _Blocking:
                 self._blocked[var] = self._builder.emit(result)
                 self._groups[var] = groups
                 return
+            if (padding := _padding(value)) is not None:
+                self._paddings[var] = padding
         self._plain[var] = self._builder.emit(self._substitute(value))
 
     def _grouping(self, call: Any) -> int:
@@ -171,6 +178,8 @@ class _Blocking:
         attrs, (data, weight) = call.attrs, call.args
         if not isinstance(weight, tvm.ir.GenericConst) or attrs.data_layout != "NCHW" or attrs.kernel_layout != "OIHW":
             return None
+        if call.ty.dtype == "int32":
+            return self._integer_conv2d(call, weight.value.numpy())
         if call.ty.dtype != "float32":
             return None
         lanes, groups = self._machine.lanes, int(attrs.groups)
@@ -198,6 +207,27 @@ class _Blocking:
             out_dtype="float32",
         )
         return convolution, kept
+
+    def _integer_conv2d(self, call: Any, values: np.ndarray) -> Any | None:
+        """A convolution of bytes; the padding before it, which says which byte means zero, becomes part of it."""
+        data, machine, window = call.args[0], self._machine, window_of(call)
+        if values.dtype != np.int8 or machine.dot is None or window.groups != 1:
+            return None
+        outside = 0
+        if (padding := self._paddings.get(data)) is not None:
+            data, around, outside = padding
+            window = replace(window, padding=around)
+        channels = _shape(data)[1]
+        blocked = data in self._blocked and self._groups[data] == 1
+        inner = _shape(self._blocked[data])[-1] if blocked else machine.lanes if channels > GROUP else GROUP
+        packed = relax.const(integer_conv2d.pack(values, inner, machine.lanes), "int8")
+        return self._builder.call_te(
+            lambda d, w: integer_conv2d.integer_conv2d(machine, window, outside, d, w),
+            self._block(data, inner),
+            packed,
+            primfunc_name_hint="integer_conv2d",
+            primfunc_attrs={"op_pattern": FUSE_WHAT_FOLLOWS},
+        ), 1
 
     def _inner(self, data: Any, channels: int, groups: int) -> int:
         """Input channels a block: as the data is already, else a vector, else 1, for which no value has to move."""
@@ -267,6 +297,16 @@ class _Blocking:
         if any(_shape(f)[1] != _shape(v)[1] * _shape(v)[-1] for f, v in zip(fields[:-1], values[:-1], strict=True)):
             return None  # a padded block in the middle would shift the channels after it
         return relax.op.concat(values, axis=1)
+
+
+def _padding(call: Any) -> tuple[Any, tuple[int, int, int, int], int] | None:
+    """(data, (top, left, bottom, right), value) where `call` pads images of bytes; None for anything else."""
+    if call.op.name != "relax.nn.pad" or call.ty.dtype != "uint8" or len(_shape(call)) != 4:
+        return None
+    batch0, batch1, channel0, channel1, top, bottom, left, right = (int(w) for w in call.attrs.pad_width)
+    if call.attrs.pad_mode != "constant" or any((batch0, batch1, channel0, channel1)):
+        return None
+    return call.args[0], (top, left, bottom, right), int(call.attrs.pad_value)
 
 
 def _shape(expr: Any) -> list[int]:

@@ -9,11 +9,9 @@ import numpy as np
 import tvm
 from tvm import relax, te, tirx, topi
 
-from compiler.schedules import conv2d, gemm, rows, winograd
+from compiler.schedules import conv2d, gemm, integer_gemm, rows, winograd
+from compiler.schedules.anchor import FUSE_WHAT_FOLLOWS
 from compiler.schedules.machine import Machine
-
-_FUSE_WHAT_FOLLOWS = 4
-"""FuseOps' pattern kOutEWiseFusable: element-wise operators join the function that computes their input."""
 
 _OPAQUE = 8
 """FuseOps' pattern kOpaque: nothing joins this function."""
@@ -38,6 +36,7 @@ def legalizations(machine: Machine) -> dict[str, Legalize]:
         "relax.nn.silu": lambda bb, call: _unary(lambda x: topi.multiply(x, _sigmoid(x)), bb, call),
         "relax.nn.gelu": lambda bb, call: _unary(_gelu, bb, call),
         "relax.power": _power,
+        "relax.round": lambda bb, call: bb.call_te(_round, call.args[0]),
     }
 
 
@@ -46,7 +45,7 @@ def _stock(bb: Any, call: Any) -> Any:
 
 
 def _call(bb: Any, compute: Callable[..., Any], *args: Any, name: str) -> Any:
-    return bb.call_te(compute, *args, primfunc_name_hint=name, primfunc_attrs={"op_pattern": _FUSE_WHAT_FOLLOWS})
+    return bb.call_te(compute, *args, primfunc_name_hint=name, primfunc_attrs={"op_pattern": FUSE_WHAT_FOLLOWS})
 
 
 def _is_float(*exprs: Any) -> bool:
@@ -64,23 +63,13 @@ def winograd_convolutions(mod: tvm.IRModule, machine: Machine) -> tuple[tuple[in
     relax.analysis.post_order_visit(mod["main"], visit)
     used = machine.winograd
     return tuple(
-        i for i, call in enumerate(calls) if used and _is_blocked(call) and _winograd_pays(machine, _window(call), call)
+        i for i, call in enumerate(calls) if used and _is_blocked(call) and _winograd_pays(machine, conv2d.window_of(call), call)
     ), len(calls)
 
 
 def _is_blocked(call: Any) -> bool:
     layout = str(call.attrs.out_layout)
     return layout.endswith("c") and layout != "NCHW"
-
-
-def _window(call: Any) -> conv2d.Window:
-    attrs = call.attrs
-    return conv2d.Window(
-        strides=(int(attrs.strides[0]), int(attrs.strides[1])),
-        padding=tuple(int(p) for p in attrs.padding),  # type: ignore[arg-type]
-        dilation=(int(attrs.dilation[0]), int(attrs.dilation[1])),
-        groups=int(attrs.groups),
-    )
 
 
 def _winograd_pays(machine: Machine, window: conv2d.Window, call: Any) -> bool:
@@ -92,7 +81,7 @@ def _winograd_pays(machine: Machine, window: conv2d.Window, call: Any) -> bool:
 def _conv2d(machine: Machine, bb: Any, call: Any) -> Any:
     if not _is_blocked(call):
         return _stock(bb, call)
-    window = _window(call)
+    window = conv2d.window_of(call)
     if machine.winograd and _winograd_pays(machine, window, call):
         return _winograd(machine, window, bb, *call.args)
     return _call(bb, lambda d, w: conv2d.conv2d_blocked(machine, window, d, w), *call.args, name="conv2d_blocked")
@@ -127,6 +116,8 @@ def _winograd(machine: Machine, window: conv2d.Window, bb: Any, data: Any, weigh
 
 def _matmul(machine: Machine, bb: Any, call: Any) -> Any:
     data, other = call.args
+    if data.ty.dtype == "uint8" and other.ty.dtype == "int8" and machine.dot is not None:
+        return _integer_matmul(machine, bb, call)
     if not _is_float(data, other) or len(data.ty.shape) < 2 or len(other.ty.shape) < 2:
         return _stock(bb, call)
     if isinstance(other, tvm.ir.GenericConst) and len(other.ty.shape) == 2:
@@ -135,6 +126,14 @@ def _matmul(machine: Machine, bb: Any, call: Any) -> Any:
         packed = relax.const(gemm.pack(other.value.numpy(), machine, tile))
         return _call(bb, lambda d, w: gemm.gemm_packed(tile, columns, d, w), data, packed, name="gemm_packed")
     return _call(bb, lambda a, b: gemm.gemm_batched(machine, a, b), data, other, name="gemm_batched")
+
+
+def _integer_matmul(machine: Machine, bb: Any, call: Any) -> Any:
+    data, other = call.args
+    columns = int(other.ty.shape[1])
+    tile = integer_gemm.gemm_tile(machine, int(data.ty.shape[-2]), columns)
+    packed = relax.const(integer_gemm.pack(other.value.numpy(), machine, tile), "int8")
+    return _call(bb, lambda d, w: integer_gemm.integer_gemm(tile, columns, d, w), data, packed, name="integer_gemm")
 
 
 def _softmax(machine: Machine, bb: Any, call: Any) -> Any:
@@ -178,6 +177,11 @@ def _sigmoid(x: Any) -> Any:
     one = tirx.const(1.0, x.dtype)
     powers = topi.fast_exp(topi.negative(x))
     return te.compute(x.shape, lambda *i: one / (one + powers(*i)), name="sigmoid")
+
+
+def _round(x: Any) -> Any:
+    """Ties to even, as ONNX says, and as one instruction does; TVM's own takes them away from zero."""
+    return te.compute(x.shape, lambda *i: tirx.nearbyint(x(*i)), name="round")
 
 
 def _gelu(x: Any) -> Any:

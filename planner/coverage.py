@@ -61,7 +61,7 @@ class Facts:
     def names(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Components that are models, with their variants."""
         for name, component in self.app.components.items():
-            variants = tuple(v for v, real in component.realisations.items() if real.model is not None)
+            variants = tuple(v for v, real in component.realisations.items() if real.is_model)
             if variants:
                 yield name, variants
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import product
@@ -25,6 +25,7 @@ from specs.graph import Graph
 from specs.infrastructure import Hardware, Infrastructure
 from specs.load import Document, load_application, load_infrastructure
 from specs.model_source import digest_source
+from specs.quantization import digest_realisation
 from specs.profile import BEHAVIOUR_FILE, HOPS_FILE, HopOverhead, Record, read_jsonl, read_records, winners
 from specs.selector import capable, matching_sites
 from specs.support import unsupported
@@ -207,7 +208,11 @@ def source_digests(app: Document[Application]) -> dict[str, str]:
                 digest = partial(digest_function, app.folder, realised.function)
                 add(key, "function's", _module(app, realised.function), place, digest)
             else:
-                issues.append(Issue(f"not supported yet: {key} is neither a model nor a function", place))
+                issues += _missing_calibration(app, name, variant)
+    for name, component in app.value.components.items():
+        for variant, realised in component.realisations.items():
+            if realised.quantize is not None and not issues:
+                digests[f"{name}/{variant}"] = digest_realisation(app, name, variant, _quickly)
     for name, data in app.value.data.items():
         add(
             f"data:{name}",
@@ -219,6 +224,13 @@ def source_digests(app: Document[Application]) -> dict[str, str]:
     if issues:
         raise InputError(*issues)
     return digests
+
+
+def _missing_calibration(app: Document[Application], component: str, variant: str) -> Iterator[Issue]:
+    file = app.value.components[component].realisations[variant].calibrate
+    if file is not None and not (app.folder / file).is_file():
+        place = app.place("components", component, "variants", variant, "calibrate")
+        yield Issue(f"calibration file {file!r} is missing; looked in {app.folder}", place)
 
 
 def _quickly(file: Path) -> str:

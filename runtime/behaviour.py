@@ -18,10 +18,9 @@ from specs.application import Application
 from specs.behaviour import Accuracy, Behaviour, BranchPattern, PayloadSize
 from specs.digest import digest_file
 from specs.errors import InputError, Issue, Place
-from specs.function_files import digest_function
 from specs.graph import Graph
 from specs.load import Document
-from specs.model_source import digest_source
+from specs.quantization import digest_realisation
 from specs.statistics import wilson
 
 QUANTILES: Final = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
@@ -65,7 +64,7 @@ def measure_behaviour(
             if on_progress:
                 on_progress(done, total)
     inputs = {f"data:{name}": digest_file(app.folder / dataset.file) for name, dataset in spec.data.items()}
-    sources = {f"{c}/{v}": source_digest(app, c, v) for c, s in spec.components.items() for v in s.realisations}
+    sources = {f"{c}/{v}": digest_realisation(app, c, v) for c, s in spec.components.items() for v in s.realisations}
     now = datetime.now(UTC).isoformat(timespec="seconds")
     for variants, tally in zip(combinations, tallies, strict=True):
         used = {key: sources[key] for key in (f"{c}/{v}" for c, v in variants.items())}
@@ -76,16 +75,6 @@ def _combinations(app: Application) -> list[dict[str, str]]:
     names = list(app.components)
     choices = [list(app.components[name].realisations) for name in names]
     return [dict(zip(names, chosen, strict=True)) for chosen in itertools.product(*choices)]
-
-
-def source_digest(app: Document[Application], component: str, variant: str) -> str:
-    """Digest of the model, or of the Python function."""
-    realisation = app.value.components[component].realisations[variant]
-    if realisation.function:
-        return digest_function(app.folder, realisation.function)
-    if realisation.model is None:
-        raise InputError(Issue(f"not supported yet: {component}/{variant}", app.place("components", component)))
-    return digest_source(app.folder, realisation.model, realisation.reads)
 
 
 class _Labelled(NamedTuple):

@@ -144,7 +144,8 @@ class Variant(Spec):
     """One way to realise a component: a model, a function, or another variant in int8.
 
     A model is a file, or ``module:function`` that returns one (`specs.model_source`); `reads` are the files of the
-    project that this function reads, so that a change of them counts as one of the model.
+    project that this function reads, so that a change of them counts as one of the model. `quantize` names the variant
+    to quantize; `calibrate` is a file of requests, such as those in `data`, which stand for it where it is left out.
     """
 
     model: str | None = None
@@ -158,8 +159,15 @@ class Variant(Spec):
         given = [k for k in ("model", "function", "quantize") if getattr(self, k) is not None]
         if len(given) != 1:
             raise ValueError("expected exactly one of model, function and quantize")
+        if self.calibrate is not None and self.quantize is None:
+            raise ValueError("calibrate belongs to a variant with quantize")
         _reads_of_a_model(self)
         return self
+
+    @property
+    def is_model(self) -> bool:
+        """Whether it is run as a model: one that was handed in, or made of another by quantizing."""
+        return self.function is None
 
 
 CutTensors = str | Annotated[list[str], Field(min_length=1, max_length=16)]

@@ -22,6 +22,7 @@ from specs.application import (
     Selector,
     ShareConstraint,
     ThroughputConstraint,
+    Variant,
 )
 from specs.artefact import ModelSignature
 from specs.edges import check_edges, gate_can_be, value_type
@@ -123,7 +124,7 @@ def _reference(app: Document[Application], ref: Ref, path: Path_) -> Iterator[Is
         return
     component = spec.components.get(ref.producer)
     outputs = component.outputs if component else spec.sources[ref.producer].values
-    models_only = component is not None and all(v.model for v in component.realisations.values())
+    models_only = component is not None and all(v.is_model for v in component.realisations.values())
     if ref.output not in outputs and not (models_only and not outputs):
         yield Issue(f"{ref.producer!r} has no output {ref.output!r}", place, near(ref.output, outputs))
 
@@ -239,10 +240,30 @@ def _realisations(app: Document[Application]) -> Iterator[Issue]:
                 yield from model_issues(app, real.model, real.reads, at)
             if real.function is not None:
                 yield from _function(app, real.function, (*at, "function"))
+            if real.quantize is not None:
+                yield from _quantized(app, name, real, at)
         if component.split is not None and any(v.function for v in component.realisations.values()):
             yield Issue(f"{name!r} is a function; only models can be split", app.place("components", name, "split"))
         if not component.outputs and any(v.function for v in component.realisations.values()):
             yield Issue(f"the outputs of function {name!r} are missing", app.place("components", name), "add outputs:")
+
+
+def _quantized(app: Document[Application], component: str, real: Variant, at: Path_) -> Iterator[Issue]:
+    """It must name a variant that is a model itself, and there must be requests to calibrate with."""
+    variants = app.value.components[component].variants
+    base = variants.get(str(real.quantize))
+    if base is None:
+        message = f"{component!r} has no variant {real.quantize!r} to quantize"
+        yield Issue(message, app.place(*at, "quantize"), near(str(real.quantize), variants))
+    elif base.model is None:
+        given = "a function" if base.function is not None else "quantized itself"
+        message = f"{real.quantize!r} is {given}; only a variant that gives a model can be quantized"
+        yield Issue(message, app.place(*at, "quantize"))
+    if real.calibrate is not None:
+        yield from _file(app, real.calibrate, (*at, "calibrate"), "calibration")
+    elif not app.value.data:
+        hint = "add calibrate: FILE, or data"
+        yield Issue("there are no requests to calibrate with", app.place(*at, "quantize"), hint)
 
 
 def inside(folder: Path, file: str) -> Path | None:

@@ -132,7 +132,7 @@ def _realised(a: Assignment, app: Application) -> Iterator[str]:
     if a.variant not in component.realisations:
         yield from _known("variant", "variant", a.variant, component.realisations)
         return
-    is_model = component.realisations[a.variant].model is not None
+    is_model = component.realisations[a.variant].is_model
     backends = (component.backends or get_args(ModelBackend)) if is_model else ("python",)
     yield from _known("backend", "backend", a.backend, backends)
     compiled = is_model and a.provenance != "estimated"  # what nobody ran was not compiled either

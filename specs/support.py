@@ -58,11 +58,6 @@ def _component(component: Component) -> _Found:
     for key, what in _COMPONENT_KEYS.items():
         if getattr(component, {"with": "with_"}.get(key, key)):
             yield (key,), what, ""
-    for name, variant in component.variants.items():
-        if variant.quantize is not None:
-            yield ("variants", name, "quantize"), "quantizing a variant", "give a model that is quantized already"
-        if variant.calibrate is not None:
-            yield ("variants", name, "calibrate"), "calibration data", ""
 
 
 _COMPONENT_KEYS = {

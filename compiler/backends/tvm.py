@@ -22,6 +22,8 @@ CODE = (
     "forest.py",
     "bitvectors.py",
     "linear.py",
+    "integers.py",
+    "integer_import.py",
     "layout.py",
     "legalize.py",
     "lower.py",
@@ -58,7 +60,10 @@ def build(model: onnx.ModelProto, job: Request, folder: Path) -> Made:
     from compiler.importer import import_model
     from compiler.lower import lower
 
-    imported = import_model(model, job.model)
+    from compiler.schedules.machine import machine_of
+
+    dot = None if row.device else machine_of(job.target, job.threads).dot
+    imported = import_model(model, job.model, dot.widest if dot else 0)
     try:
         lowered = lower_device(imported, row) if row.device else lower(imported, job.target, job.threads)
     except TierplanError:

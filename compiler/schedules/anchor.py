@@ -13,6 +13,9 @@ from compiler.schedules.machine import Machine
 TEMPLATE = "tierplan.template"
 """Annotation of the block that a template schedules; its value names the template."""
 
+FUSE_WHAT_FOLLOWS = 4
+"""FuseOps' pattern kOutEWiseFusable: element-wise operators join the function that computes their input."""
+
 
 def round_up(value: int, step: int) -> int:
     return -(-value // step) * step
@@ -30,14 +33,18 @@ def finish_anchor(
     reduction: Any,
     depth: int,
     machine: Machine,
+    intrinsic: str | None = None,
 ) -> None:
     """Complete a block whose loops are ordered [outer..., tile_loop, reduction..., tile (`depth` loops), lane].
+
+    With `intrinsic`, a tensor intrinsic, its loops [lane, group] stand in the place of the lane.
 
     Consumers are inlined into one another and then computed tile by tile, so that sums go from registers through bias
     and activation to memory once. Sums are set to zero before the reduction; the tile is unrolled, lanes vectorised.
     """
     operations = math.prod(extent(schedule, loop) for loop in schedule.get_loops(block))
     _inline_epilogue(schedule, block)
+    _inline_beside(schedule, block)
     consumers = _consumers(schedule, block)
     if not consumers:
         schedule.cache_write(block, 0, "global")
@@ -45,11 +52,17 @@ def finish_anchor(
     for consumer in consumers:
         schedule.reverse_compute_at(consumer, tile_loop, preserve_unit_loops=True)
         _unroll_tile(schedule, consumer, tile_loop, machine)
-    _unroll_inner(schedule, block, depth)
+    if intrinsic is None:
+        _unroll_inner(schedule, block, depth)
     if machine.splits(operations):  # before the reduction is decomposed: TVM checks loops by whole reduction blocks
         schedule.parallel(schedule.fuse(*outer))
     init = schedule.decompose_reduction(block, reduction)
     _unroll_inner(schedule, init, depth)
+    if intrinsic is not None:
+        *loops, lane, _ = list(schedule.get_loops(block))[-2 - depth :]
+        for loop in loops:
+            schedule.unroll(loop)
+        schedule.tensorize(lane, intrinsic)
 
 
 def _inline_epilogue(schedule: tvm.s_tir.Schedule, block: Any) -> None:
@@ -64,6 +77,24 @@ def _inline_epilogue(schedule: tvm.s_tir.Schedule, block: Any) -> None:
                 break
         else:
             return
+
+
+def _inline_beside(schedule: tvm.s_tir.Schedule, block: Any) -> None:
+    """Inline what the epilogue reads that does not come from the anchor, such as the other summand of a sum."""
+    own = _names(schedule, [block, *_consumers(schedule, block), *_producers(schedule, block)])
+    for other in schedule.get_child_blocks(schedule.get_sblock("root")):
+        if schedule.get(other).name_hint not in own:
+            schedule.compute_inline(other)
+
+
+def _producers(schedule: tvm.s_tir.Schedule, block: Any) -> list[Any]:
+    """All that `block` depends on, directly or not."""
+    direct = list(schedule.get_producers(block))
+    return [*direct, *(each for producer in direct for each in _producers(schedule, producer))]
+
+
+def _names(schedule: tvm.s_tir.Schedule, blocks: Sequence[Any]) -> set[str]:
+    return {str(schedule.get(block).name_hint) for block in blocks}
 
 
 def _consumers(schedule: tvm.s_tir.Schedule, block: Any) -> list[Any]:

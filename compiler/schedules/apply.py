@@ -8,13 +8,15 @@ from typing import Any
 import tvm
 from tvm import tirx
 
-from compiler.schedules import conv2d, gemm, generic, rows, winograd
+from compiler.schedules import conv2d, gemm, generic, integer_conv2d, integer_gemm, rows, winograd
 from compiler.schedules.anchor import TEMPLATE
 from compiler.schedules.machine import Machine
 
 _TILED = {
     conv2d.NAME: conv2d.schedule_conv2d,
     gemm.NAME: gemm.schedule_gemm,
+    integer_conv2d.NAME: integer_conv2d.schedule_integer_conv2d,
+    integer_gemm.NAME: integer_gemm.schedule_integer_gemm,
     winograd.INPUT: winograd.schedule_input,
     winograd.PRODUCT: winograd.schedule_product,
     winograd.OUTPUT: winograd.schedule_output,

@@ -36,6 +36,17 @@ class Window:
         return rows, columns
 
 
+def window_of(call: Any) -> Window:
+    """The window of a call of relax.nn.conv2d."""
+    attrs = call.attrs
+    return Window(
+        strides=(int(attrs.strides[0]), int(attrs.strides[1])),
+        padding=tuple(int(p) for p in attrs.padding),  # type: ignore[arg-type]
+        dilation=(int(attrs.dilation[0]), int(attrs.dilation[1])),
+        groups=int(attrs.groups),
+    )
+
+
 def conv2d_blocked(machine: Machine, window: Window, data: Any, weight: Any) -> Any:
     """TE of data [N, IC/i, H, W, i] * weight [OC/o, IC/g/i, KH, KW, i, o] -> [N, OC/o, OH, OW, o].
 
@@ -48,7 +59,7 @@ def conv2d_blocked(machine: Machine, window: Window, data: Any, weight: Any) -> 
     blocks_per_group = 1 if depthwise else out_blocks // window.groups
     tile = best_tile(machine, 1 if depthwise else blocks_per_group, rows, columns)
     padded_rows, padded_columns = round_up(rows, tile.rows), round_up(columns, tile.columns)
-    padded = _pad(data, window, (padded_rows, padded_columns), (kernel_h, kernel_w))
+    padded = pad_image(data, window, (padded_rows, padded_columns), (kernel_h, kernel_w))
     (stride_h, stride_w), (dilation_h, dilation_w) = window.strides, window.dilation
     ko = te.reduce_axis((0, group_blocks), "ko")
     kh = te.reduce_axis((0, kernel_h), "kh")
@@ -70,8 +81,10 @@ def conv2d_blocked(machine: Machine, window: Window, data: Any, weight: Any) -> 
     return te.compute((batch, out_blocks, rows, columns, lanes), lambda *i: full(*i), name="crop")
 
 
-def _pad(data: Any, window: Window, output: tuple[int, int], kernel: tuple[int, int]) -> Any:
-    """`data` with the zeros that reading for `output` positions needs, or itself where it needs none."""
+def pad_image(
+    data: Any, window: Window, output: tuple[int, int], kernel: tuple[int, int], value: int = 0
+) -> Any:
+    """`data` with the values (zeros) that reading for `output` positions needs, or itself where it needs none."""
     batch, blocks, height, width, inner = (int(d) for d in data.shape)
     top, left = window.padding[:2]
     need_h = (output[0] - 1) * window.strides[0] + window.dilation[0] * (kernel[0] - 1) + 1
@@ -79,12 +92,12 @@ def _pad(data: Any, window: Window, output: tuple[int, int], kernel: tuple[int, 
     if not top and not left and need_h <= height and need_w <= width:
         return data
 
-    def zero_outside(n: Any, c: Any, y: Any, x: Any, i: Any) -> Any:
+    def value_outside(n: Any, c: Any, y: Any, x: Any, i: Any) -> Any:
         inside = tirx.all(y >= top, y < top + height, x >= left, x < left + width)
-        return tirx.if_then_else(inside, data[n, c, y - top, x - left, i], tirx.const(0, data.dtype))
+        return tirx.if_then_else(inside, data[n, c, y - top, x - left, i], tirx.const(value, data.dtype))
 
     shape = (batch, blocks, max(need_h, top + height), max(need_w, left + width), inner)
-    return te.compute(shape, zero_outside, name="pad")
+    return te.compute(shape, value_outside, name="pad")
 
 
 def schedule_conv2d(schedule: tvm.s_tir.Schedule, block: Any, tile: Sequence[int], machine: Machine) -> None:

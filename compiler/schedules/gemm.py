@@ -37,7 +37,7 @@ def gemm_packed(tile: Tile, columns: int, data: Any, weight: Any) -> Any:
     """TE of data [..., M, K] * weight [N/b, K, b] -> [..., M, N]."""
     *lead, rows, depth = (int(d) for d in data.shape)
     blocks, _, width = (int(d) for d in weight.shape)
-    data, padded_rows = _pad_rows(data, tile.columns)
+    data, padded_rows = pad_rows(data, tile.columns)
     k = te.reduce_axis((0, depth), "k")
 
     def product(*index: Any) -> Any:
@@ -45,7 +45,7 @@ def gemm_packed(tile: Tile, columns: int, data: Any, weight: Any) -> Any:
         return te.sum(data[(*index[:-1], k)] * weight[tirx.floordiv(n, width), k, tirx.floormod(n, width)], axis=[k])
 
     full = te.compute((*lead, padded_rows, blocks * width), product, name="gemm", attrs=_attrs(tile))
-    return _crop(full, (*lead, rows, columns))
+    return crop(full, (*lead, rows, columns))
 
 
 def gemm_batched(machine: Machine, data: Any, other: Any) -> Any:
@@ -53,9 +53,9 @@ def gemm_batched(machine: Machine, data: Any, other: Any) -> Any:
     rows, depth, columns = int(data.shape[-2]), int(data.shape[-1]), int(other.shape[-1])
     tile = gemm_tile(machine, rows, columns)
     padded_columns = round_up(columns, tile.vectors * machine.lanes)
-    data, padded_rows = _pad_rows(data, tile.columns)
+    data, padded_rows = pad_rows(data, tile.columns)
     if padded_columns != columns:
-        other = _pad_last(other, padded_columns, -1)
+        other = pad_last(other, padded_columns, -1)
     lead = np.broadcast_shapes(tuple(map(int, data.shape[:-2])), tuple(map(int, other.shape[:-2])))
     k = te.reduce_axis((0, depth), "k")
 
@@ -69,7 +69,7 @@ def gemm_batched(machine: Machine, data: Any, other: Any) -> Any:
         return te.sum(at(data, outer, m, k) * at(other, outer, k, n), axis=[k])
 
     full = te.compute((*lead, padded_rows, padded_columns), product, name="gemm", attrs=_attrs(tile))
-    return _crop(full, (*lead, rows, columns))
+    return crop(full, (*lead, rows, columns))
 
 
 def schedule_gemm(schedule: tvm.s_tir.Schedule, block: Any, tile: Sequence[int], machine: Machine) -> None:
@@ -86,13 +86,14 @@ def _attrs(tile: Tile) -> dict[str, Any]:
     return {TEMPLATE: NAME, "tile": [tile.vectors, tile.rows, tile.columns]}
 
 
-def _pad_rows(data: Any, step: int) -> tuple[Any, int]:
+def pad_rows(data: Any, step: int) -> tuple[Any, int]:
+    """`data` [..., M, K] with rows of zeros up to a multiple of `step`, and how many rows there are then."""
     rows = int(data.shape[-2])
     padded = round_up(rows, step)
-    return (data if padded == rows else _pad_last(data, padded, -2)), padded
+    return (data if padded == rows else pad_last(data, padded, -2)), padded
 
 
-def _pad_last(data: Any, size: int, axis: int) -> Any:
+def pad_last(data: Any, size: int, axis: int) -> Any:
     """`data` with zeros appended along `axis` (-1 or -2) up to `size`."""
     old = int(data.shape[axis])
     shape = [int(d) for d in data.shape]
@@ -104,7 +105,8 @@ def _pad_last(data: Any, size: int, axis: int) -> Any:
     return te.compute(tuple(shape), value, name="pad")
 
 
-def _crop(full: Any, shape: tuple[int, ...]) -> Any:
+def crop(full: Any, shape: tuple[int, ...]) -> Any:
+    """The first values of `full` along each axis, as many as `shape` says."""
     if tuple(int(d) for d in full.shape) == shape:
         return full
     return te.compute(shape, lambda *i: full(*i), name="crop")

@@ -4,10 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 _SERVER, _BOARD = 16 << 20, 1 << 20
 """Bytes of the last cache that one model may count on."""
+
+
+GROUP: Final = 4
+"""Bytes that one 32-bit sum takes at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """Instructions that multiply unsigned by signed bytes and add `GROUP` neighbouring products to 32 bits.
+
+    `widest` is the largest magnitude of a weight for which the result is exact: those that add two products in 16 bits
+    would saturate beyond 64 (2 * 255 * 64 < 2^15). `registers` are what they need beside sums and operands.
+    """
+
+    name: str
+    widest: int
+    registers: int = 0
+
+
+SSSE3: Final = Dot("ssse3", 64, 2)
+AVX2: Final = Dot("avx2", 64, 2)
+AVX512: Final = Dot("avx512bw", 64, 2)
+VNNI: Final = Dot("avx512vnni", 128)
+I8MM: Final = Dot("i8mm", 128)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +40,7 @@ class Machine:
 
     `fused_load` says that a multiply-add can broadcast one operand from memory, which saves the register for it.
     `winograd` allows Winograd's algorithm, whose float32 error is larger than that of direct convolution.
+    `dot` are its instructions for products of bytes, None where there are none that we know.
     `cache` are bytes of weights that stay in the last cache between two runs: of a server, or of a board or phone.
     """
 
@@ -25,6 +50,7 @@ class Machine:
     fused_load: bool = False
     winograd: bool = True
     cache: int = _SERVER
+    dot: Dot | None = None
 
     def splits(self, operations: int) -> bool:
         """Whether that many operations on values are worth waking the other threads for (about 5 us of work)."""
@@ -46,6 +72,8 @@ _AVX512 = (
     "znver4",
     "znver5",
 )
+"""The first two have no VNNI, or do not say so."""
+_I8MM = ("neoverse-v1", "neoverse-n2", "neoverse-v2")
 
 
 def machine_of(target: Mapping[str, Any], threads: int) -> Machine:
@@ -56,13 +84,19 @@ def machine_of(target: Mapping[str, Any], threads: int) -> Machine:
     """
     cpu, features = str(target.get("mcpu", "")), set(map(str, target.get("mattr", ())))
     if "aarch64" in str(target.get("mtriple", "")):
-        return Machine(lanes=4, registers=32, threads=threads, cache=_SERVER if cpu.startswith("neoverse") else _BOARD)
+        cache = _SERVER if cpu.startswith("neoverse") else _BOARD
+        dot = I8MM if cpu in _I8MM or "+i8mm" in features else None
+        return Machine(lanes=4, registers=32, threads=threads, cache=cache, dot=dot)
     if ("+avx512f" in features or cpu.startswith(_AVX512)) and "-avx512f" not in features:
-        return Machine(lanes=16, registers=32, threads=threads, fused_load=True)
+        vnni = "+avx512vnni" in features or cpu.startswith(_AVX512[2:])
+        dot = VNNI if vnni and "-avx512vnni" not in features else AVX512
+        return Machine(lanes=16, registers=32, threads=threads, fused_load=True, dot=dot)
     if (
         "+avx2" in features
         or cpu in ("x86-64-v3", "haswell", "broadwell", "skylake", "alderlake")
         or cpu.startswith("znver")
     ):
-        return Machine(lanes=8, registers=16, threads=threads)
-    return Machine(lanes=4, registers=16, threads=threads, cache=_SERVER if cpu.startswith("x86") else _BOARD)
+        return Machine(lanes=8, registers=16, threads=threads, dot=AVX2)
+    dot = SSSE3 if cpu == "x86-64-v2" or "+ssse3" in features else None
+    cache = _SERVER if cpu.startswith("x86") else _BOARD
+    return Machine(lanes=4, registers=16, threads=threads, cache=cache, dot=dot)

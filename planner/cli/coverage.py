@@ -80,7 +80,7 @@ def _known(loaded: Loaded, components: list[str], variants: list[str]) -> None:
     from specs.nearest import near
 
     models = {
-        name: [v for v, real in spec.realisations.items() if real.model is not None]
+        name: [v for v, real in spec.realisations.items() if real.is_model]
         for name, spec in loaded.app.value.components.items()
     }
     models = {name: found for name, found in models.items() if found}

@@ -49,7 +49,8 @@ def load_checked(
     """Load and check the files, with `changes` made; with `models`, the types of every model too (which reads them
     all).
 
-    Models that are no ONNX files are taken from `store`, or converted; without `convert`, what was not is left out.
+    Models that are no ONNX files, and quantized ones, are taken from `store`, or made; without `convert`, what was not
+    is left out.
 
     Raises InputError with every issue of both files.
     """
@@ -77,6 +78,12 @@ def load_checked(
         issues += [*check(app, infra, signatures)]
     if app is None or issues:
         raise InputError(*issues)
+    if models:
+        from planner.cli.quantizing import quantize_all
+
+        made = quantize_all(app, given, signatures, store, convert, step)
+        given |= made
+        signatures |= {(c, v): signatures[c, str(app.value.components[c].variants[v].quantize)] for c, v in made}
     return Loaded(app, infra, signatures, given)
 
 

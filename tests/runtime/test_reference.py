@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.behaviour import measure_behaviour, source_digest
+from runtime.behaviour import measure_behaviour
 from runtime.items import Item, read_items
 from runtime.reference import Reference
 from runtime.values import Value
@@ -19,6 +19,7 @@ from specs.application import Application
 from specs.digest import digest_file
 from specs.errors import InputError
 from specs.load import Document, load_application
+from specs.quantization import digest_realisation
 from specs.statistics import wilson
 from specs.tensors import TensorType
 from tests.runtime.sample import copy_project, make_items
@@ -103,7 +104,7 @@ def test_behaviour_is_measured_for_every_combination_with_joint_patterns(tmp_pat
         assert accuracy.low <= accuracy.value <= accuracy.high
         assert behaviour.inputs == {
             "data:held_out": digest_file(project / "data/held_out.jsonl"),
-            **{f"{c}/{v}": source_digest(app, c, v) for c, v in behaviour.variants.items()},
+            **{f"{c}/{v}": digest_realisation(app, c, v) for c, v in behaviour.variants.items()},
         }
         assert len(set(behaviour.inputs.values())) == 1 + len(behaviour.variants), (
             "functions of one file are told apart"

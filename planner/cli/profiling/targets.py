@@ -51,7 +51,7 @@ class Targets:
         found: dict[tuple[str, str, ModelBackend], Job] = {}
         for name, component in self.app.value.components.items():
             for variant, real in component.realisations.items():
-                if real.model is not None:
+                if real.is_model:
                     first = job(self.models[name, variant], BACKENDS[0])
                     for kind in BACKENDS:
                         update = {"backend": kind, "target": backend(kind).target()}
@@ -70,7 +70,7 @@ class Targets:
         """The reference of every part of every model."""
         for name, component in self.app.value.components.items():
             for variant, real in component.realisations.items():
-                if real.model is not None:
+                if real.is_model:
                     for segment in self.known_segments(name, variant):
                         yield Target(name, variant, self.reference(name, variant, segment))
 
@@ -80,7 +80,7 @@ class Targets:
         for name, component in self.app.value.components.items():
             backends = [b for b in installed() if component.backends is None or b in component.backends]
             for variant, real in component.realisations.items():
-                if real.model is not None and (not only or name in only):
+                if real.is_model and (not only or name in only):
                     known = (WHOLE,) if component.split == "allowed" else self.segments(name, variant)
                     for segment, kind, count in product(known, backends, threads):
                         yield Target(name, variant, self.job(name, variant, kind, count, segment))

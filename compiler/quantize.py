@@ -1,0 +1,100 @@
+"""A model in float32 becomes one in int8: static quantization after training, calibrated with real inputs.
+
+ONNX Runtime's quantizer does it, in a child process with limits; the result lies in the store.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from compiler.child import Child, Limits
+from compiler.given import Given
+from compiler.samples import Sample, save_samples
+from compiler.store import Store
+from specs.digest import digest_bytes, digest_file, digest_value
+from specs.errors import EnvironmentFailed, InputError, Issue, Place
+from specs.input_file import read_input
+from specs.quantization import Quantization
+
+FOLDER: Final = "quantized"
+"""In the store."""
+LIMITS: Final = Limits(seconds=600)
+_WORKER: Final = "compiler.quantize_worker"
+_NOTE: Final = "quantization.json"
+_MODEL: Final = "model.onnx"
+_MOST_BYTES: Final = 1 << 22
+_PACKAGES: Final = ("onnxruntime", "onnx", "numpy")
+
+
+def quantize(
+    name: str, base: Given, source: str, samples: Sequence[Sample], store: Store, limits: Limits = LIMITS
+) -> Given:
+    """`base` in int8, called `name`. `source` is the digest of all that it is made from, `samples` are inputs of `base`.
+
+    Raises InputError where nothing in the model can be computed with integers, or there is no sample; NotKnown beyond
+    the limits.
+    """
+    if (known := quantized(name, source, store)) is not None:
+        return known
+    if not samples:
+        raise InputError(Issue(f"{name}: expected at least one input to calibrate with", Place(str(base.file))))
+    folder = _folder(source, store)
+    with store.workspace() as work:
+        save_samples(work / "samples.npz", samples)
+        request = {
+            "model": str(base.file.resolve()),
+            "name": base.name,
+            "samples": str((work / "samples.npz").resolve()),
+            "file": str((work / _MODEL).resolve()),
+        }
+        with Child(_WORKER, limits) as child:
+            answer = child.ask(request, f"quantizing {base.name}")
+        made = Quantization(
+            model=base.name, file=_MODEL, digest=digest_file(work / _MODEL), samples=len(samples), **answer
+        )
+        _publish(work, folder, made)
+    return Given(name, folder / made.file, source, quantization=made)
+
+
+def quantized(name: str, source: str, store: Store) -> Given | None:
+    """What `quantize` made of `source` before, if it is whole."""
+    folder = _folder(source, store)
+    try:
+        found = Quantization.model_validate_json(read_input(folder / _NOTE, _MOST_BYTES))
+        whole = found.file == _MODEL and digest_file(folder / _MODEL) == found.digest
+    except (InputError, ValidationError):
+        return None
+    return Given(name, folder / found.file, source, quantization=found) if whole else None
+
+
+def _folder(source: str, store: Store) -> Path:
+    return store.root / FOLDER / digest_value([source, _versions()])
+
+
+def _publish(work: Path, folder: Path, made: Quantization) -> None:
+    """Put what was made in its place, the note last: without it nothing is there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.replace(work / made.file, folder / made.file)
+        part = work / _NOTE
+        part.write_text(json.dumps(made.dump(), indent=2) + "\n", "utf-8")
+        os.replace(part, folder / _NOTE)
+    except OSError as error:
+        raise EnvironmentFailed(f"cannot write {folder}: {error.strerror}") from error
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Versions of all that decides what quantizing gives, our own code by its digest."""
+    here = Path(__file__).parent
+    files = [here / name for name in ("quantize_worker.py", "quantizable.py", "batch_norm.py", "model.py")]
+    found = {package: version(package) for package in _PACKAGES}
+    return found | {"compiler": digest_bytes(b"".join(f.read_bytes() for f in files))[:16]}

@@ -1,0 +1,123 @@
+"""Products of bytes: instructions that multiply unsigned by signed bytes and add four neighbouring products to 32 bits.
+
+Each set of them is a tensor intrinsic of TVM: what it computes, and the LLVM intrinsics that do it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any, Final
+
+from tvm.s_tir import TensorIntrin
+from tvm.script import tirx as T
+
+from compiler.schedules.machine import GROUP, Dot, Machine
+from compiler.schedules.tiles import Tile, best_tile
+
+_PAIRS: Final[Mapping[str, tuple[str, str]]] = {
+    "ssse3": ("llvm.x86.ssse3.pmadd.ub.sw.128", "llvm.x86.sse2.pmadd.wd"),
+    "avx2": ("llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"),
+    "avx512bw": ("llvm.x86.avx512.pmaddubs.w.512", "llvm.x86.avx512.pmaddw.d.512"),
+}
+"""Bytes to pairs in 16 bits, pairs to 32 bits."""
+
+
+_WHOLE: Final[Mapping[str, str]] = {
+    "avx512vnni": "llvm.x86.avx512.vpdpbusd.512",
+    "i8mm": "llvm.aarch64.neon.usdot.v4i32.v16i8",
+}
+"""Bytes to 32 bits, added to what is there."""
+
+
+def integer_tile(machine: Machine, vectors: int, rows: int, columns: int) -> Tile:
+    """The register tile of a product of bytes: as for float32, with the registers that the instructions take."""
+    assert machine.dot is not None
+    return best_tile(replace(machine, registers=machine.registers - machine.dot.registers), vectors, rows, columns)
+
+
+def intrinsic(machine: Machine) -> str:
+    """The name under which TVM knows the tensor intrinsic of a machine."""
+    assert machine.dot is not None
+    return _registered(machine.dot.name, machine.lanes)
+
+
+@cache
+def _registered(dot: str, lanes: int) -> str:
+    name = f"tierplan.dot.{dot}"
+    TensorIntrin.register(name, _meaning(lanes), (_pairs if dot in _PAIRS else _whole)(dot, lanes))
+    return name
+
+
+def _meaning(lanes: int) -> Any:
+    @T.prim_func(s_tir=True)
+    def meaning(
+        A: T.Buffer((4,), "uint8", offset_factor=1),
+        B: T.Buffer((lanes, 4), "int8", offset_factor=1),
+        C: T.Buffer((lanes,), "int32", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:4], B[0:lanes, 0:4])
+            T.writes(C[0:lanes])
+            for i in T.serial(0, lanes):
+                for k in T.serial(0, 4):
+                    with T.sblock("update"):
+                        vi, vk = T.axis.remap("SR", [i, k])
+                        C[vi] = C[vi] + T.cast(A[vk], "int32") * T.cast(B[vi, vk], "int32")
+
+    return meaning
+
+
+def _pairs(dot: str, lanes: int) -> Any:
+    bytes_, pairs = GROUP * lanes, 2 * lanes
+    first, second = (T.llvm_lookup_intrinsic_id(name) for name in _PAIRS[dot])
+    u8, s8, s16, s32 = f"uint8x{bytes_}", f"int8x{bytes_}", f"int16x{pairs}", f"int32x{lanes}"
+
+    @T.prim_func(s_tir=True)
+    def pairs_of(
+        A: T.Buffer((4,), "uint8", offset_factor=1),
+        B: T.Buffer((lanes, 4), "int8", offset_factor=1),
+        C: T.Buffer((lanes,), "int32", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:4], B[0:lanes, 0:4])
+            T.writes(C[0:lanes])
+            C[T.ramp(T.int32(0), 1, lanes)] = C.vload([0], dtype=s32) + T.call_llvm_pure_intrin(
+                second,
+                T.call_llvm_pure_intrin(
+                    first,
+                    T.reinterpret(T.broadcast(T.reinterpret(A.vload([0], "uint8x4"), dtype="int32"), lanes), dtype=u8),
+                    B.vload([0, 0], dtype=s8),
+                    dtype=s16,
+                ),
+                T.broadcast(T.int16(1), pairs),
+                dtype=s32,
+            )
+
+    return pairs_of
+
+
+def _whole(dot: str, lanes: int) -> Any:
+    bytes_ = GROUP * lanes
+    instruction = T.llvm_lookup_intrinsic_id(_WHOLE[dot])
+    u8, s8, s32 = f"uint8x{bytes_}", f"int8x{bytes_}", f"int32x{lanes}"
+
+    @T.prim_func(s_tir=True)
+    def whole_of(
+        A: T.Buffer((4,), "uint8", offset_factor=1),
+        B: T.Buffer((lanes, 4), "int8", offset_factor=1),
+        C: T.Buffer((lanes,), "int32", offset_factor=1),
+    ) -> None:
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:4], B[0:lanes, 0:4])
+            T.writes(C[0:lanes])
+            C[T.ramp(T.int32(0), 1, lanes)] = T.call_llvm_pure_intrin(
+                instruction,
+                C.vload([0], dtype=s32),
+                T.reinterpret(T.broadcast(T.reinterpret(A.vload([0], "uint8x4"), dtype="int32"), lanes), dtype=u8),
+                B.vload([0, 0], dtype=s8),
+                dtype=s32,
+            )
+
+    return whole_of

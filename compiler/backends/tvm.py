@@ -62,8 +62,8 @@ def build(model: onnx.ModelProto, job: Request, folder: Path) -> Made:
 
     from compiler.schedules.machine import machine_of
 
-    dot = None if row.device else machine_of(job.target, job.threads).dot
-    imported = import_model(model, job.model, dot.widest if dot else 0)
+    widest = 0 if row.device else machine_of(job.target, job.threads).widest
+    imported = import_model(model, job.model, widest)
     try:
         lowered = lower_device(imported, row) if row.device else lower(imported, job.target, job.threads)
     except TierplanError:

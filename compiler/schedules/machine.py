@@ -57,6 +57,11 @@ class Machine:
         return self.threads > 1 and operations >= 20_000 * self.lanes
 
     @property
+    def widest(self) -> int:
+        """Products of bytes are exact for weights up to this magnitude; 0 where there are no instructions for them."""
+        return self.dot.widest if self.dot is not None else 0
+
+    @property
     def accumulators(self) -> int:
         """Registers that sums may occupy, so that operands still fit beside them (28 of 32, 12 of 16)."""
         return self.registers - 4

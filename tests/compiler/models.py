@@ -17,6 +17,7 @@ from compiler.host import host
 from compiler.importer import import_model
 from compiler.lower import lower
 from compiler.model import prepare
+from compiler.schedules.machine import machine_of
 
 Array = np.ndarray[Any, Any]
 
@@ -64,7 +65,8 @@ def ours(
 ) -> tuple[list[Array], tuple[str, ...]]:
     """What our lowering computes, in this process, and the functions that no template covered."""
     prepared = prepare(proto, {}, "test.onnx")
-    lowered = lower(import_model(prepared, "test.onnx"), target or host().target, threads)
+    described = target or host().target
+    lowered = lower(import_model(prepared, "test.onnx", machine_of(described, threads).widest), described, threads)
     machine = VirtualMachine(lowered.executable, tvm.cpu())
     result = machine["main"](*(tvm.runtime.tensor(inputs[v.name]) for v in prepared.graph.input))
     tensors = [result] if hasattr(result, "numpy") else list(result)

@@ -28,7 +28,10 @@ class Host:
         """What TVM compiles for here. A level, not a model, so that alike machines share artefacts."""
         if self.level == "aarch64":
             return {"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mattr": ["+neon"]}
-        return {"kind": "llvm", "mcpu": self.level}
+        described: dict[str, Any] = {"kind": "llvm", "mcpu": self.level}
+        if self.level == "x86-64-v4" and "avx512_vnni" in self.features:
+            described["mattr"] = ["+avx512vnni"]  # all but the first servers with AVX-512 have it
+        return described
 
     def __str__(self) -> str:
         return f"{self.cpu} ({self.level}, {self.cores} cores)"

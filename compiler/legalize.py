@@ -63,7 +63,9 @@ def winograd_convolutions(mod: tvm.IRModule, machine: Machine) -> tuple[tuple[in
     relax.analysis.post_order_visit(mod["main"], visit)
     used = machine.winograd
     return tuple(
-        i for i, call in enumerate(calls) if used and _is_blocked(call) and _winograd_pays(machine, conv2d.window_of(call), call)
+        i
+        for i, call in enumerate(calls)
+        if used and _is_blocked(call) and _winograd_pays(machine, conv2d.window_of(call), call)
     ), len(calls)
 
 

@@ -10,15 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from compiler.child import Child, Limits, serve
 from compiler.samples import Sample, load_samples, save_samples
+from compiler.soundness import nodes
 from specs.artefact import Executor, OpenExecutor
-from specs.artefact_folder import read_artefact
+from specs.artefact_folder import read_artefact, the_file
 from specs.errors import AnswerIsNo, InputError, Issue
 
 TOLERANCE = 1e-4
 """Largest error allowed, as a share of an output's largest value; sums in another order stay a factor of ten below."""
+QUANTIZED_TOLERANCE = 0.05
+"""The same for a quantized model: where a value lies between two integers, rounding in float32 decides, and a step of
+one value, of 255, goes through all layers that follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +40,14 @@ def check(
     reference: Path,
     samples: Sequence[Sample],
     open_executor: OpenExecutor,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
     limits: Limits | None = None,
 ) -> Numerics:
     """Compare the artefact in `folder` with `reference`, an artefact of the same segment for ONNX Runtime.
 
-    Raises AnswerIsNo where an output is beyond `tolerance` (integers and booleans must be equal), InputError where the
+    Without a `tolerance`, it is that of a model in float32 or, as the reference is, of a quantized one.
+
+    Raises AnswerIsNo where an output is beyond it (integers and booleans must be equal), InputError where the
     two are not of one segment or there is no sample.
     """
     ours, theirs = read_artefact(folder), read_artefact(reference)
@@ -56,6 +63,8 @@ def check(
         }
         with Child("compiler.numerics", limits or Limits(seconds=120)) as child:
             answer = child.ask(request, f"checking {ours.key[:12]}")
+    if tolerance is None:
+        tolerance = QUANTIZED_TOLERANCE if is_quantized(reference) else TOLERANCE
     found = Numerics(answer["absolute"], answer["relative"], len(samples))
     if not found.relative <= tolerance:  # not-a-number must fail too
         raise AnswerIsNo(
@@ -63,6 +72,12 @@ def check(
             f" its largest value; {tolerance:g} is allowed; use backend onnxruntime"
         )
     return found
+
+
+def is_quantized(reference: Path) -> bool:
+    """Whether the model of an artefact for ONNX Runtime rounds values to integers."""
+    model = onnx.load(str(the_file(reference, read_artefact(reference), ".onnx")), load_external_data=False)
+    return any("Quantize" in node.op_type or "Integer" in node.op_type for node in nodes(model.graph))
 
 
 def compare(ours: Executor, theirs: Executor, samples: Sequence[Sample]) -> tuple[float, float, str]:

@@ -75,6 +75,7 @@ def _gpu(name: str, device: Device, host: Target, **described: Any) -> Target:
 
 def _rows() -> list[Target]:
     x86 = [_x86(level) for level in ("x86-64-v2", "x86-64-v3", "x86-64-v4")]
+    vnni = Target("x86-64-v4-vnni", {**x86[2].tvm, "mattr": ["+avx512vnni"]}, _GCC_X86, _X86)
     cores = ("aarch64", "cortex-a53", "cortex-a55", "cortex-a72", "cortex-a73", "cortex-a76")
     arm64 = [_arm64(name) for name in (*cores, "neoverse-n1", "neoverse-v1", "neoverse-n2", "neoverse-v2")]
     a76 = next(t for t in arm64 if t.name == "cortex-a76")
@@ -85,6 +86,7 @@ def _rows() -> list[Target]:
     mixed = ("-Wl,--no-warn-mismatch",)
     return [
         *x86,
+        vnni,
         *arm64,
         Target("armv7", armv7, _GCC_ARMHF, _ARM, mixed),
         Target("riscv64", riscv | {"mattr": ["+m", "+a", "+f", "+d", "+c"]}, _GCC_RISCV, _RISCV),

@@ -25,8 +25,8 @@ from specs.graph import Graph
 from specs.infrastructure import Hardware, Infrastructure
 from specs.load import Document, load_application, load_infrastructure
 from specs.model_source import digest_source
-from specs.quantization import digest_realisation
 from specs.profile import BEHAVIOUR_FILE, HOPS_FILE, HopOverhead, Record, read_jsonl, read_records, winners
+from specs.quantization import digest_realisation
 from specs.selector import capable, matching_sites
 from specs.support import unsupported
 

@@ -59,7 +59,6 @@ def build(model: onnx.ModelProto, job: Request, folder: Path) -> Made:
         stand_in_driver(row)
     from compiler.importer import import_model
     from compiler.lower import lower
-
     from compiler.schedules.machine import machine_of
 
     widest = 0 if row.device else machine_of(job.target, job.threads).widest

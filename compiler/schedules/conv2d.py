@@ -81,9 +81,7 @@ def conv2d_blocked(machine: Machine, window: Window, data: Any, weight: Any) -> 
     return te.compute((batch, out_blocks, rows, columns, lanes), lambda *i: full(*i), name="crop")
 
 
-def pad_image(
-    data: Any, window: Window, output: tuple[int, int], kernel: tuple[int, int], value: int = 0
-) -> Any:
+def pad_image(data: Any, window: Window, output: tuple[int, int], kernel: tuple[int, int], value: int = 0) -> Any:
     """`data` with the values (zeros) that reading for `output` positions needs, or itself where it needs none."""
     batch, blocks, height, width, inner = (int(d) for d in data.shape)
     top, left = window.padding[:2]

@@ -13,8 +13,8 @@ from typing import Any, Final
 from tvm.s_tir import TensorIntrin
 from tvm.script import tirx as T
 
-from compiler.schedules.machine import GROUP, Dot, Machine
-from compiler.schedules.tiles import Tile, best_tile
+from compiler.schedules.machine import GROUP, Machine
+from compiler.schedules.tiles import Tile, candidates, useful
 
 _PAIRS: Final[Mapping[str, tuple[str, str]]] = {
     "ssse3": ("llvm.x86.ssse3.pmadd.ub.sw.128", "llvm.x86.sse2.pmadd.wd"),
@@ -31,10 +31,25 @@ _WHOLE: Final[Mapping[str, str]] = {
 """Bytes to 32 bits, added to what is there."""
 
 
+_LATENCY: Final = 8
+"""Independent sums that keep two units of VNNI, of latency 4, busy; the other instructions need fewer."""
+
+
 def integer_tile(machine: Machine, vectors: int, rows: int, columns: int) -> Tile:
-    """The register tile of a product of bytes: as for float32, with the registers that the instructions take."""
+    """The register tile of a product of bytes, with the registers that the instructions take beside.
+
+    Sums do not wait for one another as long as those of float32 do: what counts beside the multiplications are loads,
+    of weights above all, which come from a cache farther away, a vector each, where a position brings four bytes.
+    """
     assert machine.dot is not None
-    return best_tile(replace(machine, registers=machine.registers - machine.dot.registers), vectors, rows, columns)
+    left = replace(machine, registers=machine.registers - machine.dot.registers)
+
+    def cost(tile: Tile) -> tuple[float, int, int]:
+        sums = tile.vectors * tile.positions
+        cycles = max(sums, _LATENCY) + tile.vectors / 2 + tile.positions / 4
+        return round(cycles / sums / useful(tile, rows, columns), 4), -sums, tile.rows
+
+    return min(candidates(left, vectors, rows, columns), key=cost)
 
 
 def intrinsic(machine: Machine) -> str:

@@ -35,10 +35,11 @@ def best_tile(machine: Machine, vectors: int, rows: int, columns: int) -> Tile:
     Cycles of a step of the reduction are max(multiply-adds, loads, latency); what a tile computes beyond the output's
     edge counts as cost.
     """
-    return min(_candidates(machine, vectors, rows, columns), key=lambda t: _cost(t, machine, vectors, rows, columns))
+    return min(candidates(machine, vectors, rows, columns), key=lambda t: _cost(t, machine, vectors, rows, columns))
 
 
-def _candidates(machine: Machine, vectors: int, rows: int, columns: int) -> Iterator[Tile]:
+def candidates(machine: Machine, vectors: int, rows: int, columns: int) -> Iterator[Tile]:
+    """Every tile whose sums and operands fit the registers."""
     for v in (v for v in range(1, min(vectors, _VECTORS) + 1) if vectors % v == 0):
         for r in range(1, min(rows, 8) + 1):
             for c in range(1, min(columns, machine.accumulators) + 1):
@@ -50,7 +51,10 @@ def _candidates(machine: Machine, vectors: int, rows: int, columns: int) -> Iter
 def _cost(tile: Tile, machine: Machine, vectors: int, rows: int, columns: int) -> tuple[float, int, int]:
     sums = tile.vectors * tile.positions
     cycles = max(sums / 2, (tile.vectors + tile.positions) / 2, _LATENCY / 2)
-    useful = (rows * columns) / (
-        math.ceil(rows / tile.rows) * tile.rows * math.ceil(columns / tile.columns) * tile.columns
-    )
-    return round(cycles / sums / useful, 4), -sums, tile.rows
+    return round(cycles / sums / useful(tile, rows, columns), 4), -sums, tile.rows
+
+
+def useful(tile: Tile, rows: int, columns: int) -> float:
+    """The share of the tiles' positions that lie in the output."""
+    covered = math.ceil(rows / tile.rows) * tile.rows * math.ceil(columns / tile.columns) * tile.columns
+    return rows * columns / covered

@@ -188,7 +188,10 @@ def test_a_residual_block_equals_what_the_graph_says_for_each_instruction_set(cp
 def test_weights_that_would_saturate_are_multiplied_in_float32() -> None:
     """Two products of 8 bits do not fit the 16 that AVX2 adds them in; VNNI adds them in 32."""
     proto, x = _residual(widest=127)
-    avx2, vnni = ({"kind": "llvm", "mcpu": "x86-64-v3"}, {"kind": "llvm", "mcpu": "x86-64-v4", "mattr": ["+avx512vnni"]})
+    avx2, vnni = (
+        {"kind": "llvm", "mcpu": "x86-64-v3"},
+        {"kind": "llvm", "mcpu": "x86-64-v4", "mattr": ["+avx512vnni"]},
+    )
     assert _products(proto, machine_of(avx2, 1).widest) == 0
     assert _products(proto, machine_of(vnni, 1).widest) == 3
     (found,), _ = ours(proto, {"x": x}, target=avx2)

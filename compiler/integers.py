@@ -196,12 +196,12 @@ class _Rewriting:
                 return
         if node.op_type == "DequantizeLinear":
             before = self._by_output.get(node.input[0])
-            if before is not None and before.op_type == "QuantizeLinear":
-                if self._undone(before, self._uses.get(node.input[0], [])):
-                    return
+            quantizes = before is not None and before.op_type == "QuantizeLinear"
+            if quantizes and self._undone(before, self._uses.get(node.input[0], [])):
+                return
         yield node
 
-    def _undone(self, node: onnx.NodeProto, readers: list[onnx.NodeProto]) -> bool:
+    def _undone(self, node: Any, readers: list[onnx.NodeProto]) -> bool:
         return (
             len(readers) == 1
             and readers[0].op_type == "DequantizeLinear"

@@ -21,8 +21,8 @@ __all__ = ["BACKENDS", "Job", "job", "versions"]
 class Job(Spec):
     """One artefact to build. `source` is the digest of what the user handed in; `dims` are sizes of named dimensions.
 
-    `model` is what errors call it. What was converted or quantized lies in `file`, whose digest is `content`; both are empty where
-    the ONNX file itself was handed in.
+    `model` is what errors call it. What was converted or quantized lies in `file`, whose digest is `content`; both are
+    empty where the ONNX file itself was handed in.
     """
 
     model: str

@@ -37,7 +37,7 @@ _PACKAGES: Final = ("onnxruntime", "onnx", "numpy")
 def quantize(
     name: str, base: Given, source: str, samples: Sequence[Sample], store: Store, limits: Limits = LIMITS
 ) -> Given:
-    """`base` in int8, called `name`. `source` is the digest of all that it is made from, `samples` are inputs of `base`.
+    """`base` in int8, called `name`. `source` is the digest of all that it is made from, `samples` are inputs.
 
     Raises InputError where nothing in the model can be computed with integers, or there is no sample; NotKnown beyond
     the limits.

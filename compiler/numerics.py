@@ -23,8 +23,8 @@ TOLERANCE = 1e-4
 """Largest error allowed, as a share of an output's largest value; sums in another order stay a factor of ten below."""
 QUANTIZED_TOLERANCE = 0.1
 """The same for a quantized model: where a value lies between two integers, rounding in float32 decides, and a step of
-one value, of 255, goes through all layers that follow. Most inputs give equal outputs; one of MiniLM's was 0.06 away, where
-quantizing itself moves it by 0.2."""
+one value, of 255, goes through all layers that follow. Most inputs give equal outputs; one of MiniLM's was 0.06 away,
+where quantizing itself moves it by 0.2."""
 
 
 @dataclass(frozen=True, slots=True)

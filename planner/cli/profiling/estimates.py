@@ -67,7 +67,9 @@ class Estimator:
                 continue
             for variant, real in component.realisations.items():
                 source = digests[f"{name}/{variant}"]
-                if real.model is not None:
+                if real.quantize is not None:
+                    self.problem("not estimated", f"{name}/{variant}: the estimates are not calibrated for int8")
+                elif real.model is not None:
                     for segment in Targets(self.app, self.models).segments(name, variant):
                         yield from self._model(source, name, variant, segment)
                 else:

@@ -66,7 +66,7 @@ class Draft:
         self.bounding: Formulation | None = None
         self.searched = solution.status
         self.choice = solution.choice
-        self.layout = layout_of(situation, assignments_of(given, solution))
+        self.layout = layout_of(situation, assignments_of(situation, given, solution))
         self.latency = Latency(self.layout, Demand(situation))
         self.paths = self.latency.paths()
 
@@ -215,7 +215,7 @@ class Draft:
         for stage in self.layout.stages:
             a = stage.assignment
             if a.site in at:
-                at[a.site] += a.replicas * stage.record.memory
+                at[a.site] += (a.replicas + a.standby) * stage.record.memory
         return max(at.values(), default=0.0)
 
     def _accuracy(self, data: str) -> list[float]:
@@ -268,7 +268,7 @@ def _in_units(objective: Objective, value: int) -> float:
     return value / 1e9 if objective.kind in ("latency", "accuracy", "throughput") else value / 1e6
 
 
-def assignments_of(given: Formulation, solution: Solution) -> tuple[Assignment, ...]:
+def assignments_of(situation: Situation, given: Formulation, solution: Solution) -> tuple[Assignment, ...]:
     """One for each station in use, in the order of the first flow's components."""
     assert solution.choice is not None
     choice = solution.choice
@@ -281,6 +281,8 @@ def assignments_of(given: Formulation, solution: Solution) -> tuple[Assignment, 
     for index, users in flows.items():
         key = given.stations[index]
         record = key.record
+        standby = situation.app.value.components[key.component].standby
+        timed = given.problem.pools[given.problem.stations[index].pool].sharing == "time"
         found.append(
             Assignment(
                 component=key.component,
@@ -293,10 +295,11 @@ def assignments_of(given: Formulation, solution: Solution) -> tuple[Assignment, 
                 variant=key.variant,
                 backend=record.backend,
                 threads=record.threads,
-                replicas=choice.replicas[index],
+                replicas=choice.replicas[index] - (0 if timed else standby),
                 artefact=record.artefact,
                 record=record.digest,
                 provenance=record.provenance,
+                standby=standby,
             )
         )
     return tuple(found)

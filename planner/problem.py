@@ -97,7 +97,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class StationLevel:
-    """With `replicas`, loads up to `load_ppb` (1e9 is one Erlang) wait this long."""
+    """With `replicas`, idle ones on standby included, loads up to `load_ppb` (1e9 is one Erlang) wait this long."""
 
     replicas: int
     load_ppb: int
@@ -110,7 +110,7 @@ class Station:
     """Replicas of one segment, variant, backend and threads in one pool, with one queue.
 
     In a `cores` pool, `levels` says how long it waits with how many replicas. In a `time` pool there is one replica and
-    no level: the device's server says it.
+    no level: the device's server says it, and `memory_kb` is of the standbys too.
     """
 
     name: str

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Sequence
 
 from runtime.fleet import Member
-from runtime.host import Departure
+from runtime.request import Departure
 from runtime.topology import Flow
 
 

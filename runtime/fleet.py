@@ -20,6 +20,11 @@ class Member:
         return f"{self.site}-{self.index}"
 
 
+def site_of(member: str) -> str:
+    """The class that a member of this name belongs to."""
+    return member.rpartition("-")[0]
+
+
 def ancestors(infra: Infrastructure, member: Member) -> Iterator[Member]:
     """`member`, then what it belongs to, and so on: member i of a class ``N per P`` belongs to member i // N of P."""
     while True:

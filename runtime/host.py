@@ -6,21 +6,25 @@ Neighbours in the host hand over by a call; what leaves goes through the shaper 
 from __future__ import annotations
 
 import random
+import secrets
 import sys
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from dataclasses import dataclass, replace
+from typing import Final
 
 from runtime.channel import Channel, OnError
 from runtime.consumer import Consumer, Partial, consumers_at, edges_from, told_of
 from runtime.fleet import Member
-from runtime.items import Item
+from runtime.health import NO_BEATS, Beats
 from runtime.message import Kind, Message, StageTime, Trace, TransferTime
+from runtime.origin import Origin
 from runtime.queues import BoundedQueue, Server
 from runtime.reference import truth
+from runtime.replicas import process_for, standby_of
+from runtime.request import Departure, OnEnd, Status
 from runtime.shaping import LinkState, Routes, Shaper
 from runtime.topology import Queue, Stage, Topology
 from runtime.values import Value
@@ -30,52 +34,26 @@ from specs.emulation import Stopwatch
 from specs.errors import TierplanError
 from specs.graph import Graph
 
-Status = Literal["pending", "answered", "refused", "failed", "lost"]
 SWITCH_INTERVAL: Final = 5e-4
 """Seconds after which Python lets another thread run: at the default 5 ms a Python stage would hold up messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostOptions:
-    """`queue_limit` requests may wait at a queue, `partial_limit` at joins. `clock` names this machine's clock."""
+    """`queue_limit` requests may wait at a queue, `partial_limit` at joins. `clock` names this machine's clock.
+
+    With `beats` an origin watches the processes that serve it and sends again what they may have held. A `standby`
+    stands in for the member's own host. `without` names the site without which this plan does.
+    """
 
     queue_limit: int
     partial_limit: int
     seed: int
     clock: str
     shape: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Departure:
-    """Request `request` of `flow` leaves `offset` seconds after the start, carrying item `item`."""
-
-    offset: float
-    request: str
-    flow: str
-    item: int
-    measured: bool
-
-
-@dataclass(slots=True)
-class Entry:
-    """A line of the client's log. `latency` in seconds, of answered requests; `started` on the host's clock."""
-
-    request: str
-    flow: str
-    item: int
-    measured: bool
-    started: float
-    deadline: float
-    status: Status = "pending"
-    reason: str = ""
-    latency: float = 0.0
-    answers: dict[str, dict[str, Value]] = field(default_factory=dict)
-    trace: Trace = field(default_factory=Trace)
-
-
-OnEnd = Callable[[Entry], None]
-"""Told of a request that came from outside, once, when it ended. Called in any thread; must not wait."""
+    beats: Beats = NO_BEATS
+    standby: bool = False
+    without: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,29 +119,38 @@ class Host:
         """
         sys.setswitchinterval(SWITCH_INTERVAL)
         self.member = member
-        self.name = str(member)
-        self._top, self._app, self._graph = top, app, Graph(app)
+        self.name = standby_of(str(member)) if options.standby else str(member)
+        self.top = self._top = top
+        self._app, self._graph = app, Graph(app)
         self._options = options
         self._works = works
-        self._fills = fills
         self._consumers: dict[str, Consumer] = {c.id: c for c in consumers_at(member.site, top, app)}
         self._edges = edges_from(top)
         self._edge_names = {(e.flow, e.producer, e.consumer): e.name for e in top.edges}
         self._gated = _gated(app)
         self._routes = Routes(top) if options.shape else None
         self._lock = threading.Lock()
-        self._partials: OrderedDict[tuple[str, str], Partial] = OrderedDict()
-        self._settled: OrderedDict[tuple[str, str], float] = OrderedDict()
-        self._entries: dict[str, Entry] = {}
-        self._outside: dict[str, OnEnd] = {}
+        self._partials: OrderedDict[tuple[str, int, str], Partial] = OrderedDict()
+        self._settled: OrderedDict[tuple[str, int, str], float] = OrderedDict()
         self._busy: dict[tuple[str, int], float] = {}
-        self._items: dict[int, Item] = {}
-        self._gone: dict[str, str] = {}
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self.dropped = 0
+        self.incarnation = secrets.token_hex(8)
         self._channel = open_channel(self._undelivered)
         self._shaper = Shaper(self._channel.send, state, options.seed, self._late)
+        self.origin = Origin(
+            member,
+            top,
+            app,
+            self._edges,
+            options.clock,
+            self._send,
+            self._channel,
+            options.beats,
+            fills,
+            options.without,
+        )
         self._queues: dict[str, BoundedQueue[_Task]] = {}
         self._servers: list[Server[_Task]] = []
         for queue in top.queues:
@@ -182,12 +169,15 @@ class Host:
 
     def deliver(self, message: Message) -> None:
         """Take a message that another host sent."""
+        if message.kind == "unreached":
+            self.origin.unreached(message, message.consumer, message.reason)
+            return
         if message.kind in ("refused", "failed"):
-            self._end(message.request, "refused" if message.kind == "refused" else "failed", message.reason)
+            self.origin.end(message.request, "refused" if message.kind == "refused" else "failed", message.reason)
             return
         if message.kind == "values" and message.clock == self._options.clock:
             name = self._edge_names[message.flow, message.producer, message.consumer]
-            passed = TransferTime(name, self.name, time.monotonic() - message.sent, message.queued)
+            passed = TransferTime(name, str(self.member), time.monotonic() - message.sent, message.queued)
             message = replace(message, trace=message.trace.merged(Trace(transfers=(passed,))))
         elif message.clock != self._options.clock:
             # Another machine's clock: what was left of the deadline when it was sent is left now, the trip apart.
@@ -202,7 +192,7 @@ class Host:
             self._late(message)
             return
         consumer = self._consumers[message.consumer]
-        key = (message.request, message.consumer)
+        key = (message.request, message.attempt, message.consumer)
         with self._lock:
             if key in self._settled:
                 return
@@ -233,7 +223,7 @@ class Host:
         whole = replace(message, values={}, skipped=tuple(sorted(partial.skipped)), trace=partial.trace)
         stage = self._top.stage_by_id.get(consumer.id)
         if stage is None:
-            self._answer(consumer.id, inputs, whole, now)
+            self.origin.answer(consumer.id, inputs, whole, now)
         elif not self._queues[stage.id].put(_Task(stage, inputs, now, whole)):
             limit = self._options.queue_limit
             self._tell(whole, "refused", f"the queue of {stage.name} at {self.name} is full ({limit} wait)")
@@ -248,7 +238,7 @@ class Host:
                 key, partial = next(iter(self._partials.items()))
                 if partial.first.deadline >= now:
                     break
-                late.append((key[1], partial))
+                late.append((key[2], partial))
                 del self._partials[key]
         for consumer, partial in late:
             missing = ", ".join(self._consumers[consumer].waits_for(partial))
@@ -277,7 +267,7 @@ class Host:
         self._busy[stage.id, server] = self._busy.get((stage.id, server), 0.0) + ended - started
         if task.background:
             return
-        time_ = StageTime(stage.name, self.name, started - task.ready, ended - started, ended)
+        time_ = StageTime(stage.name, str(self.member), started - task.ready, ended - started, ended)
         try:
             self._hand_over(stage, message, made, message.trace.merged(Trace(stages=(time_,))), ended)
         except TierplanError as error:
@@ -310,23 +300,33 @@ class Host:
     # --- messages out
 
     def _send(self, message: Message, site: str, now: float) -> None:
-        target = str(self._top.member[message.origin, site])
+        member = str(self._top.member[message.origin, site])
+        target = process_for(member, self._top.stage_by_id.get(message.consumer), message.avoid)
         if target == self.name:
             self._accept(message)
+        elif target is None:
+            self._undelivered(member, message, "nobody stands in for it")
         else:
             steps = self._routes.steps(message.origin, self.member.site, site) if self._routes else ()
             self._shaper.send(target, message, steps, now)
 
     def _tell(self, message: Message, kind: Kind, reason: str) -> None:
         """End the request of `message` at its origin."""
-        if message.origin == self.name:
-            self._end(message.request, "refused" if kind == "refused" else "failed", reason)
+        self._word(replace(message, kind=kind, consumer="", values={}, reason=reason))
+
+    def _unreached(self, message: Message, target: str, reason: str) -> None:
+        """Tell the origin, which alone knows what to do, that a message of its request does not reach `target`."""
+        self._word(replace(message, kind="unreached", consumer=target, values={}, reason=reason))
+
+    def _word(self, word: Message) -> None:
+        """Bring `word` to the origin of its request."""
+        if word.origin == self.name:
+            self.deliver(word)
             return
-        site = self._top.flow_by_name[message.flow].site
+        site = self._top.flow_by_name[word.flow].site
         now = time.monotonic()
-        word = replace(message, kind=kind, consumer="", values={}, reason=reason, sent=now, clock=self._options.clock)
-        steps = self._routes.steps(message.origin, self.member.site, site) if self._routes else ()
-        self._shaper.send(message.origin, word, steps, now)
+        steps = self._routes.steps(word.origin, self.member.site, site) if self._routes else ()
+        self._shaper.send(word.origin, replace(word, sent=now, clock=self._options.clock), steps, now)
 
     def _late(self, message: Message, where: str = "it was on its way") -> None:
         self.dropped += 1
@@ -337,7 +337,7 @@ class Host:
         if self._stop.is_set():
             return
         if message.kind == "values" or (message.kind == "skip" and self._needed(message)):
-            self._tell(message, "failed", f"{member} cannot be reached: {reason}")
+            self._unreached(message, member, reason)
 
     def _needed(self, message: Message) -> bool:
         """Whether a notice was for somebody who runs, and would now wait in vain."""
@@ -346,90 +346,17 @@ class Host:
 
     # --- the client's side
 
-    def give_items(self, items: Mapping[int, Item]) -> None:
-        """Items, by number, for departures to carry."""
-        self._items.update(items)
-
     def start_load(self, departures: Sequence[Departure], start_in: float, deadline: float) -> None:
         """Send requests, the offsets counted from `start_in` seconds from now; each is given up after `deadline` s."""
-        self._run(self._generate, departures, time.monotonic() + start_in, deadline)
-
-    def _generate(self, departures: Sequence[Departure], start: float, deadline: float) -> None:
-        for departure in departures:
-            due = start + departure.offset
-            if self._stop.wait(max(0.0, due - time.monotonic())):
-                return
-            entry = Entry(departure.request, departure.flow, departure.item, departure.measured, due, due + deadline)
-            with self._lock:
-                self._entries[departure.request] = entry
-            self._enter(entry, self._items[departure.item])
-
-    def _enter(self, entry: Entry, item: Item) -> None:
-        """The source: what its consumers take goes to them."""
-        flow = self._top.flow_by_name[entry.flow]
-        for edge in self._edges[entry.flow, flow.source]:
-            values = {key: item.values[key.partition(".")[2]] for key in edge.values}
-            message = Message(
-                kind="values",
-                request=entry.request,
-                flow=entry.flow,
-                origin=self.name,
-                producer=flow.source,
-                consumer=edge.consumer,
-                deadline=entry.deadline,
-                sent=entry.started,
-                clock=self._options.clock,
-                values=values,
-            )
-            self._send(message, edge.to_site, entry.started)
-
-    def _answer(self, sink: str, inputs: Mapping[str, Value | None], message: Message, now: float) -> None:
-        wanted = {e.consumer for e in self._top.edges if e.flow == message.flow and e.consumer in self._app.sinks}
-        with self._lock:
-            entry = self._entries.get(message.request)
-            if entry is None or entry.status != "pending":
-                return
-            given = {name: self._fills[sink].get(name) if value is None else value for name, value in inputs.items()}
-            entry.answers[sink] = {name: _own(value) for name, value in given.items() if value is not None}
-            entry.trace = entry.trace.merged(message.trace)
-            if set(entry.answers) == wanted:
-                entry.status, entry.latency = "answered", now - entry.started
-        if entry.status == "answered":
-            self._word_outside(entry)
-
-    def _end(self, request: str, status: Status, reason: str) -> None:
-        with self._lock:
-            entry = self._entries.get(request)
-            if entry is None or entry.status != "pending":
-                return
-            entry.status, entry.reason = status, reason
-        self._word_outside(entry)
-
-    # --- requests from outside
+        self._run(self.origin.generate, departures, time.monotonic() + start_in, deadline, self._stop)
 
     def submit(self, request: str, flow: str, values: Mapping[str, Value], deadline: float, on_end: OnEnd) -> None:
-        """Let a request in whose values have the declared types; it is given up after `deadline` seconds.
-
-        `request` must be new. It stands in no log: `on_end` gets its entry.
-        """
-        now = time.monotonic()
-        entry = Entry(request, flow, -1, False, now, now + deadline)
-        with self._lock:
-            self._entries[request] = entry
-            self._outside[request] = on_end
-        self._enter(entry, Item(self._top.flow_by_name[flow].source, values))
+        """See `runtime.origin.Origin.submit`."""
+        self.origin.submit(request, flow, values, deadline, on_end)
 
     def give_up(self, request: str, reason: str) -> None:
         """End a request from outside that nobody waits for any longer; nothing where it has ended."""
-        self._end(request, "failed", reason)
-
-    def _word_outside(self, entry: Entry) -> None:
-        with self._lock:
-            on_end = self._outside.pop(entry.request, None)
-            if on_end is not None:
-                self._entries.pop(entry.request, None)
-        if on_end is not None:
-            on_end(entry)
+        self.origin.end(request, "failed", reason)
 
     def loads(self) -> tuple[QueueLoad, ...]:
         """What the queues of this host do now."""
@@ -445,38 +372,10 @@ class Host:
             if queue.site == self.member.site
         )
 
-    def peer_gone(self, member: str, reason: str) -> None:
-        """`member` is dead. Requests that it may hold fail with that reason when their deadline passes."""
-        with self._lock:
-            self._gone[member] = reason
-
     def progress(self) -> dict[Status, int]:
         """How many measured requests have which status. Those past their deadline are ended first."""
-        now = time.monotonic()
-        self._sweep(now)
-        counts: dict[Status, int] = {"pending": 0, "answered": 0, "refused": 0, "failed": 0, "lost": 0}
-        with self._lock:
-            for entry in self._entries.values():
-                if entry.status == "pending" and now > entry.deadline + self._grace(entry):
-                    self._give_up(entry)
-                if entry.measured:
-                    counts[entry.status] += 1
-        return counts
-
-    def _grace(self, entry: Entry) -> float:
-        """Seconds that word of a passed deadline may take to come back, before the request counts as lost."""
-        return min(2.0, 0.5 * (entry.deadline - entry.started))
-
-    def _give_up(self, entry: Entry) -> None:
-        used = {str(m) for (origin, _), m in self._top.member.items() if origin == self.name}
-        dead = sorted(used & set(self._gone))
-        entry.status = "failed" if dead else "lost"
-        entry.reason = f"{dead[0]} is gone: {self._gone[dead[0]]}" if dead else "no answer of any kind"
-
-    def log(self) -> list[Entry]:
-        """The client's log so far."""
-        with self._lock:
-            return list(self._entries.values())
+        self._sweep(time.monotonic())
+        return self.origin.progress()
 
     # --- what the members left out would ask
 
@@ -525,6 +424,7 @@ class Host:
     def close(self) -> None:
         """Stop every thread. What is under way is dropped."""
         self._stop.set()
+        self.origin.close()
         self._channel.close()
         for queue in self._queues.values():
             queue.close()
@@ -551,8 +451,3 @@ def _gated(app: Application) -> dict[str, dict[str, str]]:
         if component.when is not None:
             found.setdefault(component.when.ref.producer, {})[name] = component.when.ref.from_
     return found
-
-
-def _own(value: Value) -> Value:
-    """A copy that does not keep the message's buffer alive."""
-    return value if isinstance(value, (bytes, str)) else value.copy()

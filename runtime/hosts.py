@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from runtime.host import Departure, Entry, Hum, Noise
+from runtime.host import Hum, Noise
 from runtime.items import Item
+from runtime.request import Departure, Entry
 from runtime.values import Value
 
 StageInputs = Sequence[Mapping[str, Value | None]]

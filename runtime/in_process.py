@@ -8,11 +8,12 @@ from pathlib import Path
 
 from runtime.bundle import Bundle
 from runtime.channel.memory import MemoryChannel
-from runtime.host import Departure, Entry, Host, HostOptions
+from runtime.host import Host, HostOptions
 from runtime.hosts import Load, StageInputs
 from runtime.items import Item
 from runtime.message import Message
 from runtime.opening import fills_of_sinks, open_stage
+from runtime.request import Departure, Entry
 from runtime.shaping import LinkState, Routes
 from runtime.topology import Topology
 from runtime.work import Work
@@ -64,7 +65,7 @@ class InProcessHosts:
 
     def give_items(self, items: Mapping[str, Mapping[int, Item]]) -> None:
         for member, mine in items.items():
-            self._hosts[member].give_items(mine)
+            self._hosts[member].origin.give_items(mine)
 
     def start_background(self, loads: Mapping[str, Load], seed: int) -> None:
         for member, load in loads.items():
@@ -82,7 +83,7 @@ class InProcessHosts:
         return total
 
     def logs(self) -> dict[str, list[Entry]]:
-        return {member: host.log() for member, host in self._hosts.items()}
+        return {member: host.origin.log() for member, host in self._hosts.items()}
 
     def gone(self) -> Mapping[str, str]:
         return {}

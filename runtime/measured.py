@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from runtime.behaviour import is_right
-from runtime.host import Entry
 from runtime.items import Item
 from runtime.reference import Outcome
+from runtime.request import Entry
 from runtime.topology import Topology
 from runtime.values import equal
 from specs.application import AccuracyConstraint, Application, ShareConstraint

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from runtime.values import Value, pack, size, unpack
 
-Kind = Literal["values", "skip", "refused", "failed"]
+Kind = Literal["values", "skip", "refused", "failed", "unreached"]
 _LENGTH: Final = struct.Struct("<I")
 
 
@@ -56,7 +56,8 @@ class Message:
 
     `deadline` and `sent` are CLOCK_MONOTONIC of the sender; `clock` names the machine whose clock that is; `queued` is
     how many seconds it waited for shaped links. `skipped` are components that this request leaves out. `values` are by
-    reference, ``component.output``.
+    reference, ``component.output``. `attempt` counts how often the origin has sent the request before; the attempt goes
+    round the processes in `avoid`. ``unreached`` tells the origin that the process `consumer` could not be reached.
     """
 
     kind: Kind
@@ -73,6 +74,10 @@ class Message:
     skipped: tuple[str, ...] = ()
     trace: Trace = Trace()
     reason: str = ""
+    attempt: int = 0
+    avoid: tuple[str, ...] = ()
+    without: str = ""
+    """The site without which the plan in force does: "" for the plan itself."""
 
     @property
     def payload(self) -> int:
@@ -96,6 +101,9 @@ def encode(message: Message) -> bytes:
         "q": message.queued,
         "x": message.skipped,
         "w": message.reason,
+        "n": message.attempt,
+        "a": message.avoid,
+        "l": message.without,
         "v": values,
         "t": [[t.stage, t.member, t.wait, t.service, t.ended] for t in message.trace.stages],
         "e": [[t.edge, t.member, t.seconds, t.wait] for t in message.trace.transfers],
@@ -123,6 +131,9 @@ def decode(data: bytes | memoryview) -> Message:
             queued=head["q"],
             skipped=tuple(head["x"]),
             reason=head["w"],
+            attempt=head["n"],
+            avoid=tuple(head["a"]),
+            without=head["l"],
             values=unpack(head["v"], view[_LENGTH.size + length :]),
             trace=Trace(tuple(StageTime(*t) for t in head["t"]), tuple(TransferTime(*t) for t in head["e"])),
         )

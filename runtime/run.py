@@ -11,7 +11,7 @@ from typing import Final, Literal
 from runtime.arrivals import departures
 from runtime.background import RECORDED, background_loads, recorded_inputs
 from runtime.bundle import Bundle
-from runtime.host import Departure, Entry, HostOptions
+from runtime.host import HostOptions
 from runtime.hosts import Hosts, StageInputs
 from runtime.in_process import InProcessHosts
 from runtime.items import Item
@@ -19,6 +19,7 @@ from runtime.machine import machine_id
 from runtime.measured import accuracies, count, measured_path, measured_stage, shares
 from runtime.opening import open_references
 from runtime.reference import Outcome
+from runtime.request import Departure, Entry
 from runtime.shaping import METHOD, NONE
 from runtime.topology import Topology, topology
 from specs.deadline import deadline_of

@@ -58,6 +58,7 @@ class Stage:
     batch: int
     batch_wait_ms: float
     artefact: str
+    standby: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +269,7 @@ def _stage(a: Assignment, stage_id: str, infra: Infrastructure) -> Stage:
         batch=a.batch,
         batch_wait_ms=a.batch_wait_ms,
         artefact=a.artefact,
+        standby=a.standby,
     )
 
 

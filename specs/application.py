@@ -212,6 +212,9 @@ class Component(Spec):
     requires: list[str] = Field(default_factory=list)
     with_: list[str] = Field(default_factory=list, alias="with")
     apart_from: list[str] = Field(default_factory=list)
+    standby: Annotated[
+        int, Field(ge=0, le=16, description="Idle replicas, loaded, wherever it runs: they take over when others die.")
+    ] = 0
     release: Annotated[
         bool, Field(description="What the component gives is no longer bound by an only_at of what it takes.")
     ] = False

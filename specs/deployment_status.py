@@ -20,11 +20,23 @@ class QueueStatus(Spec):
     busy_s: Number
 
 
+ProcessState = Literal["ready", "starting", "dead"]
+
+
 class MemberStatus(Spec):
-    """`state` is dead where no process runs or answers. `stages` are those placed at the member."""
+    """`state` is dead where no process runs or answers. `stages` are those placed at the member.
+
+    `standby` is the state of the process that stands by for the member, "" where the plan has none there. `pid` and
+    `standby_pid` are of their processes on the member's machine, 0 where none answers. Requests that enter
+    at the member go by the plan `without` that site, which is gone for it; "" while all is as planned.
+    """
 
     member: str
-    state: Literal["ready", "starting", "dead"]
+    state: ProcessState
+    standby: Literal["", "ready", "starting", "dead"] = ""
+    pid: int = 0
+    standby_pid: int = 0
+    without: str = ""
     http: str = ""
     grpc: str = ""
     models: tuple[str, ...] = ()

@@ -28,6 +28,7 @@ class Placement(Spec):
     batch: Many
     batch_wait_ms: Number
     replicas: Many
+    standby: Many
     members: Many
     artefact: str
     provenance: Provenance

@@ -30,7 +30,8 @@ Many = Annotated[int, Field(ge=0, le=1_000_000_000)]
 class Assignment(Spec):
     """A component (or the segments `first`..`last` of its model) runs so, for the members of these flows.
 
-    `artefact` is the content address ("" for a function); `record` the digest of the profile record it rests on.
+    Beside the `replicas` that serve, `standby` more are loaded and idle. `artefact` is the content address ("" for a
+    function); `record` the digest of the profile record it rests on.
     """
 
     component: str
@@ -49,6 +50,7 @@ class Assignment(Spec):
     artefact: str
     record: str
     provenance: Provenance
+    standby: Many = 0
 
     @property
     def stage_name(self) -> str:

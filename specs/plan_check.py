@@ -184,7 +184,7 @@ def _devices(plan: Plan, infra: Infrastructure) -> Iterator[str]:
     bought = {(d.site, d.pool): d.bought for d in plan.devices}
     threads: dict[tuple[str, str], int] = {}
     for a in plan.assignments:
-        threads[a.site, a.pool] = threads.get((a.site, a.pool), 0) + a.threads * a.replicas
+        threads[a.site, a.pool] = threads.get((a.site, a.pool), 0) + a.threads * (a.replicas + a.standby)
     for i, d in enumerate(plan.devices):
         pool = infra.sites[d.site].pools[d.pool]
         low, high = pool.devices

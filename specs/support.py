@@ -39,6 +39,8 @@ def _application(app: Application) -> _Found:
         if isinstance(source.arrivals, Trace):
             yield ("sources", name, "arrivals"), "arrivals from a trace", "use poisson or constant"
     for name, component in app.components.items():
+        if component.standby and app.asks_throughput:
+            yield ("components", name, "standby"), "standbys together with throughput", "leave one of them out"
         for key, what, hint in _component(component):
             yield ("components", name, *key), what, hint
     combinations = prod(max(1, len(c.variants)) for c in app.components.values())

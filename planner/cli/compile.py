@@ -15,8 +15,6 @@ from specs.errors import InputError, Issue, Place
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from specs.plan import Assignment
-
 
 def compile_bundle(
     subject: Annotated[Path, typer.Argument(metavar="PLAN|MODEL", help="A plan, or a model alone.")],
@@ -71,52 +69,16 @@ def _bundle(plan: Path, app: Path, infra: Path, store: Path, output: Path, fmt: 
     refuse_nothing(read, plan)
     refuse_impossible(read, loaded.app.value, loaded.infra.value, str(plan))
 
-    from compiler.build import build_all
-    from compiler.job import BACKENDS, versions
-    from compiler.store import Store
-    from planner.cli.profiling.targets import Targets
-    from planner.situation import source_digests
-    from runtime.bundle import write_bundle
+    from planner.cli.assemble import assemble
 
-    stale = [name for name, d in source_digests(loaded.app).items() if read.inputs.sources.get(name) != d]
-    if stale:
-        message = f"the plan is older than its inputs: {', '.join(stale)} changed since"
-        place = read_yaml(plan).place("inputs", "sources", stale[0])
-        raise InputError(Issue(message, place, "profile and solve again"))
-    targets = Targets(loaded.app, loaded.models)
-    jobs = {
-        _key(a): targets.job(a.component, a.variant, backend, a.threads, a.segment)
-        for a in read.assignments
-        for backend in BACKENDS
-        if a.backend == backend
-    }
-    for index, a in enumerate(read.assignments):
-        if a.provenance == "estimated":
-            message = f"{a.component}: nobody ran it on {a.hardware!r}: the plan rests on an estimate there"
-            place = read_yaml(plan).place("assignments", index, "provenance")
-            raise InputError(Issue(message, place, f"profile it on {a.hardware} and solve again"))
-        if _key(a) in jobs and jobs[_key(a)].key != a.artefact:
-            message = f"{a.component}: the compiler would now make another artefact than the one that was profiled"
-            place = read_yaml(plan).place("assignments", index, "artefact")
-            raise InputError(Issue(message, place, "profile and solve again"))
-    folders: dict[str, Path] = {}
-    compiled = 0
     with Progress() as progress:
-        for built in build_all(list(jobs.values()), Store(store)):
-            if built.error is not None:
-                raise built.error
-            assert built.folder is not None
-            folders[built.job.key] = built.folder
-            compiled += not built.cached
-            if not built.cached:
-                progress.step(f"compiled {Path(built.job.model).name} for {built.job.backend}")
-    used = {name: text for j in jobs.values() for name, text in versions(j.backend).items()}
-    bundle = write_bundle(output, read, loaded.app, loaded.infra, lambda a: folders[jobs[_key(a)].key], used)
+        made = assemble(read, loaded, store, output, lambda *path: read_yaml(plan).place(*path), progress.step)
+    bundle, compiled = made.bundle, made.compiled
     sizes = [(bundle.folder / name).stat().st_size for name in bundle.manifest.files]
     result = CompileResult(
         bundle=str(output),
         plan=read.digest,
-        artefacts=len(folders),
+        artefacts=made.artefacts,
         compiled=compiled,
         files=len(sizes),
         bytes=sum(sizes),
@@ -127,7 +89,3 @@ def _bundle(plan: Path, app: Path, infra: Path, store: Path, output: Path, fmt: 
         out.print(f"wrote {output}: {made}, {number(result.bytes / 1e6)} MB; plan {read.digest[:16]}")
 
     emit(result.dump(), fmt, show)
-
-
-def _key(a: Assignment) -> tuple[str, str, str, int, str]:
-    return a.component, a.variant, a.backend, a.threads, str(a.segment)

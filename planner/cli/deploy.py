@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from planner.cli.options import Port, Seed
+from planner.cli.options import PROFILES, STORE, Port, ProfilesFolder, Seed, StoreFolder
 from planner.cli.output import Format, FormatOption, Progress, emit, number, table
 from planner.cli.run import parse_members, some_items
 from specs.errors import AnswerIsNo, InputError, Issue, Place
@@ -16,8 +16,10 @@ from specs.errors import AnswerIsNo, InputError, Issue, Place
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from planner.cli.failover import Alternatives
+    from runtime.bundle import Bundle
     from runtime.items import Item
-    from specs.deployment_status import DeploymentStatus
+    from specs.deployment_status import DeploymentStatus, MemberStatus
 
 WARM_UP_ITEMS = 8
 SECONDS_BETWEEN = 2.0
@@ -58,6 +60,18 @@ def deploy(
             "--deadline", metavar="SECONDS", min=0.001, help="Seconds; default ten times the longest limit, or 30."
         ),
     ] = None,
+    profiles: ProfilesFolder = PROFILES,
+    store: StoreFolder = STORE,
+    alternatives: Annotated[
+        bool | None,
+        typer.Option(
+            "--alternatives/--no-alternatives",
+            help="Solve without each site as well, for failover; default: where APP and profiles are there.",
+        ),
+    ] = None,
+    time_limit: Annotated[
+        float, typer.Option("--time-limit", metavar="SECONDS", min=0.1, help="Of each search for an alternative.")
+    ] = 20.0,
     seed: Seed = 1,
     fmt: FormatOption = Format.table,
 ) -> None:
@@ -70,13 +84,14 @@ def deploy(
     chosen = parse_members(members or [])
 
     from runtime.bundle import open_bundle
-    from runtime.deployment.deploy import bundle_path
+    from runtime.deployment.deploy import Wanted, bundle_path
     from runtime.deployment.deploy import deploy as start
     from runtime.deployment.record import Listening, Record, check_name
 
     with Progress() as progress:
         opened = open_bundle(bundle)
         limits = [ms / 1e3 for path in opened.plan.paths for ms in path.limit_ms.values()]
+        others = _alternatives(opened, app, profiles, store, alternatives, time_limit, progress)
         record = Record(
             name=check_name(name or opened.plan.application),
             plan=opened.plan.digest,
@@ -94,13 +109,38 @@ def deploy(
                 tls_key=_absolute(tls_key),
                 insecure=insecure,
             ),
+            alternatives={site: plan.digest for site, plan in others.plans.items()},
         )
         items = _items(app, opened.plan.inputs.app, seed) if app else []
         progress.say(f"plan {opened.plan.digest}")
-        new = start(opened, record, items, lambda step: progress.step(f"starting {step}"))
+        wanted = Wanted(opened, record, items, others.plans, others.write)
+        new = start(wanted, lambda step: progress.step(f"starting {step}"))
         progress.say(f"{record.name} is deployed" if new else f"{record.name} was deployed already")
     found = _look(record.name)
     _tell(found, fmt)
+
+
+def _alternatives(
+    bundle: Bundle,
+    app: Path | None,
+    profiles: Path,
+    store: Path,
+    asked: bool | None,
+    time_limit: float,
+    progress: Progress,
+) -> Alternatives:
+    """Those that can be had, unless they are `asked` for, which must be possible, or not wanted."""
+    from planner.cli.failover import NONE, find_alternatives
+
+    possible = app is not None and profiles.is_dir()
+    if asked and not possible:
+        lacking = "--app is missing" if app is None else f"there is no folder {profiles}"
+        raise InputError(Issue(f"alternatives cannot be found: {lacking}", None, "--app APP --profiles DIR"))
+    if asked is False or not possible or app is None:
+        if asked is None:
+            progress.say("no alternatives: they need --app and --profiles")
+        return NONE
+    return find_alternatives(bundle, app, profiles, store, time_limit, progress)
 
 
 def _absolute(file: Path | None) -> str:
@@ -204,7 +244,7 @@ def _tell(found: DeploymentStatus, fmt: Format) -> None:
 
 def _show(found: DeploymentStatus, out: Console) -> None:
     rows = [
-        [m.member, m.state, ", ".join(m.stages), str(sum(q.waiting for q in m.queues)), m.http, m.grpc]
+        [m.member, _state(m), ", ".join(m.stages), str(sum(q.waiting for q in m.queues)), m.http, m.grpc]
         for m in found.members
     ]
     out.print(table(["member", "state", "stages", "waiting", "http", "grpc"], rows, right=["waiting"]))
@@ -224,6 +264,12 @@ def _show(found: DeploymentStatus, out: Console) -> None:
     counts = ", ".join(f"{n} {outcome}" for outcome, n in found.requests.items()) or "none yet"
     out.print(f"requests: {counts}")
     out.print(f"{found.name}: {found.state}, plan {found.plan[:16]}, Ray at {found.address or 'nowhere'}")
+
+
+def _state(m: MemberStatus) -> str:
+    """With what is not as planned, or stands by."""
+    standby = f", standby {m.standby}" if m.standby else ""
+    return m.state + standby + (f", goes on without {m.without}" if m.without else "")
 
 
 def _figures(planned: Any, measured: Any) -> list[str]:

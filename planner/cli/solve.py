@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from planner.situation import Situation
     from planner.solver.stop import Progress as Standing
-    from specs.plan import Plan
+    from specs.plan import Assignment, Plan
 
 RATE_UNIT: Final = "/s"
 MEMORY_UNIT: Final = "MB"
@@ -147,6 +147,10 @@ def solve(
         )
 
 
+def _replicas(a: Assignment) -> str:
+    return f"{a.replicas} + {a.standby} idle" if a.standby else str(a.replicas)
+
+
 def show_plan(plan: Plan, out: Console, file: Path) -> None:
     """The plan for people: what runs where, then latency, cost and the proof."""
     if plan.assignments:
@@ -163,8 +167,11 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
                     stage.service.p99_ms + stage.wait.p99_ms if stage else None,
                 )
             ]
-            rows.append([name, a.site, a.hardware, a.variant, a.backend, str(a.threads), str(a.replicas), *spent])
+            rows.append([name, a.site, a.hardware, a.variant, a.backend, str(a.threads), _replicas(a), *spent])
         out.print(table(columns, rows, right=columns[5:]))
+    standing_by = sum(a.standby for a in plan.assignments)
+    if standing_by:
+        out.print(f"idle: {standing_by} loaded replicas stand by; devices, memory and cost below include them")
     for path in plan.paths:
         p = path.predicted
         limits = ", ".join(f"{k} <= {number(v)} ms" for k, v in path.limit_ms.items())

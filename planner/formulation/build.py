@@ -57,7 +57,8 @@ def formulation(
     servers = ServerTable(constraints, _tightest(situation))
     pools = pools_of(situation, constraints, servers)
     throughputs = throughputs_of(situation, constraints.index)
-    stations = StationTable(pools, most_asked(situation, throughputs))
+    standby = {name: c.standby for name, c in app.components.items() if c.standby}
+    stations = StationTable(pools, most_asked(situation, throughputs), standby)
     pairings = Pairings(situation, constraints, servers)
     options = Options(situation, constraints, servers, pools, stations, pairings, dominated)
     edges = Edges(situation, constraints, servers)

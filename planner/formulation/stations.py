@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Final
 
@@ -39,11 +39,13 @@ class StationKey:
 class StationTable:
     """Grows as options are made. Loads (ppb) that flows may bring to a station are kept by flow.
 
-    `most_asked` is how many times these loads (parts per million) throughputs ask replicas to carry.
+    `most_asked` is how many times these loads (parts per million) throughputs ask replicas to carry. `standby` idle
+    replicas of a component stand beside those that serve: on devices and in memory they count as any.
     """
 
     pools: PoolTable
     most_asked: int = MILLION
+    standby: Mapping[str, int] = field(default_factory=dict)
     keys: list[StationKey] = field(default_factory=list)
     _index: dict[tuple[str, str, str, int, str, int], int] = field(default_factory=dict)
     _loads: dict[int, dict[int, set[int]]] = field(default_factory=dict)
@@ -70,12 +72,17 @@ class StationTable:
         pool = self.pools.index[key.site, key.pool]
         record = key.record
         levels: tuple[StationLevel, ...] = ()
+        standby = self.standby.get(key.component, 0)
+        memory = ceil(record.memory / 1000)
         if self.pools.rows[pool].sharing == "cores":
-            room = self.pools.rows[pool].maximum * (self.pools.rows[pool].cores // record.threads)
-            levels = station_levels(moments(record), _sums(self._loads[index]), self.most_asked, room)
+            room = self.pools.rows[pool].maximum * (self.pools.rows[pool].cores // record.threads) - standby
+            serving = station_levels(moments(record), _sums(self._loads[index]), self.most_asked, room)
+            levels = tuple(replace(level, replicas=level.replicas + standby) for level in serving)
+        else:
+            memory *= 1 + standby
         way = f"{key.segment} {record.backend} x{record.threads}"
         name = f"{key.component}/{key.variant} {way} at {key.site}.{key.pool}"
-        return Station(name[:400], pool, record.threads, ceil(record.memory / 1000), levels)
+        return Station(name[:400], pool, record.threads, memory, levels)
 
 
 def station_levels(

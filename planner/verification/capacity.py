@@ -62,7 +62,7 @@ def _check_pool(reading: Reading, claims: Claims, site: str, pool: str, claim: D
     items = [
         (assignments[i].threads, reading.records[assignments[i].record].memory)
         for i in here
-        for _ in range(assignments[i].replicas)
+        for _ in range(assignments[i].replicas + assignments[i].standby)
     ]
     if hardware.sharing == "time":
         fits = sum(m for _, m in items) <= memory and (count >= 1 or not items)

@@ -37,6 +37,7 @@ def _assignment(reading: Reading, claims: Claims, name: str, a: Assignment, flow
     claims.holds(f"{name}: hardware is the pool's", a.hardware == pool.hardware)
     claims.holds(f"{name}: batch is 1", a.batch == 1 and a.batch_wait_ms == 0)
     claims.holds(f"{name}: replicas", a.replicas >= 1 and (hardware.sharing == "cores" or a.replicas == 1))
+    claims.holds(f"{name}: standby", a.standby == reading.app.components[a.component].standby)
     claims.holds(f"{name}: flows are known", set(a.flows) <= flows)
     total = sum(reading.members(f.split("@")[1]) for f in a.flows)
     claims.equal(f"{name}: members", a.members, total, 0.0)

@@ -5,17 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from runtime.health import OnPulse
 from runtime.message import Message
 
 OnError = Callable[[str, Message, str], None]
-"""(member, message, reason): the message did not reach the member."""
+"""(process, message, reason): the message did not reach the process."""
 
 
 class Channel(Protocol):
     """Carries messages to other hosts, from any thread, without waiting for them to be handled."""
 
-    def send(self, member: str, message: Message) -> None:
-        """Hand `message` over. What goes wrong, now or later, is told to the `OnError` given when it was opened."""
+    def send(self, target: str, message: Message) -> None:
+        """Hand `message` over to the process `target`.
+
+        What goes wrong, now or later, is told to the `OnError` given when the channel was opened.
+        """
+        ...
+
+    def beat(self, target: str, on_pulse: OnPulse) -> None:
+        """Ask `target` for a sign of life. `on_pulse` may be called at once, later, or never where a link is cut."""
         ...
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from runtime.channel import OnError
+from runtime.health import OnPulse
 from runtime.message import Message, decode, encode
 
 
@@ -15,12 +16,16 @@ class MemoryChannel:
         self._deliver = deliver
         self._on_error = on_error
 
-    def send(self, member: str, message: Message) -> None:
-        deliver = self._deliver.get(member)
+    def send(self, target: str, message: Message) -> None:
+        deliver = self._deliver.get(target)
         if deliver is None:
-            self._on_error(member, message, f"no host for {member}")
+            self._on_error(target, message, f"no host for {target}")
         else:
             deliver(decode(encode(message)))
+
+    def beat(self, target: str, on_pulse: OnPulse) -> None:
+        there = target in self._deliver
+        on_pulse("memory" if there else None, "" if there else f"no host for {target}")
 
     def close(self) -> None:
         """Nothing is held."""

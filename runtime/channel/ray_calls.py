@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from runtime.channel import OnError
+from runtime.health import OnPulse
 from runtime.message import Message, encode
 
 
@@ -17,25 +18,41 @@ class RayChannel:
         self._on_error = on_error
         self._open = True
 
-    def send(self, member: str, message: Message) -> None:
-        peer = self._peers.get(member)
-        if not self._open or peer is None:
-            self._on_error(member, message, f"no host for {member}" if self._open else "the channel is closed")
+    def send(self, target: str, message: Message) -> None:
+        def ended(reason: str) -> None:
+            if reason and self._open:
+                self._on_error(target, message, reason)
+
+        if not self._open:
+            self._on_error(target, message, "the channel is closed")
+        else:
+            self._call(target, "deliver", encode(message), then=lambda _, reason: ended(reason))
+
+    def beat(self, target: str, on_pulse: OnPulse) -> None:
+        self._call(target, "beat", then=on_pulse)
+
+    def _call(self, target: str, method: str, *args: object, then: Callable[[Any, str], None]) -> None:
+        """Call a method of `target`; `then` gets its result, or None and why there is none."""
+        peer = self._peers.get(target)
+        if peer is None:
+            then(None, f"no host for {target}")
             return
         try:
-            sent = peer.deliver.remote(encode(message)).future()
-        except Exception as error:  # Ray raises many kinds here; each means that the message did not leave
-            self._on_error(member, message, _first_line(error))
+            sent = getattr(peer, method).remote(*args).future()
+        except Exception as error:  # Ray raises many kinds here; each means that the call did not leave
+            then(None, _first_line(error))
             return
-        sent.add_done_callback(lambda done: self._ended(member, message, done))
-
-    def _ended(self, member: str, message: Message, done: Any) -> None:
-        error = None if done.cancelled() else done.exception()
-        if error is not None and self._open:
-            self._on_error(member, message, _first_line(error))
+        sent.add_done_callback(lambda done: then(*_outcome(done)))
 
     def close(self) -> None:
         self._open = False
+
+
+def _outcome(done: Any) -> tuple[Any, str]:
+    if done.cancelled():
+        return None, ""
+    error = done.exception()
+    return (done.result(), "") if error is None else (None, _first_line(error))
 
 
 def _first_line(error: BaseException) -> str:

@@ -13,11 +13,12 @@ from runtime.bundle import Bundle, open_bundle
 from runtime.channel import OnError
 from runtime.channel.ray_calls import RayChannel
 from runtime.fleet import Member
-from runtime.host import Departure, Entry, Host, HostOptions, Hum, Noise
+from runtime.host import Host, HostOptions, Hum, Noise
 from runtime.items import Item
 from runtime.machine import machine_id
 from runtime.message import decode
 from runtime.opening import fills_of_sinks, open_stage
+from runtime.request import Departure, Entry
 from runtime.shaping import LinkState
 from runtime.topology import Topology
 from runtime.values import Value
@@ -42,6 +43,7 @@ class HostActor:
     def __init__(self, order: HostOrder) -> None:
         self._order = order
         self._host: Host | None = None
+        self._others: dict[str, Host] = {}
 
     async def machine(self) -> str:
         """Which machine this is."""
@@ -52,19 +54,15 @@ class HostActor:
         self._host = await asyncio.to_thread(self._open, peers)
 
     def _open(self, peers: Mapping[str, Any]) -> Host:
-        order = self._order
-        stages = order.top.stages_at(order.member.site)
-        _limit_pools(max((s.threads for s in stages), default=1))
-        bundle = open_bundle(order.bundle)
-        works = _open_works(bundle, order)
-        state = LinkState(Path(order.links)) if order.links else None
+        return open_host(self._order, peers)
 
-        def channel(on_error: OnError) -> RayChannel:
-            return RayChannel(peers, on_error)
-
-        return Host(
-            order.member, order.top, bundle.app.value, works, channel, state, order.options, fills_of_sinks(bundle)
-        )
+    def host_without(self, site: str) -> Host:
+        """Of the plan without `site`, or of the plan itself. Raises EnvironmentFailed where it is not open."""
+        if not site:
+            return self.host
+        if site not in self._others:
+            raise EnvironmentFailed(f"the host {self._order.member} of the plan without {site} is not open")
+        return self._others[site]
 
     @property
     def host(self) -> Host:
@@ -73,13 +71,18 @@ class HostActor:
         return self._host
 
     async def deliver(self, data: bytes) -> None:
-        self.host.deliver(decode(data))
+        message = decode(data)
+        self.host_without(message.without).deliver(message)
+
+    async def beat(self) -> str:
+        """A sign of life: which incarnation of this process it is. Raises EnvironmentFailed while it is not open."""
+        return self.host.incarnation
 
     async def warm_up(self, stage: str, inputs: Sequence[Mapping[str, Value | None]], rounds: int) -> None:
         await asyncio.to_thread(self.host.warm_up, stage, inputs, rounds)
 
     async def give_items(self, items: Mapping[int, Item]) -> None:
-        self.host.give_items(items)
+        self.host.origin.give_items(items)
 
     async def start_load(self, departures: Sequence[Departure], start_in: float, deadline: float) -> None:
         self.host.start_load(departures, start_in, deadline)
@@ -91,14 +94,29 @@ class HostActor:
         return {str(status): count for status, count in self.host.progress().items()}
 
     async def peer_gone(self, member: str, reason: str) -> None:
-        self.host.peer_gone(member, reason)
+        self.host.origin.peer_gone(member, reason)
 
     async def log(self) -> list[Entry]:
-        return self.host.log()
+        return self.host.origin.log()
 
     async def close(self) -> None:
-        if self._host is not None:
-            await asyncio.to_thread(self._host.close)
+        for host in (*self._others.values(), *([self._host] if self._host is not None else ())):
+            await asyncio.to_thread(host.close)
+
+
+def open_host(order: HostOrder, peers: Mapping[str, Any]) -> Host:
+    """The host that `order` asks for, with all that it runs loaded. `peers` are the actors of the other processes."""
+    stages = order.top.stages_at(order.member.site)
+    _limit_pools(max((s.threads for s in stages), default=1))
+    bundle = open_bundle(order.bundle)
+    works = _open_works(bundle, order)
+    state = LinkState(Path(order.links)) if order.links else None
+
+    def channel(on_error: OnError) -> RayChannel:
+        return RayChannel(peers, on_error)
+
+    fills = fills_of_sinks(bundle)
+    return Host(order.member, order.top, bundle.app.value, works, channel, state, order.options, fills)
 
 
 def _open_works(bundle: Bundle, order: HostOrder) -> dict[str, list[Work]]:

@@ -101,13 +101,17 @@ class Connection:
             )
 
     def place(self, member: str, kind: type[Any], *args: object, name: str = "") -> Any:
-        """An actor of class `kind` on the node of `member`; one with a `name` outlives this connection."""
+        """An actor of class `kind` on the node of `member`.
+
+        One with a `name` outlives this connection, and Ray starts its process again, with the same `args`, when it
+        dies. What it was doing then is not done again: who called hears of it.
+        """
         detached = {"name": name, "namespace": NAMESPACE, "lifetime": "detached"} if name else {}
         actor = self._ray.remote(kind).options(
             **detached,
             num_cpus=0,
             max_concurrency=10_000,
-            max_restarts=0,
+            max_restarts=-1 if name else 0,
             max_task_retries=0,
             label_selector={"site": member},
         )

@@ -12,10 +12,11 @@ from runtime.bundle import Bundle
 from runtime.cluster.actor import HostActor, HostOrder
 from runtime.cluster.connection import Connection
 from runtime.cluster.local import LocalCluster
-from runtime.host import Departure, Entry, HostOptions
+from runtime.host import HostOptions
 from runtime.hosts import Load, StageInputs
 from runtime.items import Item
 from runtime.machine import machine_id
+from runtime.request import Departure, Entry
 from runtime.shaping import LinkState, Routes
 from runtime.topology import Topology
 from runtime.values import size

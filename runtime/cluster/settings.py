@@ -14,6 +14,9 @@ SETTINGS: Final = {
     "RAY_task_rpc_inlined_bytes_limit": str(5 * INLINE_BYTES),
     "RAY_enable_metrics_collection": "0",
     "RAY_task_events_report_interval_ms": "0",
+    # A call to a process that died fails within 0.2 s, not two: it waits for the first, and is looked at every second.
+    "RAY_timeout_ms_task_wait_for_death_info": "100",
+    "RAY_core_worker_internal_heartbeat_ms": "100",
 }
 
 

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -44,9 +44,11 @@ def keeper_of(name: str) -> psutil.Process | None:
 def ensure_nodes(name: str, tiers: Mapping[str, str]) -> str:
     """The head's address of the nodes of `name`, one for each member, which are started where they do not run.
 
-    Raises EnvironmentFailed where they do not start.
+    Where one of them died all are started anew. Raises EnvironmentFailed where they do not start.
     """
     announced = state_folder(name) / ANNOUNCED
+    if announced.exists() and keeper_of(name) is not None and _dead_nodes(name, tiers):
+        stop_nodes(name)
     if keeper_of(name) is None:
         _sweep(name)
         announced.unlink(missing_ok=True)
@@ -62,6 +64,14 @@ def ensure_nodes(name: str, tiers: Mapping[str, str]) -> str:
         stop_nodes(name)
         raise EnvironmentFailed(f"Ray nodes did not start on this machine: {answer['error']}")
     return str(answer["address"])
+
+
+def _dead_nodes(name: str, members: Collection[str]) -> set[str]:
+    """Members whose node has no raylet. Ray itself takes 13 s to notice."""
+    living = [p.info["cmdline"] or [] for p in psutil.process_iter(["cmdline"])]
+    raylets = [words for words in living if words and words[0].endswith("/raylet")]
+    homes = {member: f"{nodes_folder(name)}/{member[-40:]}/" for member in members}
+    return {m for m, home in homes.items() if not any(home in word for words in raylets for word in words)}
 
 
 def address_of(name: str) -> str | None:

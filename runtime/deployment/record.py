@@ -23,6 +23,8 @@ RECORD: Final = "deployment.json"
 ANNOUNCED: Final = "cluster.json"
 LINKS: Final = "links"
 LOGS: Final = "logs"
+PORTS: Final = "ports"
+ALTERNATIVES: Final = "without"
 
 
 class Listening(Spec):
@@ -40,6 +42,7 @@ class Listening(Spec):
 class Record(Spec):
     """`bundle` is a folder, `address` of an existing cluster ("" for one of our own), `members` how many of each class.
 
+    `alternatives` are the digests of the plans without a site, by site; their bundles are in the folder of state.
     `deadline` in seconds bounds each request; `shape` slows links and processors as the infrastructure says.
     """
 
@@ -53,6 +56,7 @@ class Record(Spec):
     deadline: float = 30.0
     queue_limit: int = 256
     listening: Listening = Field(default_factory=Listening)
+    alternatives: dict[str, str] = Field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -79,6 +83,11 @@ def state_folder(name: str) -> Path:
     return state_root() / check_name(name)
 
 
+def alternative_folder(name: str, site: str) -> Path:
+    """Where the bundle of the plan without `site` is."""
+    return state_folder(name) / ALTERNATIVES / site
+
+
 def names() -> list[str]:
     """Of the deployments that this machine has state of."""
     return sorted(file.parent.name for file in state_root().glob(f"*/{RECORD}"))
@@ -100,6 +109,7 @@ def write_record(record: Record) -> None:
     folder = state_folder(record.name)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder / LOGS).mkdir(exist_ok=True)
+    (folder / PORTS).mkdir(exist_ok=True)
     write_whole(folder / RECORD, json.dumps(record.dump(), indent=1) + "\n")
 
 

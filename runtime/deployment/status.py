@@ -9,13 +9,15 @@ from typing import Any, Final, Literal
 
 from runtime.bundle import Bundle, open_bundle
 from runtime.cluster.connection import Connection
-from runtime.deployment.deploy import actor_prefix, topology_of
 from runtime.deployment.local import address_of
+from runtime.deployment.orders import actor_prefix, topology_of
 from runtime.deployment.record import Record, read_record
+from runtime.fleet import site_of
 from runtime.observe.window import Seen, Times
+from runtime.replicas import has_standby, standby_of
 from runtime.topology import Topology
-from specs.deployment_status import DeploymentStatus, MemberStatus, PathStatus, QueueStatus, StageStatus
-from specs.errors import InputError, Issue
+from specs.deployment_status import DeploymentStatus, MemberStatus, PathStatus, ProcessState, QueueStatus, StageStatus
+from specs.errors import EnvironmentFailed, InputError, Issue
 
 ASK_LIMIT: Final = 5.0
 
@@ -48,25 +50,36 @@ def watching(name: str) -> Iterator[Watcher]:
     if address is None:
         yield Watcher(record, bundle, None, "")
         return
-    connection = Connection(address, local=not record.address)
+    connection = _connect(address, record)
     try:
         yield Watcher(record, bundle, connection, address)
     finally:
         connection.close()
 
 
+def _connect(address: str, record: Record) -> Connection:
+    try:
+        return Connection(address, local=not record.address)
+    except EnvironmentFailed as error:
+        if record.address:
+            raise
+        what = f"Ray's head of {record.name} does not answer: hosts go on serving, but cannot be asked"
+        raise EnvironmentFailed(f"{what} (planner deploy again starts them anew)") from error
+
+
 def _status(
     record: Record, bundle: Bundle, top: Topology, reports: Mapping[str, Mapping[str, Any]], address: str
 ) -> DeploymentStatus:
-    members = tuple(_member(str(m), top, m.site, reports.get(str(m))) for m in top.hosts)
+    members = tuple(_member(str(m), top, m.site, reports) for m in top.hosts)
     ready = sum(m.state == "ready" for m in members)
+    whole = ready == len(members) and all(m.standby in ("", "ready") for m in members)
     seen: dict[str, Seen] = {m: r["seen"] for m, r in reports.items() if "seen" in r}
     counts: Counter[str] = Counter()
     for one in seen.values():
         counts.update(one.counts)
     return DeploymentStatus(
         name=record.name,
-        state="serving" if ready == len(members) else "degraded" if ready else "down",
+        state="serving" if whole else "degraded" if ready else "down",
         plan=record.plan,
         bundle=record.bundle,
         address=address,
@@ -77,19 +90,40 @@ def _status(
     )
 
 
-def _member(name: str, top: Topology, site: str, report: Mapping[str, Any] | None) -> MemberStatus:
+def _member(name: str, top: Topology, site: str, reports: Mapping[str, Mapping[str, Any]]) -> MemberStatus:
+    report, other = reports.get(name), reports.get(standby_of(name))
     stages = tuple(stage.name for stage in top.stages_at(site))
+    standby = _state(other) if has_standby(site, top) else ""
     if report is None or not report["ready"]:
-        return MemberStatus(member=name, state="dead" if report is None else "starting", stages=stages)
+        return MemberStatus(member=name, state=_state(report), standby=standby, standby_pid=_pid(other), stages=stages)
     queues = tuple(
         QueueStatus(queue=q["queue"], waiting=q["waiting"], servers=q["servers"], busy_s=sum(q["busy"].values()))
         for q in report["queues"]
     )
     ends = report["endpoints"]
-    models = tuple(report["models"])
     return MemberStatus(
-        member=name, state="ready", http=ends["http"], grpc=ends["grpc"], models=models, stages=stages, queues=queues
+        member=name,
+        state="ready",
+        standby=standby,
+        pid=_pid(report),
+        standby_pid=_pid(other),
+        http=ends["http"],
+        grpc=ends["grpc"],
+        models=tuple(report["models"]),
+        stages=stages,
+        without=report.get("without", ""),
+        queues=queues,
     )
+
+
+def _state(report: Mapping[str, Any] | None) -> ProcessState:
+    if report is None:
+        return "dead"
+    return "ready" if report["ready"] else "starting"
+
+
+def _pid(report: Mapping[str, Any] | None) -> int:
+    return report["pid"] if report is not None and report["ready"] else 0
 
 
 def _path(bundle: Bundle, flow: str, member: str, times: Times) -> PathStatus:
@@ -107,12 +141,11 @@ def _path(bundle: Bundle, flow: str, member: str, times: Times) -> PathStatus:
 
 def _stages(bundle: Bundle, top: Topology, seen: Seen) -> Iterator[StageStatus]:
     planned = {(s.kind, s.name, s.site): s for s in bundle.plan.stages}
-    site = {str(s.member): s.member.site for s in top.serving}
     ways = {(edge.flow, edge.name): f"{edge.from_site} -> {edge.to_site}" for edge in top.edges}
     for (name, member), times in seen.stages.items():
-        yield _stage("stage", name, member, times, planned.get(("stage", name, site[member])))
+        yield _stage("stage", name, member, times, planned.get(("stage", name, site_of(member))))
     for (flow, edge, member), times in seen.transfers.items():
-        yield _stage("transfer", edge, member, times, planned.get(("transfer", edge, ways[flow, edge])))
+        yield _stage("transfer", edge, member, times, planned.get(("transfer", edge, ways.get((flow, edge), ""))))
 
 
 def _stage(kind: Literal["stage", "transfer"], name: str, member: str, times: Times, planned: Any) -> StageStatus:

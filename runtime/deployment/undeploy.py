@@ -31,7 +31,7 @@ def undeploy(name: str, address: str = "") -> bool:
 
 
 def _end_hosts(name: str, address: str) -> bool:
-    from runtime.deployment.deploy import actor_prefix  # pulls in all that runs
+    from runtime.deployment.orders import actor_prefix  # pulls in all that runs
 
     connection = Connection(address, local=False)
     try:

@@ -9,7 +9,7 @@ from runtime.host import Host
 from runtime.ingress.admission import read_tokens
 from runtime.ingress.door import Door, DoorOptions
 from runtime.ingress.models import served_models
-from runtime.ingress.service import Service
+from runtime.ingress.service import Entrance, Service
 from runtime.observe.metrics import Metrics
 from runtime.observe.request_log import RequestLog
 from runtime.observe.window import Window
@@ -23,15 +23,17 @@ VERSION_DIGITS = 16
 class MemberDoor:
     """Open from construction to `close`."""
 
-    def __init__(self, bundle: Bundle, top: Topology, host: Host, options: DoorOptions) -> None:
-        """Raises InputError for unusable tokens or keys, EnvironmentFailed where the addresses cannot be had."""
+    def __init__(self, bundle: Bundle, top: Topology, host: Host, entrance: Entrance, options: DoorOptions) -> None:
+        """Requests go to `entrance`, which need not be `host` itself; the figures are of `host`.
+
+        Raises InputError for unusable tokens or keys, EnvironmentFailed where the addresses cannot be had."""
         plan_version = bundle.plan.digest[:VERSION_DIGITS]
         self.window = Window()
         self._log = RequestLog(options.log_file, host.name)
         service = Service(
             member=host.name,
             models=served_models(bundle.app.value, output_types(bundle), top, host.member, plan_version),
-            entrance=host,
+            entrance=entrance,
             limits=options.limits,
             tokens=read_tokens(options.token_file),
             metrics=Metrics(host.name, bundle.plan, host.loads),

@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from runtime.host import Entry, OnEnd
 from runtime.ingress.admission import Admission, Tokens
 from runtime.ingress.models import ServedModel
 from runtime.ingress.protocol import Code, InferAnswer, InferRequest, ProtocolError
 from runtime.observe.metrics import Metrics
 from runtime.observe.request_log import RequestLog
 from runtime.observe.window import Window
+from runtime.request import Entry, OnEnd
 from runtime.values import Value
 
 LATE: Final = "the deadline passed"
@@ -151,6 +151,7 @@ class Service:
             model=model.name,
             outcome=entry.status,
             reason=entry.reason,
+            sent_again=entry.attempts,
             latency_ms=round(entry.latency * 1e3, 3),
             stages={t.stage: round((t.wait + t.service) * 1e3, 3) for t in entry.trace.stages},
         )

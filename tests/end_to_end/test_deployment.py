@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -124,21 +125,13 @@ def test_a_deployed_bundle_answers_as_the_reference_and_leaves_nothing(world: De
     assert "nothing is deployed" in missing.err
 
 
-def test_a_dead_host_is_told_and_the_next_deploy_mends_it(world: Deployed) -> None:
+def test_a_host_that_died_is_started_again_and_a_cluster_that_died_is_told_as_down(world: Deployed) -> None:
     assert world.deploy().code == 0
     keeper = keeper_of(NAME)
     assert keeper is not None
     hosts = [p for p in keeper.children(recursive=True) if "DeployedHost" in " ".join(p.cmdline())]
     assert len(hosts) == 3
     hosts[0].kill()
-
-    def dead() -> bool:
-        return [m["state"] for m in world.status()["members"]].count("dead") == 1
-
-    assert until(dead, 20)
-    asked = world.call("status", NAME)
-    assert asked.code == 1
-    assert "is dead" in asked.err
     assert world.deploy().code == 0
     status = world.status()
     assert status["state"] == "serving"
@@ -149,13 +142,25 @@ def test_a_dead_host_is_told_and_the_next_deploy_mends_it(world: Deployed) -> No
     assert world.status()["state"] == "down"
 
 
-@pytest.mark.parametrize("seconds", [1.5, *(pytest.param(s, marks=pytest.mark.deep) for s in (0.5, 3.0, 5.0, 7.0))])
-def test_a_deploy_that_was_killed_is_taken_up_by_the_next(world: Deployed, seconds: float) -> None:
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_deploy_that_was_killed_at_any_moments_is_taken_up_by_the_next(world: Deployed, seed: int) -> None:
+    draw = random.Random(seed)
     command = [sys.executable, "-m", "planner.cli.entry", "deploy", "bundle", "--name", NAME, "--no-shape"]
-    first = subprocess.Popen(command, cwd=world.folder, env=os.environ, stderr=subprocess.DEVNULL)
-    time.sleep(seconds)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+    moments = [draw.uniform(0.3, 12.0) for _ in range(5)]
+    for seconds in moments:
+        first = subprocess.Popen(command, cwd=world.folder, env=os.environ, stderr=subprocess.DEVNULL)
+        time.sleep(seconds)
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        told = world.call("status", NAME, "--format", "json")
+        if told.code in (0, 1):
+            states = [m["state"] for m in json.loads(told.out)["members"]]
+            assert (told.code == 0) == (states == ["ready"] * 3), f"killed after {moments}"
+        else:  # before there was a record, or while nodes start
+            assert "nothing is deployed" in told.err or told.code == 3, told.err
     second = world.deploy()
     assert second.code == 0, second.err
-    assert json.loads(second.out)["state"] == "serving"
+    status = json.loads(second.out)
+    assert status["state"] == "serving"
+    with tritonclient.http.InferenceServerClient(door(status)[0]) as client:
+        assert ask(client, tritonclient.http, make_items(1)[0].values) is not None

@@ -71,7 +71,7 @@ def _of_flow(problem: Problem, flow: int) -> Iterator[tuple[int, tuple[tuple[int
 def keeps_its_limits(given: Situation, made: Formulation, choice: Choice) -> bool:
     """By prediction."""
     try:
-        latency = Latency(layout_of(given, assignments_of(made, Solution("feasible", choice))), Demand(given))
+        latency = Latency(layout_of(given, assignments_of(given, made, Solution("feasible", choice))), Demand(given))
         return not exceeded(latency, latency.paths(), limits(given))
     except InputError:
         return False  # overloaded

@@ -17,7 +17,7 @@ from runtime.fleet import Member
 from runtime.shaping import Routes, Step
 from runtime.topology import Edge, Flow, Hop, LinkUse, Queue, Topology, topology
 from specs.artefact import Segment
-from specs.errors import InputError
+from specs.errors import AnswerIsNo, InputError
 from specs.load import load_application, load_infrastructure
 from specs.plan import Plan
 from specs.run_result import Slice
@@ -231,7 +231,10 @@ def test_planner_verifier_and_runtime_mean_the_same_by_every_plan() -> None:
     worlds = [(recorded({}, {}), planned()), (world(221), solve(world(221)))]
     for seed in range(60):
         given = world(seed)
-        plan = solve(given, restrict=cut_where_possible if seed % 2 else lambda problem: problem)
+        try:
+            plan = solve(given, restrict=cut_where_possible if seed % 2 else lambda problem: problem)
+        except AnswerIsNo:  # a model that must be cut, and one pool to run its parts
+            continue
         if plan.status in ("optimal", "feasible"):
             worlds.append((given, plan))
     seen = Counter[str]()

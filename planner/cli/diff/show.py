@@ -79,6 +79,7 @@ def _placed(p: Placement | None, differ: Sequence[str] | None) -> str:
         "variant": p.variant,
         "backend": p.backend,
         "replicas": f"{p.replicas} replica{'s' * (p.replicas != 1)}",
+        "standby": f"{p.standby} on standby",
         "threads": f"{p.threads} thread{'s' * (p.threads != 1)}",
         "batch": f"batch {p.batch}",
         "batch_wait_ms": f"waits {number(p.batch_wait_ms)} ms",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from runtime.bundle import Bundle
-from runtime.deployment.deploy import topology_of
+from runtime.deployment.orders import topology_of
 from runtime.deployment.record import Record, check_name
 from runtime.fleet import Member
 from specs.digest import digest_file

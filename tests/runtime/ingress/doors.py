@@ -47,7 +47,7 @@ def opened(
     hosts = InProcessHosts(bundle, top, HostOptions(queue_limit, 4096, 1, "here", shape=False))
     try:
         hosts.open()
-        door = MemberDoor(bundle, top, hosts.host("phones-0"), options or DoorOptions())
+        door = MemberDoor(bundle, top, hosts.host("phones-0"), hosts.host("phones-0"), options or DoorOptions())
         try:
             yield Opened(door.endpoints, door, bundle)
         finally:

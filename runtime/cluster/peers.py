@@ -1,0 +1,41 @@
+"""Named actors, looked up from inside an actor: how a process that was started again finds the others."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from runtime.cluster.connection import NAMESPACE
+from specs.errors import EnvironmentFailed
+
+
+def find_peers(prefix: str, processes: Collection[str]) -> dict[str, Any]:
+    """The actors of `processes` by name; those that were never placed are left out."""
+    import ray
+
+    found: dict[str, Any] = {}
+    for process in processes:
+        with contextlib.suppress(ValueError):
+            found[process] = ray.get_actor(prefix + process, NAMESPACE)
+    return found
+
+
+def adopt_everywhere(actors: Mapping[str, Any], site: str, limit: float = 30.0) -> None:
+    """Have `actors` open the hosts of the plan without `site`. Raises EnvironmentFailed where one does not."""
+    import ray
+
+    refs = {process: actor.adopt.remote(site) for process, actor in actors.items()}
+    for process, ref in refs.items():
+        try:
+            ray.get(ref, timeout=limit)
+        except ray.exceptions.RayError as error:
+            reason = next(reversed(str(error).strip().splitlines()), "no reason given")
+            raise EnvironmentFailed(f"{process} cannot take part in the plan without {site}: {reason}") from error
+
+
+def was_restarted() -> bool:
+    """Whether the process of this actor is not its first."""
+    import ray
+
+    return bool(ray.get_runtime_context().was_current_actor_reconstructed)

@@ -1,0 +1,122 @@
+"""Where a member's requests enter: the plan's host or, while a site is gone, the host of the plan without that site.
+
+Each origin decides for its own requests, from its own heartbeats; nobody else has to be alive for that. A site counts
+as gone once a process of it that serves this member has been down for `MOVE_AFTER` and no standby stands in.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Final
+
+from runtime.host import Host
+from runtime.replicas import process_for
+from runtime.request import OnEnd
+from runtime.topology import Stage, Topology
+from runtime.values import Value
+from specs.errors import TierplanError
+
+MOVE_AFTER: Final = 1.0
+"""Seconds that a process may take to come back before its stages are moved."""
+BACK_AFTER: Final = 2.0
+"""Seconds that it must have been up before its stages come back."""
+LOOK_EVERY: Final = 0.2
+TRY_AGAIN: Final = 5.0
+_LOG: Final = logging.getLogger(__name__)
+
+Adopt = Callable[[str, Collection[str]], Host]
+"""(site, members): opens the hosts of the plan without `site` at the members, and returns the one of this process."""
+
+
+class Failover:
+    """See the module; an `Entrance` of the door. From construction to `close`."""
+
+    def __init__(self, host: Host, alternatives: Mapping[str, Topology], adopt: Adopt) -> None:
+        """`alternatives` are topologies of plans without a site, by site."""
+        self._host, self._alternatives, self._adopt = host, alternatives, adopt
+        self._others: dict[str, Host] = {}
+        self._not_before: dict[str, float] = {}
+        self.without = ""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="failover", daemon=True)
+        if alternatives:
+            self._thread.start()
+
+    def submit(self, request: str, flow: str, values: Mapping[str, Value], deadline: float, on_end: OnEnd) -> None:
+        """See `runtime.origin.Origin.submit`."""
+        site = self.without
+        host = self._others[site] if site else self._host
+        host.submit(request, flow, values, deadline, on_end)
+
+    def give_up(self, request: str, reason: str) -> None:
+        """End a request, whichever host has it."""
+        for host in (self._host, *self._others.values()):
+            host.give_up(request, reason)
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._alternatives:
+            self._thread.join(2.0)
+
+    def _loop(self) -> None:
+        back_since: float | None = None
+        while not self._stop.wait(LOOK_EVERY):
+            now = time.monotonic()
+            if not self.without:
+                back_since = None
+                gone = [s for s in self._alternatives if now >= self._not_before.get(s, 0.0) and self._gone(s)]
+                if gone:
+                    self._move(gone[0])
+            elif self._missing(self.without):
+                back_since = None
+                self._bring_over()
+            else:
+                back_since = back_since or now
+                if now - back_since >= BACK_AFTER:
+                    _LOG.warning("%s: back to the plan with %s", self._host.name, self.without)
+                    self.without = ""
+
+    def _missing(self, site: str) -> set[str]:
+        """Members at `site` that would have to run something for this one, and neither they nor a standby can."""
+        down = self._host.origin.health.down()
+        return {member for member, stage in self._served(site) if process_for(member, stage, down) is None}
+
+    def _served(self, site: str) -> Iterator[tuple[str, Stage]]:
+        top, name = self._host.top, str(self._host.member)
+        mine = self._flows(top)
+        for stage in top.stages_at(site):
+            member = top.member.get((name, site))
+            if member is not None and mine & set(stage.flows):
+                yield str(member), stage
+
+    def _flows(self, top: Topology) -> set[str]:
+        """Of this member."""
+        return {flow.name for flow in top.flows if self._host.member in flow.members}
+
+    def _gone(self, site: str) -> bool:
+        missing = self._missing(site)
+        return bool(missing) and self._host.origin.health.down_for(missing) >= MOVE_AFTER
+
+    def _move(self, site: str) -> None:
+        """Have the plan without `site` ready where it needs to be; then let requests go there, waiting ones first."""
+        top, name = self._alternatives[site], str(self._host.member)
+        mine = self._flows(top)
+        sites = {stage.site for stage in top.stages if mine & set(stage.flows)}
+        members = {str(top.member[name, s]) for s in sites if (name, s) in top.member}
+        try:
+            self._others[site] = self._adopt(site, members)
+        except TierplanError as error:
+            _LOG.error("%s: cannot go on without %s: %s", name, site, error)
+            self._not_before[site] = time.monotonic() + TRY_AGAIN
+            return
+        if self._missing(site):  # it may have come back meanwhile
+            _LOG.warning("%s: goes on without %s", name, site)
+            self.without = site
+            self._bring_over()
+
+    def _bring_over(self) -> None:
+        for each in self._host.origin.withdraw():
+            self._others[self.without].origin.resume(each)

@@ -1,0 +1,285 @@
+"""The client's side of a host: requests enter here, and here it is known what became of each.
+
+Where heartbeats are sent, a request whose process died is sent again, to a standby that is up, or when the process is
+back; see `runtime.attempts`. What a request has done by then is done again, which only components that keep no state
+allow: a flow that has others fails its requests instead.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from runtime.attempts import MOST_DEATHS, Attempt
+from runtime.channel import Channel
+from runtime.fleet import Member
+from runtime.health import Beats, Changes, Health
+from runtime.items import Item
+from runtime.message import Message
+from runtime.replicas import processes_of, standby_of
+from runtime.request import Departure, Entry, OnEnd, Status
+from runtime.topology import Edge, Topology
+from runtime.values import Value
+from specs.application import Application
+
+
+class Send(Protocol):
+    """Brings a message to the member of `site` that serves the request, at time `now`."""
+
+    def __call__(self, message: Message, site: str, now: float, /) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A request from outside that is to go on elsewhere, with all that it needs; times on the host's clock."""
+
+    entry: Entry
+    item: Item
+    on_end: OnEnd
+
+
+@dataclass
+class Origin:
+    """Of one host. All methods may be called from any thread."""
+
+    member: Member
+    top: Topology
+    app: Application
+    edges: Mapping[tuple[str, str], tuple[Edge, ...]]
+    clock: str
+    send: Send
+    channel: Channel
+    beats: Beats
+    fills: Mapping[str, Mapping[str, Value]]
+    without: str = ""
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+    _entries: dict[str, Entry] = field(default_factory=dict)
+    _outside: dict[str, OnEnd] = field(default_factory=dict)
+    _attempts: dict[str, Attempt] = field(default_factory=dict)
+    _items: dict[int, Item] = field(default_factory=dict)
+    _gone: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._uses = {f.name: processes_of(f, self.member, self.top) for f in self.top.flows}
+        self._sinks = {
+            flow.name: {e.consumer for e in self.top.edges if e.flow == flow.name and e.consumer in self.app.sinks}
+            for flow in self.top.flows
+        }
+        stateful = {name for name, component in self.app.components.items() if component.state is not None}
+        self._again = {
+            flow.name: bool(self.beats.interval)
+            and stateful.isdisjoint(s.component for s in self.top.stages if flow.name in s.flows)
+            for flow in self.top.flows
+        }
+        mine = [flow.name for flow in self.top.flows if self.member in flow.members]
+        targets = sorted(frozenset[str]().union(*(self._uses[flow] for flow in mine)))
+        self.health = Health(targets, self.beats, self.channel.beat, Changes(self._went_down, self._came_up))
+        self.health.start()
+
+    # --- requests in
+
+    def give_items(self, items: Mapping[int, Item]) -> None:
+        """Items, by number, for departures to carry."""
+        self._items.update(items)
+
+    def generate(self, departures: Sequence[Departure], start: float, deadline: float, stop: threading.Event) -> None:
+        """Send requests, the offsets counted from `start`, until `stop`; each is given up after `deadline` seconds."""
+        for departure in departures:
+            due = start + departure.offset
+            if stop.wait(max(0.0, due - time.monotonic())):
+                return
+            entry = Entry(departure.request, departure.flow, departure.item, departure.measured, due, due + deadline)
+            self._admit(entry, self._items[departure.item], None)
+
+    def submit(self, request: str, flow: str, values: Mapping[str, Value], deadline: float, on_end: OnEnd) -> None:
+        """Let a request in whose values have the declared types; it is given up after `deadline` seconds.
+
+        `request` must be new. It stands in no log: `on_end` gets its entry.
+        """
+        now = time.monotonic()
+        item = Item(self.top.flow_by_name[flow].source, values)
+        self._admit(Entry(request, flow, -1, False, now, now + deadline), item, on_end)
+
+    def resume(self, withdrawn: Withdrawn) -> None:
+        """Go on with a request that another plan's host began here."""
+        self._admit(withdrawn.entry, withdrawn.item, withdrawn.on_end)
+        if time.monotonic() > withdrawn.entry.deadline:  # whoever gave it up meanwhile found it nowhere
+            self.end(withdrawn.entry.request, "failed", "the deadline passed")
+
+    def _admit(self, entry: Entry, item: Item, on_end: OnEnd | None) -> None:
+        with self._lock:
+            self._entries[entry.request] = entry
+            if on_end is not None:
+                self._outside[entry.request] = on_end
+            attempt = self._attempts[entry.request] = Attempt(item, entry.attempts, self._avoided(entry.flow))
+        self._enter(entry, attempt)
+
+    def _avoided(self, flow: str) -> tuple[str, ...]:
+        return tuple(sorted(self._uses[flow] & set(self.health.down())))
+
+    def _enter(self, entry: Entry, attempt: Attempt) -> None:
+        """The source: what its consumers take goes to them."""
+        flow = self.top.flow_by_name[entry.flow]
+        sent = entry.started if not attempt.number else time.monotonic()
+        number, avoid = attempt.number, attempt.avoid
+        for edge in self.edges[entry.flow, flow.source]:
+            values = {key: attempt.item.values[key.partition(".")[2]] for key in edge.values}
+            message = Message(
+                kind="values",
+                request=entry.request,
+                flow=entry.flow,
+                origin=str(self.member),
+                producer=flow.source,
+                consumer=edge.consumer,
+                deadline=entry.deadline,
+                sent=sent,
+                clock=self.clock,
+                values=values,
+                attempt=number,
+                avoid=avoid,
+                without=self.without,
+            )
+            self.send(message, edge.to_site, sent)
+
+    # --- what becomes of them
+
+    def answer(self, sink: str, inputs: Mapping[str, Value | None], message: Message, now: float) -> None:
+        """`sink` got what it takes."""
+        with self._lock:
+            entry, attempt = self._entries.get(message.request), self._attempts.get(message.request)
+            if entry is None or attempt is None or entry.status != "pending":
+                return
+            given = {name: self.fills[sink].get(name) if value is None else value for name, value in inputs.items()}
+            values = {name: _own(value) for name, value in given.items() if value is not None}
+            answers = attempt.take(message, sink, values)
+            if set(answers) != self._sinks[entry.flow]:
+                return
+            entry.status, entry.latency = "answered", now - entry.started
+            entry.answers, entry.trace = answers, attempt.traces[message.attempt]
+        self._word_outside(entry)
+
+    def end(self, request: str, status: Status, reason: str) -> None:
+        """End a request; nothing where it has ended."""
+        with self._lock:
+            entry, attempt = self._entries.get(request), self._attempts.get(request)
+            if entry is None or entry.status != "pending":
+                return
+            if attempt is not None and attempt.parked:
+                reason = f"{reason} while {attempt.parked} was gone: {attempt.reason}"
+            entry.status, entry.reason = status, reason
+        self._word_outside(entry)
+
+    def _word_outside(self, entry: Entry) -> None:
+        with self._lock:
+            self._attempts.pop(entry.request, None)
+            on_end = self._outside.pop(entry.request, None)
+            if on_end is not None:
+                self._entries.pop(entry.request, None)
+        if on_end is not None:
+            on_end(entry)
+
+    # --- processes that die
+
+    def unreached(self, message: Message, target: str, reason: str) -> None:
+        """A message of this origin's request could not be brought to `target`."""
+        if not self._again[message.flow]:
+            self.end(message.request, "failed", f"{target} cannot be reached: {reason}")
+            return
+        if target not in message.avoid:
+            self.health.suspect(target, reason)
+        with self._lock:
+            entry, attempt = self._entries.get(message.request), self._attempts.get(message.request)
+            if entry is None or attempt is None or attempt.number != message.attempt:
+                return  # it has ended, or was sent again
+            avoid = self._avoided(entry.flow)
+            if target in attempt.avoid and target in avoid:  # nobody stands in for it
+                attempt.parked, attempt.reason = target, self.health.down().get(target, reason)
+                return
+        self._go_again(entry, attempt, avoid)
+
+    def _went_down(self, target: str, reason: str, died: bool) -> None:
+        """Send again what `target` may have held. Where it is only silent and nobody stands in, it may yet answer."""
+        other = standby_of(target)
+        if not died and not any(other in uses for uses in self._uses.values()):
+            return
+        for entry, attempt in self._chosen(lambda e, a: target in self._uses[e.flow] and target not in a.avoid):
+            with self._lock:
+                attempt.deaths += died
+                poison = attempt.deaths >= MOST_DEATHS
+                avoid = tuple(sorted({*attempt.avoid, target, *self._avoided(entry.flow)}))
+            if poison:
+                why = f"{target} died while it may have held it, as {attempt.deaths - 1} processes did before: {reason}"
+                self.end(entry.request, "failed", why)
+            else:
+                self._go_again(entry, attempt, avoid)
+
+    def _came_up(self, target: str) -> None:
+        """Send again what waited for `target`."""
+        for entry, attempt in self._chosen(lambda _, a: bool(a.parked) and target in a.avoid):
+            self._go_again(entry, attempt, self._avoided(entry.flow))
+
+    def _chosen(self, wanted: Callable[[Entry, Attempt], bool]) -> list[tuple[Entry, Attempt]]:
+        with self._lock:
+            pairs = [(self._entries[request], attempt) for request, attempt in self._attempts.items()]
+            return [(e, a) for e, a in pairs if self._again[e.flow] and e.status == "pending" and wanted(e, a)]
+
+    def _go_again(self, entry: Entry, attempt: Attempt, avoid: tuple[str, ...]) -> None:
+        with self._lock:
+            attempt.again(avoid)
+            entry.attempts = attempt.number
+        self._enter(entry, attempt)
+
+    def withdraw(self) -> list[Withdrawn]:
+        """Requests from outside, which may wait for a process that is gone: they are no longer this host's."""
+        with self._lock:
+            names = [r for r in self._attempts if r in self._outside]
+            taken = [Withdrawn(self._entries.pop(r), self._attempts.pop(r).item, self._outside.pop(r)) for r in names]
+        for each in taken:
+            each.entry.attempts += 1
+        return taken
+
+    def peer_gone(self, member: str, reason: str) -> None:
+        """`member` is dead. Requests that it may hold fail with that reason when their deadline passes."""
+        with self._lock:
+            self._gone[member] = reason
+
+    # --- the log
+
+    def progress(self) -> dict[Status, int]:
+        """How many measured requests have which status. Those past their deadline are ended first."""
+        now = time.monotonic()
+        counts: dict[Status, int] = {"pending": 0, "answered": 0, "refused": 0, "failed": 0, "lost": 0}
+        with self._lock:
+            for entry in self._entries.values():
+                if entry.status == "pending" and now > entry.deadline + _grace(entry):
+                    self._give_up(entry)
+                if entry.measured:
+                    counts[entry.status] += 1
+        return counts
+
+    def _give_up(self, entry: Entry) -> None:
+        used = {str(m) for (origin, _), m in self.top.member.items() if origin == str(self.member)}
+        dead = sorted(used & set(self._gone))
+        entry.status = "failed" if dead else "lost"
+        entry.reason = f"{dead[0]} is gone: {self._gone[dead[0]]}" if dead else "no answer of any kind"
+
+    def log(self) -> list[Entry]:
+        """The client's log so far."""
+        with self._lock:
+            return list(self._entries.values())
+
+    def close(self) -> None:
+        self.health.close()
+
+
+def _grace(entry: Entry) -> float:
+    """Seconds that word of a passed deadline may take to come back, before the request counts as lost."""
+    return min(2.0, 0.5 * (entry.deadline - entry.started))
+
+
+def _own(value: Value) -> Value:
+    """A copy that does not keep the message's buffer alive."""
+    return value if isinstance(value, (bytes, str)) else value.copy()

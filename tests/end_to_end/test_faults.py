@@ -1,0 +1,129 @@
+"""Processes and nodes of a deployment die while requests flow: nothing that was accepted is lost or answered twice.
+
+One deployment lives through all of it, so the tests go in order; each waits until it serves as planned again. Times are
+not asserted: `make bench-faults` measures them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from runtime.deployment.deploy import deploy
+from runtime.deployment.local import keeper_of, nodes_folder
+from tests.runtime.fates import Log
+from tests.runtime.faulty import NAME, Deployed, deployment, kill_head, kill_node
+from tests.runtime.processes import in_folder, until
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("faults")
+
+
+@pytest.fixture(scope="module")
+def deployed(folder: Path) -> Iterator[Deployed]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TIERPLAN_STATE", str(folder / "state"))
+        nodes = nodes_folder(NAME)
+        with deployment(folder) as found:
+            yield found
+        assert keeper_of(NAME) is None
+        assert until(lambda: not in_folder(str(nodes)) and not nodes.exists(), 10)
+        assert list((folder / "state").iterdir()) == []
+
+
+def reconciled(log: Log) -> None:
+    """Every request that was sent has one fate, and what has no answer has a reason."""
+    assert [line.number for line in log.lines] == list(range(len(log.lines)))
+    assert log.counts().get("wrong", 0) == 0
+    assert all(line.said for line in log.lines if line.fate != "answered")
+
+
+def all_answered(log: Log) -> None:
+    reconciled(log)
+    assert log.counts() == {"answered": len(log.lines)}, log.said()
+
+
+def test_a_standby_takes_over_when_a_process_is_killed_and_every_request_is_answered(deployed: Deployed) -> None:
+    before = deployed.member("bases-0")
+    assert before.standby == "ready"
+    load = deployed.load()
+    time.sleep(1)
+    load.breaks(psutil.Process(before.pid).kill)
+    time.sleep(2)
+    all_answered(load.end())
+    assert until(deployed.whole, 30)
+    assert deployed.member("bases-0").pid != before.pid
+
+
+def test_without_a_standby_requests_wait_until_the_process_is_started_again(deployed: Deployed) -> None:
+    before = deployed.member("cloud-0")
+    assert before.standby == ""
+    load = deployed.load()
+    time.sleep(1)
+    load.breaks(psutil.Process(before.pid).kill)
+    time.sleep(2)
+    all_answered(load.end())
+    assert until(deployed.whole, 30)
+    assert deployed.member("cloud-0").pid != before.pid
+
+
+@pytest.mark.deep
+def test_a_process_that_hangs_is_found_by_its_heartbeats_and_gone_round(deployed: Deployed) -> None:
+    process = psutil.Process(deployed.member("bases-0").pid)
+    load = deployed.load()
+    time.sleep(1)
+    load.breaks(process.suspend)
+    time.sleep(4)
+    log = load.end()
+    process.resume()
+    all_answered(log)
+    assert until(deployed.whole, 30)
+
+
+def test_an_ingress_that_dies_fails_what_it_held_and_listens_again_at_the_same_address(deployed: Deployed) -> None:
+    before = deployed.member("phones-0")
+    load = deployed.load()
+    time.sleep(1)
+    load.breaks(psutil.Process(before.pid).kill)
+    assert until(lambda: deployed.member("phones-0").state == "ready", 30)
+    time.sleep(1)
+    log = load.end()
+    reconciled(log)
+    assert set(log.counts()) <= {"answered", "unreachable"}
+    assert max(log.lines, key=lambda line: line.sent).fate == "answered"
+    assert deployed.member("phones-0").http == before.http
+    assert until(deployed.whole, 30)
+
+
+def test_when_a_node_dies_its_stages_move_where_the_alternative_says(deployed: Deployed, folder: Path) -> None:
+    load = deployed.load()
+    time.sleep(1)
+    load.breaks(lambda: kill_node("cloud-0"))
+    time.sleep(4)
+    log = load.end()
+    all_answered(log)
+    status = deployed.told(folder)
+    assert status.state == "degraded"
+    assert [m.member for m in status.members if m.state != "ready"] == ["cloud-0"]
+    assert next(m for m in status.members if m.member == "phones-0").without == "cloud"
+    language = [s.member for s in status.stages if s.name == "language" and s.kind == "stage"]
+    assert "bases-0" in language
+
+
+@pytest.mark.deep
+def test_sites_go_on_when_the_head_dies_and_the_next_deploy_mends_all(deployed: Deployed, folder: Path) -> None:
+    assert deploy(deployed.wanted, lambda _: None), "the node that died is missing"
+    assert deployed.told(folder).state == "serving"
+    load = deployed.load()
+    time.sleep(1)
+    load.breaks(kill_head)
+    time.sleep(4)
+    all_answered(load.end())
+    assert deploy(deployed.wanted, lambda _: None)
+    assert deployed.told(folder).state == "serving"

@@ -1,0 +1,119 @@
+"""The sample application deployed with a standby and alternatives, and the ways to break it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import psutil
+
+from runtime.bundle import Bundle
+from runtime.deployment.deploy import Wanted, bundle_path, deploy
+from runtime.deployment.local import keeper_of, nodes_folder
+from runtime.deployment.record import Record
+from runtime.deployment.status import watching
+from runtime.deployment.undeploy import undeploy
+from runtime.opening import open_references
+from runtime.topology import topology
+from runtime.values import Value
+from specs.deployment_status import DeploymentStatus, MemberStatus
+from specs.plan import Plan
+from tests.cli.calling import planner
+from tests.runtime.fates import Load
+from tests.runtime.sample import copy_project, make_bundle, make_items, make_plan, make_slice
+
+NAME: Final = "faulty"
+DEADLINE: Final = 20.0
+ITEMS: Final = make_items(40)
+STANDBY: Final[Mapping[str, Mapping[str, Any]]] = {"vision": {"standby": 1}, "decide": {"standby": 1}}
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """vision and decide are at bases-0, with a standby; language at cloud-0 has none; requests enter at phones-0.
+
+    Without bases all goes to the cloud, without the cloud language goes to bases.
+    """
+
+    wanted: Wanted
+    expected: tuple[Value, ...]
+
+    def status(self) -> DeploymentStatus:
+        with watching(NAME) as watcher:
+            return watcher.look()
+
+    def told(self, folder: Path) -> DeploymentStatus:
+        """The status as another process tells it."""
+        return DeploymentStatus.model_validate_json(planner("status", NAME, "--format", "json", folder=folder).out)
+
+    def member(self, name: str) -> MemberStatus:
+        return next(m for m in self.status().members if m.member == name)
+
+    def whole(self) -> bool:
+        status = self.status()
+        return status.state == "serving" and not any(m.without for m in status.members)
+
+    def load(self, rate: float = 20) -> Load:
+        return Load(self.member("phones-0").http, "sample", ITEMS, self.expected, "verdict", rate=rate)
+
+
+@contextmanager
+def deployment(folder: Path) -> Iterator[Deployed]:
+    """It runs inside; state and bundles are in `folder`, which ``$TIERPLAN_STATE`` must be below."""
+    project = copy_project(folder)
+    bundle = make_bundle(folder, make_plan(project, **STANDBY), project)
+    at_cloud, at_bases = ("cloud", "vm"), ("bases", "rack")
+    others = {
+        "bases": make_plan(project, {"vision": at_cloud, "decide": at_cloud}),
+        "cloud": make_plan(project, {"language": at_bases}),
+    }
+
+    def write(plan: Plan, target: Path) -> None:
+        (target.parent / "made").mkdir(exist_ok=True)
+        make_bundle(target.parent / "made", plan, project).folder.rename(target)
+
+    record = Record(
+        name=NAME,
+        plan=bundle.plan.digest,
+        bundle=bundle_path(bundle),
+        shape=False,
+        deadline=DEADLINE,
+        alternatives={site: plan.digest for site, plan in others.items()},
+    )
+    wanted = Wanted(bundle, record, ITEMS[:4], others, write)
+    try:
+        assert deploy(wanted, lambda _: None)
+        yield Deployed(wanted, _expected(bundle))
+    finally:
+        undeploy(NAME)
+
+
+def _expected(bundle: Bundle) -> tuple[Value, ...]:
+    part = make_slice(members={"phones": 1})
+    reference = open_references(bundle, topology(bundle.plan, bundle.app.value, bundle.infra.value, part))
+    return tuple(reference["upload@phones"].run(item).answers["answer"]["verdict"] for item in ITEMS)
+
+
+def kill_node(member: str) -> None:
+    """All processes of one of Ray's nodes, as when its machine loses power."""
+    keeper = keeper_of(NAME)
+    assert keeper is not None
+    home = str(nodes_folder(NAME) / member)
+    named = [p for p in keeper.children(recursive=True) if any(home in word for word in p.cmdline())]
+    for process in [*named, *(child for p in named for child in p.children(recursive=True))]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def kill_head() -> None:
+    """The control store, without which Ray places and restarts nothing."""
+    keeper = keeper_of(NAME)
+    assert keeper is not None
+    for process in keeper.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "gcs_server" in " ".join(process.cmdline()[:1]):
+                process.kill()

@@ -1,0 +1,234 @@
+"""What an origin does when processes die, with hosts of this process: sent again, waited for, answered once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runtime.attempts import MOST_DEATHS
+from runtime.bundle import Bundle
+from runtime.channel import OnError
+from runtime.channel.memory import MemoryChannel
+from runtime.health import Beats, Changes, Health
+from runtime.host import Host, HostOptions
+from runtime.message import Message
+from runtime.opening import fills_of_sinks, open_stage
+from runtime.replicas import at_standby, member_of, standby_of
+from runtime.request import Entry
+from runtime.topology import Topology, topology
+from tests.runtime.processes import until
+from tests.runtime.sample import copy_project, make_bundle, make_items, make_plan, make_slice
+from tests.runtime.test_reference import by_hand
+
+BEATS = Beats(interval=0.02, timeout=0.3)
+ITEMS = make_items(40)
+FLOW = "upload@phones"
+
+
+class World:
+    """Hosts that can be killed and started; what is sent to a dead one is undeliverable, as with any channel."""
+
+    def __init__(self, bundle: Bundle, *standbys: str) -> None:
+        self.bundle = bundle
+        part = make_slice(members={"phones": 1})
+        self.top = topology(bundle.plan, bundle.app.value, bundle.infra.value, part)
+        self.deliver: dict[str, Callable[[Message], None]] = {}
+        self.hosts: list[Host] = []
+        self.ended: list[Entry] = []
+        self.submitted = 0
+        for process in (*(standby_of(m) for m in standbys), *map(str, self.top.hosts)):
+            self.start(process)
+        self.origin = self.hosts[-1]
+
+    def start(self, process: str) -> None:
+        member = next(m for m in self.top.hosts if str(m) == member_of(process))
+        standby = process != str(member)
+        top: Topology = at_standby(member.site, self.top) if standby else self.top
+        options = HostOptions(256, 256, 1, "here", shape=False, beats=BEATS, standby=standby)
+        works = {
+            stage: [open_stage(self.bundle, top.stage_by_id[stage]) for _ in range(queue.servers)]
+            for queue in top.queues
+            if queue.site == member.site
+            for stage in queue.stages
+        }
+
+        def channel(on_error: OnError) -> MemoryChannel:
+            return MemoryChannel(self.deliver, on_error)
+
+        host = Host(member, top, self.bundle.app.value, works, channel, None, options, fills_of_sinks(self.bundle))
+        self.hosts.append(host)
+        self.deliver[process] = host.deliver
+
+    def kill(self, process: str) -> None:
+        """It answers nothing any more, and nothing that it holds goes on."""
+        del self.deliver[process]
+        next(h for h in self.hosts if h.name == process).close()
+
+    def submit(self, count: int, deadline: float = 20.0) -> None:
+        for _ in range(count):
+            values = ITEMS[self.submitted % len(ITEMS)].values
+            self.origin.submit(f"r{self.submitted}", FLOW, values, deadline, self.ended.append)
+            self.submitted += 1
+
+    def all_ended(self) -> list[Entry]:
+        assert until(lambda: len(self.ended) >= self.submitted, 20)
+        time.sleep(0.2)  # a second answer would come now
+        assert sorted(e.request for e in self.ended) == sorted(f"r{i}" for i in range(self.submitted))
+        return self.ended
+
+
+@pytest.fixture
+def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
+    made: list[World] = []
+
+    def make(*standbys: str, **changes: Any) -> World:
+        project = copy_project(tmp_path, **changes.pop("edits", {}))
+        asked: dict[str, Any] = {c: {"standby": 1} for c in ("vision", "decide", "language") if standbys}
+        made.append(World(make_bundle(tmp_path, make_plan(project, **asked), project), *standbys))
+        return made[-1]
+
+    yield make
+    for world in made:
+        for host in world.hosts:
+            host.close()
+
+
+def right(entry: Entry) -> bool:
+    verdict: Any = entry.answers["answer"]["verdict"]
+    return bool(verdict.tolist() == [by_hand(ITEMS[int(entry.request[1:]) % len(ITEMS)], "small")[0]])
+
+
+def test_a_standby_answers_what_the_dead_process_held_and_all_that_comes_after(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world("bases-0")
+    world.submit(30)
+    world.kill("bases-0")
+    world.submit(30)
+    ended = world.all_ended()
+    assert all(e.status == "answered" and right(e) for e in ended)
+    assert {t.member for e in ended[-5:] for t in e.trace.stages if t.stage == "vision"} == {"bases-0"}
+
+
+def test_without_a_standby_requests_wait_for_the_process_and_are_answered_when_it_is_back(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world()
+    world.kill("bases-0")
+    world.submit(20)
+    time.sleep(0.3)
+    assert not world.ended
+    world.start("bases-0")
+    assert all(e.status == "answered" and right(e) for e in world.all_ended())
+
+
+def test_requests_that_need_no_dead_process_are_not_held_up(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    world.kill("cloud-0")
+    world.submit(40)
+    sure = sum(by_hand(item, "small")[1] for item in ITEMS)
+    assert until(lambda: len(world.ended) == sure, 10)
+    time.sleep(0.2)
+    assert len(world.ended) == sure
+    world.start("cloud-0")
+    assert all(e.status == "answered" and right(e) for e in world.all_ended())
+
+
+def test_when_nobody_comes_back_a_request_fails_at_its_deadline_and_says_for_whom_it_waited(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world()
+    world.kill("bases-0")
+    world.submit(5)
+    time.sleep(0.2)
+    for i in range(5):  # as the ingress does at the deadline
+        world.origin.give_up(f"r{i}", "the deadline passed")
+    reasons = {e.reason for e in world.all_ended()}
+    assert reasons == {"the deadline passed while bases-0 was gone: no host for bases-0"}
+
+
+def test_a_request_under_way_at_several_deaths_is_not_sent_again(make_world: Callable[..., World]) -> None:
+    world = make_world(
+        edits={"steps": ("    total = float(pixels.sum())\n", "    time.sleep(3)\n    total = float(pixels.sum())\n")}
+    )
+    world.submit(1)
+    for _ in range(MOST_DEATHS):
+        time.sleep(0.3)
+        world.kill("bases-0")
+        time.sleep(0.2)
+        world.start("bases-0")
+    (entry,) = world.all_ended()
+    assert entry.status == "failed"
+    assert "bases-0 died while it may have held it" in entry.reason
+
+
+def test_what_a_silent_process_holds_is_not_sent_again_where_nobody_stands_in(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    reach, held = world.deliver["bases-0"], list[Message]()
+    world.deliver["bases-0"] = held.append
+    silent = world.origin.origin.health
+    world.submit(5)
+    silent._fell("bases-0", "no heartbeat", died=False)
+    world.submit(1)
+    time.sleep(0.1)
+    assert len([m for m in held if m.kind == "values" and not m.attempt]) == 5
+    world.deliver["bases-0"] = reach
+    for message in held:
+        reach(message)
+    ended = world.all_ended()
+    assert all(e.status == "answered" and right(e) for e in ended)
+    assert [e.attempts for e in ended if e.request != "r5"] == [0] * 5
+
+
+def test_a_flow_that_keeps_state_is_not_sent_again(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    kept = {**world.bundle.app.value.components}
+    kept["decide"] = kept["decide"].model_copy(update={"state": {"by": "user"}})
+    world.origin.origin.app = world.bundle.app.value.model_copy(update={"components": kept})
+    world.origin.origin.__post_init__()
+    world.kill("bases-0")
+    world.submit(3)
+    assert Counter(e.status for e in world.all_ended()) == {"failed": 3}
+    assert all("bases-0 cannot be reached" in e.reason for e in world.ended)
+
+
+def test_a_process_that_died_and_came_back_between_two_beats_is_told_as_down_and_up() -> None:
+    told: list[tuple[str, str]] = []
+    lives = iter(["a", "a", "b", "b", "b"])
+    changes = Changes(lambda t, _, died: told.append((f"down {died}", t)), lambda t: told.append(("up", t)))
+    seen = threading.Event()
+
+    def beat(target: str, on_pulse: Callable[[str | None, str], None]) -> None:
+        life = next(lives, None)
+        if life is None:
+            seen.set()
+        on_pulse(life or "b", "")
+
+    health = Health(["x"], Beats(interval=0.01, timeout=1.0), beat, changes)
+    health.start()
+    assert seen.wait(5)
+    health.close()
+    assert told == [("down True", "x"), ("up", "x")]
+
+
+def test_a_process_that_does_not_answer_in_time_is_down_until_it_does() -> None:
+    told: list[str] = []
+    waiting: list[Callable[[str | None, str], None]] = []
+    changes = Changes(lambda _, reason, died: told.append(f"{reason} {died}"), lambda _: told.append("up"))
+    health = Health(["x"], Beats(interval=0.01, timeout=0.1), lambda _, on_pulse: waiting.append(on_pulse), changes)
+    health.start()
+    assert until(lambda: told == ["no heartbeat for 0.1 s False"], 5)
+    assert health.down() == {"x": "no heartbeat for 0.1 s"}
+    assert health.down_for(["x"]) > 0
+    waiting[0](None, "it died")
+    waiting[0](None, "it died")
+    assert told[1:] == ["it died True"]
+    waiting[0]("a", "")
+    assert told[2:] == ["up"]
+    health.close()

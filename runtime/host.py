@@ -44,6 +44,7 @@ class HostOptions:
 
     With `beats` an origin watches the processes that serve it and sends again what they may have held. A `standby`
     stands in for the member's own host. `without` names the site without which this plan does.
+    `shape` slows links and processors as the infrastructure says; links not where they are `emulated` below us.
     """
 
     queue_limit: int
@@ -54,6 +55,7 @@ class HostOptions:
     beats: Beats = NO_BEATS
     standby: bool = False
     without: str = ""
+    emulated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ class Host:
         self._edges = edges_from(top)
         self._edge_names = {(e.flow, e.producer, e.consumer): e.name for e in top.edges}
         self._gated = _gated(app)
-        self._routes = Routes(top) if options.shape else None
+        self._routes = Routes(top) if options.shape and not options.emulated else None
         self._lock = threading.Lock()
         self._partials: OrderedDict[tuple[str, int, str], Partial] = OrderedDict()
         self._settled: OrderedDict[tuple[str, int, str], float] = OrderedDict()
@@ -307,8 +309,14 @@ class Host:
         elif target is None:
             self._undelivered(member, message, "nobody stands in for it")
         else:
-            steps = self._routes.steps(message.origin, self.member.site, site) if self._routes else ()
-            self._shaper.send(target, message, steps, now)
+            self._leave(target, message, site, now)
+
+    def _leave(self, target: str, message: Message, site: str, now: float) -> None:
+        if self._options.emulated:
+            self._channel.send(target, message)  # which waits for nobody
+            return
+        steps = self._routes.steps(message.origin, self.member.site, site) if self._routes else ()
+        self._shaper.send(target, message, steps, now)
 
     def _tell(self, message: Message, kind: Kind, reason: str) -> None:
         """End the request of `message` at its origin."""
@@ -325,8 +333,7 @@ class Host:
             return
         site = self._top.flow_by_name[word.flow].site
         now = time.monotonic()
-        steps = self._routes.steps(word.origin, self.member.site, site) if self._routes else ()
-        self._shaper.send(word.origin, replace(word, sent=now, clock=self._options.clock), steps, now)
+        self._leave(word.origin, replace(word, sent=now, clock=self._options.clock), site, now)
 
     def _late(self, message: Message, where: str = "it was on its way") -> None:
         self.dropped += 1

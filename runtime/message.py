@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -85,8 +85,8 @@ class Message:
         return sum(size(value) for value in self.values.values())
 
 
-def encode(message: Message) -> bytes:
-    """One self-contained buffer: a JSON header and the raw values. No pickle, so it may come from outside."""
+def frames(message: Message) -> list[bytes | memoryview]:
+    """A JSON header, and the raw values as they lie in memory: no pickle, so it may come from outside."""
     values, buffers = pack(message.values)
     head = {
         "k": message.kind,
@@ -108,8 +108,28 @@ def encode(message: Message) -> bytes:
         "t": [[t.stage, t.member, t.wait, t.service, t.ended] for t in message.trace.stages],
         "e": [[t.edge, t.member, t.seconds, t.wait] for t in message.trace.transfers],
     }
-    text = json.dumps(head, separators=(",", ":")).encode()
-    return b"".join((_LENGTH.pack(len(text)), text, *buffers))
+    return [json.dumps(head, separators=(",", ":")).encode(), *buffers]
+
+
+def from_frames(head: bytes | memoryview, buffers: Sequence[memoryview]) -> Message:
+    """The inverse of `frames`; arrays are views of `buffers`. Raises ValueError where they are not a message."""
+    try:
+        fields: dict[str, Any] = json.loads(bytes(head))
+        described = fields["v"]
+        if len(described) != len(buffers):
+            raise ValueError(f"{len(described)} values are described, {len(buffers)} came")
+        values: dict[str, Value] = {}
+        for one, buffer in zip(described, buffers, strict=True):
+            values |= unpack([one], buffer)
+        return _message(fields, values)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a message: {error}") from error
+
+
+def encode(message: Message) -> bytes:
+    """One self-contained buffer: the length of the header, then the frames."""
+    head, *buffers = frames(message)
+    return b"".join((_LENGTH.pack(len(head)), head, *buffers))
 
 
 def decode(data: bytes | memoryview) -> Message:
@@ -117,25 +137,29 @@ def decode(data: bytes | memoryview) -> Message:
     view = memoryview(data)
     try:
         (length,) = _LENGTH.unpack_from(view)
-        head: dict[str, Any] = json.loads(bytes(view[_LENGTH.size : _LENGTH.size + length]))
-        return Message(
-            kind=head["k"],
-            request=head["r"],
-            flow=head["f"],
-            origin=head["o"],
-            producer=head["p"],
-            consumer=head["c"],
-            deadline=head["d"],
-            sent=head["s"],
-            clock=head["m"],
-            queued=head["q"],
-            skipped=tuple(head["x"]),
-            reason=head["w"],
-            attempt=head["n"],
-            avoid=tuple(head["a"]),
-            without=head["l"],
-            values=unpack(head["v"], view[_LENGTH.size + length :]),
-            trace=Trace(tuple(StageTime(*t) for t in head["t"]), tuple(TransferTime(*t) for t in head["e"])),
-        )
+        fields: dict[str, Any] = json.loads(bytes(view[_LENGTH.size : _LENGTH.size + length]))
+        return _message(fields, unpack(fields["v"], view[_LENGTH.size + length :]))
     except (KeyError, TypeError, struct.error) as error:
         raise ValueError(f"not a message: {error}") from error
+
+
+def _message(fields: Mapping[str, Any], values: Mapping[str, Value]) -> Message:
+    return Message(
+        kind=fields["k"],
+        request=fields["r"],
+        flow=fields["f"],
+        origin=fields["o"],
+        producer=fields["p"],
+        consumer=fields["c"],
+        deadline=fields["d"],
+        sent=fields["s"],
+        clock=fields["m"],
+        queued=fields["q"],
+        skipped=tuple(fields["x"]),
+        reason=fields["w"],
+        attempt=fields["n"],
+        avoid=tuple(fields["a"]),
+        without=fields["l"],
+        values=values,
+        trace=Trace(tuple(StageTime(*t) for t in fields["t"]), tuple(TransferTime(*t) for t in fields["e"])),
+    )

@@ -11,6 +11,7 @@ from typing import Final, Literal
 from runtime.arrivals import departures
 from runtime.background import RECORDED, background_loads, recorded_inputs
 from runtime.bundle import Bundle
+from runtime.emulate.process import NotAllowed
 from runtime.host import HostOptions
 from runtime.hosts import Hosts, StageInputs
 from runtime.in_process import InProcessHosts
@@ -20,7 +21,8 @@ from runtime.measured import accuracies, count, measured_path, measured_stage, s
 from runtime.opening import open_references
 from runtime.reference import Outcome
 from runtime.request import Departure, Entry
-from runtime.shaping import METHOD, NONE
+from runtime.shaping import METHOD as SHAPED
+from runtime.shaping import NONE
 from runtime.topology import Topology, topology
 from specs.deadline import deadline_of
 from specs.digest import digest_value
@@ -35,16 +37,26 @@ POLL: Final = 0.2
 QUEUE_LIMIT: Final = 256
 PARTIAL_LIMIT: Final = 4096
 
+Network = Literal["emulated", "shaped", "auto"]
 Phase = Literal["starting", "warming up", "running", "finished"]
 
 
 @dataclass(frozen=True, slots=True)
+class Method:
+    """How links and processors are made to be as the infrastructure says, in one word and in a sentence."""
+
+    network: Literal["emulated", "shaped", "none"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is: measured requests by status, and how often each reason was given for those not answered."""
+    """How far a run is: measured requests by status; the `method` once it is known."""
 
     phase: Phase
     requests: int
     counts: Mapping[str, int] = field(default_factory=dict)
+    method: Method | None = None
 
 
 OnProgress = Callable[[Progress], None]
@@ -52,11 +64,15 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """A run: its result, and the clients' log that it was made from. An `interrupted` one has ended requests only."""
+    """A run: its result, and the clients' log that it was made from. An `interrupted` one has ended requests only.
+
+    `started` is how many seconds it took until all hosts were open.
+    """
 
     result: RunResult
     log: tuple[Entry, ...]
     interrupted: bool = False
+    started: float = 0.0
 
     @property
     def reasons(self) -> Counter[str]:
@@ -73,6 +89,7 @@ def execute(
     address: str | None = None,
     on: Literal["ray", "process"] = "ray",
     shape: bool = True,
+    network: Network = "shaped",
     deadline: float | None = None,
     queue_limit: int = QUEUE_LIMIT,
     on_progress: OnProgress | None = None,
@@ -82,8 +99,10 @@ def execute(
     `prediction` was made, and saved, before: it stands beside what is measured and feeds nothing. Hosts are Ray actors
     on nodes started here, or on the cluster whose head is at `address` (HOST:PORT) and whose nodes carry the labels
     ``site=MEMBER``; or, with ``on="process"``, threads of this process. `shape` slows links and processors as the
-    infrastructure says. `deadline` (seconds) bounds each request: by default ten times the longest limit of the
-    prediction's paths, or 30 s. Whatever happens, nothing that was started is left running.
+    infrastructure says: links inside the application or, where the `network` is emulated, below it (with "auto" where
+    this machine allows it; the result says which, and why). `deadline` (seconds) bounds each request: by default ten
+    times the longest limit of the prediction's paths, or 30 s. Whatever happens, nothing that was started is left
+    running.
 
     Raises InputError where plan, slice, items and prediction do not fit together, EnvironmentFailed where nodes do not
     start or a site has none, and KeyboardInterrupt where nothing had been answered when it came; later, an interruption
@@ -97,11 +116,12 @@ def execute(
     orders = _by_number(plan_of, items)
     limit = deadline if deadline is not None else _deadline(prediction)
     options = HostOptions(queue_limit, PARTIAL_LIMIT, part.seed, machine_id(), shape)
-    tell(Progress("starting", part.requests))
-    hosts = _hosts(bundle, top, options, address, on)
+    hosts, method = _hosts(bundle, top, options, address, on, network)
+    tell(Progress("starting", part.requests, method=method))
     try:
         outcomes = _reference(bundle, top, orders, items)  # while the nodes start
         hosts.open()
+        opened = time.monotonic() - began
         tell(Progress("warming up", part.requests))
         _warm_up(hosts, bundle, top, outcomes)
         _give_items(hosts, orders, items)
@@ -123,8 +143,8 @@ def execute(
             raise KeyboardInterrupt
     sent = len(log) + (0 if interrupted else _sent_by_the_dead(orders, gone, logs))
     tell(Progress("finished", part.requests, dict(Counter(e.status for e in log))))
-    result = _result(bundle, part, prediction, top, log, outcomes, items, sent, shape, time.monotonic() - began)
-    return Execution(result, log, interrupted)
+    result = _result(bundle, part, prediction, top, log, outcomes, items, sent, method, time.monotonic() - began)
+    return Execution(result, log, interrupted, opened)
 
 
 def _check(bundle: Bundle, part: Slice, prediction: Prediction, items: Sequence[Item], top: Topology) -> None:
@@ -168,16 +188,33 @@ def _deadline(prediction: Prediction) -> float:
 
 
 def _hosts(
-    bundle: Bundle, top: Topology, options: HostOptions, address: str | None, on: Literal["ray", "process"]
-) -> Hosts:
+    bundle: Bundle,
+    top: Topology,
+    options: HostOptions,
+    address: str | None,
+    on: Literal["ray", "process"],
+    network: Network,
+) -> tuple[Hosts, Method]:
+    if address is not None and on == "process":
+        raise InputError(Issue("a run in this process has no address"))
+    if network == "emulated" and (address is not None or on == "process" or not options.shape):
+        raise InputError(Issue("only nodes that are started here can have an emulated network"))
+    shaped = Method("shaped", SHAPED) if options.shape else Method("none", NONE)
     if on == "process":
-        if address is not None:
-            raise InputError(Issue("a run in this process has no address"))
-        return InProcessHosts(bundle, top, options)
+        return InProcessHosts(bundle, top, options), shaped
+    tiers = {str(member): bundle.infra.value.sites[member.site].tier for member in top.hosts}
+    if network != "shaped" and address is None and options.shape:
+        from runtime.cluster.emulated import METHOD, EmulatedHosts  # heavy
+
+        try:
+            return EmulatedHosts(bundle, top, options, tiers), Method("emulated", METHOD)
+        except NotAllowed as error:
+            if network == "emulated":
+                raise
+            shaped = Method("shaped", f"{SHAPED}; no emulated network: {error}")
     from runtime.cluster.hosts import RayHosts  # heavy
 
-    tiers = {str(member): bundle.infra.value.sites[member.site].tier for member in top.hosts}
-    return RayHosts(bundle, top, options, tiers, address)
+    return RayHosts(bundle.folder, top, options, tiers, address), shaped
 
 
 def _reference(
@@ -283,7 +320,7 @@ def _result(
     outcomes: Mapping[tuple[str, int], Outcome],
     items: Sequence[Item],
     sent: int,
-    shape: bool,
+    method: Method,
     seconds: float,
 ) -> RunResult:
     answered = [e for e in log if e.status == "answered"]
@@ -294,7 +331,8 @@ def _result(
         plan=bundle.plan.digest,
         prediction=digest_value(prediction.dump()),
         slice=part,
-        shaping=METHOD if shape else NONE,
+        network=method.network,
+        shaping=method.text,
         requests=count(log, outcomes, sent),
         throughput=len(answered) / span if answered and span > 0 else 0.0,
         accuracy={a.data: a.value for a in right},

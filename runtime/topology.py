@@ -182,6 +182,17 @@ class Topology:
         """Of each origin by name."""
         return {str(s.origin): s.origin.site for s in self.serving}
 
+    def sends_to(self, member: Member) -> tuple[str, ...]:
+        """The other members that get values of `member`."""
+        found = {
+            str(self.member[str(origin), edge.to_site])
+            for flow in self.flows
+            for origin in flow.members
+            for edge in self.edges
+            if edge.flow == flow.name and edge.hops and self.member[str(origin), edge.from_site] == member
+        }
+        return tuple(sorted(found - {str(member)}))
+
     def stages_at(self, site: str) -> tuple[Stage, ...]:
         return tuple(stage for stage in self.stages if stage.site == site)
 

@@ -117,13 +117,16 @@ class MeasuredShare(Spec):
 class RunResult(Spec):
     """What a run measured, beside what was predicted for it.
 
-    `host` names the machine as profiles do, `ended_at` says when; older files say neither.
+    `network` says what delays messages: links `emulated` below the application, `shaped` inside it, or only the
+    machine's own (`none`); `shaping` says how, for processors as well. `host` names the machine as profiles do,
+    `ended_at` says when; older files say neither, nor the network.
     """
 
     schema_: Literal["tierplan.run/v1"] = Field(alias="schema", default="tierplan.run/v1")
     plan: str
     prediction: str
     slice: Slice
+    network: Literal["emulated", "shaped", "none", ""] = ""
     shaping: str
     requests: Requests
     throughput: Number

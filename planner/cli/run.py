@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -46,6 +46,13 @@ def run(
         str | None,
         typer.Option("--address", metavar="HOST:PORT", help="A Ray cluster whose nodes carry the label site=MEMBER."),
     ] = None,
+    network: Annotated[
+        Literal["auto", "emulated", "shaped"],
+        typer.Option(
+            "--network",
+            help="Links emulated below the application (Linux, root or user namespaces), or shaped inside it.",
+        ),
+    ] = "auto",
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The result.")] = Path("run.json"),
     fmt: FormatOption = Format.table,
 ) -> None:
@@ -86,11 +93,14 @@ def run(
         progress.say(f"prediction {digest_value(prediction.dump())} in {saved}")
 
         def tell(state: State) -> None:
+            if state.method is not None:
+                progress.say(f"network: {state.method.text}")
             counts = ", ".join(f"{n} {status}" for status, n in sorted(state.counts.items()) if n)
             progress.step(f"{state.phase}: {counts} of {state.requests}" if counts else state.phase)
 
         items = some_items(document, requests, seed)
-        done = execute(opened, part, items, prediction, address=address, on_progress=tell)
+        done = execute(opened, part, items, prediction, address=address, network=network, on_progress=tell)
+        progress.say(f"the hosts were open after {done.started:.1f} s")
         for reason, count in done.reasons.most_common(5):
             progress.say(f"{count} {reason}")
     ended = datetime.now(UTC).isoformat(timespec="seconds")

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from runtime.bundle import Bundle, open_bundle
-from runtime.channel import OnError
+from runtime.channel import Channel, OnError
 from runtime.channel.ray_calls import RayChannel
+from runtime.channel.zeromq import Secret, ZeroMQChannel
 from runtime.fleet import Member
 from runtime.host import Host, HostOptions, Hum, Noise
 from runtime.items import Item
@@ -28,13 +29,19 @@ from specs.errors import EnvironmentFailed
 
 @dataclass(frozen=True, slots=True)
 class HostOrder:
-    """What an actor needs to become a host. `bundle` is a folder on its machine, `links` the file of link state."""
+    """What an actor needs to become a host. `bundle` is a folder on its machine, `links` the file of link state.
+
+    Messages go by ZeroMQ where `address` says where to listen for them, and `secret` what the hosts share; else they
+    are calls of actors.
+    """
 
     member: Member
     top: Topology
     bundle: str
     links: str
     options: HostOptions
+    address: str = ""
+    secret: Secret | None = None
 
 
 class HostActor:
@@ -44,17 +51,22 @@ class HostActor:
         self._order = order
         self._host: Host | None = None
         self._others: dict[str, Host] = {}
+        self._channel = ZeroMQChannel(order.address, order.secret) if order.secret is not None else None
 
     async def machine(self) -> str:
         """Which machine this is."""
         return machine_id()
 
+    async def endpoint(self) -> str:
+        """Where this host listens for messages by ZeroMQ; empty where it does not."""
+        return self._channel.endpoint if self._channel is not None else ""
+
     async def open(self, peers: Mapping[str, Any]) -> None:
-        """Load the stages of this member and become its host; `peers` are the actors of the others."""
+        """Load the stages of this member and become its host; `peers` are the actors of the others, or endpoints."""
         self._host = await asyncio.to_thread(self._open, peers)
 
     def _open(self, peers: Mapping[str, Any]) -> Host:
-        return open_host(self._order, peers)
+        return open_host(self._order, peers, self._channel)
 
     def host_without(self, site: str) -> Host:
         """Of the plan without `site`, or of the plan itself. Raises EnvironmentFailed where it is not open."""
@@ -104,19 +116,28 @@ class HostActor:
             await asyncio.to_thread(host.close)
 
 
-def open_host(order: HostOrder, peers: Mapping[str, Any]) -> Host:
-    """The host that `order` asks for, with all that it runs loaded. `peers` are the actors of the other processes."""
+def open_host(order: HostOrder, peers: Mapping[str, Any], zeromq: ZeroMQChannel | None = None) -> Host:
+    """The host that `order` asks for, with all that it runs loaded.
+
+    `peers` are the actors of the other processes or, with the channel `zeromq`, their endpoints.
+    """
     stages = order.top.stages_at(order.member.site)
     _limit_pools(max((s.threads for s in stages), default=1))
     bundle = open_bundle(order.bundle)
     works = _open_works(bundle, order)
     state = LinkState(Path(order.links)) if order.links else None
 
-    def channel(on_error: OnError) -> RayChannel:
-        return RayChannel(peers, on_error)
+    def channel(on_error: OnError) -> Channel:
+        if zeromq is None:
+            return RayChannel(peers, on_error)
+        zeromq.connect(peers, on_error)
+        return zeromq
 
     fills = fills_of_sinks(bundle)
-    return Host(order.member, order.top, bundle.app.value, works, channel, state, order.options, fills)
+    host = Host(order.member, order.top, bundle.app.value, works, channel, state, order.options, fills)
+    if zeromq is not None:
+        zeromq.start(host.deliver, order.top.sends_to(order.member))
+    return host
 
 
 def _open_works(bundle: Bundle, order: HostOrder) -> dict[str, list[Work]]:

@@ -65,8 +65,10 @@ def _first_line(error: BaseException) -> str:
 class Connection:
     """Connected from construction to `close`."""
 
-    def __init__(self, address: str, *, local: bool) -> None:
-        """Raises EnvironmentFailed where the cluster cannot be reached or does not accept us."""
+    def __init__(self, address: str, *, local: bool, node: str = "") -> None:
+        """`node` is this machine's address in the cluster, where Ray cannot find it. Raises EnvironmentFailed where the
+        cluster cannot be reached or does not accept us.
+        """
         apply_settings(local=local)
         parsed = parse_address(address)
         probe(parsed)
@@ -77,7 +79,13 @@ class Connection:
         if ray.is_initialized():
             raise EnvironmentFailed("this process is connected to a Ray cluster already: one run at a time")
         try:
-            ray.init(address=str(parsed), log_to_driver=False, logging_level="error", configure_logging=False)
+            ray.init(
+                address=str(parsed),
+                log_to_driver=False,
+                logging_level="error",
+                configure_logging=False,
+                _node_ip_address=node or None,
+            )
         except Exception as error:  # Ray raises many kinds: wrong version, wrong token, no node here
             reason = str(error).strip().splitlines()
             raise EnvironmentFailed(

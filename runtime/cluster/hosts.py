@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.bundle import Bundle
+from runtime.channel.zeromq import Secret
 from runtime.cluster.actor import HostActor, HostOrder
 from runtime.cluster.connection import Connection
-from runtime.cluster.local import LocalCluster
+from runtime.cluster.local import LocalCluster, Place
 from runtime.host import HostOptions
 from runtime.hosts import Load, StageInputs
 from runtime.items import Item
@@ -32,11 +32,21 @@ class RayHosts:
     """See `runtime.hosts.Hosts`. Nodes start with construction; `open` waits for them."""
 
     def __init__(
-        self, bundle: Bundle, top: Topology, options: HostOptions, tiers: Mapping[str, str], address: str | None
+        self,
+        bundle: Path,
+        top: Topology,
+        options: HostOptions,
+        tiers: Mapping[str, str],
+        address: str | None,
+        places: Mapping[str, Place] | None = None,
     ) -> None:
-        """`tiers` maps every member of the run to its tier; `address` is of an existing cluster's head."""
+        """`tiers` maps every member of the run to its tier; `address` is of an existing cluster's head.
+
+        With `places` each node of our own is at its member's place in an emulated network; the head is that of the
+        first member of `tiers`, where this process has to be as well.
+        """
         self._bundle, self._top, self._options, self._tiers = bundle, top, options, tiers
-        self._address = address
+        self._address, self._places = address, places
         self._connection: Connection | None = None
         self._actors: dict[str, Any] = {}
         self._gone: dict[str, str] = {}
@@ -44,7 +54,8 @@ class RayHosts:
         self._cluster: LocalCluster | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         if address is None:
-            self._cluster = LocalCluster([{"site": m, "tier": tier} for m, tier in tiers.items()])
+            labels = [{"site": m, "tier": tier} for m, tier in tiers.items()]
+            self._cluster = LocalCluster(labels, [places[m] for m in tiers] if places else None)
             self._links = Path(self._cluster.folder) / "links"
         else:
             self._folder = tempfile.TemporaryDirectory(prefix="tierplan-links-")
@@ -59,18 +70,22 @@ class RayHosts:
     def open(self) -> None:
         address = self._cluster.wait() if self._cluster else self._address
         assert address is not None
-        self._connection = Connection(address, local=self._cluster is not None)
+        node = self._places[next(iter(self._tiers))].control if self._places else ""
+        self._connection = Connection(address, local=self._cluster is not None, node=node)
         self._connection.check_sites(self._tiers)
-        if self._options.shape:
+        shaped = self._options.shape and not self._options.emulated
+        if shaped:
             LinkState.create(self._links, Routes(self._top).capacities)
+        links = str(self._links) if shaped else ""
+        secret = Secret.new(encrypted=False) if self._places else None  # the emulated network is within this machine
         for member in self._top.hosts:
-            file = str(self._links) if self._options.shape else ""
-            bundle = str(self._bundle.folder.resolve())
-            order = HostOrder(member, self._top, bundle, file, self._options)
+            at = self._places[str(member)].links if self._places else ""
+            order = HostOrder(member, self._top, str(self._bundle.resolve()), links, self._options, at, secret)
             self._actors[str(member)] = self._connection.place(str(member), HostActor, order)
         machines = self._ray.call(self._actors, "machine")
         self._check_machines(machines)
-        self._ray.call(self._actors, "open", dict(self._actors))
+        peers = self._ray.call(self._actors, "endpoint") if self._places else dict(self._actors)
+        self._ray.call(self._actors, "open", peers)
 
     def _check_machines(self, machines: Mapping[str, str]) -> None:
         """What this version needs: the bundle's folder and the links' file are on this machine."""

@@ -51,10 +51,13 @@ def main() -> int:
         # A node's processes die with the thread that started them, so the threads stay until the end.
         with ThreadPoolExecutor(len(asked["nodes"])) as pool:
             try:
-                first, *others = asked["nodes"]
-                head = _start(folder, first, None)
+                nodes_asked = list(zip(asked["nodes"], asked["places"], strict=True))
+                first, *others = nodes_asked
+                if first[1] is not None:
+                    _enter(first[1])  # Ray's threads are started by this one, and talk to the head
+                head = _start(folder, first[0], first[1], None)
                 nodes.append(head)
-                nodes += pool.map(lambda labels: _start(folder, labels, head.gcs_address), others)
+                nodes += pool.map(lambda node: _start(folder, node[0], node[1], head.gcs_address), others)
                 _tell({"address": head.gcs_address}, asked, answer)
                 _wait(asked)
             except KeyboardInterrupt:
@@ -128,8 +131,17 @@ def _remove(folder: str) -> None:
             return
 
 
-def _start(folder: str, labels: Mapping[str, str], head: str | None) -> Any:
-    """A Ray node with `labels`; the head where `head` (its address) is None."""
+def _enter(place: Mapping[str, Any]) -> None:
+    """Let this thread, and the processes that it starts, have the network of an emulated site."""
+    from runtime.emulate.namespaces import enter
+
+    enter(place["process"], ("net",))
+
+
+def _start(folder: str, labels: Mapping[str, str], place: Mapping[str, Any] | None, head: str | None) -> Any:
+    """A Ray node with `labels`, at `place` or on the loopback; the head where `head` (its address) is None."""
+    if place is not None:
+        _enter(place)
     from ray._private.node import Node
     from ray._private.parameter import RayParams
 
@@ -138,7 +150,7 @@ def _start(folder: str, labels: Mapping[str, str], head: str | None) -> Any:
     home = f"{folder}/{labels['site'][-40:]}"
     os.mkdir(home)
     params = RayParams(
-        node_ip_address=LOOPBACK,
+        node_ip_address=LOOPBACK if place is None else place["control"],
         num_cpus=0,
         num_gpus=0,
         object_store_memory=OBJECT_STORE,

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from specs.errors import EnvironmentFailed
@@ -21,11 +22,22 @@ START_LIMIT: Final = 90.0
 STOP_LIMIT: Final = 20.0
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A host of an emulated network: its first process, its addresses in the control network and on its links."""
+
+    process: int
+    control: str
+    links: str
+
+
 class LocalCluster:
     """Nodes under a keeper process. `wait` gives the address; `close` leaves nothing behind."""
 
-    def __init__(self, nodes: Sequence[Mapping[str, str]]) -> None:
-        """Begin to start a node with each of the `nodes` labels; the first is the head."""
+    def __init__(self, nodes: Sequence[Mapping[str, str]], places: Sequence[Place] | None = None) -> None:
+        """Begin to start a node with each of the `nodes` labels; the first is the head. Each is at its place of
+        `places`, or all are on the loopback interface.
+        """
         # In /tmp whatever TMPDIR says: the path of a unix socket is limited to 107 characters.
         root = tempfile.gettempdir() if len(tempfile.gettempdir()) < 30 else "/tmp"
         self.folder = tempfile.mkdtemp(prefix="tierplan-", dir=root)
@@ -38,7 +50,8 @@ class LocalCluster:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         )
         assert self._keeper.stdin is not None
-        asked = {"folder": self.folder, "nodes": [dict(labels) for labels in nodes]}
+        at = [None] * len(nodes) if places is None else [asdict(place) for place in places]
+        asked = {"folder": self.folder, "nodes": [dict(labels) for labels in nodes], "places": at}
         self._keeper.stdin.write(json.dumps(asked).encode() + b"\n")
         self._keeper.stdin.flush()
 

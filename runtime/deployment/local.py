@@ -89,6 +89,7 @@ def _start_keeper(name: str, tiers: Mapping[str, str]) -> None:
     order = {
         "folder": str(folder),
         "nodes": [{"site": member, "tier": tier} for member, tier in tiers.items()],
+        "places": [None] * len(tiers),
         "announce": str(state / ANNOUNCED),
     }
     with tempfile.TemporaryFile() as stdin:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,21 +14,18 @@ from typing import Any, Final, Literal
 
 from runtime.emulate import state as states
 from runtime.emulate.layout import network
-from runtime.emulate.state import CONTROL, LOG, Process, State, read_state, state_folder
+from runtime.emulate.process import DOWN, ask, await_ready, last_words, start_emulator
+from runtime.emulate.state import Process, State, read_state, state_folder
 from runtime.emulate.topology import Host
-from runtime.emulate.tun import DEVICE
 from specs.emulation_status import EmulatedLink, EmulatedSite, EmulationStatus
 from specs.errors import AnswerIsNo, EnvironmentFailed, InputError, Issue
 from specs.infrastructure import Infrastructure
 from specs.load import Document
 from specs.nearest import near
 
-EMULATOR: Final = "runtime.emulate.emulator"
 MECHANISM: Final = "a user-space emulator of links over TUN devices"
-ANSWER_LIMIT: Final = 10.0
 END_LIMIT: Final = 10.0
 UP: Final = "planner emulate up infra.yaml"
-DOWN: Final = "planner emulate down"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +55,10 @@ def up(
     }
     with _starting(folder) as emulator:
         assert emulator.stdin is not None
-        assert emulator.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             emulator.stdin.write(json.dumps(order).encode() + b"\n")
             emulator.stdin.close()
-        line = emulator.stdout.readline()
-        answer = json.loads(line) if line else {"error": _last_words(folder) or "the emulator ended without a word"}
-        if "error" in answer:
-            raise EnvironmentFailed(_not_allowed(answer["error"]))
+        await_ready(emulator, folder)
         tell(status())
 
 
@@ -92,16 +82,7 @@ def _starting(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
         with _uninterrupted():
             _make_room(folder)
             made = True
-        with (folder / LOG).open("wb") as log:
-            emulator = subprocess.Popen(
-                [sys.executable, "-m", EMULATOR],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,
-                cwd="/",
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
-            )
+        emulator = start_emulator(folder)
         yield emulator
     except BaseException:
         if emulator is not None:
@@ -122,21 +103,6 @@ def _uninterrupted() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _last_words(folder: Path) -> str:
-    """The last line of the emulator's log, which is empty where it made no mistake."""
-    with contextlib.suppress(OSError):
-        return "".join((folder / LOG).read_text("utf-8", "replace").strip().splitlines()[-1:])
-    return ""
-
-
-def _not_allowed(reason: str) -> str:
-    if DEVICE in reason:
-        way_out = f"this user must be allowed to open {DEVICE}; modprobe tun, or --device {DEVICE} of a container"
-    else:
-        way_out = "root is needed, or a kernel that lets users make namespaces (sysctl user.max_user_namespaces)"
-    return f"this machine does not allow it: {reason} ({way_out})"
 
 
 def down() -> Ended:
@@ -171,7 +137,7 @@ def _refuse_rest(folder: Path) -> None:
 def status() -> EmulationStatus:
     """What is emulated now. Raises AnswerIsNo where nothing is."""
     found = _living(AnswerIsNo)
-    return _status(found, _ask({}))
+    return _status(found, ask({}, state_folder()))
 
 
 def change(
@@ -194,7 +160,7 @@ def change(
         raise InputError(Issue(f"unknown link {link!r}", None, near(link, known) or "the emulation has no links"))
     given = {"delay": delay, "jitter": jitter, "rate": rate, "loss": loss, "carries": carries}
     to = {name: value for name, value in given.items() if value is not None}
-    return _status(found, _ask({"set": link, "direction": direction, "to": to}))
+    return _status(found, ask({"set": link, "direction": direction, "to": to}, state_folder()))
 
 
 def execute(site: str, command: Sequence[str]) -> int:
@@ -235,30 +201,9 @@ def _living(otherwise: type[AnswerIsNo] | type[EnvironmentFailed]) -> State:
     if found is None and not folder.exists():
         raise otherwise(f"nothing is emulated ({UP})")
     if found is None or not found.emulator.alive():
-        said = _last_words(folder)
+        said = last_words(folder)
         raise otherwise(f"the emulation was killed{f' ({said})' if said else ''}; {DOWN} removes what it left")
     return found
-
-
-def _ask(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Raises EnvironmentFailed where the emulator does not answer."""
-    folder = state_folder()
-    answer: dict[str, Any]
-    try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as control:
-                control.settimeout(ANSWER_LIMIT)
-                control.connect(f"/proc/self/fd/{handle}/{CONTROL}")
-                control.sendall(json.dumps(request).encode())
-                answer = json.loads(control.recv(1 << 20))
-        finally:
-            os.close(handle)
-    except (OSError, ValueError) as error:
-        raise EnvironmentFailed(f"the emulator does not answer ({error}); {DOWN} ends it") from error
-    if "error" in answer:
-        raise EnvironmentFailed(f"the emulator refused: {answer['error']}")
-    return answer
 
 
 def _status(found: State, told: Mapping[str, Any]) -> EmulationStatus:

@@ -2,7 +2,8 @@
 
 It holds the TUN device of every site, reads what is sent, carries it over the links of its route in event time, and
 writes it to the device of the site that it is for. Times are logical: who is late reserves the next link for the time
-at which the packet was due there. On SIGTERM, or where its folder is gone, it ends, and all sites with it.
+at which the packet was due there. On SIGTERM, or where its folder is gone, it ends, and all sites with it; where the
+order says that it is `held`, also once its stdin ends, for whoever holds the other end is gone.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from runtime.emulate import kernel, tun
 from runtime.emulate.link import Line, Server, Step, Train
 from runtime.emulate.namespaces import Opened, become_root_of_namespaces, open_site
-from runtime.emulate.packet import LONGEST, destination, train_of
+from runtime.emulate.packet import LONGEST, destination, train_of, train_of_payload
 from runtime.emulate.state import CONTROL, HOSTS, STATE, State, process, remove_folder
 from runtime.emulate.topology import Host, Network, routes
 
@@ -50,6 +51,15 @@ class Parcel:
         self.step = 0
 
 
+class Background:
+    """Traffic that nobody receives: at `rate` a second, a message of one of `payloads` bytes holds a server."""
+
+    __slots__ = ("payloads", "rate", "server")
+
+    def __init__(self, server: Server, rate: float, payloads: Sequence[int]) -> None:
+        self.server, self.rate, self.payloads = server, rate, payloads
+
+
 class Emulator:
     """Carries what the sites send, until it is told to stop."""
 
@@ -61,7 +71,8 @@ class Emulator:
             (devices[start], address[end]): (devices[end], tuple(step for i in route for step in self._lines[i].steps))
             for (start, end), route in routes(net).items()
         }
-        self._heap: list[tuple[float, int, Parcel]] = []
+        self._random = random.Random(seed + 1)
+        self._heap: list[tuple[float, int, Parcel | Background]] = []
         self._order = itertools.count()
         self._held = 0
         self._late = [0, 0.0, 0.0]
@@ -72,8 +83,11 @@ class Emulator:
         heap = self._heap
         now = time.monotonic()
         while heap and heap[0][0] <= now:
-            due, _, parcel = heapq.heappop(heap)
-            self._move(parcel, now - due)
+            due, _, item = heapq.heappop(heap)
+            if isinstance(item, Parcel):
+                self._move(item, now - due)
+            else:
+                self._load(item, due)
             now = time.monotonic()
         return heap[0][0] - now if heap else None
 
@@ -95,22 +109,31 @@ class Emulator:
         due = parcel.tail if parcel.step == len(parcel.route) else parcel.head
         heapq.heappush(self._heap, (due, next(self._order), parcel))
 
-    def take(self, device: int) -> bool:
-        """Read what a site has sent, and start it on its way. False where the site is gone."""
-        for _ in range(READ_AT_ONCE):
-            try:
-                data = os.read(device, LONGEST)
-            except BlockingIOError:  # nothing more
-                return True
-            except OSError:
-                return False
-            to = destination(data)
-            found = self._ways.get((device, to)) if to is not None else None
-            if found is None or self._held + len(data) > MOST_HELD:
-                continue
-            self._held += len(data)
-            self._move(Parcel(data, train_of(data), *found, time.monotonic()), 0.0)
-        return True
+    def _load(self, item: Background, at: float) -> None:
+        item.server.serve(at, at, train_of_payload(self._random.choice(item.payloads)))
+        heapq.heappush(self._heap, (at + self._random.expovariate(item.rate), next(self._order), item))
+
+    def add_background(self, asked: Mapping[str, Any]) -> None:
+        """Load the servers of a link, its own or the shared one, that belong to a member at either end."""
+        servers = {
+            line.shared if asked["shared"] else line.own: None
+            for line in self._lines
+            if (line.way.link, line.way.direction) == (asked["link"], asked["direction"])
+            and asked["member"] in (line.way.start, line.way.end)
+        }
+        for server in servers:
+            if server is not None:
+                item = Background(server, asked["rate"], asked["payloads"])
+                heapq.heappush(self._heap, (time.monotonic(), next(self._order), item))
+
+    def take(self, device: int, data: bytes) -> None:
+        """Start what a site has sent on its way."""
+        to = destination(data)
+        found = self._ways.get((device, to)) if to is not None else None
+        if found is None or self._held + len(data) > MOST_HELD:
+            return
+        self._held += len(data)
+        self._move(Parcel(data, train_of(data), *found, time.monotonic()), 0.0)
 
     def change(self, link: str, direction: str | None, to: Mapping[str, Any]) -> None:
         """Set what `to` names (delay, jitter, rate, loss, carries) of the link, in one direction or both."""
@@ -164,20 +187,53 @@ def _lines(net: Network, rng: random.Random) -> list[Line]:
     return [Line(way, shared.get(way.shared), rng) for way in net.ways]
 
 
-def serve(emulator: Emulator, devices: Mapping[str, int], control: socket.socket, folder: Path) -> None:
-    """Until SIGTERM, or until the folder is gone."""
-    tuns = set(devices.values())
+Take = Callable[[int, bytes], None]
+"""What is done with what comes out of a device."""
+
+
+def switch(net: Network, devices: Mapping[str, int]) -> Take:
+    """The control network: what comes out of one of its `devices` goes into another at once."""
+    ends = {socket.inet_aton(host.control): devices[host.name] for host in net.hosts if host.control}
+
+    def take(_device: int, data: bytes) -> None:
+        to = destination(data)
+        if to in ends:
+            with contextlib.suppress(OSError):  # the receiver has no room
+                os.write(ends[to], data)
+
+    return take
+
+
+def _read(device: int, take: Take) -> bool:
+    """Take what is there, up to a bound. False where the site is gone."""
+    for _ in range(READ_AT_ONCE):
+        try:
+            data = os.read(device, LONGEST)
+        except BlockingIOError:  # nothing more
+            return True
+        except OSError:
+            return False
+        take(device, data)
+    return True
+
+
+def serve(emulator: Emulator, takes: Mapping[int, Take], control: socket.socket, folder: Path, held: bool) -> None:
+    """Take what comes out of devices until SIGTERM, until the folder is gone or, where `held`, until stdin ends."""
+    tuns = set(takes)
+    holder = {0} if held else set()
     callers: dict[int, socket.socket] = {}
     inode = (folder / STATE).stat().st_ino
     looked = time.monotonic()
     while True:
         due = emulator.advance()
         wait = LOOK_AROUND if due is None else min(max(due, 0.0), LOOK_AROUND)
-        ready, _, _ = select.select([*tuns, control.fileno(), *callers], [], [], wait)
+        ready, _, _ = select.select([*tuns, *holder, control.fileno(), *callers], [], [], wait)
         for descriptor in ready:
             if descriptor in tuns:
-                if not emulator.take(descriptor):
+                if not _read(descriptor, takes[descriptor]):
                     tuns.discard(descriptor)
+            elif descriptor in holder:
+                return  # nothing is ever said there
             elif descriptor == control.fileno():
                 with contextlib.suppress(OSError):
                     caller, _ = control.accept()
@@ -204,6 +260,8 @@ def _answer(emulator: Emulator, caller: socket.socket) -> None:
         asked = json.loads(caller.recv(LONGEST_REQUEST))
         if "set" in asked:
             emulator.change(asked["set"], asked.get("direction"), asked["to"])
+        if "background" in asked:
+            emulator.add_background(asked["background"])
         answer = emulator.status()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         answer = {"error": f"{type(error).__name__}: {error}"}
@@ -259,13 +317,16 @@ def _run(asked: Mapping[str, Any], tell: Any) -> None:
     user_namespace = become_root_of_namespaces()
     opened = _open_sites(net, folder)
     control = _listen(folder)
-    devices = {name: site.tun for name, site in opened.items()}
-    emulator = Emulator(net, devices, asked["seed"])
+    links = {name: site.tun for name, site in opened.items()}
+    controls = {name: site.control for name, site in opened.items() if site.control is not None}
+    emulator = Emulator(net, links, asked["seed"])
+    takes: dict[int, Take] = dict.fromkeys(links.values(), emulator.take)
+    takes |= dict.fromkeys(controls.values(), switch(net, controls))
     sites = {name: process(site.pid) for name, site in opened.items()}
     State(asked["infra"], asked["digest"], user_namespace, net, process(os.getpid()), sites).write(folder)
     _hasten()
     tell({"ready": True})
-    serve(emulator, devices, control, folder)
+    serve(emulator, takes, control, folder, asked.get("held", False))
 
 
 def main() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from runtime.emulate.topology import Direction, Host, Network, Way
@@ -17,6 +18,7 @@ MOST_HOSTS: Final = 64
 LONGEST_DELAY: Final = 60.0
 """Seconds; what is on its way is held in memory."""
 _NETWORK: Final = "10.77.0"
+_CONTROL_NETWORK: Final = "10.78.0"
 
 
 def network(infra: Document[Infrastructure], members: Mapping[str, int]) -> Network:
@@ -39,6 +41,12 @@ def network(infra: Document[Infrastructure], members: Mapping[str, int]) -> Netw
         ways=tuple(way for name, link in spec.links.items() for way in _ways(infra, name, link, found)),
         unslowed=_unslowed(spec, found),
     )
+
+
+def with_control(net: Network) -> Network:
+    """`net` with a second network, which joins all members directly."""
+    hosts = (replace(h, control=f"{_CONTROL_NETWORK}.{number}") for number, h in enumerate(net.hosts, start=1))
+    return replace(net, hosts=tuple(hosts))
 
 
 def _first(infra: Document[Infrastructure], members: Mapping[str, int], site: str) -> tuple[Member, ...]:

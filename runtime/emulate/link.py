@@ -69,7 +69,7 @@ class Line:
 
     def __init__(self, way: Way, shared: Server | None, rng: random.Random) -> None:
         self.way = way
-        self.own = Server(way.rate)
+        self.own, self.shared = Server(way.rate), shared
         first, last = (shared, self.own) if way.shared_first else (self.own, shared)
         self.steps = self._steps(first, last)
         self.delay, self.jitter, self.loss = way.delay, way.jitter, way.loss

@@ -11,11 +11,12 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from runtime.emulate import kernel, tun
+from runtime.emulate.routing import keep_windows
 from runtime.emulate.topology import Host
 
 HOSTS: Final = "/etc/hosts"
@@ -33,10 +34,14 @@ _FAILED: Final = b"!"
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A site that runs: its first process, the descriptor of its TUN device, and the pipe that keeps it alive."""
+    """A site that runs: its first process, the descriptors of its TUN devices, and the pipe that keeps it alive.
+
+    `tun` is of the links, `control` of the control network, where there is one.
+    """
 
     pid: int
     tun: int
+    control: int | None
     life: socket.socket
 
 
@@ -80,11 +85,11 @@ def open_site(host: Host, reachable: Sequence[str], hosts_file: str) -> Opened:
     theirs.close()
     os.waitpid(between, 0)
     ours.sendall(b"go")
-    message, descriptors, _, _ = socket.recv_fds(ours, 4096, 1)
+    message, descriptors, _, _ = socket.recv_fds(ours, 4096, 2)
     if not descriptors:
         code, _, text = message.removeprefix(_FAILED).decode().partition(" ")
         raise OSError(int(code) if code.isdecimal() else 0, text or f"site {host.name} did not start")
-    return Opened(int(message), descriptors[0], ours)
+    return Opened(int(message), descriptors[0], descriptors[1] if host.control else None, ours)
 
 
 def _start_site(host: Host, reachable: Sequence[str], hosts_file: str, life: socket.socket) -> NoReturn:
@@ -118,9 +123,10 @@ def _be_site(host: Host, reachable: Sequence[str], hosts_file: str, life: socket
             os._exit(0)
         kernel.die_with_parent(signal.SIGKILL)
         kernel.set_process_name(host.name)
-        device = _furnish(host, reachable, hosts_file)
-        socket.send_fds(life, [own_number], [device])
-        os.close(device)
+        devices = _furnish(host, reachable, hosts_file)
+        socket.send_fds(life, [own_number], devices)
+        for device in devices:
+            os.close(device)
         while life.recv(64):
             pass
     except OSError as error:
@@ -137,8 +143,8 @@ def _keep_only(descriptor: int) -> None:
     os.closerange(descriptor + 1, 4096)
 
 
-def _furnish(host: Host, reachable: Sequence[str], hosts_file: str) -> int:
-    """Network, mounts and host name of the site. Returns its TUN device."""
+def _furnish(host: Host, reachable: Sequence[str], hosts_file: str) -> list[int]:
+    """Networks, mounts and host name of the site. Returns its TUN devices: of the links, of the control network."""
     kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWUTS, "making a mount namespace")
     kernel.unshare(kernel.CLONE_NEWNET, "making a network namespace")
     kernel.set_hostname(host.name)
@@ -146,9 +152,13 @@ def _furnish(host: Host, reachable: Sequence[str], hosts_file: str) -> int:
     kernel.mount("proc", "/proc", "proc", kernel.MS_NOSUID_NODEV_NOEXEC)
     if os.path.exists(HOSTS):
         kernel.mount(hosts_file, HOSTS, "", kernel.MS_BIND)
-    device = tun.open_tun()
+    keep_windows()
+    devices = [tun.open_tun()]
     tun.configure(host.address, reachable)
-    return device
+    if host.control:
+        devices.append(tun.open_tun(tun.CONTROL))
+        tun.configure_control(host.control)
+    return devices
 
 
 def run_in_site(pid: int, command: Sequence[str]) -> int:
@@ -157,7 +167,7 @@ def run_in_site(pid: int, command: Sequence[str]) -> int:
     What it leaves in the background stays until the site ends. Raises OSError where the site cannot be entered.
     """
     folder = os.getcwd()
-    _enter(pid)
+    enter(pid)
     child = os.fork()
     if child == 0:
         _be_command(folder, command)
@@ -176,10 +186,14 @@ def _forward_to(child: int) -> Callable[[int, object], None]:
     return forward
 
 
-def _enter(pid: int) -> None:
+def enter(pid: int, kinds: Collection[str] = _KINDS) -> None:
+    """Go to the namespaces of `kinds` of the site whose first process is `pid`: "net" for this thread alone.
+
+    Raises OSError where that is not possible: nobody enters a user namespace who has several threads.
+    """
     entered: list[tuple[str, int]] = []
     try:
-        for kind in _KINDS:
+        for kind in kinds:
             file = f"/proc/{pid}/ns/{kind}"
             if not os.path.samestat(os.stat(file), os.stat(f"/proc/self/ns/{kind}")):
                 entered.append((kind, os.open(file, os.O_RDONLY | os.O_CLOEXEC)))

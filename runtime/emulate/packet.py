@@ -8,6 +8,9 @@ from typing import Final
 from runtime.emulate.link import Train
 
 VNET_HEADER: Final = 10
+MTU: Final = 1500
+SEGMENT: Final = 1448
+"""Bytes of a TCP stream in a full packet."""
 LONGEST: Final = VNET_HEADER + 65_535
 _OFFLOAD: Final = struct.Struct("<BBHHHH")
 _LEAST: Final = VNET_HEADER + 20
@@ -35,3 +38,9 @@ def train_of(data: bytes) -> Train:
         header += 8
     packets = max(1, -(-(length - header) // payload_of_one))
     return Train(length + (packets - 1) * header, min(length, header + payload_of_one), packets)
+
+
+def train_of_payload(payload: int) -> Train:
+    """What `payload` bytes of a TCP stream are on a wire, with time stamps in the headers."""
+    packets = max(1, -(-payload // SEGMENT))
+    return Train(payload + packets * (MTU - SEGMENT), min(MTU, payload + MTU - SEGMENT), packets)

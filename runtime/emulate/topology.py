@@ -16,12 +16,17 @@ Direction = Literal["up", "down"]
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A member of a site. `names` are what it is called by in all namespaces; the first is the member's."""
+    """A member of a site. `names` are what it is called by in all namespaces; the first is the member's.
+
+    `control` is its address in a second network, where there is one, which joins all directly: what steers them must
+    not load the links.
+    """
 
     names: tuple[str, ...]
     site: str
     tier: str
     address: str
+    control: str = ""
 
     @property
     def name(self) -> str:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
+from runtime.channel import CHANNEL
+from runtime.channel.zeromq import Secret, ZeroMQChannel
 from runtime.cluster.connection import Connection
+from runtime.cluster.keeper import LOOPBACK
 from runtime.cluster.local import local_cluster
 from runtime.machine import host_name
 from runtime.message import Message
+from runtime.shaping import Shaper, Step
+from runtime.values import Value
 from specs.profile import Distribution, HopOverhead
 
 SIZES: Final = (100, 10_000, 100_000, 400_000, 1_000_000, 3_000_000)
-CHANNEL: Final = "ray"
 QUANTILES: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 BLOCKS: Final = 5
 GAP: Final = 12e-3
@@ -30,43 +34,43 @@ DELAY: Final = 4e-3
 class HopProbe:
     """An actor at one end. Messages take the way that they take in a run: shaper's thread, channel, decoding."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str, secret: Secret) -> None:
         self._took: list[float] = []
+        self._problems: list[str] = []
+        self._channel = ZeroMQChannel(address, secret)
 
-    async def deliver(self, data: bytes) -> None:
-        from runtime.message import decode
+    async def endpoint(self) -> str:
+        return self._channel.endpoint
 
-        message = decode(data)
+    async def open(self, ends: Mapping[str, str], to_open: Sequence[str]) -> None:
+        self._channel.connect(ends, lambda member, message, reason: self._problems.append(reason))
+        self._channel.start(self._deliver, to_open)
+
+    def _deliver(self, message: Message) -> None:
         self._took.append(time.monotonic() - message.sent)
 
     async def take(self) -> list[float]:
         took, self._took = self._took, []
         return took
 
-    async def send(self, peer: Any, payload: int, count: int, gap: float) -> list[str]:
+    async def send(self, to: str, payload: int, count: int, gap: float) -> list[str]:
         """Send `count` messages; returns what went wrong."""
-        return await asyncio.to_thread(_send, peer, payload, count, gap)
+        await asyncio.to_thread(self._send, to, payload, count, gap)
+        problems, self._problems = self._problems, []
+        return problems
 
-
-def _send(peer: Any, payload: int, count: int, gap: float) -> list[str]:
-    from runtime.channel.ray_calls import RayChannel
-    from runtime.shaping import Shaper, Step
-
-    problems: list[str] = []
-    channel = RayChannel({"peer": peer}, lambda member, message, reason: problems.append(reason))
-    on_the_way = (Step(None, delay=DELAY),)
-    shaper = Shaper(channel.send, None, 0, lambda message: None)
-    values = {"a.b": os.urandom(payload)} if payload else {}
-    for number in range(count):
-        at = time.monotonic()
-        due = at + DELAY
-        message = Message("values", str(number), "flow", "origin", "consumer", at + 60.0, sent=due, values=values)
-        shaper.send("peer", message, on_the_way, at)
-        time.sleep(gap)
-    time.sleep(0.1)
-    shaper.close()
-    channel.close()
-    return problems
+    def _send(self, to: str, payload: int, count: int, gap: float) -> None:
+        on_the_way = (Step(None, delay=DELAY),)
+        shaper = Shaper(self._channel.send, None, 0, lambda message: None)
+        values: dict[str, Value] = {"a.b": os.urandom(payload)} if payload else {}
+        for number in range(count):
+            at = time.monotonic()
+            due = at + DELAY
+            message = Message("values", str(number), "flow", "origin", "consumer", at + 60.0, sent=due, values=values)
+            shaper.send(to, message, on_the_way, at)
+            time.sleep(gap)
+        time.sleep(0.1)
+        shaper.close()
 
 
 def measure_hops(
@@ -83,13 +87,16 @@ def measure_hops(
     with local_cluster([{"site": "hop-a", "tier": "probe"}, {"site": "hop-b", "tier": "probe"}]) as cluster:
         connection = Connection(cluster.wait(), local=True)
         try:
-            a, b = (connection.place(site, HopProbe) for site in ("hop-a", "hop-b"))
-            connection.gather({"a": a.send.remote(b, 1000, 20, GAP)})
+            secret = Secret.new(encrypted=False)
+            ends = {site: connection.place(site, HopProbe, LOOPBACK, secret) for site in ("hop-a", "hop-b")}
+            connection.call(ends, "open", connection.call(ends, "endpoint"), ["hop-b"])
+            a, b = ends.values()
+            connection.gather({"a": a.send.remote("hop-b", 1000, 20, GAP)})
             connection.gather({"b": b.take.remote()})
             for payload in sizes:
                 # A message of megabytes takes longer than the gap; wait so that each is measured alone.
                 gap = GAP + payload * 1e-8
-                problems = connection.gather({"a": a.send.remote(b, payload, count, gap)})["a"]
+                problems = connection.gather({"a": a.send.remote("hop-b", payload, count, gap)})["a"]
                 took = connection.gather({"b": b.take.remote()})["b"]
                 if problems or len(took) != count:
                     raise RuntimeError(f"{count - len(took)} of {count} messages did not arrive: {problems[:1]}")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from runtime.health import OnPulse
 from runtime.message import Message
+
+CHANNEL: Final = "zeromq"
+"""Which one runs use, and what a hop costs is measured of."""
 
 OnError = Callable[[str, Message, str], None]
 """(process, message, reason): the message did not reach the process."""

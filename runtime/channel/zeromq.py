@@ -8,13 +8,15 @@ secret is a password (PLAIN, RFC 23). What is lost with a connection is sent aga
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import os
 import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -166,7 +168,7 @@ class ZeroMQChannel:
         self._poller.register(self._listener, zmq.POLLIN)
         next_beat = time.monotonic() + BEAT
         while self._open:
-            for end, _ in self._poller.poll(max(0, int((next_beat - time.monotonic()) * 1e3))):
+            for end, _ in self._poller.poll(max(0, math.ceil((next_beat - time.monotonic()) * 1e3))):
                 try:
                     self._handle(end)
                 except Exception:  # a thread that dies would lose all messages after this one
@@ -206,7 +208,7 @@ class ZeroMQChannel:
             peer = self._peers.get(member) or self._new_peer(member)
             touched[member] = None
             if message is None:
-                peer.socket.send_multipart([_WORD.pack(_PAD, peer.session, 0, 0), bytes(OPENING)], copy=False)
+                _put(peer.socket, [_WORD.pack(_PAD, peer.session, 0, 0), bytes(OPENING)])
             else:
                 parts = frames(message)
                 peer.outbox.add(Parcel(message, parts, sum(map(len_of, parts))))
@@ -227,16 +229,14 @@ class ZeroMQChannel:
 
     def _flush(self, peer: _Peer) -> None:
         for number, parcel in peer.outbox.to_send():
-            word = _WORD.pack(_DATA, peer.session, number, peer.outbox.oldest)
-            peer.socket.send_multipart([word, *parcel.frames], copy=False)
+            _put(peer.socket, [_WORD.pack(_DATA, peer.session, number, peer.outbox.oldest), *parcel.frames])
 
     def _beat(self) -> None:
         now = time.monotonic()
         for member, peer in self._peers.items():
             for message in peer.outbox.expire(now):
                 self._on_error(member, message, "the deadline passed before it was acknowledged")
-            word = _WORD.pack(_BEAT, peer.session, peer.outbox.end, peer.outbox.oldest)
-            peer.socket.send(word)
+            _put(peer.socket, [_WORD.pack(_BEAT, peer.session, peer.outbox.end, peer.outbox.oldest)])
             self._flush(peer)
 
     def _told(self, peer: _Peer, part: memoryview) -> None:
@@ -275,12 +275,18 @@ class ZeroMQChannel:
 
     def _answer(self, who: memoryview, kind: bytes, session: bytes, number: int) -> None:
         self._unacknowledged[session] = 0
-        self._listener.send_multipart([who, _WORD.pack(kind, session, number, 0)])
+        _put(self._listener, [who, _WORD.pack(kind, session, number, 0)])
 
 
 def len_of(part: bytes | memoryview) -> int:
     """Bytes of a buffer, whatever its elements are."""
     return part.nbytes if isinstance(part, memoryview) else len(part)
+
+
+def _put(socket: zmq.Socket[bytes], parts: Sequence[bytes | memoryview]) -> None:
+    """Send, or let it be lost where there is no connection and none is being made: the window sees to it."""
+    with contextlib.suppress(zmq.Again):
+        socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
 
 
 def _receive(socket: zmq.Socket[bytes]) -> list[memoryview] | None:

@@ -17,6 +17,8 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import psutil
+
 from specs.errors import EnvironmentFailed
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class DrivenHosts:
         head = order.places[next(iter(order.tiers))].process
         self._pipe, theirs = Pipe()
         self._number = 0
+        self._pending = False
         self._process = subprocess.Popen(
             [sys.executable, "-m", "runtime.cluster.driver", str(theirs.fileno()), str(head)],
             pass_fds=[theirs.fileno()],
@@ -66,11 +69,13 @@ class DrivenHosts:
         self._number += 1
         try:
             self._pipe.send((self._number, method, arguments))
+            self._pending = True
             number = 0
             while number != self._number:
                 number, answer, error = self._pipe.recv()
         except (EOFError, OSError) as error:
             raise EnvironmentFailed("the process that drives the hosts has died") from error
+        self._pending = False
         if error is not None:
             raise error
         return answer
@@ -103,13 +108,23 @@ class DrivenHosts:
         return found
 
     def close(self) -> None:
+        """Also in the middle of a call that was interrupted: the driver is killed, and the keeper ends the rest."""
+        below = _below(self._process.pid)
+        if not self._pending:
+            with contextlib.suppress(EnvironmentFailed):
+                self._ask("close")
         with contextlib.suppress(OSError):
             self._pipe.close()
-        try:
-            self._process.wait(STOP_LIMIT)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.kill()
+        self._process.wait()
+        psutil.wait_procs(below, STOP_LIMIT)
+
+
+def _below(process: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
 
 
 def main() -> int:
@@ -121,16 +136,14 @@ def main() -> int:
     from runtime.cluster.hosts import RayHosts
 
     pipe: Connection[Any, Any] = Connection(descriptor)
-    with contextlib.suppress(EOFError, OSError):
+    try:
         order: Order = pipe.recv()
         hosts = RayHosts(order.bundle, order.top, order.options, order.tiers, None, order.places)
-        try:
-            while True:
-                number, method, arguments = pipe.recv()
-                pipe.send((number, *_done(hosts, method, arguments)))
-        finally:
-            hosts.close()
-    return 0
+        while True:
+            number, method, arguments = pipe.recv()
+            pipe.send((number, *_done(hosts, method, arguments)))
+    except (EOFError, OSError):
+        os._exit(0)  # Ray would take its time; the nodes' keeper notices, and ends them
 
 
 def _done(hosts: Any, method: str, arguments: Sequence[object]) -> tuple[Any, Exception | None]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from runtime.channel.zeromq import Secret
 from runtime.cluster.actor import HostActor, HostOrder
 from runtime.cluster.connection import Connection
+from runtime.cluster.keeper import LOOPBACK
 from runtime.cluster.local import LocalCluster, Place
 from runtime.host import HostOptions
 from runtime.hosts import Load, StageInputs
@@ -77,15 +78,14 @@ class RayHosts:
         if shaped:
             LinkState.create(self._links, Routes(self._top).capacities)
         links = str(self._links) if shaped else ""
-        secret = Secret.new(encrypted=False) if self._places else None  # the emulated network is within this machine
+        secret = Secret.new(encrypted=False)  # no message leaves this machine
         for member in self._top.hosts:
-            at = self._places[str(member)].links if self._places else ""
+            at = self._places[str(member)].links if self._places else LOOPBACK
             order = HostOrder(member, self._top, str(self._bundle.resolve()), links, self._options, at, secret)
             self._actors[str(member)] = self._connection.place(str(member), HostActor, order)
         machines = self._ray.call(self._actors, "machine")
         self._check_machines(machines)
-        peers = self._ray.call(self._actors, "endpoint") if self._places else dict(self._actors)
-        self._ray.call(self._actors, "open", peers)
+        self._ray.call(self._actors, "open", self._ray.call(self._actors, "endpoint"))
 
     def _check_machines(self, machines: Mapping[str, str]) -> None:
         """What this version needs: the bundle's folder and the links' file are on this machine."""

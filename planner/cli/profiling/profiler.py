@@ -244,11 +244,12 @@ class Profiler:
         """Measure what handing over between nodes costs, unless it is known of this machine."""
         if len(self.infra.value.sites) < 2:
             return
+        from runtime.channel import CHANNEL
+
         file = self.folder / HOPS_FILE
         ledger = Ledger(file)
-        known = (
-            {hop.bytes for hop in read_jsonl(file, HopOverhead) if hop.host == host_name()} if file.exists() else set()
-        )
+        here = [h for h in read_jsonl(file, HopOverhead) if h.host == host_name()] if file.exists() else []
+        known = {hop.bytes for hop in here if hop.channel == CHANNEL}
         missing = [size for size in HOP_SIZES if size not in known]
         if not missing:
             return

@@ -1,0 +1,169 @@
+"""Messages between hosts by ZeroMQ: each arrives once and in order, whatever connections do, and only among members."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from runtime.channel.window import Inbox, Outbox, Parcel
+from runtime.channel.zeromq import Secret, ZeroMQChannel
+from runtime.message import Message
+from tests.runtime.processes import until
+
+FAR = float("inf")
+
+
+def message(name: str, deadline: float = FAR, **values: Any) -> Message:
+    return Message("values", name, "flow", "here", "there", deadline, values=values)
+
+
+@given(
+    sizes=st.lists(st.integers(0, 40), min_size=1, max_size=30),
+    window=st.integers(1, 60),
+    luck=st.lists(st.booleans(), max_size=200),
+)
+def test_a_window_over_a_line_that_loses_delivers_all_once_and_in_order(
+    sizes: list[int], window: int, luck: list[bool]
+) -> None:
+    outbox, inbox, got, on_the_way = Outbox(window), Inbox(), [], 0
+    fates = iter(luck)  # True: that word is lost; once they are used up, none is
+    for number, size in enumerate(sizes):
+        outbox.add(Parcel(message(str(number)), [bytes(size)], size))
+    for _ in range(len(sizes) + len(luck) + 1):
+        sent = list(outbox.to_send())
+        on_the_way = max(on_the_way, sum(p.size for _, p in sent) if len(sent) > 1 else 0)
+        for number, parcel in sent:
+            if not next(fates, False) and inbox.take(b"s", number, outbox.oldest) == "new":
+                got.append(parcel.message.request)
+        if not next(fates, False):  # the sender's word of where it stands, and the answer
+            outbox.go_back(inbox.expected(b"s", outbox.oldest))
+    assert got == [str(n) for n in range(len(sizes))]
+    assert len(outbox) == 0
+    assert on_the_way <= window
+
+
+def test_what_is_past_its_deadline_is_dropped_and_does_not_hold_up_the_rest() -> None:
+    outbox, inbox = Outbox(10), Inbox()
+    for number, deadline in enumerate((1.0, FAR, 1.0, FAR)):
+        outbox.add(Parcel(message(str(number), deadline), [b"12345"], 5))
+    assert [n for n, _ in outbox.to_send()] == [0, 1]  # and both are lost
+    assert [m.request for m in outbox.expire(2.0)] == ["2", "0"]
+    assert inbox.expected(b"s", outbox.oldest) == 1
+    outbox.go_back(1)
+    assert [(n, p.message.request, inbox.take(b"s", n, 1)) for n, p in outbox.to_send()] == [
+        (1, "1", "new"),
+        (2, "3", "new"),
+    ]
+
+
+class Ends:
+    """Two channels; what came to the second, and what the first could not deliver."""
+
+    def __init__(self, secret: Secret, other: Secret | None = None) -> None:
+        self.a, self.b = ZeroMQChannel("127.0.0.1", other or secret), ZeroMQChannel("127.0.0.1", secret)
+        self.came: list[Message] = []
+        self.undelivered: list[tuple[str, str, str]] = []
+
+    def start(self, way: str = "") -> None:
+        self.a.connect(
+            {"b": way or self.b.endpoint}, lambda m, msg, why: self.undelivered.append((m, msg.request, why))
+        )
+        self.b.connect({}, lambda *_: None)
+        self.b.start(self.came.append)
+        self.a.start(lambda _: None, ["b"])
+
+    def close(self) -> None:
+        self.a.close()
+        self.b.close()
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_values_arrive_as_they_were_sent(encrypted: bool) -> None:
+    ends = Ends(Secret.new(encrypted=encrypted))
+    with contextlib.closing(ends):
+        ends.start()
+        array = np.arange(300_000, dtype=np.float32).reshape(3, -1)
+        ends.a.send("b", message("1", x=array, y=b"\x00jpeg", z="text", n=np.float64(2.5)))
+        assert until(lambda: len(ends.came) == 1, 10)
+        values = ends.came[0].values
+        np.testing.assert_array_equal(values["x"], array)
+        assert (values["y"], values["z"], float(values["n"])) == (b"\x00jpeg", "text", 2.5)  # type: ignore[arg-type]
+        ends.a.send("nobody", message("2"))
+        assert ends.undelivered == [("nobody", "2", "no host for nobody")]
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_who_has_another_secret_is_not_let_in(encrypted: bool) -> None:
+    ends = Ends(Secret.new(encrypted=encrypted), Secret.new(encrypted=encrypted))
+    with contextlib.closing(ends):
+        ends.start()
+        ends.a.send("b", message("1", time.monotonic() + 1.0))
+        assert until(lambda: bool(ends.undelivered), 10)
+        assert (ends.came, ends.undelivered[0][:2]) == ([], ("b", "1"))
+
+
+class Relay:
+    """A TCP relay whose connections can be cut in the middle of what they carry."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._pairs: list[tuple[socket.socket, socket.socket]] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.create_connection(("127.0.0.1", self._port))
+                self._pairs.append((near, far))
+                for one, other in ((near, far), (far, near)):
+                    threading.Thread(target=self._copy, args=(one, other), daemon=True).start()
+
+    @staticmethod
+    def _copy(one: socket.socket, other: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := one.recv(10_000):
+                other.sendall(data)
+
+    def cut(self) -> None:
+        while self._pairs:
+            for end in self._pairs.pop():
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+                end.close()
+
+    def close(self) -> None:
+        self._listener.close()
+        self.cut()
+
+
+@pytest.fixture
+def ends() -> Iterator[Ends]:
+    found = Ends(Secret.new(encrypted=False))
+    yield found
+    found.close()
+
+
+def test_messages_arrive_once_and_in_order_though_their_connection_is_cut_again_and_again(ends: Ends) -> None:
+    relay = Relay(int(ends.b.endpoint.rpartition(":")[2]))
+    with contextlib.closing(relay):
+        ends.start(relay.endpoint)
+        for number in range(60):
+            ends.a.send("b", message(str(number), x=bytes(50_000)))
+            if number % 15 == 14:
+                time.sleep(0.03)
+                relay.cut()
+        assert until(lambda: len(ends.came) >= 60, 20)
+        assert [m.request for m in ends.came] == [str(n) for n in range(60)]
+        assert until(lambda: ends.a.silence()["b"] < 1.0, 5)

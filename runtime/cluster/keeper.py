@@ -30,7 +30,9 @@ LOOPBACK: Final = "127.0.0.2"
 """Reachable from this machine alone. Ray takes 127.0.0.1 for the machine's outer address."""
 OBJECT_STORE: Final = 80_000_000
 """Bytes of shared memory a node; Ray's least is 75 MiB. Messages travel inline and need none of it."""
-
+START_LIMIT: Final = 120.0
+ASK_AGAIN: Final = 0.1
+"""Seconds for a node to be known to the head, and between two questions."""
 
 _PR_SET_CHILD_SUBREAPER: Final = 36
 """Of prctl(2), Linux."""
@@ -43,6 +45,7 @@ def main() -> int:
     apply_settings(local=True)
     _adopt_orphans()
     _settle_imports()
+    _be_patient()
     answer = os.dup(1)
     os.dup2(2, 1)  # Ray prints; stdout is for the answer alone
     folder: str = asked["folder"]
@@ -104,6 +107,29 @@ def _settle_imports() -> None:
 
     answer = utils.get_dashboard_dependency_error()
     utils.get_dashboard_dependency_error = lambda: answer
+
+
+def _be_patient() -> None:
+    """Ask only now and then whether a node is known to the head, and for long.
+
+    Left alone, each node asks without a pause, which takes the processors from what it waits for, and gives up after 30
+    seconds, which a busy machine can need.
+    """
+    from ray._private import services
+
+    ask = services.get_node
+
+    def patient(gcs_address: str, node_id: str) -> Any:
+        give_up = time.monotonic() + START_LIMIT
+        while True:
+            try:
+                return ask(gcs_address, node_id)
+            except RuntimeError:
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(ASK_AGAIN)
+
+    services.get_node = patient
 
 
 def _adopt_orphans() -> None:

@@ -18,7 +18,7 @@ from typing import Final
 
 from specs.errors import EnvironmentFailed
 
-START_LIMIT: Final = 90.0
+START_LIMIT: Final = 150.0
 STOP_LIMIT: Final = 20.0
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import inspect
 import json
 import os
 import shutil
@@ -30,6 +31,15 @@ LOOPBACK: Final = "127.0.0.2"
 """Reachable from this machine alone. Ray takes 127.0.0.1 for the machine's outer address."""
 OBJECT_STORE: Final = 80_000_000
 """Bytes of shared memory a node; Ray's least is 75 MiB. Messages travel inline and need none of it."""
+FREE_PORTS: Final[Mapping[str, int | None]] = {"dashboard_agent_listen_port": None}
+AGENT_PORTS: Final[Mapping[str, int | None]] = {
+    "dashboard_agent_listen_port": 20001,
+    "runtime_env_agent_port": 20002,
+    "metrics_agent_port": 20003,
+    "metrics_export_port": 20004,
+}
+"""Of a node in a network of its own: else it waits for what its agents choose, and dies after 15 seconds without."""
+
 START_LIMIT: Final = 120.0
 ASK_AGAIN: Final = 0.1
 """Seconds for a node to be known to the head, and between two questions."""
@@ -54,9 +64,9 @@ def main() -> int:
         # A node's processes die with the thread that started them, so the threads stay until the end.
         with ThreadPoolExecutor(len(asked["nodes"])) as pool:
             try:
-                nodes_asked = list(zip(asked["nodes"], asked["places"], strict=True))
-                first, *others = nodes_asked
+                first, *others = zip(asked["nodes"], asked["places"], strict=True)
                 if first[1] is not None:
+                    _tell_ports_early()
                     _enter(first[1])  # Ray's threads are started by this one, and talk to the head
                 head = _start(folder, first[0], first[1], None)
                 nodes.append(head)
@@ -132,6 +142,25 @@ def _be_patient() -> None:
     services.get_node = patient
 
 
+def _tell_ports_early() -> None:
+    """Tell a node, before it asks, that its dashboard's agent listens nowhere.
+
+    The agent says so itself when all of it is imported. On a busy machine that takes longer than the node waits for it,
+    and the node dies. Its other ports are `AGENT_PORTS`.
+    """
+    from ray._private import services
+    from ray._raylet import DASHBOARD_AGENT_LISTEN_PORT_NAME, persist_port
+
+    start = services.start_raylet
+
+    def told(*arguments: Any, **named: Any) -> Any:
+        given = inspect.signature(start).bind(*arguments, **named).arguments
+        persist_port(given["session_dir"], given["node_id"], DASHBOARD_AGENT_LISTEN_PORT_NAME, -1)
+        return start(*arguments, **named)
+
+    services.start_raylet = told
+
+
 def _adopt_orphans() -> None:
     """Processes whose parent dies become children of the keeper. Agents of a killed node do not always end by it."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -192,7 +221,7 @@ def _start(folder: str, labels: Mapping[str, str], place: Mapping[str, Any] | No
         node_manager_port=0,
         gcs_address=head,
         redis_address=head,
-        dashboard_agent_listen_port=None,
+        **(FREE_PORTS if place is None else AGENT_PORTS),
     )
     return Node(params, head=head is None, shutdown_at_exit=False, spawn_reaper=True)
 

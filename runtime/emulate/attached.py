@@ -27,7 +27,11 @@ class AttachedEmulation:
     def __init__(self, net: Network, seed: int) -> None:
         """Begin to start the members of `net`; `seed` is of jitter and loss."""
         self.folder = Path(tempfile.mkdtemp(prefix="tierplan-net-"))
-        self._emulator = start_emulator(self.folder)
+        try:
+            self._emulator = start_emulator(self.folder)
+        except BaseException:
+            states.remove_folder(self.folder)
+            raise
         order: dict[str, Any] = {
             "folder": str(self.folder),
             "network": with_control(net).to_json(),

@@ -88,6 +88,9 @@ def check(result: dict[str, Any]) -> None:
     """Answers are right, and messages took the time of the links that they passed: no less, and no retry more."""
     assert (result["network"], result["requests"]["wrong"], result["requests"]["failed"]) == ("emulated", 0, 0)
     assert result["requests"]["answered"] >= 30
-    took = {s["site"]: s["service_measured"]["p50_ms"] for s in result["stages"] if s["kind"] == "transfer" and s["n"]}
-    for way, delay in {"phones -> bases": 5.0, "bases -> cloud": 3.0, "cloud -> bases": 3.0}.items():
-        assert 0.8 * delay < took[way] < 200.0
+    delay = {"phones": {"bases": 5, "cloud": 8}, "bases": {"phones": 5, "cloud": 3}, "cloud": {"phones": 8, "bases": 3}}
+    passed = [s for s in result["stages"] if s["kind"] == "transfer" and s["n"]]
+    assert len(passed) > 1
+    for transfer in passed:
+        start, _, end = transfer["site"].partition(" -> ")
+        assert 0.8 * delay[start][end] < transfer["service_measured"]["p50_ms"] < 200.0

@@ -49,9 +49,9 @@ class Probe(HopProbe):
 
     def __init__(self, address: str, secret: Secret) -> None:
         super().__init__(address, secret)
-        self._pull = zmq.Context.instance().socket(zmq.PULL)
+        self._pull: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PULL)
         self._pull.bind(f"tcp://{address}:*")
-        self._push = zmq.Context.instance().socket(zmq.PUSH)
+        self._push: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUSH)
         threading.Thread(target=self._drain, daemon=True).start()
 
     def _drain(self) -> None:

@@ -148,14 +148,19 @@ def _tell_ports_early() -> None:
     The agent says so itself when all of it is imported. On a busy machine that takes longer than the node waits for it,
     and the node dies. Its other ports are `AGENT_PORTS`.
     """
+    from ray import _raylet
     from ray._private import services
-    from ray._raylet import DASHBOARD_AGENT_LISTEN_PORT_NAME, persist_port
 
     start = services.start_raylet
 
     def told(*arguments: Any, **named: Any) -> Any:
         given = inspect.signature(start).bind(*arguments, **named).arguments
-        persist_port(given["session_dir"], given["node_id"], DASHBOARD_AGENT_LISTEN_PORT_NAME, -1)
+        _raylet.persist_port(  # type: ignore[attr-defined]  # compiled, without types
+            given["session_dir"],
+            given["node_id"],
+            _raylet.DASHBOARD_AGENT_LISTEN_PORT_NAME,  # type: ignore[attr-defined]
+            -1,
+        )
         return start(*arguments, **named)
 
     services.start_raylet = told

@@ -96,7 +96,7 @@ def test_values_arrive_as_they_were_sent(encrypted: bool) -> None:
         assert until(lambda: len(ends.came) == 1, 10)
         values = ends.came[0].values
         np.testing.assert_array_equal(values["x"], array)
-        assert (values["y"], values["z"], float(values["n"])) == (b"\x00jpeg", "text", 2.5)  # type: ignore[arg-type]
+        assert (values["y"], values["z"], float(values["n"])) == (b"\x00jpeg", "text", 2.5)
         ends.a.send("nobody", message("2"))
         assert ends.undelivered == [("nobody", "2", "no host for nobody")]
 

@@ -379,6 +379,11 @@ class Host:
             if queue.site == self.member.site
         )
 
+    def peer_gone(self, member: str, reason: str) -> None:
+        """`member` is dead: what it may not have handled fails at once, the rest when its deadline passes."""
+        self.origin.peer_gone(member, reason)
+        self._channel.give_up(member, reason)
+
     def progress(self) -> dict[Status, int]:
         """How many measured requests have which status. Those past their deadline are ended first."""
         self._sweep(time.monotonic())

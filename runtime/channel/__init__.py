@@ -29,6 +29,10 @@ class Channel(Protocol):
         """Ask `target` for a sign of life. `on_pulse` may be called at once, later, or never where a link is cut."""
         ...
 
+    def give_up(self, member: str, reason: str) -> None:
+        """`member` is dead: what it was sent and may not have handled did not reach it, nor will anything later."""
+        ...
+
     def close(self) -> None:
         """Stop sending. Messages on their way may still arrive."""
         ...

@@ -27,5 +27,8 @@ class MemoryChannel:
         there = target in self._deliver
         on_pulse("memory" if there else None, "" if there else f"no host for {target}")
 
+    def give_up(self, member: str, reason: str) -> None:
+        """All are in this process."""
+
     def close(self) -> None:
         """Nothing is held."""

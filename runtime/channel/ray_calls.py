@@ -44,6 +44,9 @@ class RayChannel:
             return
         sent.add_done_callback(lambda done: then(*_outcome(done)))
 
+    def give_up(self, member: str, reason: str) -> None:
+        """Ray ends each call itself."""
+
     def close(self) -> None:
         self._open = False
 

@@ -24,6 +24,7 @@ import zmq
 
 from runtime.channel import OnError
 from runtime.channel.window import Inbox, Outbox, Parcel
+from runtime.health import OnPulse
 from runtime.message import Message, frames, from_frames
 
 WINDOW: Final = 64_000_000
@@ -46,7 +47,7 @@ DOMAIN: Final = b"tierplan"
 
 _WORD: Final = struct.Struct("<c8sQQ")
 """Kind, session, number, and the oldest number that the sender may still send (from sender to receiver)."""
-_DATA, _BEAT, _PAD, _ACK, _AGAIN = b"D", b"B", b"P", b"A", b"G"
+_DATA, _BEAT, _PAD, _ACK, _AGAIN, _ASK, _PULSE = b"D", b"B", b"P", b"A", b"G", b"Q", b"U"
 _LOG: Final = logging.getLogger(__name__)
 
 Deliver = Callable[[Message], None]
@@ -73,6 +74,7 @@ class _Peer:
         self.outbox = Outbox(WINDOW)
         self.session = os.urandom(8)
         self.heard = time.monotonic()
+        self.pulses: list[OnPulse] = []
 
 
 class ZeroMQChannel:
@@ -99,10 +101,12 @@ class ZeroMQChannel:
         self._on_error: OnError = lambda member, message, reason: None
         self._deliver: Deliver | None = None
         self._peers: dict[str, _Peer] = {}
+        self._dead: dict[str, str] = {}
+        self._incarnation = os.urandom(8).hex()
         self._by_socket: dict[Any, str] = {}
         self._inbox = Inbox()
         self._unacknowledged: dict[bytes, int] = {}
-        self._asked: deque[tuple[str, Message | None]] = deque()
+        self._asked: deque[tuple[str, Message | OnPulse | None]] = deque()
         self._awake, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._open = True
         self._poller = zmq.Poller()
@@ -133,10 +137,23 @@ class ZeroMQChannel:
         self._stir()
 
     def send(self, member: str, message: Message) -> None:
-        if not self._open or member not in self._ends:
-            self._on_error(member, message, f"no host for {member}" if self._open else "the channel is closed")
+        if not self._open or member in self._dead or member not in self._ends:
+            known = self._dead.get(member, f"no host for {member}")
+            self._on_error(member, message, known if self._open else "the channel is closed")
             return
         self._asked.append((member, message))
+        self._stir()
+
+    def beat(self, target: str, on_pulse: OnPulse) -> None:
+        """See `runtime.channel.Channel`. Each channel that is opened is another incarnation."""
+        if not self._open or target in self._dead or target not in self._ends:
+            on_pulse(None, self._dead.get(target, f"no host for {target}") if self._open else "the channel is closed")
+            return
+        self._asked.append((target, on_pulse))
+        self._stir()
+
+    def give_up(self, member: str, reason: str) -> None:
+        self._dead[member] = reason
         self._stir()
 
     def _stir(self) -> None:
@@ -174,6 +191,7 @@ class ZeroMQChannel:
                 except Exception:  # a thread that dies would lose all messages after this one
                     _LOG.exception("what came was dropped")
             self._take_asked()
+            self._bury()
             if time.monotonic() >= next_beat:
                 next_beat = time.monotonic() + BEAT
                 self._beat()
@@ -198,7 +216,7 @@ class ZeroMQChannel:
         else:
             member = self._by_socket[end]
             while (parts := _receive(end)) is not None:
-                self._told(self._peers[member], parts[0])
+                self._told(self._peers[member], parts)
             self._flush(self._peers[member])
 
     def _take_asked(self) -> None:
@@ -209,6 +227,9 @@ class ZeroMQChannel:
             touched[member] = None
             if message is None:
                 _put(peer.socket, [_WORD.pack(_PAD, peer.session, 0, 0), bytes(OPENING)])
+            elif not isinstance(message, Message):
+                peer.pulses.append(message)
+                _put(peer.socket, [_WORD.pack(_ASK, peer.session, 0, 0)])
             else:
                 parts = frames(message)
                 peer.outbox.add(Parcel(message, parts, sum(map(len_of, parts))))
@@ -239,9 +260,16 @@ class ZeroMQChannel:
             _put(peer.socket, [_WORD.pack(_BEAT, peer.session, peer.outbox.end, peer.outbox.oldest)])
             self._flush(peer)
 
-    def _told(self, peer: _Peer, part: memoryview) -> None:
+    def _bury(self) -> None:
+        """Tell what the dead may not have handled."""
+        for member, reason in list(self._dead.items()):
+            if (peer := self._peers.get(member)) is not None:
+                for message in peer.outbox.clear():
+                    self._on_error(member, message, reason)
+
+    def _told(self, peer: _Peer, parts: list[memoryview]) -> None:
         """What a receiver says of what we sent."""
-        kind, session, number, _ = _WORD.unpack(part)
+        kind, session, number, _ = _WORD.unpack(parts[0])
         if session != peer.session:
             return
         peer.heard = time.monotonic()
@@ -249,6 +277,10 @@ class ZeroMQChannel:
             peer.outbox.acknowledge(number)
         elif kind == _AGAIN:
             peer.outbox.go_back(number)
+        elif kind == _PULSE:
+            asked, peer.pulses = peer.pulses, []
+            for on_pulse in asked:
+                on_pulse(str(parts[1], "ascii"), "")
 
     def _come(self, parts: list[memoryview]) -> None:
         """What a sender sent."""
@@ -257,6 +289,8 @@ class ZeroMQChannel:
         if kind == _BEAT:
             expected = self._inbox.expected(session, oldest)
             self._answer(who, _ACK if expected >= number else _AGAIN, session, expected)
+        elif kind == _ASK:
+            _put(self._listener, [who, _WORD.pack(_PULSE, session, 0, 0), self._incarnation.encode()])
         elif kind == _DATA:
             verdict = self._inbox.take(session, number, oldest)
             if verdict == "new":

@@ -106,7 +106,7 @@ class HostActor:
         return {str(status): count for status, count in self.host.progress().items()}
 
     async def peer_gone(self, member: str, reason: str) -> None:
-        self.host.origin.peer_gone(member, reason)
+        self.host.peer_gone(member, reason)
 
     async def log(self) -> list[Entry]:
         return self.host.origin.log()

@@ -24,9 +24,9 @@ from specs.errors import EnvironmentFailed
 if TYPE_CHECKING:
     from runtime.cluster.local import Place
     from runtime.host import HostOptions
-    from runtime.request import Departure, Entry
     from runtime.hosts import Load, StageInputs
     from runtime.items import Item
+    from runtime.request import Departure, Entry
     from runtime.topology import Topology
 
 STOP_LIMIT: Final = 40.0

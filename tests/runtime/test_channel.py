@@ -111,6 +111,28 @@ def test_who_has_another_secret_is_not_let_in(encrypted: bool) -> None:
         assert (ends.came, ends.undelivered[0][:2]) == ([], ("b", "1"))
 
 
+def test_what_the_dead_may_not_have_handled_is_told_at_once(ends: Ends) -> None:
+    ends.start("tcp://127.0.0.1:1")  # where nobody listens
+    ends.a.send("b", message("1"))
+    ends.a.give_up("b", "it died")
+    assert until(lambda: ends.undelivered == [("b", "1", "it died")], 10)
+    ends.a.send("b", message("2"))
+    assert ends.undelivered[1:] == [("b", "2", "it died")]
+
+
+def test_a_peer_that_lives_gives_a_sign_and_always_the_same_and_a_dead_one_none(ends: Ends) -> None:
+    signs: list[tuple[str | None, str]] = []
+    ends.start()
+    for _ in range(2):
+        ends.a.beat("b", lambda incarnation, reason: signs.append((incarnation, reason)))
+    assert until(lambda: len(signs) == 2, 10)
+    assert signs[0] == signs[1]
+    assert signs[0][0]
+    ends.a.give_up("b", "it died")
+    ends.a.beat("b", lambda incarnation, reason: signs.append((incarnation, reason)))
+    assert signs[2] == (None, "it died")
+
+
 class Relay:
     """A TCP relay whose connections can be cut in the middle of what they carry."""
 

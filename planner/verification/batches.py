@@ -1,8 +1,7 @@
-"""Waits at a queue whose servers take several requests at once, played batch by batch."""
+"""Waits at a queue whose servers take several requests at once: many such queues, played batch by batch."""
 
 from __future__ import annotations
 
-import heapq
 from typing import Final
 
 import numpy as np
@@ -10,30 +9,34 @@ from numpy.typing import NDArray
 
 Sample = NDArray[np.float64]
 
-WARM_UP: Final = 0.1
-"""The first share of the requests is not counted: the queue begins empty."""
+QUEUES: Final = 2000
+COUNTED: Final = 60
+"""Batches of each queue."""
+WARM_UP: Final = 400
+"""Batches of each server before them: queues begin empty."""
+MOST: Final = 4000
 
 
 def played_waits(
-    rate: float, times: Sample, servers: int, batch: int, patience: float, n: int, random: np.random.Generator
+    rate: float, times: Sample, servers: int, batch: int, patience: float, random: np.random.Generator
 ) -> Sample:
-    """Seconds that about `n` requests wait that come by chance, `rate` a second; a batch takes one of `times`.
+    """Seconds that requests wait that come by chance, `rate` a second; a batch takes one of `times`.
 
-    A batch leaves when a server is free and it is full or its oldest request has waited `patience`.
+    A batch leaves when a server is free and it is full or its oldest request has waited `patience`. Who comes after it
+    left is drawn anew for the next: arrivals by chance do not depend on those before.
     """
-    count = int(n / (1 - WARM_UP)) + batch
-    came = np.cumsum(random.exponential(1 / rate, count)).tolist()
-    takes = random.choice(times, count).tolist()
-    free = [0.0] * servers
-    waits: list[float] = []
-    first = 0
-    while first + batch <= count:
-        leaves = max(free[0], min(came[first + batch - 1], came[first] + patience))
-        last = first + 1
-        while last < first + batch and came[last] <= leaves:
-            last += 1
-        waits += [leaves - at for at in came[first:last]]
-        heapq.heapreplace(free, leaves + takes[first])
-        first = last
-    kept: Sample = np.array(waits[int(len(waits) * WARM_UP) :])
-    return kept
+    every = np.arange(QUEUES)
+    free = np.zeros((QUEUES, servers))
+    oldest = random.exponential(1 / rate, QUEUES)
+    waits: list[Sample] = []
+    warm_up = min(MOST, WARM_UP * servers)
+    for turn in range(warm_up + COUNTED):
+        after = np.cumsum(random.exponential(1 / rate, (QUEUES, batch)), axis=1)
+        first = np.argmin(free, axis=1)
+        waited = np.maximum(free[every, first] - oldest, np.minimum(after[:, batch - 2], patience))
+        others = waited[:, None] - after[:, : batch - 1]
+        free[every, first] = oldest + waited + random.choice(times, QUEUES)
+        if turn >= warm_up:
+            waits += [waited, others[others >= 0]]
+        oldest = oldest + after[every, (others >= 0).sum(axis=1)]
+    return np.concatenate(waits)

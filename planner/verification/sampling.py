@@ -19,8 +19,6 @@ from planner.verification.batches import played_waits
 from planner.verification.reading import Flow, Message, Reading
 
 Sample = NDArray[np.float64]
-PLAYED: Final = 200_000
-"""Requests played at a queue of batches."""
 SEED: Final = 20_231
 VALUES: Final = 4000
 """Equally likely values that stand for a distribution."""
@@ -281,7 +279,7 @@ class Sampling:
                 np.zeros(1)
                 if arrival.rate <= 0
                 else played_waits(
-                    arrival.rate, arrival.times, by.replicas, by.batch, by.batch_wait_ms / 1e3, PLAYED, self.random
+                    arrival.rate, arrival.times, by.replicas, by.batch, by.batch_wait_ms / 1e3, self.random
                 )
             )
         return self._batches[queue]

@@ -90,8 +90,8 @@ def world(seed: int) -> Situation:
     return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
 
 
-def batching(seed: int) -> Situation:
-    """A world of several times the rate in which some models take up to 4 or 16 requests at once.
+def batching(seed: int, most: tuple[int, ...] = (4, 16)) -> Situation:
+    """A world of several times the rate in which some models take up to so many requests at once.
 
     A batch takes a share of its requests' own times, between a little more than one alone and all of them.
     """
@@ -108,7 +108,7 @@ def batching(seed: int) -> Situation:
     app["constraints"].pop("budget", None)
     for spec in app["components"].values():
         if not spec.get("function") and more.random() < 0.7:
-            spec["batch"] = {"max": more.choice([4, 16])}
+            spec["batch"] = {"max": more.choice(most)}
     given = facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
     found: list[Record] = []
     components = given.app.value.components

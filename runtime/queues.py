@@ -76,25 +76,25 @@ class BoundedQueue(Generic[T]):
 class BatchingQueue(BoundedQueue[T]):
     """Servers take up to `batch` items: at once when so many wait, else when the oldest has waited `wait` seconds."""
 
-    def __init__(self, limit: int, batch: int, wait: float) -> None:
+    def __init__(self, limit: int, batch: int, wait: float, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(limit)
-        self._batch, self._wait = batch, wait
+        self._batch, self._wait, self._clock = batch, wait, clock
 
     def take(self, request: str = "") -> Sequence[T]:
         """The oldest items, once a batch is due; nothing once the queue is closed. `request` is of no account."""
         with self._changed:
             while self._open:
-                left = self._due_in()
+                left = self.due_in()
                 if left is not None and left <= 0:
                     return [self._items.popleft() for _ in range(min(self._batch, len(self._items)))]
                 self._changed.wait(left)
             return ()
 
-    def _due_in(self) -> float | None:
+    def due_in(self) -> float | None:
         """Seconds until a batch leaves if nothing more comes; None: not before something comes."""
         if len(self._items) >= self._batch:
             return 0.0
-        return self._items[0].ready + self._wait - time.monotonic() if self._items else None
+        return self._items[0].ready + self._wait - self._clock() if self._items else None
 
 
 class Server(Generic[T]):

@@ -107,7 +107,9 @@ def _measured(file: Path, store: Store) -> list[Way]:
             made = read_artefact(folder)
             signature = ModelSignature(inputs=made.inputs, outputs=made.outputs)
             given = some_inputs(signature, str(file), index_bounds(load_model(file)))
-            sample = {n: np.concatenate([given[i % len(given)][n] for i in range(size)]) for n in given[0]}
+            sample: Mapping[str, Any] = {
+                n: np.concatenate([given[i % len(given)][n] for i in range(size)]) for n in given[0]
+            }
             opened[backend, size] = open_executor(folder, 1), sample
     runs: dict[tuple[ModelBackend, int], list[float]] = {key: [] for key in opened}
     for _ in range(ROUNDS):

@@ -146,6 +146,7 @@ class Profiler:
         named = {t.job.key: t for t in [*measured, *references]}
         vital = {t.job.key for t in references}
         built: dict[str, Path] = {}
+        refused: dict[str, None] = {}
         with ended(build_all([t.job for t in named.values()], self.store)) as results:
             for number, result in enumerate(results, 1):
                 target = named[result.job.key]
@@ -155,8 +156,12 @@ class Profiler:
                         self.step(f"compiled {number} of {len(named)}: {target.name}")
                 elif result.error is not None and result.job.key in vital:
                     raise result.error
+                elif result.job.batch > 1 and isinstance(result.error, InputError):
+                    refused[f"{target.component}/{target.variant}: {result.error}"] = None
                 else:
                     self.problem(outcome, "not compiled", f"{target.name}: {result.error}")
+        for text in refused:  # one reason for all sizes, and mostly for all backends and threads
+            self.problem(outcome, "not in batches", text)
         return built
 
     def _behaviour(self, reality: Reality, outcome: Outcome) -> None:

@@ -108,7 +108,7 @@ def lookup(tmp_path: Path) -> ModelWork:
 def rows(made: Made) -> list[float]:
     """The vector that was made."""
     assert isinstance(made, dict), made
-    return np.asarray(made["vector"]).tolist()  # type: ignore[no-any-return]
+    return np.asarray(made["vector"]).tolist()
 
 
 def test_fewer_requests_than_a_batch_holds_are_answered_each_with_its_own(tmp_path: Path) -> None:

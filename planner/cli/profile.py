@@ -250,9 +250,9 @@ def _show_application(result: ProfileResult, app: Document[Application], out: Co
             way = (", ".join(names[r.source]) + part, r.backend, str(r.threads), *([str(r.batch)] if batched else []))
             cells.setdefault(way, {})[r.hardware] = text
     rows = [[*key, *(found.get(h, "") for h in hardware)] for key, found in sorted(cells.items(), key=_by_count)]
-    counts = ["threads", *(["at once"] if batched else [])]
-    columns = ["component", "backend", *counts, *hardware]
-    out.print(table(columns, rows, title="p50 / p99, ms", right=[*counts, *hardware]))
+    numbers = ["threads", *(["at once"] if batched else [])]
+    columns = ["component", "backend", *numbers, *hardware]
+    out.print(table(columns, rows, title="p50 / p99, ms", right=[*numbers, *hardware]))
     if any(cell.endswith(DASH) for found in cells.values() for cell in found.values()):
         out.print(TOO_FEW)
     emulated = sorted({f"{r.hardware} (cpu {r.emulated_by.cpu:g})" for r in result.records if r.emulated_by})

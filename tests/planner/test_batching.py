@@ -16,6 +16,7 @@ from planner.formulation import formulate
 from planner.latency import Latency
 from planner.queueing import Moments, many_servers, single_server
 from planner.simulation import Simulation
+from planner.throughput import throughput_of
 from tests.planner.brute import TooLarge
 from tests.planner.networks import LEVELS, Server, chain
 from tests.planner.test_solver import compare
@@ -114,6 +115,11 @@ def test_the_prediction_of_a_batched_stage_is_what_the_simulator_plays() -> None
     ends = Simulation(layout, Demand(situation), 3).run(200_000).flows["src@here"].ends["end"]
     for level, said in ((0.5, path.predicted.p50_ms), (0.95, path.predicted.p95_ms), (0.99, path.predicted.p99_ms)):
         assert said == pytest.approx(float(np.quantile(ends, level)) * 1e3, rel=0.02)
+
+
+def test_what_is_carried_is_what_full_batches_carry() -> None:
+    situation, layout = chain({"a": Server([0.1], 2, 4)}, 20.0)
+    assert throughput_of(Latency(layout, Demand(situation))).carried.multiple == pytest.approx(0.9 * 2 * 4 / 0.1 / 20)
 
 
 def solved(seed: int) -> bool:

@@ -54,8 +54,8 @@ def throughput_of(latency: Latency) -> Throughput:
             stage = layout.stages[index]
             a = stage.assignment
             rate = demand.at(of.flow, a.site) * of.pipeline.share(a.component)
-            queue = timings.queues[timings.executor(index)]
-            carries = queue.servers * queue.batch  # of full batches
+            at = timings.queues[timings.executor(index)]
+            carries = at.servers * at.batch  # of full batches
             add(timings.executor(index), of.flow.source, rate * stage.record.latency.mean / carries)
         for leg in of.legs:
             size = of.pipeline.size(leg.message).mean * leg.message.share

@@ -1,7 +1,7 @@
 """Decision forests that libraries fitted, on batches of rows: ours beside ONNX Runtime, one thread, taken in turns.
 
-`python -m benchmarks.forests` writes benchmarks/results/forests-MACHINE.json. Artefacts take one row at a time, so that
-these are libraries of the same compiler for a batch. The data is made up: 5,000 rows of 20 features, 3 classes.
+`python -m benchmarks.forests` writes benchmarks/results/forests-MACHINE.json. These are libraries
+of the compiler alone, without an artefact around them. The data is made up: 5,000 rows of 20 features, 3 classes.
 """
 
 from __future__ import annotations

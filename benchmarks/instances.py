@@ -18,7 +18,7 @@ from math import ceil, sqrt
 from typing import Final, Literal
 
 from planner.formulation.servers import WAIT_RATIO
-from planner.formulation.stations import station_levels
+from planner.formulation.stations import Served, station_levels
 from planner.problem import (
     PPB,
     Budget,
@@ -295,7 +295,7 @@ class _Maker:
                 load = max(1, ceil(self.shape.rate * mean * PPB))
                 key = (c, kind + name, way)
                 if not h.time and key not in self.levels:
-                    self.levels[key] = station_levels(service, [load])
+                    self.levels[key] = station_levels(Served(service), [load])
                 busy = self.shape.rate / 2 * mean * (1 if h.time else threads / h.cores)
                 station = Station(
                     f"{c}{name} way {way} at {pool}",

@@ -32,13 +32,16 @@ class Job(Spec):
     backend: ModelBackend
     target: dict[str, Any]
     threads: int = 1
+    batch: int = Field(ge=1, le=64, default=1)
     segment: Segment = WHOLE
     dims: dict[str, int] = Field(default_factory=dict)
 
     @property
     def key(self) -> str:
         """The content address: equal keys mean equal artefacts. The model's path is no part of it."""
-        unsaid = {"model", "file"} if self.content else {"model", "file", "content"}
+        unsaid = (
+            {"model", "file"} | ({"content"} if not self.content else set()) | ({"batch"} if self.batch == 1 else set())
+        )
         return digest_value(self.model_dump(mode="json", exclude=unsaid) | {"versions": versions(self.backend)})
 
 
@@ -47,6 +50,7 @@ def job(
     name: ModelBackend,
     threads: int = 1,
     *,
+    batch: int = 1,
     target: dict[str, Any] | None = None,
     segment: Segment = WHOLE,
     dims: dict[str, int] | None = None,
@@ -63,6 +67,7 @@ def job(
         backend=name,
         target=target or backend(name).target(),
         threads=threads,
+        batch=batch,
         segment=segment,
         dims=dims or {},
     )

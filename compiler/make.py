@@ -17,14 +17,14 @@ from specs.digest import digest_file
 def make(job: Job, store: Store) -> Path:
     """Build `job` and publish it in `store`; returns its folder.
 
-    Raises InputError for a model that is invalid, dynamic or beyond what the backend can do, and EnvironmentFailed
-    where a tool is missing.
+    Raises InputError for a model that is invalid, dynamic, beyond what the backend can do, or of which several requests
+    at once cannot be run, and EnvironmentFailed where a tool is missing.
     """
     if (folder := store.find(job.key)) is not None:
         return folder
-    whole = prepare(load_model(Path(job.file or job.model)), job.dims, job.model)
+    whole = prepare(load_model(Path(job.file or job.model)), job.dims, job.model, job.batch)
     model = extract(whole, job.segment, job.model)
-    signature = signature_of(model, job.model)
+    signature = signature_of(model, job.model, job.batch)
     check_static(signature, job.model)
     with store.workspace() as folder:
         made = backend(job.backend).build(model, job, folder)
@@ -33,6 +33,7 @@ def make(job: Job, store: Store) -> Path:
             backend=job.backend,
             target=job.target,
             threads=job.threads,
+            batch=job.batch,
             source=job.source,
             segment=job.segment,
             inputs=signature.inputs,

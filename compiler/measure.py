@@ -66,7 +66,7 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class ArtefactSubject:
-    """An artefact, and real inputs for it (arrays with the batch dimension)."""
+    """An artefact, and real inputs for it (arrays of as many items as it takes at once)."""
 
     folder: Path
     samples: Sequence[Sample]
@@ -214,6 +214,7 @@ def _record(subject: Subject, place: HardwareClass, latency: Distribution, memor
         segment=str(artefact.segment) if artefact else "..",
         backend=subject.backend,
         threads=subject.threads,
+        batch=artefact.batch if artefact else 1,
         hardware=place.name,
         emulated_by=emulated,
         provenance="emulated" if emulated else "measured",
@@ -236,7 +237,8 @@ def _key(subject: Subject, place: HardwareClass) -> tuple[object, ...]:
 def _name(subject: Subject) -> str:
     if isinstance(subject, FunctionSubject):
         return subject.function
-    return f"{subject.artefact.key[:12]} ({subject.backend}, {subject.threads} threads)"
+    made = subject.artefact
+    return f"{made.key[:12]} ({made.backend}, {made.threads} threads, {made.batch} at once)"
 
 
 def _reference(function: Callable[..., Any] | None, backend: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import onnx
 from onnx import checker, external_data_helper, helper, shape_inference
 
+from compiler.batching import STAND_IN, check_batchable, set_batch
 from compiler.soundness import check_sound, nodes
 from specs.digest import digest_model
 from specs.errors import InputError, Issue, Place
@@ -58,18 +59,20 @@ def source_digest(path: Path) -> str:
     return digest_model(path)
 
 
-def prepare(model: onnx.ModelProto, dims: Mapping[str, int], file: str) -> onnx.ModelProto:
-    """The same model with static shapes (batch 1, named dimensions from `dims`) in the form that backends like best.
+def prepare(model: onnx.ModelProto, dims: Mapping[str, int], file: str, batch: int = 1) -> onnx.ModelProto:
+    """The same model with static shapes (`batch`, named dimensions from `dims`) in the form that backends like best.
 
-    Initializers leave the inputs, Dropout becomes Identity, Sum becomes Add.
+    Initializers leave the inputs, Dropout becomes Identity, Sum becomes Add. Raises InputError where shapes do not fit,
+    or the model cannot take several requests at once.
     """
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    copy.ir_version = max(copy.ir_version, _IR_VERSION)
-    constants = {init.name for init in copy.graph.initializer}
-    inputs = [value for value in copy.graph.input if value.name not in constants]
-    del copy.graph.input[:]
-    copy.graph.input.extend(inputs)
+    copy = _of_inputs(model)
+    if batch > 1:
+        of_many = _of_inputs(model)
+        set_batch(of_many, STAND_IN)
+        for value in of_many.graph.input:
+            _fix_shape(value, dims, file)
+        check_batchable(of_many, file)
+        set_batch(copy, batch)
     for value in copy.graph.input:
         _fix_shape(value, dims, file)
     for value in (*copy.graph.output, *copy.graph.value_info):
@@ -88,17 +91,29 @@ def prepare(model: onnx.ModelProto, dims: Mapping[str, int], file: str) -> onnx.
     for value in inferred.graph.output:
         shape = value.type.tensor_type.shape.dim
         if not shape or any(d.dim_value <= 0 for d in shape):
-            _believe(value, said[value.name])
+            _believe(value, said[value.name], batch)
     return inferred
 
 
-def _believe(value: onnx.ValueInfoProto, said: onnx.ValueInfoProto) -> None:
-    """Take the shape that the model says where none can be inferred (operators of ai.onnx.ml), of one item."""
+def _of_inputs(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy without initializers among its inputs."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    copy.ir_version = max(copy.ir_version, _IR_VERSION)
+    constants = {init.name for init in copy.graph.initializer}
+    inputs = [value for value in copy.graph.input if value.name not in constants]
+    del copy.graph.input[:]
+    copy.graph.input.extend(inputs)
+    return copy
+
+
+def _believe(value: onnx.ValueInfoProto, said: onnx.ValueInfoProto, batch: int) -> None:
+    """Take the shape that the model says where none can be inferred (operators of ai.onnx.ml), of `batch` items."""
     dims = said.type.tensor_type.shape.dim
     if dims and all(d.dim_value > 0 for d in dims[1:]):
         value.type.tensor_type.shape.CopyFrom(said.type.tensor_type.shape)
-        if dims[0].dim_value <= 0:
-            value.type.tensor_type.shape.dim[0].dim_value = 1
+        if dims[0].dim_value <= 1:
+            value.type.tensor_type.shape.dim[0].dim_value = batch
 
 
 def _fix_shape(value: onnx.ValueInfoProto, dims: Mapping[str, int], file: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 
 from compiler.child import Child, Limits, serve
-from compiler.samples import Sample, load_samples, save_samples
+from compiler.samples import Sample, in_groups, joined, load_samples, save_samples
 from compiler.soundness import nodes
 from specs.artefact import Executor, OpenExecutor
 from specs.artefact_folder import read_artefact, the_file
@@ -46,6 +46,7 @@ def check(
 ) -> Numerics:
     """Compare the artefact in `folder` with `reference`, an artefact of the same segment for ONNX Runtime.
 
+    `samples` are of one item each: an artefact that takes several at once gets them together, the reference alone.
     Without a `tolerance`, it is that of a model in float32 or, as the reference is, of a quantized one.
 
     Raises AnswerIsNo where an output is beyond it (integers and booleans must be equal), InputError where the
@@ -59,6 +60,7 @@ def check(
         save_samples(file, samples)
         request = {
             "open": f"{open_executor.__module__}:{open_executor.__qualname__}",
+            "batch": ours.batch,
             "artefacts": [[str(folder.resolve()), ours.threads], [str(reference.resolve()), theirs.threads]],
             "samples": str(file),
         }
@@ -81,11 +83,13 @@ def is_quantized(reference: Path) -> bool:
     return any("Quantize" in node.op_type or "Integer" in node.op_type for node in nodes(model.graph))
 
 
-def compare(ours: Executor, theirs: Executor, samples: Sequence[Sample]) -> tuple[float, float, str]:
-    """(largest difference, relative difference, output that has the latter)."""
+def compare(ours: Executor, theirs: Executor, samples: Sequence[Sample], batch: int = 1) -> tuple[float, float, str]:
+    """(largest difference, relative difference, output that has the latter); `ours` takes `batch` samples at once."""
     absolute, worst, where = 0.0, 0.0, ""
-    for sample in samples:
-        found, expected = ours.run(sample), theirs.run(sample)
+    for group in in_groups(samples, batch):
+        found = ours.run(joined(group))
+        alone = [theirs.run(sample) for sample in group]
+        expected = {name: np.concatenate([np.asarray(one[name]) for one in alone]) for name in alone[0]}
         for name, value in expected.items():
             difference = _difference(np.asarray(found[name]), np.asarray(value))
             scale = float(np.max(np.abs(value.astype(np.float64)), initial=0.0)) if value.dtype.kind == "f" else 1e-9
@@ -110,7 +114,7 @@ def _handle(request: dict[str, Any]) -> dict[str, Any]:
     module, name = request["open"].split(":")
     opener: OpenExecutor = getattr(importlib.import_module(module), name)
     ours, theirs = (opener(Path(folder), int(threads)) for folder, threads in request["artefacts"])
-    absolute, relative, where = compare(ours, theirs, load_samples(Path(request["samples"])))
+    absolute, relative, where = compare(ours, theirs, load_samples(Path(request["samples"])), int(request["batch"]))
     finite = np.isfinite(absolute) and np.isfinite(relative)
     return {"absolute": absolute if finite else 1e300, "relative": relative if finite else 1e300, "output": where}
 

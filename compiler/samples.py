@@ -16,6 +16,19 @@ Sample = Mapping[str, Any]
 _TAGS = {bytes: "b", str: "s"}
 
 
+def in_groups(samples: Sequence[Sample], batch: int) -> list[list[Sample]]:
+    """`batch` samples at a time, the first ones again where they run out."""
+    firsts = range(0, len(samples), batch)
+    return [[samples[(first + i) % len(samples)] for i in range(batch)] for first in firsts]
+
+
+def joined(group: Sequence[Sample]) -> Sample:
+    """Samples of one item each as one of as many."""
+    if len(group) == 1:
+        return group[0]
+    return {name: np.concatenate([sample[name] for sample in group]) for name in group[0]}
+
+
 def save_samples(file: Path, samples: Sequence[Sample]) -> None:
     """Write `samples` as an .npz file. Raises InputError for a value that is no array, bytes or str."""
     columns: dict[str, Any] = {}

@@ -23,16 +23,16 @@ def read_signature(path: Path) -> ModelSignature:
     return signature_of(load_model(path), str(path))
 
 
-def signature_of(model: onnx.ModelProto, file: str) -> ModelSignature:
-    """The signature of a loaded model; `file` is named in errors."""
+def signature_of(model: onnx.ModelProto, file: str, batch: int = 1) -> ModelSignature:
+    """The signature of a loaded model, which takes `batch` items at once; `file` is named in errors."""
     constants = {init.name for init in model.graph.initializer}
     known = {v.name: v for v in model.graph.output}
     if any(not _has_shape(v) for v in model.graph.output):
         inferred = shape_inference.infer_shapes(model, data_prop=True)
         known |= {v.name: v for v in inferred.graph.output if _has_shape(v)}
     return ModelSignature(
-        inputs=_types((v for v in model.graph.input if v.name not in constants), "input", file),
-        outputs=_types((known[v.name] for v in model.graph.output), "output", file),
+        inputs=_types((v for v in model.graph.input if v.name not in constants), "input", file, batch),
+        outputs=_types((known[v.name] for v in model.graph.output), "output", file, batch),
     )
 
 
@@ -46,11 +46,11 @@ def check_static(signature: ModelSignature, file: str) -> None:
                 )
 
 
-def _types(values: Iterable[Any], kind: str, file: str) -> dict[str, TensorType]:
-    return {value.name: _type(value, kind, file) for value in values}
+def _types(values: Iterable[Any], kind: str, file: str, batch: int) -> dict[str, TensorType]:
+    return {value.name: _type(value, kind, file, batch) for value in values}
 
 
-def _type(value: Any, kind: str, file: str) -> TensorType:
+def _type(value: Any, kind: str, file: str, batch: int) -> TensorType:
     if not value.type.HasField("tensor_type"):
         hint = "export a classifier without ZipMap (zipmap=False)"
         raise InputError(Issue(f"{kind} {value.name!r} is no tensor", Place(file), hint))
@@ -63,7 +63,7 @@ def _type(value: Any, kind: str, file: str) -> TensorType:
         raise InputError(
             Issue(f"{kind} {value.name!r} has no leading batch dimension", Place(file), "export it as [N, ...]")
         )
-    if dims[0].dim_value > 1:
+    if dims[0].dim_value not in (0, 1, batch) or (batch > 1 and dims[0].dim_value != batch):
         message = (
             f"{kind} {value.name!r} has a leading dimension of {dims[0].dim_value}; expected a batch of 1 or a name"
         )

@@ -134,7 +134,7 @@ class Draft:
             for index, stage in enumerate(self.layout.stages):
                 a = stage.assignment
                 if (a.site, a.pool) == (site, pool):
-                    part = a.threads / spec.cores if spec.sharing == "cores" else 1.0
+                    part = a.threads / spec.cores / a.batch if spec.sharing == "cores" else 1.0
                     busy += self.latency.timings.rate(index) * stage.record.service.mean * part
             found.append(
                 DevicesBought(
@@ -295,6 +295,7 @@ def assignments_of(situation: Situation, given: Formulation, solution: Solution)
                 variant=key.variant,
                 backend=record.backend,
                 threads=record.threads,
+                batch=record.batch,
                 replicas=choice.replicas[index] - (0 if timed else standby),
                 artefact=record.artefact,
                 record=record.digest,

@@ -129,6 +129,6 @@ def placement(plan: Plan) -> list[tuple[object, ...]]:
     """What runs where and how, for comparing: replicas, devices and records aside."""
 
     def choice(a: Assignment) -> tuple[object, ...]:
-        return a.component, a.segment, a.flows, a.site, a.pool, a.variant, a.backend, a.threads
+        return a.component, a.segment, a.flows, a.site, a.pool, a.variant, a.backend, a.threads, a.batch
 
     return [choice(a) for a in plan.assignments]

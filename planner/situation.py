@@ -75,11 +75,16 @@ class Situation:
         return found
 
     def records_of(self, component: str, variant: str, segment: Segment, hardware: str) -> list[Record]:
-        """The ways to run a segment on a class of hardware; none where it was not profiled there."""
+        """The ways to run a segment on a class of hardware; none where it was not profiled there.
+
+        A device that shares its time takes one request at a time.
+        """
         source = self.digests[f"{component}/{variant}"]
-        allowed = self.app.value.components[component].backends
+        spec = self.app.value.components[component]
+        together = self.infra.value.hardware[hardware].sharing == "cores"
+        sizes = spec.batch_sizes if together else (1,)
         found = self._records_of.get((source, str(segment), hardware), [])
-        return [r for r in found if r.batch == 1 and (allowed is None or r.backend in allowed)]
+        return [r for r in found if r.batch in sizes and (spec.backends is None or r.backend in spec.backends)]
 
     def cuts(self, component: str, variant: str) -> CutPoints:
         """The tensors of each cut of `variant`, in order: declared, or found and an end of something profiled."""

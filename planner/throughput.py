@@ -54,8 +54,9 @@ def throughput_of(latency: Latency) -> Throughput:
             stage = layout.stages[index]
             a = stage.assignment
             rate = demand.at(of.flow, a.site) * of.pipeline.share(a.component)
-            servers = timings.queues[timings.executor(index)].servers
-            add(timings.executor(index), of.flow.source, rate * stage.record.latency.mean / servers)
+            at = timings.queues[timings.executor(index)]
+            carries = at.servers * at.batch  # of full batches
+            add(timings.executor(index), of.flow.source, rate * stage.record.latency.mean / carries)
         for leg in of.legs:
             size = of.pipeline.size(leg.message).mean * leg.message.share
             for passage in leg.route:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from planner.batch_waits import waiting_in_batches
+from planner.batching import BatchQueue
 from planner.demand import Demand
 from planner.distribution import POINTS, Grid, Reals, Transform, from_quantiles, independent_sum, normal
 from planner.layout import FlowLayout, Layout, Leg
@@ -32,16 +34,17 @@ class Arrival(NamedTuple):
 
 @dataclass(frozen=True)
 class Queue:
-    """First come, first served: what arrives, and how many servers there are."""
+    """First come, first served: what arrives, how many servers there are, and how many requests each takes at once."""
 
     name: str
     servers: int
     arrivals: tuple[Arrival, ...]
+    batch: int = 1
 
     @cached_property
     def load(self) -> float:
-        """Utilisation of each server."""
-        return utilisation((rate, service) for rate, service, _ in self.arrivals) / self.servers
+        """Utilisation of each server, of one that takes several requests at once by full batches."""
+        return utilisation((rate, service) for rate, service, _ in self.arrivals) / (self.servers * self.batch)
 
     @cached_property
     def wait(self) -> Wait:
@@ -51,12 +54,18 @@ class Queue:
                                    "lower the rate, or give it more"))  # fmt: skip
         if not self.arrivals:
             return NO_WAIT
-        if self.servers == 1:
+        if self.servers == 1 and self.batch == 1:
             return single_server((rate, service) for rate, service, _ in self.arrivals)
-        rate = sum(r for r, _, _ in self.arrivals)
-        (_, service, _), *others = self.arrivals
-        assert not others, "a queue of several servers serves one stage"
-        return many_servers(rate, service, self.servers)
+        return self._batches.wait if self.batch > 1 else many_servers(self._only.rate, self._only.service, self.servers)
+
+    @property
+    def _only(self) -> Arrival:
+        (arrival,) = self.arrivals  # a queue of several servers, or of batches, serves one stage
+        return arrival
+
+    @property
+    def _batches(self) -> BatchQueue:
+        return BatchQueue(self._only.rate, self._only.service, self.servers, self.batch)
 
     def likeness(self, lag: float) -> float:
         """Correlation of a request's waits here where it comes back `lag` seconds later."""
@@ -64,6 +73,8 @@ class Queue:
 
     def transform(self, grid: Grid) -> Transform:
         """Of the wait. With c servers: the M/G/1 wait for services of 1/c at the same load, kept with Erlang's C."""
+        if self.batch > 1 and self.arrivals:
+            return waiting_in_batches(grid, self._batches, self._only.values)
         total = sum(rate for rate, _, _ in self.arrivals)
         service = sum(
             (grid.transform(values / self.servers) * (rate / total) for rate, _, values in self.arrivals),
@@ -112,7 +123,7 @@ class Timings:
             name = self.executor(index)
             if infra.hardware[a.hardware].sharing != "time":
                 arrival = Arrival(self.rate(index), moments(stage.record), values)
-                self.queues[name] = Queue(f"stage {stage.name} at {a.site}", a.replicas, (arrival,))
+                self.queues[name] = Queue(f"stage {stage.name} at {a.site}", a.replicas, (arrival,), a.batch)
             self.stages[index] = Timing((name,), (values,))
         for name, arrivals in self._visiting().items():
             stages = [s.name for i, s in enumerate(self.layout.stages) if self.executor(i) == name]

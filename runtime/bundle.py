@@ -16,11 +16,12 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Final, Protocol
 
 from pydantic import ValidationError
 
 from specs.application import Application
+from specs.artefact import Segment
 from specs.digest import digest_file
 from specs.errors import InputError, Issue, Place
 from specs.function_files import package_files
@@ -47,6 +48,27 @@ ArtefactFolder = Callable[[Assignment], Path]
 """Where the artefact of an assignment lies; not asked for functions."""
 
 
+class Runs(Protocol):
+    """What says how a part of a component is run: an assignment of a plan, a stage of a run, an entry of a manifest."""
+
+    @property
+    def component(self) -> str: ...
+    @property
+    def segment(self) -> Segment: ...
+    @property
+    def variant(self) -> str: ...
+    @property
+    def backend(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def batch(self) -> int: ...
+
+
+def _way(of: Runs) -> tuple[str, str, str, str, int, int]:
+    return of.component, str(of.segment), of.variant, of.backend, of.threads, of.batch
+
+
 @dataclass(frozen=True)
 class Bundle:
     """A verified bundle in `folder`."""
@@ -62,14 +84,16 @@ class Bundle:
         """Where the functions' sources lie."""
         return self.folder / PROJECT
 
-    def artefact(self, component: str, segment: str, variant: str, backend: str, threads: int) -> BundledArtefact:
-        """What serves an assignment. Raises InputError where the bundle has nothing for it."""
+    def artefact(self, of: Runs) -> BundledArtefact:
+        """What serves an assignment or stage. Raises InputError where the bundle has nothing for it."""
         for found in self.manifest.artefacts:
-            mine = (found.component, str(found.segment), found.variant, found.backend, found.threads)
-            if mine == (component, segment, variant, backend, threads):
+            if _way(found) == _way(of):
                 return found
         raise InputError(
-            Issue(f"the bundle has no artefact for {component} {segment} ({variant}, {backend})", self._place())
+            Issue(
+                f"the bundle has no artefact for {of.component} {of.segment} ({of.variant}, {of.backend})",
+                self._place(),
+            )
         )
 
     def _place(self) -> Place:
@@ -116,7 +140,7 @@ def open_bundle(folder: str | Path) -> Bundle:
 
 def _misplaced(bundle: Bundle, a: Assignment, place: Place) -> list[Issue]:
     """What the manifest says of `a` that its plan and application do not. Raises InputError where it says nothing."""
-    entry = bundle.artefact(a.component, str(a.segment), a.variant, a.backend, a.threads)
+    entry = bundle.artefact(a)
     component = bundle.app.value.components.get(a.component)
     real = component.realisations.get(a.variant) if component else None
     function = (real.function if real else None) or ""
@@ -278,6 +302,7 @@ def _bundled(a: Assignment, folder: str, key: str = "", function: str = "") -> B
         variant=a.variant,
         backend=a.backend,
         threads=a.threads,
+        batch=a.batch,
         folder=folder,
         key=key,
         function=function,

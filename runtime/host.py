@@ -21,14 +21,14 @@ from runtime.fleet import Member
 from runtime.health import NO_BEATS, Beats
 from runtime.message import Kind, Message, StageTime, Trace, TransferTime
 from runtime.origin import Origin
-from runtime.queues import BoundedQueue, Server
+from runtime.queues import BatchingQueue, BoundedQueue, Server
 from runtime.reference import truth
 from runtime.replicas import process_for, standby_of
 from runtime.request import Departure, OnEnd, Status
 from runtime.shaping import LinkState, Routes, Shaper
 from runtime.topology import Queue, Stage, Topology
 from runtime.values import Value
-from runtime.work import Work
+from runtime.work import Made, Work
 from specs.application import Application
 from specs.emulation import Stopwatch
 from specs.errors import TierplanError
@@ -160,7 +160,10 @@ class Host:
                 self._open_queue(queue)
 
     def _open_queue(self, queue: Queue) -> None:
-        waiting: BoundedQueue[_Task] = BoundedQueue(self._options.queue_limit)
+        limit, first = self._options.queue_limit, self._top.stage_by_id[queue.stages[0]]
+        waiting: BoundedQueue[_Task] = BoundedQueue(limit)
+        if first.batch > 1:  # its queue is its own: only replicas that reserve their cores take several at once
+            waiting = BatchingQueue(limit, first.batch, first.batch_wait_ms / 1e3)
         for stage in queue.stages:
             self._queues[stage] = waiting
         for server in range(queue.servers):
@@ -248,26 +251,33 @@ class Host:
 
     # --- work
 
-    def serve(self, task: _Task, server: int) -> None:
-        """Run one task in the thread of server number `server`. Never raises: what goes wrong ends the request."""
-        stage, message = task.stage, task.message
-        started = time.monotonic()
-        if started > message.deadline:
-            if not task.background:
-                self._late(message, f"it waited for {stage.name}")
+    def serve(self, tasks: Sequence[_Task], server: int) -> None:
+        """Run tasks of one stage, in one go, in the thread of server number `server`.
+
+        Never raises: what goes wrong ends the request that it concerns. What is late is dropped.
+        """
+        stage, started = tasks[0].stage, time.monotonic()
+        for task in tasks:
+            if started > task.message.deadline and not task.background:
+                self._late(task.message, f"it waited for {stage.name}")
+        batch = [task for task in tasks if started <= task.message.deadline]
+        if not batch:
             return
         watch = Stopwatch.start()
-        try:
-            made = self._works[stage.id][server].run(task.inputs)
-        except Exception as error:  # user code may raise anything
-            if not task.background:
-                self._tell(message, "failed", f"{stage.name} at {self.name}: {type(error).__name__}: {error}")
-            return
+        made = self._works[stage.id][server].run_batch([task.inputs for task in batch])
         if self._options.shape:
             watch.stretch(stage.cpu)
         ended = time.monotonic()
         self._busy[stage.id, server] = self._busy.get((stage.id, server), 0.0) + ended - started
-        if task.background:
+        for task, outputs in zip(batch, made, strict=True):
+            if not task.background:
+                self._ended(task, outputs, started, ended)
+
+    def _ended(self, task: _Task, made: Made, started: float, ended: float) -> None:
+        """Hand on what was made of one task from `started` to `ended`, or say why there is nothing."""
+        stage, message = task.stage, task.message
+        if isinstance(made, Exception):
+            self._tell(message, "failed", f"{stage.name} at {self.name}: {type(made).__name__}: {made}")
             return
         time_ = StageTime(stage.name, str(self.member), started - task.ready, ended - started, ended)
         try:
@@ -452,8 +462,8 @@ class _Serve:
     host: Host
     server: int
 
-    def __call__(self, task: _Task) -> None:
-        self.host.serve(task, self.server)
+    def __call__(self, tasks: Sequence[_Task]) -> None:
+        self.host.serve(tasks, self.server)
 
 
 def _gated(app: Application) -> dict[str, dict[str, str]]:

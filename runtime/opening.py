@@ -34,13 +34,17 @@ def fills_of_sinks(bundle: Bundle) -> dict[str, dict[str, Value]]:
 
 def open_stage(bundle: Bundle, stage: Stage) -> Work:
     """The work of `stage`, for one thread. Raises InputError where the artefact or function cannot be loaded."""
-    entry = bundle.artefact(stage.component, str(stage.segment), stage.variant, stage.backend, stage.threads)
+    entry = bundle.artefact(stage)
     app = bundle.app.value
     if entry.function:
         return open_function(app, stage.component, stage.variant, bundle.project, output_types(bundle))
     from runtime.executors import open_executor  # loads the backend's library, which a host of functions needs not
 
-    return open_model(app, stage.component, bundle.folder / entry.folder, open_executor, stage.threads)
+    work = open_model(app, stage.component, bundle.folder / entry.folder, open_executor, stage.threads)
+    if work.batch != stage.batch:
+        message = f"{stage.name}: the artefact takes {work.batch} requests at once, not {stage.batch}"
+        raise InputError(Issue(message, None, "compile the plan again"))
+    return work
 
 
 def open_references(bundle: Bundle, top: Topology) -> dict[str, Reference]:

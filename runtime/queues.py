@@ -1,14 +1,16 @@
 """Bounded first-come-first-served queues and the threads that serve them.
 
 A server goes on with the request that it has while the queue holds more of it, and only then takes the oldest item: so
-neighbours on one executor are served in one go, as the planner predicts (a *visit*).
+neighbours on one executor are served in one go, as the planner predicts (a *visit*). From a queue of batches a server
+takes several items at once: a batch leaves when a server is free and it is full or its oldest item has waited enough.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 
@@ -18,6 +20,11 @@ class Queued(Protocol):
     @property
     def request(self) -> str:
         """Of which request it is; empty for what belongs to none."""
+        ...
+
+    @property
+    def ready(self) -> float:
+        """Since when it waits, on `time.monotonic`'s clock."""
         ...
 
 
@@ -42,19 +49,19 @@ class BoundedQueue(Generic[T]):
             self._changed.notify()
             return True
 
-    def get(self, request: str = "") -> T | None:
-        """The oldest item of `request`, or the oldest of all, when there is one; None once the queue is closed."""
+    def take(self, request: str = "") -> Sequence[T]:
+        """The oldest item of `request`, or the oldest of all, when there is one; nothing once the queue is closed."""
         with self._changed:
             while self._open and not self._items:
                 self._changed.wait()
             if not self._open:
-                return None
+                return ()
             if request:
                 for place, item in enumerate(self._items):
                     if item.request == request:
                         del self._items[place]
-                        return item
-            return self._items.popleft()
+                        return (item,)
+            return (self._items.popleft(),)
 
     def close(self) -> None:
         """Wake all who wait; what still waits in the queue is dropped."""
@@ -66,10 +73,34 @@ class BoundedQueue(Generic[T]):
         return len(self._items)
 
 
-class Server(Generic[T]):
-    """A thread that serves one queue, one item at a time, until the queue is closed."""
+class BatchingQueue(BoundedQueue[T]):
+    """Servers take up to `batch` items: at once when so many wait, else when the oldest has waited `wait` seconds."""
 
-    def __init__(self, queue: BoundedQueue[T], serve: Callable[[T], None], name: str) -> None:
+    def __init__(self, limit: int, batch: int, wait: float, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(limit)
+        self._batch, self._wait, self._clock = batch, wait, clock
+
+    def take(self, request: str = "") -> Sequence[T]:
+        """The oldest items, once a batch is due; nothing once the queue is closed. `request` is of no account."""
+        with self._changed:
+            while self._open:
+                left = self.due_in()
+                if left is not None and left <= 0:
+                    return [self._items.popleft() for _ in range(min(self._batch, len(self._items)))]
+                self._changed.wait(left)
+            return ()
+
+    def due_in(self) -> float | None:
+        """Seconds until a batch leaves if nothing more comes; None: not before something comes."""
+        if len(self._items) >= self._batch:
+            return 0.0
+        return self._items[0].ready + self._wait - self._clock() if self._items else None
+
+
+class Server(Generic[T]):
+    """A thread that serves one queue until it is closed: `serve` gets one item at a time, or the items of a batch."""
+
+    def __init__(self, queue: BoundedQueue[T], serve: Callable[[Sequence[T]], None], name: str) -> None:
         self._queue = queue
         self._serve = serve
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
@@ -77,9 +108,9 @@ class Server(Generic[T]):
 
     def _loop(self) -> None:
         request = ""
-        while (item := self._queue.get(request)) is not None:
-            self._serve(item)
-            request = item.request
+        while items := self._queue.take(request):
+            self._serve(items)
+            request = items[0].request
 
     def join(self, timeout: float) -> None:
         self._thread.join(timeout)

@@ -246,8 +246,6 @@ def _stages(plan: Plan, infra: Infrastructure) -> tuple[Stage, ...]:
     bases = [f"{a.stage_name}@{a.site}" for a in plan.assignments]
     stages = []
     for assignment, base in zip(plan.assignments, bases, strict=True):
-        if assignment.batch != 1:
-            raise InputError(Issue(f"not supported yet: a batch of {assignment.batch} for {assignment.component}"))
         unique = bases.count(base) == 1
         detail = f"{assignment.pool}/{assignment.variant}/{assignment.backend}x{assignment.threads}"
         stages.append(_stage(assignment, base if unique else f"{base}/{detail}", infra))
@@ -261,6 +259,10 @@ def _stage(a: Assignment, stage_id: str, infra: Infrastructure) -> Stage:
     if a.site not in infra.sites or a.pool not in infra.sites[a.site].pools:
         raise InputError(Issue(f"the plan puts {a.component} in pool {a.pool} at {a.site}, which is not there"))
     hardware = infra.hardware[infra.sites[a.site].pools[a.pool].hardware]
+    if a.batch > 1 and hardware.sharing == "time":
+        raise InputError(
+            Issue(f"not supported yet: a batch of {a.batch} for {a.component}, whose device shares its time")
+        )
     return Stage(
         id=stage_id,
         name=a.stage_name,

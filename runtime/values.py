@@ -110,7 +110,7 @@ def with_batch(value: Value) -> Array:
     """As a model takes it: a leading batch dimension of 1. Raises InputError for a blob."""
     if isinstance(value, (bytes, str)):
         raise InputError(Issue(f"a model takes tensors, got {describe(value)}"))
-    return np.ascontiguousarray(value)[np.newaxis]
+    return np.asarray(value, order="C")[np.newaxis]  # ascontiguousarray would give a scalar an axis
 
 
 def without_batch(array: Array, expected: TensorType, what: str) -> Array:

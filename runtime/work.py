@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias, TypeVar
+
+import numpy as np
 
 from runtime.functions import Function, call_function, load_function
-from runtime.values import Value, conform, filled, with_batch, without_batch
+from runtime.values import Array, Value, conform, filled, with_batch, without_batch
 from specs.application import Application
 from specs.artefact import Executor, OpenExecutor
 from specs.artefact_folder import read_artefact
 from specs.errors import InputError, Issue
 from specs.tensors import TensorType
+
+Given: TypeAlias = Mapping[str, Value | None]
+"""Inputs of one request by name; None was skipped."""
+Made: TypeAlias = dict[str, Value] | Exception
+"""Outputs of one request by name, or why there are none."""
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 class Work(Protocol):
@@ -31,25 +40,57 @@ class Work(Protocol):
         """
         ...
 
+    def run_batch(self, batch: Sequence[Given]) -> list[Made]:
+        """What `run` makes of each of several inputs, or raises; a model runs as many at once as it was built for."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ModelWork:
-    """A model or a segment of one. `fills` stand for skipped inputs."""
+    """A model or a segment of one, built for `batch` requests at once. `fills` stand for skipped inputs."""
 
     name: str
     executor: Executor
     inputs: Mapping[str, TensorType]
     outputs: Mapping[str, TensorType]
     fills: Mapping[str, Value]
+    batch: int = 1
 
-    def run(self, inputs: Mapping[str, Value | None]) -> dict[str, Value]:
-        arrays = {}
+    def run(self, inputs: Given) -> dict[str, Value]:
+        return self._run([self._row(inputs)])[0]
+
+    def run_batch(self, batch: Sequence[Given]) -> list[Made]:
+        """One bad input fails alone; where the model fails on several at once, each is run alone."""
+        rows = [_tried(self._row, one) for one in batch]
+        good = [row for row in rows if not isinstance(row, Exception)]
+        try:
+            made: list[Made] = [*self._run(good)] if good else []
+        except Exception as error:
+            made = [error] if len(good) == 1 else [_tried(lambda row: self._run([row])[0], row) for row in good]
+        answers = iter(made)
+        return [row if isinstance(row, Exception) else next(answers) for row in rows]
+
+    def _row(self, inputs: Given) -> dict[str, Array]:
+        """One request's inputs, each with a first axis of 1. Raises InputError for another type than declared."""
+        row = {}
         for key, kind in self.inputs.items():
             value = inputs.get(key)
             given = self.fills[key] if value is None else value
-            arrays[key] = with_batch(conform(given, kind, f"{self.name}: {key}"))
-        found = self.executor.run(arrays)
-        return {key: without_batch(found[key], kind, f"{self.name}: {key}") for key, kind in self.outputs.items()}
+            row[key] = with_batch(conform(given, kind, f"{self.name}: {key}"))
+        return row
+
+    def _run(self, rows: Sequence[Mapping[str, Array]]) -> list[dict[str, Value]]:
+        """What the model makes of at most `batch` rows; missing ones are filled up with the last."""
+        if self.batch == 1:
+            (row,) = rows
+            found = self.executor.run(row)
+            return [{k: without_batch(found[k], kind, f"{self.name}: {k}") for k, kind in self.outputs.items()}]
+        padded = [*rows, *[rows[-1]] * (self.batch - len(rows))]
+        found = self.executor.run({key: np.concatenate([row[key] for row in padded]) for key in self.inputs})
+        return [
+            {k: without_batch(found[k][i : i + 1], kind, f"{self.name}: {k}") for k, kind in self.outputs.items()}
+            for i in range(len(rows))
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +105,18 @@ class FunctionWork:
     def run(self, inputs: Mapping[str, Value | None]) -> dict[str, Value]:
         given = {key: self.fills[key] if value is None else value for key, value in inputs.items()}
         return call_function(self.function, self.name, given, self.outputs)
+
+    def run_batch(self, batch: Sequence[Given]) -> list[Made]:
+        """A function takes one request at a time."""
+        return [_tried(self.run, one) for one in batch]
+
+
+def _tried(function: Callable[[A], B], argument: A) -> B | Exception:
+    """What `function` returns, or raises: user code may raise anything."""
+    try:
+        return function(argument)
+    except Exception as error:
+        return error
 
 
 def open_model(app: Application, component: str, folder: Path, open_executor: OpenExecutor, threads: int) -> ModelWork:
@@ -81,7 +134,8 @@ def open_model(app: Application, component: str, folder: Path, open_executor: Op
         for key, ref in refs.items()
         if ref.if_skipped is not None and key in artefact.inputs
     }
-    return ModelWork(component, open_executor(folder, threads), artefact.inputs, artefact.outputs, fills)
+    executor = open_executor(folder, threads)
+    return ModelWork(component, executor, artefact.inputs, artefact.outputs, fills, artefact.batch)
 
 
 def open_function(

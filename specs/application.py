@@ -185,6 +185,22 @@ class Cuts(Spec):
         return tuple((cut,) if isinstance(cut, str) else tuple(cut) for cut in named if cut is not None)
 
 
+def _batch(value: object) -> object:
+    return {"max": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class Batch(Spec):
+    """Requests that a model may take at once: at most `max`, of which the first waits at most `wait` for the others."""
+
+    max: Annotated[int, Field(ge=2, le=64)]
+    wait: Annotated[Duration, Field(ge=0, le=60)] = 0.0
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """What is tried beside one request at a time: powers of two up to `max`, and `max`."""
+        return tuple(sorted({2**k for k in range(1, 7) if 2**k <= self.max} | {self.max}))
+
+
 Backend = Literal["tvm", "onnxruntime", "openvino", "python"]
 DEFAULT_VARIANT = "default"
 
@@ -208,6 +224,7 @@ class Component(Spec):
     split: Literal["allowed"] | Cuts | None = None
     dims: dict[Name, list[int]] = Field(default_factory=dict)
     backends: list[Backend] | None = None
+    batch: Annotated[Batch, BeforeValidator(_batch, json_schema_input_type=Batch | int)] | None = None
     at: Selector | None = None
     requires: list[str] = Field(default_factory=list)
     with_: list[str] = Field(default_factory=list, alias="with")
@@ -225,12 +242,19 @@ class Component(Spec):
         if len(given) != 1:
             raise ValueError("expected exactly one of model, function, variants and api")
         _reads_of_a_model(self)
+        if self.batch is not None and any(v.function for v in self.realisations.values()):
+            raise ValueError("batch belongs to a model: a function takes one request at a time")
         return self
 
     @property
     def realisations(self) -> dict[str, Variant]:
         """Every variant by name; a component without variants has one, called ``default``."""
         return self.variants or {DEFAULT_VARIANT: Variant(model=self.model, reads=self.reads, function=self.function)}
+
+    @property
+    def batch_sizes(self) -> tuple[int, ...]:
+        """How many requests may be run at once, from one on."""
+        return (1, *(self.batch.sizes if self.batch else ()))
 
 
 class Sink(Spec):

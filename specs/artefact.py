@@ -45,7 +45,7 @@ class Artefact(Spec):
 
     `key` is the content address: the digest of all that decides the artefact's bytes. `fallback` names the operators
     that no schedule of ours covered, so that slow generic code was taken; `winograd` the convolutions that Winograd's
-    algorithm computes, faster and with a larger float32 error.
+    algorithm computes, faster and with a larger float32 error. It takes exactly `batch` items at once.
     """
 
     schema_: Literal["tierplan.artefact/v1"] = Field(alias="schema", default="tierplan.artefact/v1")
@@ -53,6 +53,7 @@ class Artefact(Spec):
     backend: ModelBackend
     target: dict[str, Any]
     threads: int
+    batch: int = Field(ge=1, le=64, default=1)
     source: str
     segment: Segment = WHOLE
     inputs: dict[str, TypeText]

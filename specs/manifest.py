@@ -20,6 +20,7 @@ class BundledArtefact(Spec):
     variant: str
     backend: str
     threads: int
+    batch: int = 1
     folder: str
     key: str = ""
     function: str = ""

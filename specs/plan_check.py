@@ -10,7 +10,7 @@ import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Final, get_args
 
-from specs.application import Application, Cuts
+from specs.application import Application, Component, Cuts
 from specs.artefact import ModelBackend
 from specs.errors import InputError, Issue, Place
 from specs.graph import Graph
@@ -119,12 +119,19 @@ def _assignment(
         members = sum(infra.members(flows[f][1]) for f in a.flows)
         if a.members != members:
             yield f"members: {a.members}, but its flows have {members}"
-    if a.batch != 1 or a.batch_wait_ms:
-        yield "batch: not supported yet: more than one request at once"
     if a.component in app.components:
         yield from _realised(a, app)
+        yield from _batched(a, app.components[a.component])
     if a.site in infra.sites:
         yield from _device(a, infra)
+
+
+def _batched(a: Assignment, component: Component) -> Iterator[str]:
+    if a.batch not in component.batch_sizes:
+        yield f"batch: {a.batch}, expected {' or '.join(map(str, component.batch_sizes))}"
+    longest = component.batch.wait * 1e3 if component.batch else 0.0
+    if a.batch_wait_ms > longest * (1 + 1e-9) or (a.batch == 1 and a.batch_wait_ms):
+        yield f"batch_wait_ms: {a.batch_wait_ms:g}, expected at most {longest if a.batch > 1 else 0:g}"
 
 
 def _realised(a: Assignment, app: Application) -> Iterator[str]:
@@ -157,6 +164,8 @@ def _device(a: Assignment, infra: Infrastructure) -> Iterator[str]:
     hardware = infra.hardware[name]
     if not 1 <= a.threads <= hardware.cores:
         yield f"threads: {a.threads}, but {name} has {hardware.cores} cores"
+    if a.batch > 1 and hardware.sharing == "time":
+        yield f"batch: {a.batch}, expected 1: {name} shares its time"
     if a.replicas < 1 or (hardware.sharing == "time" and a.replicas != 1):
         yield f"replicas: {a.replicas}, expected {'1' if hardware.sharing == 'time' else 'at least 1'}"
 

@@ -60,6 +60,9 @@ def _component(component: Component) -> _Found:
     for key, what in _COMPONENT_KEYS.items():
         if getattr(component, {"with": "with_"}.get(key, key)):
             yield (key,), what, ""
+    if component.batch is not None and component.batch.wait:
+        hint = "leave it out: a batch then leaves as soon as a server is free"
+        yield ("batch", "wait"), "waiting for a batch to fill (wait)", hint
 
 
 _COMPONENT_KEYS = {

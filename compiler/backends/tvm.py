@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 PACKAGES = ("apache-tvm", "apache-tvm-ffi", "onnx")
 CODE = (
     "model.py",
+    "batching.py",
     "cut.py",
     "importer.py",
     "batch_norm.py",

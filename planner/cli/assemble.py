@@ -44,7 +44,7 @@ def assemble(
         raise InputError(Issue(message, where, "profile and solve again"))
     targets = Targets(loaded.app, loaded.models)
     jobs = {
-        _key(a): targets.job(a.component, a.variant, backend, a.threads, a.segment)
+        _key(a): targets.job(a.component, a.variant, backend, a.threads, a.segment, a.batch)
         for a in plan.assignments
         for backend in BACKENDS
         if a.backend == backend
@@ -73,5 +73,5 @@ def assemble(
     return Assembled(bundle, len(folders), compiled)
 
 
-def _key(a: Assignment) -> tuple[str, str, str, int, str]:
-    return a.component, a.variant, a.backend, a.threads, str(a.segment)
+def _key(a: Assignment) -> tuple[str, str, str, int, int, str]:
+    return a.component, a.variant, a.backend, a.threads, a.batch, str(a.segment)

@@ -57,7 +57,8 @@ def _how(chosen: list[Assignment]) -> str:
     for a in chosen:
         variant = "" if a.variant == "default" else f"{a.variant}, "
         threads = f"{a.threads} thread{'s' if a.threads != 1 else ''}"
-        parts.append(f"{variant}{a.backend}, {a.replicas} x {threads} on {a.hardware}")
+        batch = f", up to {a.batch} requests at once" if a.batch > 1 else ""
+        parts.append(f"{variant}{a.backend}, {a.replicas} x {threads} on {a.hardware}{batch}")
     return " and ".join(dict.fromkeys(parts))
 
 

@@ -241,15 +241,18 @@ def _show_application(result: ProfileResult, app: Document[Application], out: Co
     for key, digest in source_digests(app).items():
         names.setdefault(digest, []).append(key)
     hardware = list(dict.fromkeys(r.hardware for r in result.records))
-    cells: dict[tuple[str, str, str], dict[str, str]] = {}
+    cells: dict[tuple[str, ...], dict[str, str]] = {}
+    batched = any(r.batch > 1 for r in result.records if r.source in names)
     for r in result.records:
         if r.source in names:
             part = "" if r.segment == ".." else f" [{r.segment}]"
             text = " / ".join(_milliseconds(r.latency.quantiles.get(q)) for q in ("0.5", "0.99"))
-            cells.setdefault((", ".join(names[r.source]) + part, r.backend, str(r.threads)), {})[r.hardware] = text
-    rows = [[*key, *(found.get(h, "") for h in hardware)] for key, found in sorted(cells.items())]
-    columns = ["component", "backend", "threads", *hardware]
-    out.print(table(columns, rows, title="p50 / p99, ms", right=["threads", *hardware]))
+            way = (", ".join(names[r.source]) + part, r.backend, str(r.threads), *([str(r.batch)] if batched else []))
+            cells.setdefault(way, {})[r.hardware] = text
+    rows = [[*key, *(found.get(h, "") for h in hardware)] for key, found in sorted(cells.items(), key=_by_count)]
+    numbers = ["threads", *(["at once"] if batched else [])]
+    columns = ["component", "backend", *numbers, *hardware]
+    out.print(table(columns, rows, title="p50 / p99, ms", right=[*numbers, *hardware]))
     if any(cell.endswith(DASH) for found in cells.values() for cell in found.values()):
         out.print(TOO_FEW)
     emulated = sorted({f"{r.hardware} (cpu {r.emulated_by.cpu:g})" for r in result.records if r.emulated_by})
@@ -262,6 +265,12 @@ def _show_application(result: ProfileResult, app: Document[Application], out: Co
     counts += f", {result.estimated} estimated" if estimated else ""
     counts += f", {result.behaviours} behaviours, {result.hops} hops"
     out.print(f"{counts}, {len(result.problems)} problems; {result.seconds:.0f} s; in {result.folder}")
+
+
+def _by_count(cell: tuple[tuple[str, ...], object]) -> tuple[object, ...]:
+    """Ways to run a component in order: names as names, threads and batches as numbers."""
+    component, backend, *counts = cell[0]
+    return component, backend, *map(int, counts)
 
 
 def _milliseconds(seconds: float | None) -> str:

@@ -155,7 +155,9 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
     """The plan for people: what runs where, then latency, cost and the proof."""
     if plan.assignments:
         times = {s.name: s for s in plan.stages if s.kind == "stage"}
-        columns = ["component", "site", "hardware", "variant", "backend", "threads", "replicas", "p50 ms", "p99 ms"]
+        batched = any(a.batch > 1 for a in plan.assignments)
+        ways = ["threads", *(["at once"] if batched else []), "replicas"]
+        columns = ["component", "site", "hardware", "variant", "backend", *ways, "p50 ms", "p99 ms"]
         rows = []
         for a in plan.assignments:
             name = a.stage_name
@@ -167,7 +169,8 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
                     stage.service.p99_ms + stage.wait.p99_ms if stage else None,
                 )
             ]
-            rows.append([name, a.site, a.hardware, a.variant, a.backend, str(a.threads), _replicas(a), *spent])
+            counts = [str(a.threads), *([str(a.batch)] if batched else []), _replicas(a)]
+            rows.append([name, a.site, a.hardware, a.variant, a.backend, *counts, *spent])
         out.print(table(columns, rows, right=columns[5:]))
     standing_by = sum(a.standby for a in plan.assignments)
     if standing_by:

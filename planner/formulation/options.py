@@ -82,7 +82,7 @@ class Options:
         service = moments(key.record)
         share = pipeline.share(key.component)
         rate = flow.peak * share * flow.members / infra.members(key.site)
-        load = max(1, ceil(rate * service.mean * PPB))
+        load = max(1, ceil(rate * service.mean / key.record.batch * PPB))
         station = self.stations.add(key)
         visits: tuple[Visit, ...] = ()
         used = service.mean
@@ -114,14 +114,14 @@ class Options:
 def undominated(records: list[Record], pool: Pool) -> list[Record]:
     """Ways to run that no other beats in everything that counts in this pool.
 
-    Counted: moments of the service (also its variance), memory, and, where cores are reserved, threads and
-    core-seconds.
+    Counted: moments of the service (also its variance), memory, and, where cores are reserved, threads, core-seconds
+    alone and core-seconds of a request in a full batch.
     """
 
     def cost(r: Record) -> tuple[float, ...]:
         m = moments(r)
         own = (m.mean, m.second, m.third, m.variance, r.memory)
-        return (*own, r.threads, r.threads * m.mean) if pool.sharing == "cores" else own
+        return (*own, r.threads, r.threads * m.mean, r.threads * m.mean / r.batch) if pool.sharing == "cores" else own
 
     kept: list[tuple[tuple[float, ...], Record]] = []
     for record in sorted(records, key=lambda r: (cost(r), r.backend, r.digest)):

@@ -1,4 +1,4 @@
-"""The table of stations: replicas of one segment, variant, backend and threads in one pool, with one queue."""
+"""The table of stations: replicas of one segment, variant, backend, threads and batch in one pool, with one queue."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Final
 
+from planner.batching import batch_wait
 from planner.formulation.pools import PoolTable
 from planner.measured import moments
 from planner.problem import MILLION, PPB, REPLICA_LOAD, Station, StationLevel, at_scale
-from planner.queueing import MAX_UTILISATION, NO_WAIT, Moments, Wait, many_servers
+from planner.queueing import MAX_UTILISATION, NO_WAIT, Moments, Wait
 from specs.artefact import Segment
 from specs.profile import Record
 
@@ -47,14 +48,14 @@ class StationTable:
     most_asked: int = MILLION
     standby: Mapping[str, int] = field(default_factory=dict)
     keys: list[StationKey] = field(default_factory=list)
-    _index: dict[tuple[str, str, str, int, str, int], int] = field(default_factory=dict)
+    _index: dict[tuple[str, str, str, int, str, int, int], int] = field(default_factory=dict)
     _loads: dict[int, dict[int, set[int]]] = field(default_factory=dict)
 
     def add(self, key: StationKey) -> int:
         """The index of the station that `key` stands for, which is added where it is new."""
         pool = self.pools.index[key.site, key.pool]
         record = key.record
-        known = (key.component, key.variant, str(key.segment), pool, record.backend, record.threads)
+        known = (key.component, key.variant, str(key.segment), pool, record.backend, record.threads, record.batch)
         if known not in self._index:
             self._index[known] = len(self.keys)
             self.keys.append(key)
@@ -76,19 +77,28 @@ class StationTable:
         memory = ceil(record.memory / 1000)
         if self.pools.rows[pool].sharing == "cores":
             room = self.pools.rows[pool].maximum * (self.pools.rows[pool].cores // record.threads) - standby
-            serving = station_levels(moments(record), _sums(self._loads[index]), self.most_asked, room)
+            served = Served(moments(record), record.batch)
+            serving = station_levels(served, _sums(self._loads[index]), self.most_asked, room)
             levels = tuple(replace(level, replicas=level.replicas + standby) for level in serving)
         else:
             memory *= 1 + standby
-        way = f"{key.segment} {record.backend} x{record.threads}"
+        way = f"{key.segment} {record.backend} x{record.threads}" + f" by {record.batch}" * (record.batch > 1)
         name = f"{key.component}/{key.variant} {way} at {key.site}.{key.pool}"
         return Station(name[:400], pool, record.threads, memory, levels)
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """How long a replica takes for up to `batch` requests at once."""
+
+    service: Moments
+    batch: int = 1
+
+
 def station_levels(
-    service: Moments, loads: list[int], most_asked: int = MILLION, room: int = 0
+    served: Served, loads: list[int], most_asked: int = MILLION, room: int = 0
 ) -> tuple[StationLevel, ...]:
-    """For each load that can arise (ppb, rising), the replicas worth having and their wait.
+    """For each load that can arise (ppb of full batches, rising), the replicas worth having and their wait.
 
     Of replicas beyond those for the wait, some (rising by `MORE`) are there up to what `most_asked` (parts per
     million) times the load needs, but none beyond `room`.
@@ -98,19 +108,20 @@ def station_levels(
         erlang = load / PPB
         fewest = max(1, ceil(erlang / MAX_UTILISATION - 1e-9))
         for replicas in range(fewest, fewest + SPARE_REPLICAS + 1):
-            wait = _wait(service, load, replicas)
+            wait = _wait(served, load, replicas)
             levels[replicas, load] = _level(load, replicas, wait)
-            if wait.mean < max(0.005 * service.mean, 20e-6):
+            if wait.mean < max(0.005 * served.service.mean, 20e-6):
                 break
         needed = -(-at_scale(load, most_asked) // REPLICA_LOAD) + 1  # one more for loads that are rounded up one by one
         for replicas in _rising(fewest, min(room, needed)) if most_asked > MILLION else ():
             if (replicas, load) not in levels:
-                levels[replicas, load] = _level(load, replicas, _wait(service, load, replicas))
+                levels[replicas, load] = _level(load, replicas, _wait(served, load, replicas))
     return tuple(levels[key] for key in sorted(levels))
 
 
-def _wait(service: Moments, load: int, replicas: int) -> Wait:
-    return many_servers(load / PPB / service.mean, service, replicas) if service.mean > 0 else NO_WAIT
+def _wait(served: Served, load: int, replicas: int) -> Wait:
+    service, batch = served.service, served.batch
+    return batch_wait(load / PPB * batch / service.mean, service, replicas, batch) if service.mean > 0 else NO_WAIT
 
 
 def _level(load: int, replicas: int, wait: Wait) -> StationLevel:

@@ -69,7 +69,10 @@ def _check_pool(reading: Reading, claims: Claims, site: str, pool: str, claim: D
         busy = sum(reading.stage_rate(i) * reading.service(i).mean for i in here)
     else:
         fits = _pack(sorted(items, reverse=True), [(hardware.cores, memory)] * min(count, len(items)))
-        reserved = sum(reading.stage_rate(i) * reading.service(i).mean * assignments[i].threads for i in here)
+        reserved = sum(
+            reading.stage_rate(i) * reading.service(i).mean / assignments[i].batch * assignments[i].threads
+            for i in here
+        )
         busy = reserved / hardware.cores
     claims.holds(f"devices {site}.{pool}: replicas fit", fits)
     if claim:

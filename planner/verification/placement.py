@@ -35,7 +35,10 @@ def _assignment(reading: Reading, claims: Claims, name: str, a: Assignment, flow
     says = record is not None and _says(reading, record, a)
     claims.holds(f"{name}: the profile record is of this model, segment, hardware, backend and threads", says)
     claims.holds(f"{name}: hardware is the pool's", a.hardware == pool.hardware)
-    claims.holds(f"{name}: batch is 1", a.batch == 1 and a.batch_wait_ms == 0)
+    allowed = reading.app.components[a.component].batch
+    most, longest = (allowed.max, allowed.wait * 1e3) if allowed and hardware.sharing == "cores" else (1, 0.0)
+    claims.holds(f"{name}: batch is allowed", 1 <= a.batch <= most)
+    claims.holds(f"{name}: wait for a batch", 0 <= a.batch_wait_ms <= (longest if a.batch > 1 else 0) * (1 + 1e-9))
     claims.holds(f"{name}: replicas", a.replicas >= 1 and (hardware.sharing == "cores" or a.replicas == 1))
     claims.holds(f"{name}: standby", a.standby == reading.app.components[a.component].standby)
     claims.holds(f"{name}: flows are known", set(a.flows) <= flows)

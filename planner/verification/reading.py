@@ -52,6 +52,15 @@ class Message:
     end: str
 
 
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """Each of `replicas` takes up to `batch` requests, of which the oldest waits at most `batch_wait_ms` for others."""
+
+    batch: int
+    batch_wait_ms: float
+    replicas: int
+
+
 @dataclass(frozen=True)
 class Reading:
     situation: Situation
@@ -240,6 +249,13 @@ class Reading:
                 return a.replicas
         return 1
 
+    def batch(self, queue: str) -> Batching:
+        """How a queue of stages or a link hands out what waits there."""
+        for i, a in enumerate(self.plan.assignments):
+            if a.batch > 1 and self.queue_of(i) == queue:
+                return Batching(a.batch, a.batch_wait_ms, a.replicas)
+        return Batching(1, 0.0, self.servers(queue))
+
     def visits(self, flow: Flow, runs: frozenset[str]) -> list[list[int]]:
         """Stages that a request runs, grouped: on a device that shares its time the executor goes on with a request
         whose next stage takes nothing from elsewhere, so that it waits before the first stage of each group only.
@@ -297,7 +313,7 @@ class Reading:
         found: dict[str, float] = {}
         for i, a in enumerate(self.plan.assignments):
             queue = self.queue_of(i)
-            servers = a.replicas if queue.startswith("stage") else 1
+            servers = a.replicas * a.batch if queue.startswith("stage") else 1  # of full batches
             found[queue] = found.get(queue, 0.0) + self.stage_rate(i, rates=rates) * self.service(i).mean / servers
         for flow in self.flows:
             for m in self.messages(flow):

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.verification.batches import played_waits
 from planner.verification.reading import Flow, Message, Reading
 
 Sample = NDArray[np.float64]
@@ -39,6 +40,7 @@ class Sampling:
     samples: int
     random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(SEED))
     _services: dict[int, Sample] = field(default_factory=dict)
+    _batches: dict[str, Sample] = field(default_factory=dict)
 
     @cached_property
     def arrivals(self) -> dict[str, list[Arrival]]:
@@ -243,9 +245,14 @@ class Sampling:
         return np.maximum(0.0, self.random.normal(mean, math.sqrt(max(0.0, second - mean**2)), n))
 
     def wait(self, queue: str, n: int) -> Sample:
-        """Waits: how many residual services stand before a request is geometric (Pollaczek and Khinchine)."""
+        """Waits: how many residual services stand before a request is geometric (Pollaczek and Khinchine).
+
+        Where several requests are taken at once, the queue is played.
+        """
         arrivals = self.arrivals[queue]
         servers = self.reading.servers(queue)
+        if self.reading.batch(queue).batch > 1:
+            return self.random.choice(self._played(queue), n)
         rates = np.array([a.rate for a in arrivals])
         times = np.concatenate([a.times for a in arrivals]) / servers
         weights = np.concatenate(
@@ -263,6 +270,19 @@ class Sampling:
             total[waiting] += times[np.minimum(picked, len(times) - 1)] * self.random.random(len(waiting))
             waiting = waiting[self.random.random(len(waiting)) < load]
         return total
+
+    def _played(self, queue: str) -> Sample:
+        """Waits of a queue of batches."""
+        if queue not in self._batches:
+            (arrival,), by = self.arrivals[queue], self.reading.batch(queue)
+            self._batches[queue] = (
+                np.zeros(1)
+                if arrival.rate <= 0
+                else played_waits(
+                    arrival.rate, arrival.times, by.replicas, by.batch, by.batch_wait_ms / 1e3, self.random
+                )
+            )
+        return self._batches[queue]
 
 
 def equally_likely(points: Iterable[tuple[float, float]], mean: float, n: int = VALUES) -> Sample:

@@ -31,7 +31,7 @@ class TvmExecutor:
         from tvm.runtime.vm import VirtualMachine
 
         self._main = VirtualMachine(self._library, cpu())["main"]
-        self._tensors = [empty((1, *map(int, t.shape)), t.numpy) for t in artefact.inputs.values()]
+        self._tensors = [empty((artefact.batch, *map(int, t.shape)), t.numpy) for t in artefact.inputs.values()]
         self._views = [writable(tensor) for tensor in self._tensors]
         self._pool_of = threading.local()
 

@@ -16,12 +16,13 @@ class Arguments:
 
     def __init__(self, artefact: Artefact) -> None:
         self._expected = tuple(
-            (name, np.dtype(type_.numpy), (1, *map(int, type_.shape))) for name, type_ in artefact.inputs.items()
+            (name, np.dtype(type_.numpy), (artefact.batch, *map(int, type_.shape)))
+            for name, type_ in artefact.inputs.items()
         )
         self.names = tuple(artefact.inputs)
 
     def __call__(self, inputs: Mapping[str, Any]) -> list[np.ndarray[Any, Any]]:
-        """Raises InputError for a missing or surplus input, or another type or shape (the batch is 1)."""
+        """Raises InputError for a missing or surplus input, or another type or shape (first the artefact's batch)."""
         if len(inputs) != len(self._expected) or any(name not in inputs for name in self.names):
             raise InputError(Issue(f"expected the inputs {', '.join(self.names)}; found {', '.join(inputs)}"))
         result = []

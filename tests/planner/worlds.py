@@ -90,6 +90,47 @@ def world(seed: int) -> Situation:
     return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
 
 
+def batching(seed: int, most: tuple[int, ...] = (4, 16)) -> Situation:
+    """A world of several times the rate in which some models take up to so many requests at once.
+
+    A batch takes a share of its requests' own times, between a little more than one alone and all of them.
+    """
+    draw = random.Random(seed)
+    infra = _infrastructure(draw)
+    app = _application(draw, infra)
+    more = random.Random(f"batch {seed}")
+    for spec in infra["hardware"].values():
+        spec["sharing"] = more.choice([spec.get("sharing", "cores"), "cores"])
+    peak = float(app["sources"]["src"]["rate"]["peak"].split("/")[0]) * more.choice([1, 4, 15])
+    app["sources"]["src"]["rate"] = {"mean": f"{peak / 4}/s", "peak": f"{peak}/s"}
+    time = app["constraints"]["time"]
+    time |= {level: f"{4 * float(time[level].split()[0])} ms" for level in ("p50", "p95", "p99") if level in time}
+    app["constraints"].pop("budget", None)
+    for spec in app["components"].values():
+        if not spec.get("function") and more.random() < 0.7:
+            spec["batch"] = {"max": more.choice(most)}
+    given = facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+    found: list[Record] = []
+    components = given.app.value.components
+    sources = {given.digests[f"{c}/{v}"]: spec for c, spec in components.items() for v in spec.realisations}
+    for one in given.records:
+        saved = more.choice([0.1, 0.5, 0.9])
+        for size in sources[one.source].batch_sizes[1:]:
+            together = spread(one.latency.mean * (1 + saved * (size - 1)), more.choice([0.1, 0.3]))
+            found.append(
+                one.model_copy(
+                    update={
+                        "batch": size,
+                        "latency": together,
+                        "artefact": digest_bytes(f"{one.artefact} {size}".encode()),
+                    }
+                )
+            )
+    return situation_of(
+        given.app, given.infra, [*given.records, *found], given.behaviours, given.hops, dict(given.digests)
+    )
+
+
 def thrifty(seed: int) -> Situation:
     """A world with a limit of its energy, or energy among its objectives, or both."""
     draw = random.Random(seed)

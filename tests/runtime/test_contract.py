@@ -152,8 +152,8 @@ def test_a_plan_that_does_not_cover_the_application_once_is_refused(tmp_path: Pa
     refused("does not cover vision exactly once", assignments=(*others, half))
     refused("no route between sites phones and bases", routes=())
     refused("nothing to run", status="unknown")
-    batched = plan.assignments[-1].model_copy(update={"batch": 4})
-    refused("not supported yet: a batch", assignments=(*plan.assignments[:-1], batched))
+    batched = assignment("decide", "phones", "soc", batch=4)
+    refused("a batch of 4 for decide, whose device shares", assignments=(*plan.assignments[:-1], batched))
     elsewhere = plan.assignments[-1].model_copy(update={"pool": "attic"})
     refused("pool attic at bases", assignments=(*plan.assignments[:-1], elsewhere))
 

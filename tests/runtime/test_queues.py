@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runtime.queues import BoundedQueue, Server
+from runtime.queues import BatchingQueue, BoundedQueue, Server
 
 
 @dataclass(frozen=True)
 class Task:
     request: str
     stage: str
+    ready: float = 0.0
 
 
 def test_the_oldest_comes_first_unless_the_server_has_a_request_there() -> None:
     queue: BoundedQueue[Task] = BoundedQueue(8)
     tasks = [Task("a", "1"), Task("b", "1"), Task("a", "2"), Task("b", "2")]
     assert all(queue.put(task) for task in tasks)
-    assert queue.get() == Task("a", "1")
-    assert queue.get("a") == Task("a", "2")
-    assert queue.get("a") == Task("b", "1")
-    assert queue.get("c") == Task("b", "2")
+    assert queue.take() == (Task("a", "1"),)
+    assert queue.take("a") == (Task("a", "2"),)
+    assert queue.take("a") == (Task("b", "1"),)
+    assert queue.take("c") == (Task("b", "2"),)
 
 
 def test_work_of_no_request_is_served_in_its_turn() -> None:
     queue: BoundedQueue[Task] = BoundedQueue(8)
     for task in (Task("a", "1"), Task("", "1"), Task("", "2")):
         queue.put(task)
-    assert [queue.get(), queue.get(""), queue.get("")] == [Task("a", "1"), Task("", "1"), Task("", "2")]
+    assert [queue.take()[0], queue.take("")[0], queue.take("")[0]] == [Task("a", "1"), Task("", "1"), Task("", "2")]
 
 
 def test_a_server_runs_neighbours_of_one_request_in_one_go() -> None:
@@ -35,7 +39,8 @@ def test_a_server_runs_neighbours_of_one_request_in_one_go() -> None:
     queue: BoundedQueue[Task] = BoundedQueue(8)
     served: list[Task] = []
 
-    def serve(task: Task) -> None:
+    def serve(tasks: Sequence[Task]) -> None:
+        (task,) = tasks
         served.append(task)
         if task.stage == "1":
             queue.put(Task(task.request, "2"))
@@ -53,4 +58,49 @@ def test_a_full_queue_refuses_and_a_closed_one_gives_nothing() -> None:
     assert queue.put(Task("a", "1"))
     assert not queue.put(Task("b", "1"))
     queue.close()
-    assert queue.get("a") is None
+    assert queue.take("a") == ()
+
+
+def test_a_full_batch_leaves_at_once_and_takes_the_oldest() -> None:
+    queue: BatchingQueue[Task] = BatchingQueue(8, 2, 3600.0)
+    tasks = [Task(name, "1", time.monotonic()) for name in "abc"]
+    assert all(queue.put(task) for task in tasks)
+    assert list(queue.take()) == tasks[:2]
+    assert len(queue) == 1
+
+
+def test_a_batch_that_may_not_wait_takes_what_is_there() -> None:
+    queue: BatchingQueue[Task] = BatchingQueue(8, 4, 0.0)
+    tasks = [Task(name, "1", time.monotonic()) for name in "abc"]
+    assert all(queue.put(task) for task in tasks)
+    assert list(queue.take()) == tasks
+
+
+def test_a_batch_leaves_when_its_oldest_item_has_waited_enough_not_before() -> None:
+    """The first item ripens at 0.3 s after it came, whenever the second came."""
+    queue: BatchingQueue[Task] = BatchingQueue(8, 9, 0.3)
+    began = time.monotonic()
+    queue.put(Task("a", "1", began))
+    threading.Timer(0.1, lambda: queue.put(Task("b", "1", time.monotonic()))).start()
+    assert [task.request for task in queue.take()] == ["a", "b"]
+    assert time.monotonic() - began >= 0.3
+
+
+def test_an_idle_server_is_woken_by_the_item_that_fills_a_batch() -> None:
+    """Two servers wait, one of them for the oldest item to ripen in an hour."""
+    queue: BatchingQueue[Task] = BatchingQueue(8, 2, 3600.0)
+    served: list[list[str]] = []
+    done = threading.Event()
+
+    def serve(tasks: Sequence[Task]) -> None:
+        served.append([task.request for task in tasks])
+        done.set()
+
+    servers = [Server(queue, serve, f"server {i}") for i in range(2)]
+    queue.put(Task("a", "1", time.monotonic()))
+    queue.put(Task("b", "1", time.monotonic()))
+    assert done.wait(10.0)
+    queue.close()
+    for server in servers:
+        server.join(10.0)
+    assert served == [["a", "b"]]

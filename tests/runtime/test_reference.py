@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from runtime.behaviour import measure_behaviour
 from runtime.items import Item, read_items
 from runtime.reference import Reference
 from runtime.values import Value
-from runtime.work import Work, open_function
+from runtime.work import Given, Made, Work, open_function
 from specs.application import Application
 from specs.digest import digest_file
 from specs.errors import InputError
@@ -124,6 +125,10 @@ def test_what_combinations_have_in_common_is_computed_once(tmp_path: Path) -> No
         def run(self, inputs: Any) -> dict[str, Value]:
             calls[self.name] += 1
             return self.work.run(inputs)
+
+        def run_batch(self, batch: Sequence[Given]) -> list[Made]:
+            calls[self.name] += len(batch)
+            return self.work.run_batch(batch)
 
     open_work = open_works(app)
     behaviours = list(measure_behaviour(app, lambda c, v: Counted(f"{c}/{v}", open_work(c, v))))

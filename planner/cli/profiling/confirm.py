@@ -61,7 +61,7 @@ def _liked(situation: Situation, targets: Targets) -> list[Target]:
     for a in plan.assignments:
         if a.backend in get_args(ModelBackend) and (a.component, a.variant) in targets.found:
             backend: ModelBackend = a.backend  # type: ignore[assignment]
-            job = targets.job(a.component, a.variant, backend, a.threads, a.segment)
+            job = targets.job(a.component, a.variant, backend, a.threads, a.segment, a.batch)
             if not a.segment.is_whole and a.artefact != job.key:
                 found.setdefault(job.key, Target(a.component, a.variant, job))
     return list(found.values())

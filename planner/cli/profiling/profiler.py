@@ -12,6 +12,7 @@ from compiler.build import build_all
 from compiler.given import Given
 from compiler.measure import ArtefactSubject, Budget, FunctionSubject, HardwareClass, Subject, classes, measure_all
 from compiler.numerics import check
+from compiler.samples import in_groups, joined
 from compiler.store import Store
 from planner.cli.ending import ended
 from planner.cli.ledger import Ledger
@@ -145,6 +146,7 @@ class Profiler:
         named = {t.job.key: t for t in [*measured, *references]}
         vital = {t.job.key for t in references}
         built: dict[str, Path] = {}
+        refused: dict[str, None] = {}
         with ended(build_all([t.job for t in named.values()], self.store)) as results:
             for number, result in enumerate(results, 1):
                 target = named[result.job.key]
@@ -154,8 +156,12 @@ class Profiler:
                         self.step(f"compiled {number} of {len(named)}: {target.name}")
                 elif result.error is not None and result.job.key in vital:
                     raise result.error
+                elif result.job.batch > 1 and isinstance(result.error, InputError):
+                    refused[f"{target.component}/{target.variant}: {result.error}"] = None
                 else:
                     self.problem(outcome, "not compiled", f"{target.name}: {result.error}")
+        for text in refused:  # one reason for all sizes, and mostly for all backends and threads
+            self.problem(outcome, "not in batches", text)
         return built
 
     def _behaviour(self, reality: Reality, outcome: Outcome) -> None:
@@ -182,8 +188,11 @@ class Profiler:
     def _sound(
         self, target: Target, reality: Reality, samples: Mapping[Part, Sequence[Sample]], outcome: Outcome
     ) -> bool:
-        """Whether an artefact computes on real inputs what ONNX Runtime does. Its record proves that it was checked."""
-        if target.job.backend == "onnxruntime":
+        """Whether an artefact computes on real inputs what ONNX Runtime does with each of them alone.
+
+        Its record proves that it was checked.
+        """
+        if target.job.backend == "onnxruntime" and target.job.batch == 1:
             return True
         part = (target.component, target.variant, target.job.segment)
         reference = reality.built[reality.targets.reference(*part).key]
@@ -205,7 +214,8 @@ class Profiler:
         """What is measured, by the name that progress calls it."""
         for target in targets:
             real = samples[target.component, target.variant, target.job.segment]
-            yield target.name, ArtefactSubject(built[target.job.key], real)
+            together = [joined(group) for group in in_groups(real, target.job.batch)]
+            yield target.name, ArtefactSubject(built[target.job.key], together)
         digests = source_digests(self.app)
         for name, component in self.app.value.components.items() if functions else ():
             for variant, made in component.realisations.items():

@@ -29,7 +29,8 @@ class Target:
     def name(self) -> str:
         part = "" if self.job.segment.is_whole else f"[{self.job.segment}]"
         threads = f", {self.job.threads} threads" if self.job.threads > 1 else ""
-        return f"{self.component}/{self.variant}{part} {self.job.backend}{threads}"
+        batch = f", {self.job.batch} at once" if self.job.batch > 1 else ""
+        return f"{self.component}/{self.variant}{part} {self.job.backend}{threads}{batch}"
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,11 @@ class Targets:
                         found[name, variant, kind] = first.model_copy(update=update)
         return found
 
-    def job(self, component: str, variant: str, kind: ModelBackend, threads: int, segment: Segment) -> Job:
+    def job(
+        self, component: str, variant: str, kind: ModelBackend, threads: int, segment: Segment, batch: int = 1
+    ) -> Job:
         base = self._bases[component, variant, kind]
-        return base.model_copy(update={"threads": threads, "segment": segment})
+        return base.model_copy(update={"threads": threads, "segment": segment, "batch": batch})
 
     def reference(self, component: str, variant: str, segment: Segment = WHOLE) -> Job:
         """What all others are compared with: ONNX Runtime on one thread."""
@@ -82,8 +85,8 @@ class Targets:
             for variant, real in component.realisations.items():
                 if real.is_model and (not only or name in only):
                     known = (WHOLE,) if component.split == "allowed" else self.segments(name, variant)
-                    for segment, kind, count in product(known, backends, threads):
-                        yield Target(name, variant, self.job(name, variant, kind, count, segment))
+                    for segment, kind, count, batch in product(known, backends, threads, component.batch_sizes):
+                        yield Target(name, variant, self.job(name, variant, kind, count, segment, batch))
 
     def segments(self, component: str, variant: str) -> tuple[Segment, ...]:
         """Every contiguous part of a variant between its cuts, the whole first."""

@@ -1,0 +1,176 @@
+"""Queues whose servers take several requests at once: formulas beside the simulator, solver beside brute force."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from planner import solve, verify
+from planner.batch_waits import waiting_in_batches
+from planner.batching import BatchQueue
+from planner.demand import Demand
+from planner.distribution import Grid, Reals
+from planner.formulation import formulate
+from planner.latency import Latency
+from planner.queueing import Moments, many_servers, single_server
+from planner.simulation import Simulation
+from planner.throughput import throughput_of
+from tests.planner.brute import TooLarge
+from tests.planner.networks import LEVELS, Server, chain
+from tests.planner.test_solver import compare
+from tests.planner.worlds import batching
+
+WITHIN = 0.035
+"""Of wait and service together: 3 % of the formula, and what a simulation misses."""
+SMALL = (30, 63, 119, 172)
+BATCHED = (8, 10, 30)
+BLOCK = 40
+
+
+def services(cv: float) -> Reals:
+    """Equally likely values of mean 1."""
+    values = np.sort(np.random.default_rng(1).gamma(1 / cv**2, cv**2, 64 * LEVELS)).reshape(LEVELS, -1).mean(axis=1)
+    scaled: Reals = values / values.mean()
+    return scaled
+
+
+def of(values: Reals) -> Moments:
+    return Moments(*(float((values**k).mean()) for k in (1, 2, 3)))
+
+
+def waits(values: Reals, load: float, servers: int, batch: int, requests: int, seed: int = 1) -> Reals:
+    """As the simulator plays them."""
+    rate = load * servers * batch / float(values.mean())
+    situation, layout = chain({"a": Server(list(values), servers, batch)}, rate)
+    played = Simulation(layout, Demand(situation), seed).run(requests)
+    return played.flows["src@here"].waits[0]
+
+
+def agree(cv: float, load: float, servers: int, batch: int, requests: int) -> None:
+    values = services(cv)
+    found = waits(values, load, servers, batch, requests)
+    queue = BatchQueue(load * servers * batch, of(values), servers, batch)
+    case = cv, load, servers, batch, queue.wait.mean, found.mean()
+    assert abs(queue.wait.mean - found.mean()) <= WITHIN * (1 + found.mean()), case
+    grid = Grid(40 / 8192)
+    levels = (0.5, 0.9, 0.95, 0.99) if servers == 1 else (0.9, 0.95)
+    predicted = grid.quantiles(waiting_in_batches(grid, queue, values), levels)
+    for said, really in zip(predicted, np.quantile(found, levels), strict=True):
+        assert abs(said - really) <= (0.02 if servers == 1 else 0.08) * (1 + really), (*case, said, really)
+
+
+@pytest.mark.parametrize(("servers", "batch"), [(1, 4), (1, 16), (3, 4)])
+@pytest.mark.parametrize("load", [0.2, 0.7])
+def test_waits_of_batches_are_those_that_the_simulator_plays(load: float, servers: int, batch: int) -> None:
+    agree(0.3, load, servers, batch, 150_000)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("servers", [1, 2, 4, 8])
+@pytest.mark.parametrize("batch", [2, 3, 8, 16])
+@pytest.mark.parametrize("cv", [0.1, 0.5, 1.0])
+def test_waits_of_many_batches_are_those_that_the_simulator_plays(cv: float, batch: int, servers: int) -> None:
+    for load in (0.05, 0.3, 0.5, 0.7):
+        agree(cv, load, servers, batch, 1_000_000)
+
+
+@given(st.floats(0.01, 0.9), st.floats(0.0, 1.5))
+def test_a_batch_of_one_is_a_queue_as_pollaczek_and_khinchine_say(load: float, cv: float) -> None:
+    service = Moments(1.0, 1 + cv**2, (1 + cv**2) * (1 + 2 * cv**2))
+    one, known = BatchQueue(load, service, 1, 1).wait, single_server([(load, service)])
+    assert (one.busy, one.mean, one.second) == pytest.approx((known.busy, known.mean, known.second))
+
+
+@given(st.floats(0.01, 0.9), st.integers(1, 12))
+def test_batches_of_one_at_exponential_servers_wait_as_erlang_says(load: float, servers: int) -> None:
+    service = Moments(1.0, 2.0, 6.0)
+    one, known = BatchQueue(load * servers, service, servers, 1).wait, many_servers(load * servers, service, servers)
+    assert (one.busy, one.mean, one.second) == pytest.approx((known.busy, known.mean, known.second))
+
+
+@settings(deadline=None)
+@given(st.floats(0.02, 0.9), st.integers(1, 6), st.integers(2, 32), st.floats(0.0, 1.2))
+def test_waits_grow_with_the_load_and_shrink_with_servers(load: float, servers: int, batch: int, cv: float) -> None:
+    service = Moments(1.0, 1 + cv**2, (1 + cv**2) * (1 + 2 * cv**2))
+    rate = load * servers * batch
+    here = BatchQueue(rate, service, servers, batch).wait
+    assert here.mean >= 0
+    assert here.second >= here.mean**2 * (1 - 1e-9)
+    assert BatchQueue(rate * 0.9, service, servers, batch).wait.mean <= here.mean * (1 + 1e-6)
+    assert BatchQueue(rate, service, servers + 1, batch).wait.mean <= here.mean * (1 + 1e-6)
+
+
+def test_an_overloaded_queue_of_batches_has_no_wait() -> None:
+    with pytest.raises(ValueError, match=r"utilisation 1\.02"):
+        BatchQueue(4.08, Moments(1.0, 1.0, 1.0), 1, 4)
+
+
+def test_the_prediction_of_a_batched_stage_is_what_the_simulator_plays() -> None:
+    """A stage of batches between the source and the sink: percentiles of the whole path."""
+    values = services(0.2) * 0.02
+    situation, layout = chain({"a": Server(list(values), 1, 8)}, 0.6 * 8 / 0.02)
+    (path,) = Latency(layout, Demand(situation)).paths()
+    ends = Simulation(layout, Demand(situation), 3).run(200_000).flows["src@here"].ends["end"]
+    for level, said in ((0.5, path.predicted.p50_ms), (0.95, path.predicted.p95_ms), (0.99, path.predicted.p99_ms)):
+        assert said == pytest.approx(float(np.quantile(ends, level)) * 1e3, rel=0.02)
+
+
+def test_what_is_carried_is_what_full_batches_carry() -> None:
+    situation, layout = chain({"a": Server([0.1], 2, 4)}, 20.0)
+    assert throughput_of(Latency(layout, Demand(situation))).carried.multiple == pytest.approx(0.9 * 2 * 4 / 0.1 / 20)
+
+
+def solved(seed: int) -> bool:
+    """Whether the solution of a world batches, after it was found to equal brute force; False if that is too large."""
+    problem = formulate(batching(seed, most=(2,)))
+    try:
+        solution, _ = compare(problem, 20_000)
+    except TooLarge:
+        return False
+    if solution.choice is None:
+        return False
+    chosen = zip(solution.choice.scenarios, solution.choice.options, strict=True)
+    options = ((problem.scenarios[s].steps[i].options[o]) for s, ways in chosen for i, w in enumerate(ways) for o in w)
+    return any(" by 2 " in problem.stations[option.station].name for option in options)
+
+
+def planned(seed: int) -> bool:
+    """Whether the plan of a world batches, after the verifier agreed with all of it."""
+    world = batching(seed)
+    plan = solve(world)
+    if plan.assignments:
+        assert not (wrong := verify(world, plan, 30_000).wrong), (seed, wrong)
+    return any(a.batch > 1 for a in plan.assignments)
+
+
+def test_solutions_with_batches_equal_brute_force() -> None:
+    assert all(solved(seed) for seed in SMALL)
+
+
+def test_the_verifier_agrees_with_plans_that_batch() -> None:
+    assert all(planned(seed) for seed in BATCHED)
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("block", range(10))
+def test_many_solutions_with_batches_equal_brute_force(block: int) -> None:
+    assert any([solved(seed) for seed in range(block * BLOCK, (block + 1) * BLOCK)])
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("block", range(10))
+def test_the_verifier_agrees_with_many_plans_that_batch(block: int) -> None:
+    assert sum([planned(seed) for seed in range(block * BLOCK, (block + 1) * BLOCK)]) >= 4
+
+
+def test_a_tampered_batch_is_found() -> None:
+    """A plan that says another batch than the record it rests on, or one that the component does not allow."""
+    world = batching(BATCHED[0])
+    plan = solve(world)
+    index = next(i for i, a in enumerate(plan.assignments) if a.batch > 1)
+    for batch in (1, 2 * plan.assignments[index].batch, 64):
+        changed = plan.assignments[index].model_copy(update={"batch": batch})
+        others = (*plan.assignments[:index], changed, *plan.assignments[index + 1 :])
+        assert verify(world, plan.model_copy(update={"assignments": others}), 20_000).wrong

@@ -196,7 +196,7 @@ def _medians(connection: Connection, ends: dict[str, Any], payload: int) -> tupl
     for words in (("send", "b", payload), ("push", payload), ("call", ends["b"], payload)):
         method, *arguments = words
         connection.gather({"a": getattr(ends["a"], method).remote(*arguments, COUNT, gap)})
-        found.append(statistics.median(connection.gather({"b": ends["b"].take.remote()})["b"]))
+        found.append(statistics.median(connection.gather({"b": ends["b"].take.remote(COUNT)})["b"]))
     return found[0], found[1], found[2]
 
 

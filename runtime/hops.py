@@ -20,6 +20,7 @@ from runtime.machine import host_name
 from runtime.message import Message
 from runtime.shaping import Shaper, Step
 from runtime.values import Value
+from specs.errors import EnvironmentFailed
 from specs.profile import Distribution, HopOverhead
 
 SIZES: Final = (100, 10_000, 100_000, 400_000, 1_000_000, 3_000_000)
@@ -27,6 +28,8 @@ QUANTILES: Final = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 BLOCKS: Final = 5
 GAP: Final = 12e-3
 """Seconds between messages: one does not wait for another, and both processes have gone to sleep, as in a run."""
+PATIENCE: Final = 15.0
+"""Seconds for the messages that are still on their way when the last was sent."""
 DELAY: Final = 4e-3
 """Of the link that a probe's message passes, and that is not counted: what is measured includes waking up after it."""
 
@@ -38,6 +41,7 @@ class HopProbe:
         self._took: list[float] = []
         self._problems: list[str] = []
         self._channel = ZeroMQChannel(address, secret)
+        self._shaper = Shaper(self._channel.send, None, 0, lambda message: None)
 
     async def endpoint(self) -> str:
         return self._channel.endpoint
@@ -49,7 +53,11 @@ class HopProbe:
     def _deliver(self, message: Message) -> None:
         self._took.append(time.monotonic() - message.sent)
 
-    async def take(self) -> list[float]:
+    async def take(self, count: int) -> list[float]:
+        """How long each message took, once `count` have come: on a busy machine some come long after they were sent."""
+        give_up = time.monotonic() + PATIENCE
+        while len(self._took) < count and time.monotonic() < give_up:
+            await asyncio.sleep(0.02)
         took, self._took = self._took, []
         return took
 
@@ -61,16 +69,13 @@ class HopProbe:
 
     def _send(self, to: str, payload: int, count: int, gap: float) -> None:
         on_the_way = (Step(None, delay=DELAY),)
-        shaper = Shaper(self._channel.send, None, 0, lambda message: None)
         values: dict[str, Value] = {"a.b": os.urandom(payload)} if payload else {}
         for number in range(count):
             at = time.monotonic()
             due = at + DELAY
             message = Message("values", str(number), "flow", "origin", "consumer", at + 60.0, sent=due, values=values)
-            shaper.send(to, message, on_the_way, at)
+            self._shaper.send(to, message, on_the_way, at)
             time.sleep(gap)
-        time.sleep(0.1)
-        shaper.close()
 
 
 def measure_hops(
@@ -81,7 +86,7 @@ def measure_hops(
 ) -> list[HopOverhead]:
     """One-way time between two nodes of this machine, for messages of each of `sizes` bytes, `count` of each.
 
-    Raises EnvironmentFailed where the nodes do not start.
+    Raises EnvironmentFailed where the nodes do not start, or messages do not arrive.
     """
     found: list[HopOverhead] = []
     with local_cluster([{"site": "hop-a", "tier": "probe"}, {"site": "hop-b", "tier": "probe"}]) as cluster:
@@ -92,14 +97,15 @@ def measure_hops(
             connection.call(ends, "open", connection.call(ends, "endpoint"), ["hop-b"])
             a, b = ends.values()
             connection.gather({"a": a.send.remote("hop-b", 1000, 20, GAP)})
-            connection.gather({"b": b.take.remote()})
+            connection.gather({"b": b.take.remote(20)})
             for payload in sizes:
                 # A message of megabytes takes longer than the gap; wait so that each is measured alone.
                 gap = GAP + payload * 1e-8
                 problems = connection.gather({"a": a.send.remote("hop-b", payload, count, gap)})["a"]
-                took = connection.gather({"b": b.take.remote()})["b"]
+                took = connection.gather({"b": b.take.remote(count)})["b"]
                 if problems or len(took) != count:
-                    raise RuntimeError(f"{count - len(took)} of {count} messages did not arrive: {problems[:1]}")
+                    what = f"{len(took)} of {count} messages of {payload} bytes arrived within {PATIENCE:g} s"
+                    raise EnvironmentFailed(f"hops were not measured: {what}{', '.join(['', *problems[:1]])}")
                 found.append(_overhead(payload, took))
                 if on_progress:
                     on_progress(payload)

@@ -72,6 +72,7 @@ def _beside(kept: Plan, best: Plan) -> Plan:
     binding = {c.name: c.binding for c in best.constraints}
     constraints = tuple(c.model_copy(update={"binding": binding.get(c.name, c.binding)}) for c in kept.constraints)
     bound = [min(b, o) for b, o in zip(best.bound, kept.objective, strict=True)]
-    gap = max((abs(o - b) / abs(o) if o else 0.0 for o, b in zip(kept.objective, bound, strict=True)), default=0.0)
-    status = kept.status if gap < 1e-5 else "feasible"
+    gaps = [abs(o - b) / abs(o) if o else 0.0 for o, b in zip(kept.objective, bound, strict=True)]
+    gap = next((gap for gap in gaps if gap >= 1e-5), 0.0)
+    status = "feasible" if gap else kept.status
     return kept.model_copy(update={"bound": bound, "gap": gap, "status": status, "constraints": constraints})

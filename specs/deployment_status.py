@@ -45,11 +45,15 @@ class MemberStatus(Spec):
 
 
 class PathStatus(Spec):
-    """Over the latest `n` answered requests at the member with the flow's door; in milliseconds."""
+    """Over the latest `n` answered requests at the member with the flow's door; in milliseconds.
+
+    `rate` is in requests a second, over the last ten.
+    """
 
     flow: str
     member: str
     n: int
+    rate: Number = 0.0
     measured: Percentiles
     predicted: Percentiles | None = None
     limit_ms: dict[str, Number] = Field(default_factory=dict)
@@ -62,6 +66,7 @@ class StageStatus(Spec):
     kind: Literal["stage", "transfer"]
     member: str
     n: int
+    rate: Number = 0.0
     wait_measured: Percentiles
     service_measured: Percentiles
     wait_predicted: Percentiles | None = None

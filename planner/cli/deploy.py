@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +24,13 @@ if TYPE_CHECKING:
 
 WARM_UP_ITEMS = 8
 SECONDS_BETWEEN = 2.0
+
+
+class Log(StrEnum):
+    off = "off"
+    errors = "errors"
+    requests = "requests"
+
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The deployment.")]
 
@@ -72,6 +80,15 @@ def deploy(
     time_limit: Annotated[
         float, typer.Option("--time-limit", metavar="SECONDS", min=0.1, help="Of each search for an alternative.")
     ] = 20.0,
+    log: Annotated[
+        Log, typer.Option("--log", help="Lines of JSON for requests: none, not answered, or all.")
+    ] = Log.requests,
+    trace: Annotated[
+        str, typer.Option("--trace", metavar="URL", help="OTLP receiver of traces, such as http://localhost:4318.")
+    ] = "",
+    trace_sample: Annotated[
+        float, typer.Option("--trace-sample", metavar="SHARE", min=0, max=1, help="Of requests that are traced.")
+    ] = 0.01,
     seed: Seed = 1,
     fmt: FormatOption = Format.table,
 ) -> None:
@@ -86,7 +103,7 @@ def deploy(
     from runtime.bundle import open_bundle
     from runtime.deployment.deploy import Wanted, bundle_path
     from runtime.deployment.deploy import deploy as start
-    from runtime.deployment.record import Listening, Record, check_name
+    from runtime.deployment.record import Listening, Record, Seeing, check_name
 
     with Progress() as progress:
         opened = open_bundle(bundle)
@@ -110,6 +127,7 @@ def deploy(
                 insecure=insecure,
             ),
             alternatives={site: plan.digest for site, plan in others.plans.items()},
+            seeing=Seeing(log=log.value, trace=trace, trace_sample=trace_sample),
         )
         items = _items(app, opened.plan.inputs.app, seed) if app else []
         progress.say(f"plan {opened.plan.digest}")

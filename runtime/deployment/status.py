@@ -133,7 +133,8 @@ def _path(bundle: Bundle, flow: str, member: str, times: Times) -> PathStatus:
         flow=flow,
         member=member,
         n=times.n,
-        measured=times.service,
+        rate=times.rate,
+        measured=times.service.percentiles,
         predicted=planned.predicted if planned else None,
         limit_ms=planned.limit_ms if planned else {},
     )
@@ -154,8 +155,9 @@ def _stage(kind: Literal["stage", "transfer"], name: str, member: str, times: Ti
         kind=kind,
         member=member,
         n=times.n,
-        wait_measured=times.wait,
-        service_measured=times.service,
+        rate=times.rate,
+        wait_measured=times.wait.percentiles,
+        service_measured=times.service.percentiles,
         wait_predicted=planned.wait if planned else None,
         service_predicted=planned.service if planned else None,
     )

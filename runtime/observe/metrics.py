@@ -23,7 +23,8 @@ STEPS: Final = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)
 DECADES: Final = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Bounds of the histograms' buckets, at most a factor 1.7 apart: from 0.1 ms to 10 s."""
 
-disable_created_metrics()  # series of when each began, which this text format cannot tell from metrics
+# Series of when each began, which this text format cannot tell from metrics.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 Loads = Callable[[], Sequence[QueueLoad]]
 Family = TypeVar("Family", GaugeMetricFamily, CounterMetricFamily)

@@ -46,7 +46,7 @@ def _consumer(top: Topology, consumer: str) -> str:
 
 
 def spans_of(request: Ended, producers: Producers) -> Iterator[Span]:
-    """In no order. A hop whose beginning is not known has no span: of a request that was sent again, from the source."""
+    """In no order. A hop from the source has none where the request was sent again: it is not known when that was."""
     entry = request.entry
     handed_over = {t.stage: t.ended for t in entry.trace.stages}
     if not entry.attempts:

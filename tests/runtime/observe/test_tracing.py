@@ -18,7 +18,7 @@ from runtime.observe.tracing import TraceOptions, check_tracing
 from specs.errors import InputError
 from tests.runtime.ingress.doors import opened
 from tests.runtime.observe.receiver import Receiver, attributes, receiving
-from tests.runtime.sample import make_items
+from tests.runtime.sample import copy_project, make_bundle, make_items
 
 SERVER, ERROR = 2, 2
 """Of opentelemetry-proto: SpanKind and StatusCode."""
@@ -124,15 +124,19 @@ def _ask_grpc(address: str, headers: dict[str, str]) -> None:
         assert client.infer("sample", inputs, headers=headers).as_numpy("verdict") is not None
 
 
-def test_a_failed_request_has_a_span_that_says_why(tmp_path: Path) -> None:
+def test_a_failed_request_has_a_span_that_says_why_and_those_of_how_far_it_came(tmp_path: Path) -> None:
+    project = copy_project(tmp_path, steps=("time.sleep(0.5)", 'raise ValueError("no sevens")'))
     with receiving() as receiver:
-        with opened(tmp_path, DoorOptions(trace=TraceOptions(receiver.endpoint, 1.0))) as door:
-            assert post(door.endpoints.http, {}, photo="!") == 500
+        options = DoorOptions(trace=TraceOptions(receiver.endpoint, 1.0))
+        with opened(tmp_path, options, bundle=make_bundle(tmp_path, project=project)) as door:
+            assert post(door.endpoints.http, {}, photo="\7") == 500
         (spans,) = receiver.traces().values()
     root = root_of(spans)
     assert root.status.code == ERROR
-    assert "not a picture" in root.status.message
+    assert "no sevens" in root.status.message
     assert attributes(root)["error.type"] == "failed"
+    assert {"shrink", "vision", "shrink -> vision"} <= {s.name for s in spans}
+    assert "decide" not in {s.name for s in spans}
 
 
 def test_about_the_share_asked_for_is_kept_and_whole(tmp_path: Path) -> None:

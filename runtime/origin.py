@@ -161,7 +161,7 @@ class Origin:
             entry.answers, entry.trace = answers, attempt.traces[message.attempt]
         self._word_outside(entry)
 
-    def end(self, request: str, status: Status, reason: str, trace: Trace = Trace()) -> None:
+    def end(self, request: str, status: Status, reason: str, trace: Trace | None = None) -> None:
         """End a request; nothing where it has ended. `trace` has the times of the way to where it failed."""
         with self._lock:
             entry, attempt = self._entries.get(request), self._attempts.get(request)
@@ -169,7 +169,7 @@ class Origin:
                 return
             if attempt is not None and attempt.parked:
                 reason = f"{reason} while {attempt.parked} was gone: {attempt.reason}"
-            entry.status, entry.reason, entry.trace = status, reason, trace
+            entry.status, entry.reason, entry.trace = status, reason, trace or Trace()
         self._word_outside(entry)
 
     def _word_outside(self, entry: Entry) -> None:

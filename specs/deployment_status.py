@@ -73,6 +73,22 @@ class StageStatus(Spec):
     service_predicted: Percentiles | None = None
 
 
+class DriftStatus(Spec):
+    """What has left the plan: `statistic` of `what` of `name`, for requests that entered at a member.
+
+    `measured` and `predicted` are in milliseconds, or requests a second where `what` is rate. `cause` is told of a
+    latency.
+    """
+
+    what: Literal["rate", "latency", "wait", "service", "transfer"]
+    name: str
+    member: str
+    statistic: Literal["mean", "p50", "p95", "p99"]
+    measured: Number
+    predicted: Number
+    cause: str = ""
+
+
 class DeploymentStatus(Spec):
     """`state` is serving where every member is ready; down where none is."""
 
@@ -86,3 +102,4 @@ class DeploymentStatus(Spec):
     members: tuple[MemberStatus, ...]
     paths: tuple[PathStatus, ...]
     stages: tuple[StageStatus, ...]
+    drift: tuple[DriftStatus, ...] = ()

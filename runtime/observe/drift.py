@@ -11,18 +11,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from runtime.fleet import Member, site_of
+from runtime.fleet import site_of
 from runtime.observe.window import RATE_SECONDS, Sample, Seen
 from runtime.topology import Topology
 from specs.plan import PathPrediction, Percentiles, Plan, StagePrediction
 
 TOLERANCE: Final = 0.25
 """What is measured drifts where it is more than this share above (service: or below) what is predicted."""
+FEWEST: Final = 20
+"""Requests below which nothing is said: those that follow one another are not independent, as the bounds assume."""
 FLOOR_MS: Final = 1.0
 """Milliseconds that nobody minds, whatever share they are."""
-QUANTILES: Final = ("p50", "p95", "p99")
+QUANTILES: Final[tuple[Statistic, ...]] = ("p50", "p95", "p99")
 
 What = Literal["rate", "latency", "wait", "service", "transfer"]
+Statistic = Literal["mean", "p50", "p95", "p99"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class Drift:
     what: What
     name: str
     member: str
-    statistic: str
+    statistic: Statistic
     measured: float
     predicted: float
     cause: str = ""
@@ -68,30 +71,30 @@ def promise_of(plan: Plan, top: Topology) -> Promise:
     )
 
 
-def drifts(seen: Seen, promise: Promise, origin: Member) -> tuple[Drift, ...]:
+def drifts(seen: Seen, promise: Promise, origin: str) -> tuple[Drift, ...]:
     """What drifted of the requests that entered at `origin`: rates, then terms, then paths with their cause."""
     rates = tuple(_rates(seen, promise, origin))
     terms = tuple(_terms(seen, promise))
     return (*rates, *terms, *_paths(seen, promise, origin, rates, terms))
 
 
-def _rates(seen: Seen, promise: Promise, origin: Member) -> Iterator[Drift]:
+def _rates(seen: Seen, promise: Promise, origin: str) -> Iterator[Drift]:
     for flow, times in seen.paths.items():
         peak = promise.peaks.get(flow, math.inf)
         expected = peak * RATE_SECONDS
         if times.rate * RATE_SECONDS > expected + 3 * math.sqrt(expected):  # Poisson arrivals: one in 700 by chance
-            yield Drift("rate", flow, str(origin), "mean", times.rate, peak)
+            yield Drift("rate", flow, origin, "mean", times.rate, peak)
 
 
 def _terms(seen: Seen, promise: Promise) -> Iterator[Drift]:
     for (stage, member), times in seen.stages.items():
         planned = promise.stages.get(("stage", stage, site_of(member)))
-        if planned is not None:
+        if planned is not None and times.n >= FEWEST:
             yield from _worst("wait", stage, member, times.wait, planned.wait)
             yield from _worst("service", stage, member, times.service, planned.service)
     for (flow, edge, member), times in seen.transfers.items():
         planned = promise.stages.get(("transfer", edge, promise.ways.get((flow, edge), "")))
-        if planned is not None:
+        if planned is not None and times.n >= FEWEST:
             yield from _worst("wait", edge, member, times.wait, planned.wait)
             yield from _worst("transfer", edge, member, times.service, planned.service)
 
@@ -120,13 +123,13 @@ def above(measured: float, predicted: float) -> bool:
 
 
 def _paths(
-    seen: Seen, promise: Promise, origin: Member, rates: tuple[Drift, ...], terms: tuple[Drift, ...]
+    seen: Seen, promise: Promise, origin: str, rates: tuple[Drift, ...], terms: tuple[Drift, ...]
 ) -> Iterator[Drift]:
     for flow, times in seen.paths.items():
         planned = promise.paths.get(flow)
-        if planned is None:
+        if planned is None or times.n < FEWEST:
             continue
-        for drift in _worst("latency", flow, str(origin), times.service, planned.predicted):
+        for drift in _worst("latency", flow, origin, times.service, planned.predicted):
             cause = _cause(flow, rates, terms)
             yield Drift("latency", flow, drift.member, drift.statistic, drift.measured, drift.predicted, cause)
 
@@ -143,6 +146,6 @@ def _cause(flow: str, rates: tuple[Drift, ...], terms: tuple[Drift, ...]) -> str
     return f"{most.what} of {most.name} at {most.member}"
 
 
-def _at(of: Percentiles, quantile: str) -> float:
+def _at(of: Percentiles, quantile: Statistic) -> float:
     value: float = getattr(of, f"{quantile}_ms")
     return value

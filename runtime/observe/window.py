@@ -61,7 +61,6 @@ class Window(Listener):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._began = time.monotonic()
         self._counts: Counter[str] = Counter()
         self._kept: dict[tuple[str, ...], deque[tuple[float, float, float]]] = {}
 
@@ -93,7 +92,7 @@ class Window(Listener):
             kept = {key: list(triples) for key, triples in self._kept.items()}
             counts = dict(self._counts)
         now = time.monotonic()
-        times = {key: _times(triples, now, self._began) for key, triples in kept.items()}
+        times = {key: _times(triples, now) for key, triples in kept.items()}
         return Seen(
             counts,
             {key[1]: t for key, t in times.items() if key[0] == "path"},
@@ -102,15 +101,16 @@ class Window(Listener):
         )
 
 
-def _times(triples: list[tuple[float, float, float]], now: float, began: float) -> Times:
+def _times(triples: list[tuple[float, float, float]], now: float) -> Times:
     at, waits, services = (list(column) for column in zip(*triples, strict=True))
-    return Times(len(triples), _rate(at, now, began), sample(waits), sample(services))
+    return Times(len(triples), _rate(at, now), sample(waits), sample(services))
 
 
-def _rate(at: Sequence[float], now: float, began: float) -> float:
-    """Over the last seconds; over fewer, where the window holds fewer or it has not been watched for longer."""
-    full = at[0] if len(at) == LATEST else began
-    since = max(now - RATE_SECONDS, full)
+def _rate(at: Sequence[float], now: float) -> float:
+    """Over the last seconds; over fewer, where so many came that the window holds fewer."""
+    since = now - RATE_SECONDS
+    if len(at) == LATEST:
+        since = max(since, at[0])
     return sum(moment > since for moment in at) / max(now - since, 1e-3)
 
 

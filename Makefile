@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test test-deep lint prepare bench-solve bench-compile bench-forests bench-int8 bench-hops bench-prediction bench-tails bench-estimates bench-faults bench-batch install clean help
+.PHONY: demo test test-deep lint prepare bench-solve bench-compile bench-forests bench-int8 bench-hops bench-observe bench-prediction bench-tails bench-estimates bench-faults bench-batch install clean help
 
 help:
 	@echo 'make demo         the example from YAML to a running pipeline and a report (under demo/)'
@@ -54,7 +54,7 @@ test-deep: lint prepare
 	$(BIN)/python -m tests.record benchmarks/results/test-deep.json build/deep-1.xml build/deep-2.xml; \
 	test $$first -eq 0 -a $$second -eq 0
 
-bench-solve bench-compile bench-forests bench-int8 bench-hops bench-prediction bench-tails bench-estimates bench-faults bench-batch: bench-%: prepare
+bench-solve bench-compile bench-forests bench-int8 bench-hops bench-observe bench-prediction bench-tails bench-estimates bench-faults bench-batch: bench-%: prepare
 	@test '$*' != solve || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@test '$*' != compile -a '$*' != int8 || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[openvino]'
 	$(BIN)/python -m benchmarks.$*

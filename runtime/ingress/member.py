@@ -27,14 +27,23 @@ VERSION_DIGITS = 16
 class MemberDoor:
     """Open from construction to `close`."""
 
-    def __init__(self, bundle: Bundle, top: Topology, host: Host, entrance: Entrance, options: DoorOptions) -> None:
-        """Requests go to `entrance`, which need not be `host` itself; the figures are of `host`.
+    def __init__(
+        self,
+        bundle: Bundle,
+        top: Topology,
+        host: Host,
+        entrance: Entrance,
+        options: DoorOptions,
+        listener: Listener | None = None,
+    ) -> None:
+        """Requests go to `entrance`, which need not be `host` itself; the figures are of `host`. `listener` is told of
+        requests instead of all those that `options` asks for.
 
         Raises InputError for unusable tokens or keys, EnvironmentFailed where the addresses cannot be had."""
         plan_version = bundle.plan.digest[:VERSION_DIGITS]
         self.window = Window()
         metrics = Metrics(host.member, bundle.plan, top, host.loads)
-        self._listener = Listeners((self.window, metrics, *_asked_for(bundle, top, host, options)))
+        self._listener = listener or Listeners((self.window, metrics, *_asked_for(bundle, top, host, options)))
         service = Service(
             member=host.name,
             models=served_models(bundle.app.value, output_types(bundle), top, host.member, plan_version),

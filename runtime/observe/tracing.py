@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from runtime.observe.requests import Ended, Listener
-from runtime.observe.spans import Producers, spans_of
+from runtime.observe.spans import Producers, Span, spans_of
 from specs.errors import EnvironmentFailed, InputError, Issue
 
 CONTEXT_HEADERS: Final = ("traceparent", "tracestate")
@@ -65,7 +65,7 @@ class Tracing(Listener):
         from opentelemetry import trace
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import Resource
-        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
         from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -78,9 +78,12 @@ class Tracing(Listener):
             shutdown_on_exit=False,
         )
         exporter = OTLPSpanExporter(_traces_url(options.endpoint), timeout=EXPORT_LIMIT)
-        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._processor = BatchSpanProcessor(exporter)
+        self._provider.add_span_processor(self._processor)
+        self._readable = ReadableSpan
         self._tracer = self._provider.get_tracer("tierplan", resource.get("service.version", ""))
         self._propagator = TraceContextTextMapPropagator()
+        self._nowhere = trace.set_span_in_context(trace.INVALID_SPAN)
 
     def ended(self, request: Ended) -> None:
         """Make the trace of `request`, where it is to be kept."""
@@ -90,11 +93,7 @@ class Tracing(Listener):
         def wall(seconds: float) -> int:
             return int(seconds * 1e9) + offset
 
-        context = (
-            self._propagator.extract(request.carrier)
-            if request.carrier
-            else self._otel.set_span_in_context(self._otel.INVALID_SPAN)
-        )
+        context = self._propagator.extract(request.carrier, self._nowhere) if request.carrier else self._nowhere
         name, attributes = _server(request)
         root = self._tracer.start_span(
             name, context, self._otel.SpanKind.SERVER, attributes, start_time=wall(entry.started)
@@ -103,13 +102,32 @@ class Tracing(Listener):
             if entry.status != "answered":
                 root.set_attribute("error.type", entry.status)
                 root.set_status(self._otel.StatusCode.ERROR, entry.reason)
-            inside = self._otel.set_span_in_context(root)
             for span in spans_of(request, self._producers):
-                child = self._tracer.start_span(
-                    span.name, inside, attributes=span.attributes, start_time=wall(span.begin)
-                )
-                child.end(wall(span.end))
+                self._add(root, span, wall(span.begin), wall(span.end))
         root.end(wall(request.ended))
+
+    def _add(self, root: Any, span: Span, begin: int, end: int) -> None:
+        """Put `span` under `root`, finished: a tracer's span, which may still change, costs more."""
+        parent = root.get_span_context()
+        context = self._otel.SpanContext(
+            parent.trace_id,
+            self._provider.id_generator.generate_span_id(),
+            is_remote=False,
+            trace_flags=parent.trace_flags,
+            trace_state=parent.trace_state,
+        )
+        self._processor.on_end(
+            self._readable(
+                span.name,
+                context,
+                parent,
+                self._provider.resource,
+                span.attributes,
+                start_time=begin,
+                end_time=end,
+                instrumentation_scope=root.instrumentation_scope,
+            )
+        )
 
     def close(self) -> None:
         """Export what is left, for a few seconds at most."""

@@ -9,7 +9,7 @@ help:
 	@echo 'make demo         the example from YAML to a running pipeline and a report (under demo/)'
 	@echo 'make test         linters, types, layering, tests'
 	@echo 'make test-deep    the long properties, fuzzing and soak that make test leaves out'
-	@echo 'make bench-NAME   solve, compile, forests, int8, hops, prediction, tails, estimates, faults or batch: writes benchmarks/results/NAME.json'
+	@echo 'make bench-NAME   solve, compile, forests, int8, hops, observe, prediction, tails, estimates, faults or batch: writes benchmarks/results/NAME.json'
 	@echo 'make clean        removes .venv and all that was made'
 
 # Exact versions come from constraints.txt. The example's model asks for torch, which nothing here needs: no dependencies.

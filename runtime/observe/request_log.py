@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Mapping
 from logging.handlers import RotatingFileHandler
-from typing import Final, Literal
+from typing import Final, Literal, TextIO
 
 from runtime.observe.requests import Ended, Listener, TurnedAway
 
@@ -24,7 +24,13 @@ class RequestLog(Listener):
     def __init__(self, file: str, member: str, level: LogLevel) -> None:
         self._member, self._level = member, level
         self._file = RotatingFileHandler(file, backupCount=KEPT)
-        self._size = self._file.stream.tell()
+        self._size = self._stream.tell()
+
+    @property
+    def _stream(self) -> TextIO:
+        stream: TextIO | None = self._file.stream
+        assert stream is not None  # opened with the handler, and again by each rollover
+        return stream
 
     def ended(self, request: Ended) -> None:
         entry = request.entry
@@ -55,8 +61,8 @@ class RequestLog(Listener):
             if self._size + len(text) > MAX_FILE:
                 self._file.doRollover()
                 self._size = 0
-            self._file.stream.write(text)
-            self._file.stream.flush()
+            self._stream.write(text)
+            self._stream.flush()
             self._size += len(text)
 
     def close(self) -> None:

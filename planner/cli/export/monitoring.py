@@ -1,4 +1,4 @@
-"""What those who watch a deployment load: a Grafana dashboard, and alert rules for Prometheus. Equal for all bundles."""
+"""What those who watch a deployment load: a Grafana dashboard and alert rules for Prometheus, alike for all bundles."""
 
 from __future__ import annotations
 

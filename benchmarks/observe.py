@@ -45,7 +45,7 @@ from tests.runtime.sample import make_bundle, make_items
 RESULT: Final = Path(__file__).parent / "results" / "observe.json"
 EXAMPLE: Final = Path(__file__).parents[1] / "examples" / "blog_upload"
 TARGET: Final = 0.02
-ROUNDS: Final = 9
+ROUNDS: Final = 15
 OFF, USUAL, ALL = "nothing", "metrics, log, 1 % traced", "metrics, log, all traced"
 WAYS: Final = {OFF: None, USUAL: 0.01, ALL: 1.0}
 
@@ -222,8 +222,8 @@ def main() -> int:
         bundle = open_bundle(given.bundle) if given.bundle else example(folder)
         items = some_items(load_application(EXAMPLE / "app.yaml"), 40, 1)
         cases = (
-            Case("blog_upload", bundle, items, 30),
-            Case("five small functions", make_bundle(folder / "small"), make_items(40), 100),
+            Case("blog_upload", bundle, items, 60),
+            Case("five small functions", make_bundle(folder / "small"), make_items(40), 300),
         )
         rows = [row for case in cases for row in measure(case, folder)]
     for row in rows:

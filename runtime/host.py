@@ -178,7 +178,8 @@ class Host:
             self.origin.unreached(message, message.consumer, message.reason)
             return
         if message.kind in ("refused", "failed"):
-            self.origin.end(message.request, "refused" if message.kind == "refused" else "failed", message.reason)
+            status: Status = "refused" if message.kind == "refused" else "failed"
+            self.origin.end(message.request, status, message.reason, message.trace)
             return
         if message.kind == "values" and message.clock == self._options.clock:
             name = self._edge_names[message.flow, message.producer, message.consumer]

@@ -18,7 +18,7 @@ from runtime.channel import Channel
 from runtime.fleet import Member
 from runtime.health import Beats, Changes, Health
 from runtime.items import Item
-from runtime.message import Message
+from runtime.message import Message, Trace
 from runtime.replicas import processes_of, standby_of
 from runtime.request import Departure, Entry, OnEnd, Status
 from runtime.topology import Edge, Topology
@@ -161,15 +161,15 @@ class Origin:
             entry.answers, entry.trace = answers, attempt.traces[message.attempt]
         self._word_outside(entry)
 
-    def end(self, request: str, status: Status, reason: str) -> None:
-        """End a request; nothing where it has ended."""
+    def end(self, request: str, status: Status, reason: str, trace: Trace | None = None) -> None:
+        """End a request; nothing where it has ended. `trace` has the times of the way to where it failed."""
         with self._lock:
             entry, attempt = self._entries.get(request), self._attempts.get(request)
             if entry is None or entry.status != "pending":
                 return
             if attempt is not None and attempt.parked:
                 reason = f"{reason} while {attempt.parked} was gone: {attempt.reason}"
-            entry.status, entry.reason = status, reason
+            entry.status, entry.reason, entry.trace = status, reason, trace or Trace()
         self._word_outside(entry)
 
     def _word_outside(self, entry: Entry) -> None:

@@ -45,11 +45,15 @@ class MemberStatus(Spec):
 
 
 class PathStatus(Spec):
-    """Over the latest `n` answered requests at the member with the flow's door; in milliseconds."""
+    """Over the latest `n` answered requests at the member with the flow's door; in milliseconds.
+
+    `rate` is in requests a second, over the last ten.
+    """
 
     flow: str
     member: str
     n: int
+    rate: Number = 0.0
     measured: Percentiles
     predicted: Percentiles | None = None
     limit_ms: dict[str, Number] = Field(default_factory=dict)
@@ -62,10 +66,27 @@ class StageStatus(Spec):
     kind: Literal["stage", "transfer"]
     member: str
     n: int
+    rate: Number = 0.0
     wait_measured: Percentiles
     service_measured: Percentiles
     wait_predicted: Percentiles | None = None
     service_predicted: Percentiles | None = None
+
+
+class DriftStatus(Spec):
+    """What has left the plan: `statistic` of `what` of `name`, for requests that entered at a member.
+
+    `measured` and `predicted` are in milliseconds, or requests a second where `what` is rate. `cause` is told of a
+    latency.
+    """
+
+    what: Literal["rate", "latency", "wait", "service", "transfer"]
+    name: str
+    member: str
+    statistic: Literal["mean", "p50", "p95", "p99"]
+    measured: Number
+    predicted: Number
+    cause: str = ""
 
 
 class DeploymentStatus(Spec):
@@ -81,3 +102,4 @@ class DeploymentStatus(Spec):
     members: tuple[MemberStatus, ...]
     paths: tuple[PathStatus, ...]
     stages: tuple[StageStatus, ...]
+    drift: tuple[DriftStatus, ...] = ()

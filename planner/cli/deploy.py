@@ -1,28 +1,32 @@
-"""`planner deploy`, `status` and `undeploy`: a bundle runs until somebody ends it."""
+"""`planner deploy` and `undeploy`: a bundle runs until somebody ends it."""
 
 from __future__ import annotations
 
-import time
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from planner.cli.options import PROFILES, STORE, Port, ProfilesFolder, Seed, StoreFolder
-from planner.cli.output import Format, FormatOption, Progress, emit, number, table
+from planner.cli.output import Format, FormatOption, Progress, emit
 from planner.cli.run import parse_members, some_items
-from specs.errors import AnswerIsNo, InputError, Issue, Place
+from planner.cli.status.verb import look, tell
+from specs.errors import InputError, Issue, Place
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from planner.cli.failover import Alternatives
     from runtime.bundle import Bundle
     from runtime.items import Item
-    from specs.deployment_status import DeploymentStatus, MemberStatus
 
 WARM_UP_ITEMS = 8
-SECONDS_BETWEEN = 2.0
+
+
+class Log(StrEnum):
+    off = "off"
+    errors = "errors"
+    requests = "requests"
+
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The deployment.")]
 
@@ -72,6 +76,15 @@ def deploy(
     time_limit: Annotated[
         float, typer.Option("--time-limit", metavar="SECONDS", min=0.1, help="Of each search for an alternative.")
     ] = 20.0,
+    log: Annotated[
+        Log, typer.Option("--log", help="Lines of JSON for requests: none, not answered, or all.")
+    ] = Log.requests,
+    trace: Annotated[
+        str, typer.Option("--trace", metavar="URL", help="OTLP receiver of traces, such as http://localhost:4318.")
+    ] = "",
+    trace_sample: Annotated[
+        float, typer.Option("--trace-sample", metavar="SHARE", min=0, max=1, help="Of requests that are traced.")
+    ] = 0.01,
     seed: Seed = 1,
     fmt: FormatOption = Format.table,
 ) -> None:
@@ -86,7 +99,7 @@ def deploy(
     from runtime.bundle import open_bundle
     from runtime.deployment.deploy import Wanted, bundle_path
     from runtime.deployment.deploy import deploy as start
-    from runtime.deployment.record import Listening, Record, check_name
+    from runtime.deployment.record import Listening, Record, Seeing, check_name
 
     with Progress() as progress:
         opened = open_bundle(bundle)
@@ -110,14 +123,14 @@ def deploy(
                 insecure=insecure,
             ),
             alternatives={site: plan.digest for site, plan in others.plans.items()},
+            seeing=Seeing(log=log.value, trace=trace, trace_sample=trace_sample),
         )
         items = _items(app, opened.plan.inputs.app, seed) if app else []
         progress.say(f"plan {opened.plan.digest}")
         wanted = Wanted(opened, record, items, others.plans, others.write)
         new = start(wanted, lambda step: progress.step(f"starting {step}"))
         progress.say(f"{record.name} is deployed" if new else f"{record.name} was deployed already")
-    found = _look(record.name)
-    _tell(found, fmt)
+    tell(look(record.name), fmt)
 
 
 def _alternatives(
@@ -156,28 +169,6 @@ def _items(app: Path, digest: str, seed: int) -> list[Item]:
     return some_items(document, WARM_UP_ITEMS, seed)
 
 
-def status(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Default: the only one there is.")] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Again every two seconds, until Ctrl-C.")] = False,
-    fmt: FormatOption = Format.table,
-) -> None:
-    """What a deployment does now, asked of its hosts: who lives, what waits, measured beside predicted.
-
-    Exit code 1 where a member is not ready.
-
-    Example: planner status blog_upload --watch
-    """
-    chosen = name or _only()
-    if watch:
-        _watch(chosen, fmt)
-        return
-    found = _look(chosen)
-    _tell(found, fmt)
-    missing = [f"{m.member} is {m.state}" for m in found.members if m.state != "ready"]
-    if missing:
-        raise AnswerIsNo("; ".join(missing) + " (planner deploy again starts it anew)")
-
-
 def undeploy(
     name: Name,
     address: Annotated[
@@ -205,75 +196,3 @@ def _not_there(name: str) -> str:
 
     others = names()
     return f"{name} was not deployed" + (f"; what is: {', '.join(others)}" if others else "")
-
-
-def _only() -> str:
-    from runtime.deployment.record import names
-
-    found = names()
-    if len(found) != 1:
-        there = f"there are {', '.join(found)}" if found else "nothing is deployed"
-        raise InputError(Issue(f"which deployment? {there}", None, "planner status NAME"))
-    return found[0]
-
-
-def _look(name: str) -> DeploymentStatus:
-    from runtime.deployment.status import watching
-
-    with watching(name) as watcher:
-        return watcher.look()
-
-
-def _watch(name: str, fmt: Format) -> None:
-    import sys
-
-    from runtime.deployment.status import watching
-
-    with watching(name) as watcher:
-        while True:
-            if sys.stdout.isatty() and fmt is Format.table:
-                print("\x1b[H\x1b[2J", end="")
-            _tell(watcher.look(), fmt)
-            sys.stdout.flush()
-            time.sleep(SECONDS_BETWEEN)
-
-
-def _tell(found: DeploymentStatus, fmt: Format) -> None:
-    emit(found.dump(), fmt, lambda out: _show(found, out))
-
-
-def _show(found: DeploymentStatus, out: Console) -> None:
-    rows = [
-        [m.member, _state(m), ", ".join(m.stages), str(sum(q.waiting for q in m.queues)), m.http, m.grpc]
-        for m in found.members
-    ]
-    out.print(table(["member", "state", "stages", "waiting", "http", "grpc"], rows, right=["waiting"]))
-    timed: list[list[str]] = []
-    for path in found.paths:
-        planned = path.predicted
-        figures = _figures(planned, path.measured)
-        timed.append([path.flow, f"{path.member}, end to end", str(path.n), *figures])
-    for s in found.stages:
-        figures = _figures(s.service_predicted, s.service_measured)
-        timed.append([s.name, s.member, str(s.n), *figures])
-        if s.wait_measured.p99_ms >= 0.05:
-            timed.append(["  waiting", "", "", *_figures(s.wait_predicted, s.wait_measured)])
-    columns = ["", "", "n", "p50", "measured", "p95", "measured", "p99", "measured"]
-    if timed:
-        out.print(table(columns, timed, title="predicted at the peak and measured, ms", right=columns[2:]))
-    counts = ", ".join(f"{n} {outcome}" for outcome, n in found.requests.items()) or "none yet"
-    out.print(f"requests: {counts}")
-    out.print(f"{found.name}: {found.state}, plan {found.plan[:16]}, Ray at {found.address or 'nowhere'}")
-
-
-def _state(m: MemberStatus) -> str:
-    """With what is not as planned, or stands by."""
-    standby = f", standby {m.standby}" if m.standby else ""
-    return m.state + standby + (f", goes on without {m.without}" if m.without else "")
-
-
-def _figures(planned: Any, measured: Any) -> list[str]:
-    figures: list[str] = []
-    for key in ("p50_ms", "p95_ms", "p99_ms"):
-        figures += [number(getattr(planned, key)) if planned else "-", number(getattr(measured, key))]
-    return figures

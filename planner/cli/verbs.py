@@ -34,7 +34,7 @@ VERBS: Final = {
     "export": Verb("export.verb", "export", "A bundle as containers: Compose or Kubernetes."),
     "run": Verb("run", "run", "Run a bundle; measured beside predicted."),
     "deploy": Verb("deploy", "deploy", "Start a bundle and return; requests enter by HTTP and gRPC."),
-    "status": Verb("deploy", "status", "What a deployment does now."),
+    "status": Verb("status.verb", "status", "What a deployment does now."),
     "undeploy": Verb("deploy", "undeploy", "End a deployment; nothing is left."),
     "emulate": Verb("emulate", "emulate", "The sites and links of an infrastructure on this machine."),
     "report": Verb("report.verb", "report", "One HTML page on a plan and its run."),

@@ -26,6 +26,7 @@ from runtime.deployment.record import (
 from runtime.ingress.door import check_exposure
 from runtime.items import Item
 from runtime.machine import machine_id
+from runtime.observe.tracing import check_tracing
 from runtime.opening import open_references
 from runtime.replicas import member_of
 from specs.errors import EnvironmentFailed, InputError, Issue
@@ -61,7 +62,9 @@ def deploy(wanted: Wanted, tell: Tell) -> bool:
     bundle, record = wanted.bundle, wanted.record
     others = {site: topology_of(bundle, record, plan) for site, plan in wanted.alternatives.items()}
     orders = Orders(record, topology_of(bundle, record), others)
-    check_exposure(door_options(record, "", 0))
+    options = door_options(record, "", 0)
+    check_exposure(options)
+    check_tracing(options.trace)
     with locked(record.name):
         before = read_record(record.name)
         if before is not None and before != record:

@@ -17,6 +17,7 @@ from runtime.host import HostOptions
 from runtime.ingress.door import DoorOptions
 from runtime.ingress.service import Limits
 from runtime.machine import machine_id
+from runtime.observe.tracing import TraceOptions
 from runtime.replicas import at_standby, has_standby, member_of, standby_of, without_standbys
 from runtime.shaping import LinkState, Routes
 from runtime.topology import Topology, topology
@@ -115,5 +116,7 @@ def door_options(record: Record, member: str, number: int | None) -> DoorOptions
         tls_key=at.tls_key,
         insecure=at.insecure,
         log_file=str(state_folder(record.name) / LOGS / f"{member}.jsonl") if member else "",
+        log=record.seeing.log,
+        trace=TraceOptions(record.seeing.trace, record.seeing.trace_sample),
         limits=Limits(deadline=record.deadline),
     )

@@ -14,10 +14,12 @@ from typing import Final, Literal
 
 from pydantic import Field, ValidationError
 
+from runtime.observe.request_log import LogLevel
 from specs.base import Spec
 from specs.digest import digest_value
 from specs.errors import EnvironmentFailed, InputError, Issue, Place
 from specs.output_file import write_whole
+from specs.quantities import Number
 
 RECORD: Final = "deployment.json"
 ANNOUNCED: Final = "cluster.json"
@@ -39,6 +41,14 @@ class Listening(Spec):
     insecure: bool = False
 
 
+class Seeing(Spec):
+    """What is written down of requests, and where traces go; see `runtime.observe`."""
+
+    log: LogLevel = "requests"
+    trace: str = ""
+    trace_sample: Number = 0.01
+
+
 class Record(Spec):
     """`bundle` is a folder, `address` of an existing cluster ("" for one of our own), `members` how many of each class.
 
@@ -57,6 +67,7 @@ class Record(Spec):
     queue_limit: int = 256
     listening: Listening = Field(default_factory=Listening)
     alternatives: dict[str, str] = Field(default_factory=dict)
+    seeing: Seeing = Field(default_factory=Seeing)
 
     @property
     def digest(self) -> str:

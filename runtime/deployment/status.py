@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any, Final, Literal
 
 from runtime.bundle import Bundle, open_bundle
@@ -13,10 +14,19 @@ from runtime.deployment.local import address_of
 from runtime.deployment.orders import actor_prefix, topology_of
 from runtime.deployment.record import Record, read_record
 from runtime.fleet import site_of
+from runtime.observe.drift import drifts, promise_of
 from runtime.observe.window import Seen, Times
 from runtime.replicas import has_standby, standby_of
 from runtime.topology import Topology
-from specs.deployment_status import DeploymentStatus, MemberStatus, PathStatus, ProcessState, QueueStatus, StageStatus
+from specs.deployment_status import (
+    DeploymentStatus,
+    DriftStatus,
+    MemberStatus,
+    PathStatus,
+    ProcessState,
+    QueueStatus,
+    StageStatus,
+)
 from specs.errors import EnvironmentFailed, InputError, Issue
 
 ASK_LIMIT: Final = 5.0
@@ -36,7 +46,7 @@ class Watcher:
             actors = self._connection.named(actor_prefix(self._record.name))
             if actors:
                 reports, _ = self._connection.ask({m: a.report.remote() for m, a in actors.items()}, ASK_LIMIT)
-        return _status(self._record, self._bundle, self._top, reports, self._address)
+        return status_of(self._record, self._bundle, self._top, reports, self._address)
 
 
 @contextmanager
@@ -67,9 +77,10 @@ def _connect(address: str, record: Record) -> Connection:
         raise EnvironmentFailed(f"{what} (planner deploy again starts them anew)") from error
 
 
-def _status(
+def status_of(
     record: Record, bundle: Bundle, top: Topology, reports: Mapping[str, Mapping[str, Any]], address: str
 ) -> DeploymentStatus:
+    """What the `reports` of processes, by name, come to; of those that are not there nobody answered."""
     members = tuple(_member(str(m), top, m.site, reports) for m in top.hosts)
     ready = sum(m.state == "ready" for m in members)
     whole = ready == len(members) and all(m.standby in ("", "ready") for m in members)
@@ -87,7 +98,14 @@ def _status(
         members=members,
         paths=tuple(_path(bundle, flow, m, times) for m, one in seen.items() for flow, times in one.paths.items()),
         stages=tuple(stage for one in seen.values() for stage in _stages(bundle, top, one)),
+        drift=_drift(bundle, top, seen),
     )
+
+
+def _drift(bundle: Bundle, top: Topology, seen: Mapping[str, Seen]) -> tuple[DriftStatus, ...]:
+    promise = promise_of(bundle.plan, top)
+    found = [drift for member, one in seen.items() for drift in drifts(one, promise, member)]
+    return tuple(DriftStatus.model_validate(asdict(drift)) for drift in found)
 
 
 def _member(name: str, top: Topology, site: str, reports: Mapping[str, Mapping[str, Any]]) -> MemberStatus:
@@ -133,7 +151,8 @@ def _path(bundle: Bundle, flow: str, member: str, times: Times) -> PathStatus:
         flow=flow,
         member=member,
         n=times.n,
-        measured=times.service,
+        rate=times.rate,
+        measured=times.service.percentiles,
         predicted=planned.predicted if planned else None,
         limit_ms=planned.limit_ms if planned else {},
     )
@@ -154,8 +173,9 @@ def _stage(kind: Literal["stage", "transfer"], name: str, member: str, times: Ti
         kind=kind,
         member=member,
         n=times.n,
-        wait_measured=times.wait,
-        service_measured=times.service,
+        rate=times.rate,
+        wait_measured=times.wait.percentiles,
+        service_measured=times.service.percentiles,
         wait_predicted=planned.wait if planned else None,
         service_predicted=planned.service if planned else None,
     )

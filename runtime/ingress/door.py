@@ -13,6 +13,8 @@ from typing import Final
 from runtime.ingress.grpc_server import GrpcServer
 from runtime.ingress.http_server import HttpServer
 from runtime.ingress.service import Limits, Service
+from runtime.observe.request_log import LogLevel
+from runtime.observe.tracing import TraceOptions
 from specs.errors import EnvironmentFailed, InputError, Issue
 
 LOOPBACK: Final = "127.0.0.1"
@@ -36,6 +38,8 @@ class DoorOptions:
     tls_key: str = ""
     insecure: bool = False
     log_file: str = ""
+    log: LogLevel = "requests"
+    trace: TraceOptions = field(default_factory=TraceOptions)
     limits: Limits = field(default_factory=Limits)
 
 

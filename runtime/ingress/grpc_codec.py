@@ -14,6 +14,7 @@ from runtime.ingress.protocol import (
     Code,
     InferAnswer,
     InferRequest,
+    Origin,
     Parameter,
     ProtocolError,
     read_flag,
@@ -45,7 +46,7 @@ def parse(name: str, data: bytes) -> Any:
         raise ProtocolError(Code.invalid, f"the body is not a {name}") from error
 
 
-def read_request(model: ServedModel, found: Any) -> InferRequest:
+def read_request(model: ServedModel, found: Any, origin: Origin) -> InferRequest:
     """A request from its message. Raises ProtocolError."""
     if len(found.id) > MAX_ID:
         raise ProtocolError(Code.invalid, f"id: expected a string of at most {MAX_ID} characters")
@@ -59,6 +60,7 @@ def read_request(model: ServedModel, found: Any) -> InferRequest:
         model=model.name,
         id=found.id,
         values=values,
+        origin=origin,
         wanted=wanted,
         timeout=read_timeout(parameters),
         stage_times=read_flag(parameters, "stage_times"),

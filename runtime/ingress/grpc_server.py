@@ -11,8 +11,9 @@ import grpc.aio
 from runtime.ingress.grpc_codec import parse, read_request, write_answer
 from runtime.ingress.http_server import NAME, metadata
 from runtime.ingress.messages import SERVICE, message
-from runtime.ingress.protocol import EXTENSIONS, Code, ProtocolError
+from runtime.ingress.protocol import EXTENSIONS, Code, Origin, ProtocolError
 from runtime.ingress.service import Service
+from runtime.observe.tracing import CONTEXT_HEADERS
 
 MAX_AGE_MS: Final = 600_000
 AGE_GRACE_MS: Final = 60_000
@@ -20,7 +21,8 @@ AGE_GRACE_MS: Final = 60_000
 finishes a message does not hold it for ever. Clients connect again by themselves."""
 OPEN_METHODS: Final = frozenset({"ServerLive", "ServerReady"})
 
-Method = Callable[[Any], Awaitable[Any]]
+Method = Callable[[Any, Any], Awaitable[Any]]
+"""Of a message and the call's context."""
 
 
 class GrpcServer:
@@ -81,8 +83,8 @@ class GrpcServer:
                     self._service.tokens.check(_authorization(context))
                 if name == "ModelInfer":
                     with self._service.admission.enter(len(data)):
-                        return await method(parse(f"{name}Request", data))
-                return await method(parse(f"{name}Request", data))
+                        return await method(parse(f"{name}Request", data), context)
+                return await method(parse(f"{name}Request", data), context)
             except ProtocolError as error:
                 failure = error
             except Exception as error:  # the last line of defence: the client learns no more than that
@@ -94,33 +96,39 @@ class GrpcServer:
 
     # --- methods
 
-    async def _live(self, request: Any) -> Any:
+    async def _live(self, request: Any, context: Any) -> Any:
         return message("ServerLiveResponse")(live=True)
 
-    async def _ready(self, request: Any) -> Any:
+    async def _ready(self, request: Any, context: Any) -> Any:
         return message("ServerReadyResponse")(ready=True)
 
-    async def _model_ready(self, request: Any) -> Any:
+    async def _model_ready(self, request: Any, context: Any) -> Any:
         model = self._service.models.get(request.name)
         ready = model is not None and request.version in ("", model.version)
         return message("ModelReadyResponse")(ready=ready)
 
-    async def _server_metadata(self, request: Any) -> Any:
+    async def _server_metadata(self, request: Any, context: Any) -> Any:
         return message("ServerMetadataResponse")(name=NAME, version=self._version, extensions=EXTENSIONS)
 
-    async def _model_metadata(self, request: Any) -> Any:
+    async def _model_metadata(self, request: Any, context: Any) -> Any:
         return message("ModelMetadataResponse")(**metadata(self._service.model(request.name, request.version)))
 
-    async def _infer(self, request: Any) -> Any:
+    async def _infer(self, request: Any, context: Any) -> Any:
         with self._service.counted(request.model_name, "grpc"):
             model = self._service.model(request.model_name, request.model_version)
-            asked = read_request(model, request)
+            asked = read_request(model, request, _origin(context))
             return write_answer(model, asked, await self._service.infer(asked))
 
 
 def _serialize(answer: Any) -> bytes:
     data: bytes = answer.SerializeToString()
     return data
+
+
+def _origin(context: Any) -> Origin:
+    found = context.invocation_metadata() or ()
+    carrier = {key: value for key, value in found if key in CONTEXT_HEADERS and isinstance(value, str)}
+    return Origin("grpc", carrier)
 
 
 def _authorization(context: Any) -> str | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from runtime.ingress.models import ServedModel
-from runtime.ingress.protocol import Code, InferAnswer, InferRequest, ProtocolError, read_flag, read_timeout
+from runtime.ingress.protocol import Code, InferAnswer, InferRequest, Origin, ProtocolError, read_flag, read_timeout
 from runtime.ingress.tensors import check_header, datatype, from_json, from_raw, shape_of, to_json, to_raw
 from runtime.ingress.times import stage_times
 from runtime.values import Value
@@ -18,7 +18,7 @@ MAX_TENSORS: Final = 1024
 MAX_ID: Final = 256
 
 
-def read_request(model: ServedModel, body: bytes, json_length: int | None) -> InferRequest:
+def read_request(model: ServedModel, body: bytes, json_length: int | None, origin: Origin) -> InferRequest:
     """A request from its body, whose first `json_length` bytes are JSON (None for all). Raises ProtocolError."""
     length = len(body) if json_length is None else json_length
     if length > len(body):
@@ -38,6 +38,7 @@ def read_request(model: ServedModel, body: bytes, json_length: int | None) -> In
         model=model.name,
         id=request_id,
         values=values,
+        origin=origin,
         wanted=wanted,
         binary=binary if outputs or not every else frozenset(model.output_by_name),
         timeout=read_timeout(parameters),

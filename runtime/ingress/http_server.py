@@ -13,10 +13,11 @@ from aiohttp import web
 from runtime.ingress.http_codec import read_request, write_answer
 from runtime.ingress.models import Port, ServedModel
 from runtime.ingress.openapi import openapi
-from runtime.ingress.protocol import EXTENSIONS, Code, ProtocolError
+from runtime.ingress.protocol import EXTENSIONS, Code, Origin, ProtocolError
 from runtime.ingress.service import Service
 from runtime.ingress.tensors import datatype, declared_shape
 from runtime.observe.metrics import CONTENT_TYPE
+from runtime.observe.tracing import CONTEXT_HEADERS
 
 NAME: Final = "tierplan"
 JSON_LENGTH: Final = "Inference-Header-Content-Length"
@@ -132,7 +133,7 @@ class HttpServer:
                 raise _too_large(service.limits.body)
             with service.admission.enter(service.limits.body if length is None else length):
                 body = await self._body(request)
-                asked = read_request(model, body, _json_length(request))
+                asked = read_request(model, body, _json_length(request), _origin(request))
                 answer = await service.infer(asked)
                 out, json_length = write_answer(model, asked, answer)
         if json_length is None:
@@ -186,6 +187,11 @@ def _json_length(request: web.Request) -> int | None:
     if not re.fullmatch(r"[0-9]{1,12}", text):
         raise ProtocolError(Code.invalid, f"{JSON_LENGTH}: expected a number of bytes, got {text!r:.40}")
     return int(text)
+
+
+def _origin(request: web.Request) -> Origin:
+    carrier = {name: request.headers[name] for name in CONTEXT_HEADERS if name in request.headers}
+    return Origin("http", carrier)
 
 
 def _json(value: dict[str, Any], status: int = 200) -> web.Response:

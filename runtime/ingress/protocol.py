@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Literal
 
 from runtime.message import Trace
 from runtime.values import Value
@@ -48,6 +49,14 @@ class ProtocolError(TierplanError):
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """How a request came: over http or grpc, and with which headers of a W3C trace context, if any."""
+
+    protocol: Literal["http", "grpc"]
+    carrier: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class InferRequest:
     """A request whose values agree with the model. `wanted` are the outputs asked for; empty for all of them.
 
@@ -58,6 +67,7 @@ class InferRequest:
     model: str
     id: str
     values: Mapping[str, Value]
+    origin: Origin
     wanted: tuple[str, ...] = ()
     binary: frozenset[str] = frozenset()
     timeout: float | None = None

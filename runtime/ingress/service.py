@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +15,7 @@ from runtime.ingress.admission import Admission, Tokens
 from runtime.ingress.models import ServedModel
 from runtime.ingress.protocol import Code, InferAnswer, InferRequest, ProtocolError
 from runtime.observe.metrics import Metrics
-from runtime.observe.request_log import RequestLog
-from runtime.observe.window import Window
+from runtime.observe.requests import Ended, Listener, TurnedAway
 from runtime.request import Entry, OnEnd
 from runtime.values import Value
 
@@ -59,18 +59,16 @@ class Service:
         limits: Limits,
         tokens: Tokens,
         metrics: Metrics,
-        window: Window,
-        log: RequestLog,
+        listener: Listener,
     ) -> None:
         self.member = member
         self.limits = limits
         self.tokens = tokens
         self.admission = Admission(limits.requests, limits.all_bodies)
-        self.metrics = metrics
         self.models: Mapping[str, ServedModel] = {model.name: model for model in models}
         self._entrance = entrance
-        self._window = window
-        self._log = log
+        self.metrics = metrics
+        self._listener = listener
         self._numbers = itertools.count()
         self._start = secrets.token_hex(4)
 
@@ -99,24 +97,22 @@ class Service:
             outcome = Code.failed.outcome
             raise
         finally:
-            self.metrics.ended(model if model in self.models else "", outcome, protocol)
-            self._window.ended(outcome)
+            self._listener.counted(model if model in self.models else "", outcome, protocol)
 
     async def infer(self, request: InferRequest) -> InferAnswer:
         """Raises ProtocolError where there is no answer, saying why."""
         model = self.models[request.model]
         name = f"{self.member}/{self._start}-{next(self._numbers)}"
         deadline = min(request.timeout or self.limits.deadline, self.limits.deadline)
-        self.metrics.inflight.inc()
+        self._listener.entered()
         try:
             entry = await self._through(name, model.flow, request.values, deadline)
         finally:
-            self.metrics.inflight.dec()
-        self._note(model, request, entry)
+            self._listener.left()
+        origin = request.origin
+        self._listener.ended(Ended(model.name, request.id, origin.protocol, origin.carrier, entry, time.monotonic()))
         if entry.status != "answered":
             raise _error(entry)
-        self._window.answered(model.flow, entry.latency, entry.trace)
-        self.metrics.answered(model.flow, entry.latency, entry.trace)
         outputs = model.outputs_of(entry.answers)
         chosen = {n: outputs[n] for n in request.wanted if n in outputs} if request.wanted else outputs
         return InferAnswer(model.name, model.version, request.id, name, chosen, entry.latency, entry.trace)
@@ -143,22 +139,9 @@ class Service:
             self._entrance.give_up(name, "the client went away")
             raise
 
-    def _note(self, model: ServedModel, request: InferRequest, entry: Entry) -> None:
-        self._log.write(
-            "request",
-            request=entry.request,
-            id=request.id,
-            model=model.name,
-            outcome=entry.status,
-            reason=entry.reason,
-            sent_again=entry.attempts,
-            latency_ms=round(entry.latency * 1e3, 3),
-            stages={t.stage: round((t.wait + t.service) * 1e3, 3) for t in entry.trace.stages},
-        )
-
     def refused(self, error: ProtocolError, protocol: str, peer: str) -> None:
-        """Write down a request that did not come in."""
-        self._log.write("error", protocol=protocol, peer=peer, outcome=error.code.outcome, reason=str(error))
+        """Tell of a request that did not come in."""
+        self._listener.turned_away(TurnedAway(protocol, peer, error.code.outcome, str(error)))
 
 
 def _error(entry: Entry) -> ProtocolError:

@@ -2,36 +2,71 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import logging
 import time
 from collections.abc import Mapping
 from logging.handlers import RotatingFileHandler
-from typing import Final
+from typing import Final, Literal, TextIO
 
+from runtime.observe.requests import Ended, Listener, TurnedAway
+
+LogLevel = Literal["off", "errors", "requests"]
+"""Nothing; what was not answered; every request."""
 MAX_FILE: Final = 20_000_000
 KEPT: Final = 3
 MAX_TEXT: Final = 500
 
 
-class RequestLog:
-    """Lines in `file`, which is put aside when it is full; with no file, nothing."""
+class RequestLog(Listener):
+    """Lines in `file`, which is put aside when it is full."""
 
-    def __init__(self, file: str, member: str) -> None:
-        self._member = member
-        self._handler = RotatingFileHandler(file, maxBytes=MAX_FILE, backupCount=KEPT, delay=True) if file else None
+    def __init__(self, file: str, member: str, level: LogLevel) -> None:
+        self._member, self._level = member, level
+        self._file = RotatingFileHandler(file, backupCount=KEPT)
+        self._size = self._stream.tell()
 
-    def write(self, event: str, **fields: object) -> None:
+    @property
+    def _stream(self) -> TextIO:
+        stream: TextIO | None = self._file.stream
+        assert stream is not None  # opened with the handler, and again by each rollover
+        return stream
+
+    def ended(self, request: Ended) -> None:
+        entry = request.entry
+        if self._level == "requests" or entry.status != "answered":
+            fields: dict[str, object] = {
+                "request": entry.request,
+                "id": request.client_id,
+                "model": request.model,
+                "outcome": entry.status,
+                "reason": entry.reason,
+                "sent_again": entry.attempts,
+                "latency_ms": round((request.ended - entry.started) * 1e3, 3),
+                "stages": {t.stage: round((t.wait + t.service) * 1e3, 3) for t in entry.trace.stages},
+            }
+            if traceparent := request.carrier.get("traceparent"):
+                fields["traceparent"] = traceparent
+            self._write("request", fields)
+
+    def turned_away(self, request: TurnedAway) -> None:
+        fields = {"protocol": request.protocol, "peer": request.peer}
+        self._write("error", {**fields, "outcome": request.outcome, "reason": request.reason})
+
+    def _write(self, event: str, fields: Mapping[str, object]) -> None:
         """One line. Texts are cut at 500 characters, for some of them come from clients."""
-        if self._handler is None:
-            return
         line = {"time": round(time.time(), 6), "member": self._member, "event": event, **_short(fields)}
-        record = logging.LogRecord("", logging.INFO, "", 0, json.dumps(line, ensure_ascii=True), None, None)
-        self._handler.handle(record)
+        text = json.dumps(line, ensure_ascii=True) + "\n"
+        with contextlib.suppress(OSError):  # a full disk fails no request
+            if self._size + len(text) > MAX_FILE:
+                self._file.doRollover()
+                self._size = 0
+            self._stream.write(text)
+            self._stream.flush()
+            self._size += len(text)
 
     def close(self) -> None:
-        if self._handler is not None:
-            self._handler.close()
+        self._file.close()
 
 
 def _short(fields: Mapping[str, object]) -> dict[str, object]:

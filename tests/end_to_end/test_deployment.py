@@ -26,6 +26,8 @@ from runtime.opening import open_references
 from runtime.topology import topology
 from runtime.values import equal
 from tests.cli.calling import Called, planner
+from tests.cli.test_watch import Terminal, answered
+from tests.runtime.observe.receiver import attributes, receiving
 from tests.runtime.processes import in_folder, until
 from tests.runtime.sample import make_bundle, make_items, make_slice
 
@@ -164,3 +166,25 @@ def test_a_deploy_that_was_killed_at_any_moments_is_taken_up_by_the_next(world: 
     assert status["state"] == "serving"
     with tritonclient.http.InferenceServerClient(door(status)[0]) as client:
         assert ask(client, tritonclient.http, make_items(1)[0].values) is not None
+
+
+def test_a_deployment_sends_traces_writes_only_errors_and_is_watched_in_a_terminal(world: Deployed) -> None:
+    with receiving() as receiver:
+        deployed = world.deploy("--trace", receiver.endpoint, "--trace-sample", "1", "--log", "errors")
+        assert deployed.code == 0, deployed.err
+        with tritonclient.http.InferenceServerClient(door(json.loads(deployed.out))[0]) as client:
+            for item in make_items(5):
+                ask(client, tritonclient.http, item.values)
+        assert until(lambda: len(receiver.traces()) == 5, 20)
+        members = {attributes(span)["tierplan.member"] for span in receiver.spans if span.parent_span_id}
+        assert members == {"phones-0", "bases-0", "cloud-0"}
+        terminal = Terminal(sys.executable, "-m", "planner.cli.entry", "status", NAME, "--watch")
+        try:
+            screen = terminal.until(lambda s: answered(s) == 5)
+            assert "sample: serving" in screen
+            os.write(terminal.master, b"q")
+            assert terminal.process.wait(20) == 0
+        finally:
+            terminal.close()
+        log = world.folder / "state" / NAME / "logs" / "phones-0.jsonl"
+        assert log.read_text() == ""

@@ -17,6 +17,8 @@ FILES: Final = (
     ("image/requirements-more.txt", "yours to fill in, see below"),
     ("image/entrypoint.sh", "what becomes of a container: `ray start`, and on the head `planner deploy`"),
     ("image/bundle/", "what was compiled, byte for byte; every host checks all digests when it opens it"),
+    ("monitoring/grafana.json", "a dashboard: measured, with what the plan predicts beside it"),
+    ("monitoring/alerts.yaml", "alert rules for Prometheus: limits missed, drift from the plan and its cause"),
     ("export.json", "digests of all files here"),
 )
 WRITTEN: Final = {

@@ -50,6 +50,7 @@ def export(
     from planner.cli.export.folder import check_folder, digest_of, write_folder
     from planner.cli.export.image import image_files
     from planner.cli.export.kubernetes import kubernetes_files
+    from planner.cli.export.monitoring import monitoring_files
     from planner.cli.export.readme import fill_in_of, limits_of, readme
     from planner.cli.export.shape import shape_of
     from planner.cli.run import parse_members
@@ -62,6 +63,7 @@ def export(
     shape = shape_of(opened, name or opened.plan.application, chosen, http_port, grpc_port, insecure)
     files: dict[str, Content] = {**(compose_files(shape) if to is To.compose else kubernetes_files(shape))}
     files |= {f"image/{file}": content for file, content in image_files(shape).items()}
+    files |= monitoring_files()
     files["README.md"] = readme(shape, to).encode()
     result = ExportResult(
         to=to.value,

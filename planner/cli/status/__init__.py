@@ -1,0 +1,1 @@
+"""`planner status`: what a deployment does now, once or again and again."""

@@ -210,7 +210,9 @@ def source_digests(app: Document[Application]) -> dict[str, str]:
                 digest = partial(digest_source, app.folder, realised.model, realised.reads, _quickly)
                 add(key, what, file, place, digest)
             elif realised.function is not None:
-                digest = partial(digest_function, app.folder, realised.function)
+                digest = partial(
+                    digest_function, app.folder, realised.function, component.environment, component.secrets
+                )
                 add(key, "function's", _module(app, realised.function), place, digest)
             else:
                 issues += _missing_calibration(app, name, variant)

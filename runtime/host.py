@@ -456,6 +456,9 @@ class Host:
             thread.join(1.0)
         for server in self._servers:
             server.join(1.0)
+        for works in self._works.values():
+            for work in works:
+                work.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,8 +68,6 @@ def _component(component: Component) -> _Found:
 _COMPONENT_KEYS = {
     "dims": "buckets of a named dimension (dims)",
     "state": "components that keep state",
-    "environment": "environment variables",
-    "secrets": "secrets",
 }
 
 

@@ -28,6 +28,7 @@ from runtime.topology import Topology, topology
 from specs.deadline import deadline_of
 from specs.digest import digest_value
 from specs.errors import EnvironmentFailed, InputError, Issue
+from specs.recorded import Recording
 from specs.run_result import Prediction, RunResult, Slice
 
 WARM_UP_ROUNDS: Final = 3
@@ -94,6 +95,7 @@ def execute(
     deadline: float | None = None,
     queue_limit: int = QUEUE_LIMIT,
     secrets: Secrets = NO_SECRETS,
+    recordings: Mapping[str, Recording] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Execution:
     """Run `part` and keep the clients' log.
@@ -103,8 +105,9 @@ def execute(
     ``site=MEMBER``; or, with ``on="process"``, threads of this process. `shape` slows links and processors as the
     infrastructure says: links inside the application or, where the `network` is emulated, below it (with "auto" where
     this machine allows it; the result says which, and why). `deadline` (seconds) bounds each request: by default ten
-    times the longest limit of the prediction's paths, or 30 s. `secrets` go to the functions that name them. Whatever
-    happens, nothing that was started is left running.
+    times the longest limit of the prediction's paths, or 30 s. `secrets` go to the functions that name them;
+    `recordings` are the traces of sources whose requests come so. Whatever happens, nothing that was started is left
+    running.
 
     Raises InputError where plan, slice, items and prediction do not fit together, EnvironmentFailed where nodes do not
     start or a site has none, and KeyboardInterrupt where nothing had been answered when it came; later, an interruption
@@ -114,7 +117,7 @@ def execute(
     tell = on_progress or (lambda progress: None)
     top = topology(bundle.plan, bundle.app.value, bundle.infra.value, part)
     _check(bundle, part, prediction, items, top)
-    plan_of = departures(top.flows, part.requests, _counts(items, top), part.seed)
+    plan_of = departures(top.flows, part.requests, _counts(items, top), part.seed, recordings, part.multiplier)
     orders = _by_number(plan_of, items)
     limit = deadline if deadline is not None else _deadline(prediction)
     options = HostOptions(queue_limit, PARTIAL_LIMIT, part.seed, machine_id(), shape)

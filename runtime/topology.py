@@ -32,7 +32,7 @@ class Flow:
     source: str
     site: str
     rate: float
-    arrivals: Literal["poisson", "constant"]
+    arrivals: Literal["poisson", "constant", "trace"]
     members: tuple[Member, ...]
 
 
@@ -233,13 +233,12 @@ def topology(plan: Plan, app: Application, infra: Infrastructure, part: Slice) -
 
 def _flows(app: Application, infra: Infrastructure, part: Slice) -> Iterator[Flow]:
     for source_name, source in app.sources.items():
-        if not isinstance(source.arrivals, str):
-            raise InputError(Issue(f"not supported yet: arrivals of {source_name} from a trace"))
+        how = source.arrivals if isinstance(source.arrivals, str) else "trace"
         for site_name in matching_sites(source.at, infra):
             members = chosen(infra, part.members, site_name)
             if members:
                 rate = source.rate.peak * part.multiplier
-                yield Flow(flow_name(source_name, site_name), source_name, site_name, rate, source.arrivals, members)
+                yield Flow(flow_name(source_name, site_name), source_name, site_name, rate, how, members)
 
 
 def _stages(plan: Plan, infra: Infrastructure) -> tuple[Stage, ...]:

@@ -495,6 +495,11 @@ class Application(Spec):
         return constraint.from_ if constraint.from_ is not None else next(iter(self.sources))
 
     @property
+    def has_traces(self) -> bool:
+        """Whether requests of some source come as recorded."""
+        return any(isinstance(source.arrivals, Trace) for source in self.sources.values())
+
+    @property
     def asks_throughput(self) -> bool:
         """Whether a throughput is asked for, or as much as can be."""
         limited = any(isinstance(c, ThroughputConstraint) for c in self.constraints.values())

@@ -22,6 +22,7 @@ from specs.application import (
     Selector,
     ShareConstraint,
     ThroughputConstraint,
+    Trace,
     Variant,
 )
 from specs.artefact import ModelSignature
@@ -164,6 +165,9 @@ def _constraints(app: Document[Application]) -> Iterator[Issue]:
         if isinstance(term, LatencyObjective):
             paths = [n for n, c in spec.constraints.items() if isinstance(c, PathConstraint)]
             yield from _known(app, ("objective", index, "latency"), "path constraint", term.latency, paths)
+    for name, source in spec.sources.items():
+        if isinstance(source.arrivals, Trace):
+            yield from _file(app, source.arrivals.trace, ("sources", name, "arrivals", "trace"), "trace")
     for name, data in spec.data.items():
         taken = [key for sink in spec.sinks.values() for key in sink.inputs]
         if data.label is not None:

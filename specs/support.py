@@ -6,11 +6,7 @@ from collections.abc import Iterator
 from math import prod
 from typing import Final
 
-from specs.application import (
-    Application,
-    Component,
-    Trace,
-)
+from specs.application import Application, Component
 from specs.errors import Issue
 from specs.infrastructure import Infrastructure, Link
 from specs.load import Document
@@ -35,9 +31,6 @@ def _issue(document: Document[Application] | Document[Infrastructure], path: Pat
 
 
 def _application(app: Application) -> _Found:
-    for name, source in app.sources.items():
-        if isinstance(source.arrivals, Trace):
-            yield ("sources", name, "arrivals"), "arrivals from a trace", "use poisson or constant"
     for name, component in app.components.items():
         if component.standby and app.asks_throughput:
             yield ("components", name, "standby"), "standbys together with throughput", "leave one of them out"

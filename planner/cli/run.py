@@ -102,7 +102,15 @@ def run(
 
         items = some_items(document, requests, seed)
         done = execute(
-            opened, part, items, prediction, address=address, network=network, secrets=secrets, on_progress=tell
+            opened,
+            part,
+            items,
+            prediction,
+            address=address,
+            network=network,
+            secrets=secrets,
+            recordings=situation.recordings,
+            on_progress=tell,
         )
         progress.say(f"the hosts were open after {done.started:.1f} s")
         for reason, count in done.reasons.most_common(5):

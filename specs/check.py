@@ -406,6 +406,9 @@ def _placement(app: Document[Application], infra: Document[Infrastructure]) -> I
         if component.at is not None:
             yield from _selector(app, ("components", name, "at"), component.at, infra.value)
         yield from _capabilities(app, name, component.requires, infra.value)
+    for name, sink in spec.sinks.items():
+        if sink.at != "origin":
+            yield from _selector(app, ("sinks", name, "at"), sink.at, infra.value)
     for name, constraint in spec.constraints.items():
         if isinstance(constraint, ResidencyConstraint):
             yield from _selector(app, ("constraints", name, "only_at"), constraint.only_at, infra.value)

@@ -153,10 +153,8 @@ class Origin:
             if entry is None or attempt is None or entry.status != "pending":
                 return
             fills = self.fills[sink]
-            given = {
-                name: inputs[name] if inputs.get(name) is not None else fills.get(name)
-                for name in self.app.sinks[sink].inputs
-            }
+            given = {name: inputs.get(name) for name in self.app.sinks[sink].inputs}
+            given = {name: fills.get(name) if value is None else value for name, value in given.items()}
             values = {name: _own(value) for name, value in given.items() if value is not None}
             answers = attempt.take(message, sink, values)
             ends = attempt.ends.setdefault(message.attempt, {})

@@ -27,7 +27,8 @@ class Departure:
 class Entry:
     """A line of the client's log. `latency` in seconds, of answered requests; `started` on the host's clock.
 
-    `ends` are the seconds until each sink had its values, of an answered request. `attempts` is how often it was sent again, after a process had died that may have held it.
+    `ends` are the seconds until each sink had its values, of an answered request. `attempts` is how often it was sent
+    again, after a process had died that may have held it.
     """
 
     request: str

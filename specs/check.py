@@ -165,6 +165,10 @@ def _constraints(app: Document[Application]) -> Iterator[Issue]:
         if isinstance(term, LatencyObjective):
             paths = [n for n, c in spec.constraints.items() if isinstance(c, PathConstraint)]
             yield from _known(app, ("objective", index, "latency"), "path constraint", term.latency, paths)
+        if term in spec.objective[:index]:
+            said = term if isinstance(term, str) else f"latency of {term.latency}"
+            hint = "leave it out: plans that are equal in it stay equal"
+            yield Issue(f"the objective {said} is given twice", app.place("objective", index), hint)
     for name, source in spec.sources.items():
         if isinstance(source.arrivals, Trace):
             yield from _file(app, source.arrivals.trace, ("sources", name, "arrivals", "trace"), "trace")

@@ -25,8 +25,9 @@ from specs.errors import EnvironmentFailed, InputError, TierplanError
 from specs.infrastructure import Hardware
 from specs.profile import Distribution, EmulatedBy, Record
 
-LoadFunction = Callable[[Path, str], Callable[..., Any]]
-"""(project folder, "module:function") -> the function."""
+LoadFunction = Callable[..., Callable[..., Any]]
+"""(project folder, "module:function"[, environment, names of secrets]) -> the function. One that another process runs
+has a method `peak_memory`, in bytes."""
 
 FUNCTION = "python"
 """The backend of a record about a Python function."""
@@ -86,12 +87,17 @@ class ArtefactSubject:
 
 @dataclass(frozen=True, slots=True)
 class FunctionSubject:
-    """A Python function ``module:name`` of `project`, its digest, and real inputs by keyword."""
+    """A Python function ``module:name`` of `project`, its digest, and real inputs by keyword.
+
+    With an `environment`, it is opened with that and the names of those of its variables that are `secrets`.
+    """
 
     project: Path
     function: str
     source: str
     samples: Sequence[Sample]
+    environment: Mapping[str, str] | None = field(default=None, repr=False)
+    secrets: Sequence[str] = ()
 
     @property
     def backend(self) -> str:
@@ -186,6 +192,8 @@ def _measure(
         "backend": subject.backend,
         "folder": str((subject.folder if isinstance(subject, ArtefactSubject) else subject.project).resolve()),
         "function": None if isinstance(subject, ArtefactSubject) else subject.function,
+        "environment": None if isinstance(subject, ArtefactSubject) else subject.environment,
+        "secrets": [] if isinstance(subject, ArtefactSubject) else list(subject.secrets),
         "threads": subject.threads,
         "samples": str(file),
         "cpus": [_share(place) for place in places],

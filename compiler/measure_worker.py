@@ -27,9 +27,9 @@ def handle(request: dict[str, Any]) -> dict[str, Any]:
     samples = load_samples(Path(request["samples"]))
     others = np.ones(request["budget"]["evict"], np.uint8)  # before memory is counted: it is not the subject's
     before = settle()
-    run = _open(request)
+    run, elsewhere = _open(request)
     runs = _time(run, samples, request["budget"], others)
-    memory = status("VmHWM") - before
+    memory = status("VmHWM") - before + elsewhere()
     latency = {cpu: summarise([emulated_seconds(*r, float(cpu)) for r in runs]).dump() for cpu in request["cpus"]}
     return {"latency": latency, "memory": memory}
 
@@ -40,16 +40,17 @@ def load_library(backend: str) -> None:
         importlib.import_module(_LIBRARIES[backend])
 
 
-def _open(request: dict[str, Any]) -> Callable[[dict[str, Any]], Any]:
-    """What takes one sample."""
+def _open(request: dict[str, Any]) -> tuple[Callable[[dict[str, Any]], Any], Callable[[], int]]:
+    """What takes one sample, and what says how many bytes another process held for that at most."""
     module, name = request["open"].split(":")
     opener = getattr(importlib.import_module(module), name)
     folder = Path(request["folder"])
     if request["function"]:
-        function = opener(folder, request["function"])
-        return lambda sample: function(**sample)
+        own = () if request["environment"] is None else (request["environment"], request["secrets"])
+        function = opener(folder, request["function"], *own)
+        return lambda sample: function(**sample), getattr(function, "peak_memory", lambda: 0)
     executor = opener(folder, int(request["threads"]))
-    return lambda sample: executor.run(sample)
+    return lambda sample: executor.run(sample), lambda: 0
 
 
 def _time(

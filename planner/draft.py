@@ -323,7 +323,9 @@ def routes_of(layout: Layout) -> tuple[Route, ...]:
     """Between all sites that a flow uses, in both directions; one for all origins whose requests go the same way."""
     found: dict[tuple[str, str, tuple[Passage, ...]], dict[str, None]] = {}
     for of in layout.flows:
-        sites = list(dict.fromkeys([of.flow.site, *(layout.stages[s].assignment.site for s in of.stages)]))
+        sites = list(
+            dict.fromkeys([of.flow.site, *of.flow.ends, *(layout.stages[s].assignment.site for s in of.stages)])
+        )
         known = layout.situation.network.routes(of.flow.site)
         for a in sites:
             for b in sites:

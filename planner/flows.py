@@ -9,7 +9,7 @@ from specs.errors import InputError, Issue
 from specs.graph import Graph
 from specs.infrastructure import Infrastructure
 from specs.load import Document
-from specs.selector import matching_sites
+from specs.selector import matching_sites, sink_site
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,16 @@ class Flow:
     peak: float
     components: tuple[str, ...]
     sinks: tuple[str, ...]
+    ends: tuple[str, ...]
+    """The site of each of `sinks`."""
 
     @property
     def name(self) -> str:
         return f"{self.source}@{self.site}"
+
+    def end(self, node: str) -> str:
+        """The site of the source or of a sink."""
+        return self.ends[self.sinks.index(node)] if node in self.sinks else self.site
 
 
 def flows_of(app: Document[Application], infra: Document[Infrastructure], graph: Graph) -> tuple[Flow, ...]:
@@ -52,6 +58,12 @@ def flows_of(app: Document[Application], infra: Document[Infrastructure], graph:
             issues.append(
                 Issue(f"no site matches {dict(source.at)} of source {name!r}", app.place("sources", name, "at"))
             )
+        sinks = tuple(s for s in app.value.sinks if s in below)
+        for sink, at in ((s, app.value.sinks[s].at) for s in sinks):
+            if at != "origin" and not matching_sites(at, infra.value):
+                issues.append(Issue(f"no site matches {at} of sink {sink!r}", app.place("sinks", sink, "at")))
+        if issues:
+            continue
         for site in sites:
             flows.append(
                 Flow(
@@ -61,7 +73,8 @@ def flows_of(app: Document[Application], infra: Document[Infrastructure], graph:
                     source.rate.mean,
                     source.rate.peak,
                     tuple(c for c in graph.order if c in below),
-                    tuple(s for s in app.value.sinks if s in below),
+                    sinks,
+                    tuple(sink_site(app.value.sinks[s], infra.value, site) for s in sinks),
                 )
             )
     if issues:

@@ -119,7 +119,7 @@ class Layout:
         """The message as it passes here; None for a cut inside one stage."""
         flow = pipeline.flow
         producer, consumer = message.producer, message.consumer
-        start = end = flow.site
+        start, end = flow.site, flow.end(consumer.name)
         one, other = -1, -2
         if producer.name in chains:
             one = chains[producer.name][self._covering(pipeline, chains[producer.name], producer.name, producer.task)]

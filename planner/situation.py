@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import product
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Final
 
 from planner.flows import Flow, flows_of
 from planner.network import Network
-from specs.application import Application, Cuts
+from specs.application import Application, Cuts, Trace
 from specs.artefact import Segment
 from specs.behaviour import Behaviour, PayloadSize
 from specs.changes import Changes
@@ -27,6 +27,7 @@ from specs.load import Document, load_application, load_infrastructure
 from specs.model_source import digest_source
 from specs.profile import BEHAVIOUR_FILE, HOPS_FILE, HopOverhead, Record, read_jsonl, read_records, winners
 from specs.quantization import digest_realisation
+from specs.recorded import Recording
 from specs.selector import capable, matching_sites
 from specs.support import unsupported
 
@@ -38,8 +39,8 @@ class Situation:
     """Specs, and the facts about them.
 
     `records` are the winning ones that speak of this application on this infrastructure. `digests` is the digest of
-    each ``COMPONENT/VARIANT`` (its model or function) and of each ``data:NAME``. `found` are the cuts of models that
-    may be split anywhere.
+    each ``COMPONENT/VARIANT`` (its model or function), each ``data:NAME`` and each source's ``trace:NAME``. `found` are
+    the cuts of models that may be split anywhere, `recordings` those traces.
     """
 
     app: Document[Application]
@@ -49,6 +50,7 @@ class Situation:
     hops: tuple[HopOverhead, ...]
     digests: Mapping[str, str]
     found: tuple[FoundCuts, ...] = ()
+    recordings: Mapping[str, Recording] = field(default_factory=dict)
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -169,13 +171,22 @@ def situation_of(
     fresh = _fresh(behaviours, app, infra, digests, profiles)
     cuts = {f.source: f for f in sorted(found, key=lambda f: f.measured_at) if f.source in ours}
     sized = tuple(_with_cuts(b, cuts, digests) for b in fresh)
-    situation = Situation(app, infra, tuple(usable), sized, _one_channel(hops), digests, tuple(cuts.values()))
+    traces = _recordings(app, infra)
+    situation = Situation(app, infra, tuple(usable), sized, _one_channel(hops), digests, tuple(cuts.values()), traces)
     issues = _missing(situation, [r for r in winning if not stands_for(r, infra.value, host)], host)
     if not situation.hops and len(infra.value.sites) > 1:
         issues.append(Issue("hop overhead missing", infra.place("links")))
     if issues:  # one command mends them all: it is said once
         raise InputError(*issues[:-1], replace(issues[-1], hint=profile_command(app, infra, profiles)))
     return situation
+
+
+def _recordings(app: Document[Application], infra: Document[Infrastructure]) -> dict[str, Recording]:
+    if not app.value.has_traces:
+        return {}
+    from planner.traces import read_traces  # loads numpy
+
+    return read_traces(app, infra)
 
 
 def profile_command(app: Document[Application], infra: Document[Infrastructure], profiles: str = "profiles") -> str:
@@ -210,7 +221,9 @@ def source_digests(app: Document[Application]) -> dict[str, str]:
                 digest = partial(digest_source, app.folder, realised.model, realised.reads, _quickly)
                 add(key, what, file, place, digest)
             elif realised.function is not None:
-                digest = partial(digest_function, app.folder, realised.function)
+                digest = partial(
+                    digest_function, app.folder, realised.function, component.environment, component.secrets
+                )
                 add(key, "function's", _module(app, realised.function), place, digest)
             else:
                 issues += _missing_calibration(app, name, variant)
@@ -226,6 +239,11 @@ def source_digests(app: Document[Application]) -> dict[str, str]:
             app.place("data", name, "file"),
             partial(_quickly, app.folder / data.file),
         )
+    for name, source in app.value.sources.items():
+        if isinstance(source.arrivals, Trace):
+            file = source.arrivals.trace
+            at = app.place("sources", name, "arrivals", "trace")
+            add(f"trace:{name}", "trace", file, at, partial(_quickly, app.folder / file))
     if issues:
         raise InputError(*issues)
     return digests

@@ -36,7 +36,9 @@ def default_slice(
                 Issue(f"the slice asks for {count} members of {site}, which has {infra.value.members(site)}")
             )
     layout = plan_layout(situation, plan)
-    used = {stage.assignment.site for stage in layout.stages} | {flow.site for flow in situation.flows}
+    used = {stage.assignment.site for stage in layout.stages} | {
+        site for flow in situation.flows for site in (flow.site, *flow.ends)
+    }
     used |= {
         site for of in layout.flows for leg in of.legs for p in leg.route for site in infra.value.links[p.link].between
     }

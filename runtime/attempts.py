@@ -32,6 +32,7 @@ class Attempt:
     deaths: int = 0
     parts: dict[int, dict[str, dict[str, Value]]] = field(default_factory=dict)
     traces: dict[int, Trace] = field(default_factory=dict)
+    ends: dict[int, dict[str, float]] = field(default_factory=dict)
 
     def take(self, message: Message, sink: str, values: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
         """Keep what `sink` got, and return all that the sinks have of the same attempt."""

@@ -21,13 +21,21 @@ from types import ModuleType
 from typing import Any, Final
 
 from runtime.values import Value, conform
-from specs.errors import InputError, Issue, Place
+from specs.errors import EnvironmentFailed, InputError, Issue, Place
 from specs.function_files import module_file, split_name
 from specs.tensors import TensorType
 
 Function = Callable[..., Any]
 
 _LOCK: Final = threading.RLock()
+
+
+class Raised(Exception):
+    """What a function raised in a process of its own, in words, and where (`runtime.isolated`)."""
+
+    def __init__(self, what: str, place: Place | None) -> None:
+        super().__init__(what)
+        self.what, self.place = what, place
 
 
 def load_function(project: Path, function: str) -> Function:
@@ -131,6 +139,10 @@ def call_function(
     given = {k: v if isinstance(v, (bytes, str)) or v.ndim else v[()] for k, v in inputs.items()}
     try:
         result = function(**given)
+    except Raised as error:
+        raise InputError(Issue(f"{name}: {error.what}", error.place or _defined(function))) from None
+    except EnvironmentFailed:  # of a process of its own
+        raise
     except (Exception, SystemExit) as error:  # user code may raise anything
         raise InputError(Issue(f"{name}: {type(error).__name__}: {error}", _raised_at(error, function))) from error
     if not isinstance(result, Mapping) or set(result) != set(outputs):
@@ -152,5 +164,8 @@ def _raised_at(error: BaseException, function: Function) -> Place | None:
 
 
 def _defined(function: Function) -> Place | None:
+    place = getattr(function, "place", None)
+    if isinstance(place, Place):
+        return place
     code = getattr(inspect.unwrap(function), "__code__", None)
     return Place(code.co_filename, code.co_firstlineno, 1) if code is not None else None

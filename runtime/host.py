@@ -181,6 +181,10 @@ class Host:
             status: Status = "refused" if message.kind == "refused" else "failed"
             self.origin.end(message.request, status, message.reason, message.trace)
             return
+        if message.kind == "answer":
+            now = message.sent if message.clock == self._options.clock else time.monotonic()
+            self.origin.answer(message.consumer, message.values, message, now)
+            return
         if message.kind == "values" and message.clock == self._options.clock:
             name = self._edge_names[message.flow, message.producer, message.consumer]
             passed = TransferTime(name, str(self.member), time.monotonic() - message.sent, message.queued)
@@ -229,7 +233,7 @@ class Host:
         whole = replace(message, values={}, skipped=tuple(sorted(partial.skipped)), trace=partial.trace)
         stage = self._top.stage_by_id.get(consumer.id)
         if stage is None:
-            self.origin.answer(consumer.id, inputs, whole, now)
+            self._answer(consumer.id, inputs, whole, now)
         elif not self._queues[stage.id].put(_Task(stage, inputs, now, whole)):
             limit = self._options.queue_limit
             self._tell(whole, "refused", f"the queue of {stage.name} at {self.name} is full ({limit} wait)")
@@ -346,6 +350,14 @@ class Host:
         now = time.monotonic()
         self._leave(word.origin, replace(word, sent=now, clock=self._options.clock), site, now)
 
+    def _answer(self, sink: str, inputs: Mapping[str, Value | None], message: Message, now: float) -> None:
+        """`sink` has its values: they are for the client's log, which is at the request's origin."""
+        if message.origin == self.name:
+            self.origin.answer(sink, inputs, message, now)
+        else:
+            values = {name: value for name, value in inputs.items() if value is not None}
+            self._word(replace(message, kind="answer", consumer=sink, values=values))
+
     def _late(self, message: Message, where: str = "it was on its way") -> None:
         self.dropped += 1
         self._tell(message, "failed", f"the deadline passed while {where}")
@@ -456,6 +468,9 @@ class Host:
             thread.join(1.0)
         for server in self._servers:
             server.join(1.0)
+        for works in self._works.values():
+            for work in works:
+                work.close()
 
 
 @dataclass(frozen=True, slots=True)

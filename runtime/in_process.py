@@ -12,18 +12,18 @@ from runtime.host import Host, HostOptions
 from runtime.hosts import Load, StageInputs
 from runtime.items import Item
 from runtime.message import Message
-from runtime.opening import fills_of_sinks, open_stage
+from runtime.opening import fills_of_sinks, open_works
 from runtime.request import Departure, Entry
+from runtime.secrets import NO_SECRETS, Secrets
 from runtime.shaping import LinkState, Routes
 from runtime.topology import Topology
-from runtime.work import Work
 
 
 class InProcessHosts:
     """See `runtime.hosts.Hosts`."""
 
-    def __init__(self, bundle: Bundle, top: Topology, options: HostOptions) -> None:
-        self._bundle, self._top, self._options = bundle, top, options
+    def __init__(self, bundle: Bundle, top: Topology, options: HostOptions, secrets: Secrets = NO_SECRETS) -> None:
+        self._bundle, self._top, self._options, self._secrets = bundle, top, options, secrets
         self._hosts: dict[str, Host] = {}
         self._deliver: dict[str, Callable[[Message], None]] = {}
         self._states: list[LinkState] = []
@@ -33,12 +33,7 @@ class InProcessHosts:
         file = Path(self._folder.name) / "links"
         LinkState.create(file, Routes(self._top).capacities)
         for member in self._top.hosts:
-            works: dict[str, list[Work]] = {}
-            for queue in self._top.queues:
-                if queue.site == member.site:
-                    for stage in queue.stages:
-                        spec = self._top.stage_by_id[stage]
-                        works[stage] = [open_stage(self._bundle, spec) for _ in range(queue.servers)]
+            works = open_works(self._bundle, self._top, member.site, self._secrets)
             state = LinkState(file)
             self._states.append(state)
             host = Host(

@@ -127,7 +127,7 @@ def measured_path(
 def _latency(entry: Entry, to: str, app: Application) -> float | None:
     """Until the answer, or the end of component `to`; None where the request did not run it."""
     if to in app.sinks:
-        return entry.latency
+        return entry.ends.get(to)
     ends = [t.ended for t in entry.trace.stages if t.stage.partition("[")[0] == to]
     return max(ends) - entry.started if ends else None
 

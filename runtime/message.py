@@ -10,7 +10,8 @@ from typing import Any, Final, Literal
 
 from runtime.values import Value, pack, size, unpack
 
-Kind = Literal["values", "skip", "refused", "failed", "unreached"]
+Kind = Literal["values", "skip", "refused", "failed", "unreached", "answer"]
+"""``answer``: word for the client's log, at the request's origin, of what came to a sink (`consumer`) elsewhere."""
 _LENGTH: Final = struct.Struct("<I")
 
 
@@ -81,8 +82,8 @@ class Message:
 
     @property
     def payload(self) -> int:
-        """Bytes of the values: what links are charged for."""
-        return sum(size(value) for value in self.values.values())
+        """Bytes of the values: what links are charged for. Word of an answer is none of the application's."""
+        return 0 if self.kind == "answer" else sum(size(value) for value in self.values.values())
 
 
 def frames(message: Message) -> list[bytes | memoryview]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runtime.bundle import Bundle
 from runtime.reference import Reference
+from runtime.secrets import NO_SECRETS, Secrets
 from runtime.topology import Stage, Topology
 from runtime.values import Value, sink_fills
 from runtime.work import Work, open_function, open_model
@@ -32,12 +33,12 @@ def fills_of_sinks(bundle: Bundle) -> dict[str, dict[str, Value]]:
     return {name: sink_fills(name, sink.inputs, types) for name, sink in bundle.app.value.sinks.items()}
 
 
-def open_stage(bundle: Bundle, stage: Stage) -> Work:
+def open_stage(bundle: Bundle, stage: Stage, secrets: Secrets = NO_SECRETS) -> Work:
     """The work of `stage`, for one thread. Raises InputError where the artefact or function cannot be loaded."""
     entry = bundle.artefact(stage)
     app = bundle.app.value
     if entry.function:
-        return open_function(app, stage.component, stage.variant, bundle.project, output_types(bundle))
+        return open_function(app, stage.component, stage.variant, bundle.project, output_types(bundle), secrets)
     from runtime.executors import open_executor  # loads the backend's library, which a host of functions needs not
 
     work = open_model(app, stage.component, bundle.folder / entry.folder, open_executor, stage.threads)
@@ -47,15 +48,28 @@ def open_stage(bundle: Bundle, stage: Stage) -> Work:
     return work
 
 
-def open_references(bundle: Bundle, top: Topology) -> dict[str, Reference]:
-    """By flow, the reference pipeline over exactly the artefacts that the flow's stages run."""
+def open_works(bundle: Bundle, top: Topology, site: str, secrets: Secrets) -> dict[str, list[Work]]:
+    """For each stage of a member of `site`, one work for each server of its queue."""
+    return {
+        stage: [open_stage(bundle, top.stage_by_id[stage], secrets) for _ in range(queue.servers)]
+        for queue in top.queues
+        if queue.site == site
+        for stage in queue.stages
+    }
+
+
+def open_references(bundle: Bundle, top: Topology, secrets: Secrets = NO_SECRETS) -> dict[str, Reference]:
+    """By flow, the reference pipeline over exactly the artefacts that the flow's stages run.
+
+    A process that a function has of its own ends when nobody holds the references any longer.
+    """
     works: dict[str, Work] = {}
     found: dict[str, Reference] = {}
     for flow in top.flows:
         chains: dict[str, list[Work]] = {}
         tags: dict[str, str] = {}
         for stage in _in_order(top, flow.name, bundle):
-            work = works.get(stage.id) or works.setdefault(stage.id, open_stage(bundle, stage))
+            work = works.get(stage.id) or works.setdefault(stage.id, open_stage(bundle, stage, secrets))
             chains.setdefault(stage.component, []).append(work)
             tags[stage.component] = f"{stage.variant}/{stage.backend}x{stage.threads}"
         found[flow.name] = Reference(bundle.app.value, chains, tags)

@@ -147,17 +147,21 @@ class Origin:
     # --- what becomes of them
 
     def answer(self, sink: str, inputs: Mapping[str, Value | None], message: Message, now: float) -> None:
-        """`sink` got what it takes."""
+        """`sink` got what it takes, at the time `now`: here, or at another site."""
         with self._lock:
             entry, attempt = self._entries.get(message.request), self._attempts.get(message.request)
             if entry is None or attempt is None or entry.status != "pending":
                 return
-            given = {name: self.fills[sink].get(name) if value is None else value for name, value in inputs.items()}
+            fills = self.fills[sink]
+            given = {name: inputs.get(name) for name in self.app.sinks[sink].inputs}
+            given = {name: fills.get(name) if value is None else value for name, value in given.items()}
             values = {name: _own(value) for name, value in given.items() if value is not None}
             answers = attempt.take(message, sink, values)
+            ends = attempt.ends.setdefault(message.attempt, {})
+            ends[sink] = now - entry.started
             if set(answers) != self._sinks[entry.flow]:
                 return
-            entry.status, entry.latency = "answered", now - entry.started
+            entry.status, entry.latency, entry.ends = "answered", max(ends.values()), ends
             entry.answers, entry.trace = answers, attempt.traces[message.attempt]
         self._word_outside(entry)
 

@@ -44,6 +44,11 @@ def processes_of(flow: Flow, origin: Member, top: Topology) -> frozenset[str]:
         member = top.member.get((str(origin), stage.site))
         if flow.name in stage.flows and member is not None and member != origin:
             found |= {str(member), standby_of(str(member))} if stage.standby else {str(member)}
+    for edge in top.edges:
+        if edge.flow == flow.name and edge.consumer not in top.stage_by_id:  # a sink, which may be at another site
+            member = top.member.get((str(origin), edge.to_site))
+            if member is not None and member != origin:
+                found.add(str(member))
     return frozenset(found)
 
 

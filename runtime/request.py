@@ -27,7 +27,8 @@ class Departure:
 class Entry:
     """A line of the client's log. `latency` in seconds, of answered requests; `started` on the host's clock.
 
-    `attempts` is how often it was sent again, after a process had died that may have held it.
+    `ends` are the seconds until each sink had its values, of an answered request. `attempts` is how often it was sent
+    again, after a process had died that may have held it.
     """
 
     request: str
@@ -39,6 +40,7 @@ class Entry:
     status: Status = "pending"
     reason: str = ""
     latency: float = 0.0
+    ends: dict[str, float] = field(default_factory=dict)
     answers: dict[str, dict[str, Value]] = field(default_factory=dict)
     trace: Trace = field(default_factory=Trace)
     attempts: int = 0

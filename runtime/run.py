@@ -21,12 +21,14 @@ from runtime.measured import accuracies, count, measured_path, measured_stage, s
 from runtime.opening import open_references
 from runtime.reference import Outcome
 from runtime.request import Departure, Entry
+from runtime.secrets import NO_SECRETS, Secrets
 from runtime.shaping import METHOD as SHAPED
 from runtime.shaping import NONE
 from runtime.topology import Topology, topology
 from specs.deadline import deadline_of
 from specs.digest import digest_value
 from specs.errors import EnvironmentFailed, InputError, Issue
+from specs.recorded import Recording
 from specs.run_result import Prediction, RunResult, Slice
 
 WARM_UP_ROUNDS: Final = 3
@@ -92,6 +94,8 @@ def execute(
     network: Network = "shaped",
     deadline: float | None = None,
     queue_limit: int = QUEUE_LIMIT,
+    secrets: Secrets = NO_SECRETS,
+    recordings: Mapping[str, Recording] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Execution:
     """Run `part` and keep the clients' log.
@@ -101,7 +105,8 @@ def execute(
     ``site=MEMBER``; or, with ``on="process"``, threads of this process. `shape` slows links and processors as the
     infrastructure says: links inside the application or, where the `network` is emulated, below it (with "auto" where
     this machine allows it; the result says which, and why). `deadline` (seconds) bounds each request: by default ten
-    times the longest limit of the prediction's paths, or 30 s. Whatever happens, nothing that was started is left
+    times the longest limit of the prediction's paths, or 30 s. `secrets` go to the functions that name them;
+    `recordings` are the traces of sources whose requests come so. Whatever happens, nothing that was started is left
     running.
 
     Raises InputError where plan, slice, items and prediction do not fit together, EnvironmentFailed where nodes do not
@@ -112,14 +117,14 @@ def execute(
     tell = on_progress or (lambda progress: None)
     top = topology(bundle.plan, bundle.app.value, bundle.infra.value, part)
     _check(bundle, part, prediction, items, top)
-    plan_of = departures(top.flows, part.requests, _counts(items, top), part.seed)
+    plan_of = departures(top.flows, part.requests, _counts(items, top), part.seed, recordings, part.multiplier)
     orders = _by_number(plan_of, items)
     limit = deadline if deadline is not None else _deadline(prediction)
     options = HostOptions(queue_limit, PARTIAL_LIMIT, part.seed, machine_id(), shape)
-    hosts, method = _hosts(bundle, top, options, address, on, network)
+    hosts, method = _hosts(bundle, top, options, address, on, network, secrets)
     tell(Progress("starting", part.requests, method=method))
     try:
-        outcomes = _reference(bundle, top, orders, items)  # while the nodes start
+        outcomes = _reference(bundle, top, orders, items, secrets)  # while the nodes start
         hosts.open()
         opened = time.monotonic() - began
         tell(Progress("warming up", part.requests))
@@ -194,6 +199,7 @@ def _hosts(
     address: str | None,
     on: Literal["ray", "process"],
     network: Network,
+    secrets: Secrets,
 ) -> tuple[Hosts, Method]:
     if address is not None and on == "process":
         raise InputError(Issue("a run in this process has no address"))
@@ -201,27 +207,27 @@ def _hosts(
         raise InputError(Issue("only nodes that are started here can have an emulated network"))
     shaped = Method("shaped", SHAPED) if options.shape else Method("none", NONE)
     if on == "process":
-        return InProcessHosts(bundle, top, options), shaped
+        return InProcessHosts(bundle, top, options, secrets), shaped
     tiers = {str(member): bundle.infra.value.sites[member.site].tier for member in top.hosts}
     if network != "shaped" and address is None and options.shape:
         from runtime.cluster.emulated import METHOD, EmulatedHosts  # heavy
 
         try:
-            return EmulatedHosts(bundle, top, options, tiers), Method("emulated", METHOD)
+            return EmulatedHosts(bundle, top, options, tiers, secrets), Method("emulated", METHOD)
         except NotAllowed as error:
             if network == "emulated":
                 raise
             shaped = Method("shaped", f"{SHAPED}; no emulated network: {error}")
     from runtime.cluster.hosts import RayHosts  # heavy
 
-    return RayHosts(bundle.folder, top, options, tiers, address), shaped
+    return RayHosts(bundle.folder, top, options, tiers, address, secrets=secrets), shaped
 
 
 def _reference(
-    bundle: Bundle, top: Topology, orders: Mapping[str, list[Departure]], items: Sequence[Item]
+    bundle: Bundle, top: Topology, orders: Mapping[str, list[Departure]], items: Sequence[Item], secrets: Secrets
 ) -> dict[tuple[str, int], Outcome]:
     """What the reference pipeline says, by flow and item, of every item that is sent."""
-    references = open_references(bundle, top)
+    references = open_references(bundle, top, secrets)
     used = dict.fromkeys((d.flow, d.item) for mine in orders.values() for d in mine)
     return {(flow, number): references[flow].run(items[number]) for flow, number in used}
 

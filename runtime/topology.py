@@ -19,7 +19,7 @@ from specs.graph import Graph
 from specs.infrastructure import Infrastructure
 from specs.plan import Assignment, Plan
 from specs.run_result import Slice
-from specs.selector import matching_sites
+from specs.selector import matching_sites, sink_site
 
 Direction = Literal["up", "down"]
 
@@ -32,7 +32,7 @@ class Flow:
     source: str
     site: str
     rate: float
-    arrivals: Literal["poisson", "constant"]
+    arrivals: Literal["poisson", "constant", "trace"]
     members: tuple[Member, ...]
 
 
@@ -217,29 +217,28 @@ def topology(plan: Plan, app: Application, infra: Infrastructure, part: Slice) -
     flows = tuple(_flows(app, infra, part))
     stages = _stages(plan, infra)
     listed = _listed(plan, infra)
-    edges = tuple(edge for flow in flows for edge in _edges(app, flow, stages, listed))
-    servings = tuple(_servings(infra, flows, stages, edges))
+    edges = tuple(edge for flow in flows for edge in _edges(app, infra, flow, stages, listed))
+    servings = tuple(_servings(infra, flows, edges))
     return Topology(
         flows=flows,
         stages=stages,
         queues=tuple(_queues(stages, infra)),
         edges=edges,
-        routes=tuple(dict.fromkeys(route for flow in flows for route in _routes(flow, stages, listed))),
+        routes=tuple(dict.fromkeys(route for flow in flows for route in _routes(flow, edges, listed))),
         links=tuple(_links(infra)),
         serving=servings,
-        hosts=tuple(sorted(_hosts(flows, stages, servings))),
+        hosts=tuple(sorted(_hosts(flows, edges, servings))),
     )
 
 
 def _flows(app: Application, infra: Infrastructure, part: Slice) -> Iterator[Flow]:
     for source_name, source in app.sources.items():
-        if not isinstance(source.arrivals, str):
-            raise InputError(Issue(f"not supported yet: arrivals of {source_name} from a trace"))
+        how = source.arrivals if isinstance(source.arrivals, str) else "trace"
         for site_name in matching_sites(source.at, infra):
             members = chosen(infra, part.members, site_name)
             if members:
                 rate = source.rate.peak * part.multiplier
-                yield Flow(flow_name(source_name, site_name), source_name, site_name, rate, source.arrivals, members)
+                yield Flow(flow_name(source_name, site_name), source_name, site_name, rate, how, members)
 
 
 def _stages(plan: Plan, infra: Infrastructure) -> tuple[Stage, ...]:
@@ -298,7 +297,9 @@ def _queues(stages: tuple[Stage, ...], infra: Infrastructure) -> Iterator[Queue]
         yield Queue(f"{name}@{site}", site, name, "time", 1, tuple(ids))
 
 
-def _edges(app: Application, flow: Flow, stages: tuple[Stage, ...], listed: _Listed) -> Iterator[Edge]:
+def _edges(
+    app: Application, infra: Infrastructure, flow: Flow, stages: tuple[Stage, ...], listed: _Listed
+) -> Iterator[Edge]:
     graph = Graph(app)
     reach = graph.descendants([flow.source])
     chains = {c: _chain(c, flow.name, stages) for c in graph.order if c in reach}
@@ -324,7 +325,10 @@ def _edges(app: Application, flow: Flow, stages: tuple[Stage, ...], listed: _Lis
         source = arc.producer == flow.source
         producer = (flow.source, flow.source, flow.site) if source else node(chains[arc.producer][-1])
         sink = arc.consumer in app.sinks
-        consumer = (arc.consumer, arc.consumer, flow.site) if sink else node(chains[arc.consumer][0])
+        if sink:
+            consumer = (arc.consumer, arc.consumer, sink_site(app.sinks[arc.consumer], infra, flow.site))
+        else:
+            consumer = node(chains[arc.consumer][0])
         gate = None if sink else app.components[arc.consumer].when
         always = source or (gate is not None and gate.ref.producer == arc.producer)
         yield edge(producer, consumer, tuple(f"{arc.producer}.{o}" for o in arc.outputs), always)
@@ -380,9 +384,9 @@ def _between(listed: _Listed, origin: str, start: str, end: str) -> tuple[Hop, .
     return listed[origin, start, end]
 
 
-def _routes(flow: Flow, stages: tuple[Stage, ...], listed: _Listed) -> Iterator[Route]:
+def _routes(flow: Flow, edges: tuple[Edge, ...], listed: _Listed) -> Iterator[Route]:
     """Between all sites that the flow uses: values take those of its edges, notices may take any."""
-    sites = sorted({flow.site, *(stage.site for stage in stages if flow.name in stage.flows)})
+    sites = sorted(_used(flow, edges))
     for start, end in itertools.permutations(sites, 2):
         yield Route(flow.site, start, end, _between(listed, flow.site, start, end))
 
@@ -410,12 +414,10 @@ def _links(infra: Infrastructure) -> Iterator[LinkUse]:
             )
 
 
-def _servings(
-    infra: Infrastructure, flows: tuple[Flow, ...], stages: tuple[Stage, ...], edges: tuple[Edge, ...]
-) -> Iterator[Serving]:
+def _servings(infra: Infrastructure, flows: tuple[Flow, ...], edges: tuple[Edge, ...]) -> Iterator[Serving]:
     by_name = {(use.link, use.direction): use for use in _links(infra)}
     for flow in flows:
-        sites = {flow.site} | {s.site for s in stages if flow.name in s.flows}
+        sites = _used(flow, edges)
         for edge in edges:
             if edge.flow == flow.name:
                 for hop in edge.hops:
@@ -427,7 +429,12 @@ def _servings(
                 yield Serving(member, site, serving(infra, member, site))
 
 
-def _hosts(flows: tuple[Flow, ...], stages: tuple[Stage, ...], servings: tuple[Serving, ...]) -> set[Member]:
+def _used(flow: Flow, edges: tuple[Edge, ...]) -> set[str]:
+    """The sites at which something of the flow is: its source, its stages and its sinks."""
+    return {flow.site} | {site for edge in edges if edge.flow == flow.name for site in (edge.from_site, edge.to_site)}
+
+
+def _hosts(flows: tuple[Flow, ...], edges: tuple[Edge, ...], servings: tuple[Serving, ...]) -> set[Member]:
     hosts = {member for flow in flows for member in flow.members}
-    at = {(flow.site, stage.site) for flow in flows for stage in stages if flow.name in stage.flows}
+    at = {(flow.site, site) for flow in flows for site in _used(flow, edges)}
     return hosts | {s.member for s in servings if (s.origin.site, s.site) in at}

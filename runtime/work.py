@@ -10,6 +10,8 @@ from typing import Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from runtime.functions import Function, call_function, load_function
+from runtime.isolated import IsolatedFunction
+from runtime.secrets import NO_SECRETS, Secrets
 from runtime.values import Array, Value, conform, filled, with_batch, without_batch
 from specs.application import Application
 from specs.artefact import Executor, OpenExecutor
@@ -42,6 +44,10 @@ class Work(Protocol):
 
     def run_batch(self, batch: Sequence[Given]) -> list[Made]:
         """What `run` makes of each of several inputs, or raises; a model runs as many at once as it was built for."""
+        ...
+
+    def close(self) -> None:
+        """End what runs for this work alone; it is not used afterwards."""
         ...
 
 
@@ -92,6 +98,9 @@ class ModelWork:
             for i in range(len(rows))
         ]
 
+    def close(self) -> None:
+        """Nothing: an executor goes when nobody holds it."""
+
 
 @dataclass(frozen=True, slots=True)
 class FunctionWork:
@@ -109,6 +118,10 @@ class FunctionWork:
     def run_batch(self, batch: Sequence[Given]) -> list[Made]:
         """A function takes one request at a time."""
         return [_tried(self.run, one) for one in batch]
+
+    def close(self) -> None:
+        if isinstance(self.function, IsolatedFunction):
+            self.function.close()
 
 
 def _tried(function: Callable[[A], B], argument: A) -> B | Exception:
@@ -139,11 +152,17 @@ def open_model(app: Application, component: str, folder: Path, open_executor: Op
 
 
 def open_function(
-    app: Application, component: str, variant: str, project: Path, types: Mapping[str, TensorType]
+    app: Application,
+    component: str,
+    variant: str,
+    project: Path,
+    types: Mapping[str, TensorType],
+    secrets: Secrets = NO_SECRETS,
 ) -> FunctionWork:
     """The Python function of `component`; `types` are those of the values that it takes, ``producer.output``.
 
-    Raises InputError where it cannot be loaded.
+    It gets a process of its own where the component has an environment or names some of the `secrets`. Raises
+    InputError where it cannot be loaded, or a secret of it is not among those.
     """
     spec = app.components[component]
     function = spec.realisations[variant].function
@@ -154,4 +173,18 @@ def open_function(
         for key, ref in spec.inputs.items()
         if ref.if_skipped is not None
     }
-    return FunctionWork(component, load_function(project, function), spec.outputs, fills)
+    opened: Function
+    if spec.has_environment:
+        opened = IsolatedFunction(project, function, environment_of(app, component, secrets), secrets.of(spec.secrets))
+    else:
+        opened = load_function(project, function)
+    return FunctionWork(component, opened, spec.outputs, fills)
+
+
+def environment_of(app: Application, component: str, secrets: Secrets) -> dict[str, str]:
+    """What the functions of `component` find in their environment. Raises InputError where a secret is missing."""
+    spec = app.components[component]
+    missing = [name for name in spec.secrets if name not in secrets.values]
+    if missing:
+        raise InputError(Issue(f"{component}: the secret {missing[0]} is not given"))
+    return {**spec.environment, **secrets.of(spec.secrets).values}

@@ -9,7 +9,7 @@ import re
 from difflib import get_close_matches
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from specs.base import Name, Spec, TypeText
 from specs.deadline import deadline_of
@@ -201,6 +201,19 @@ class Batch(Spec):
         return tuple(sorted({2**k for k in range(1, 7) if 2**k <= self.max} | {self.max}))
 
 
+_TAKEN: Final = ("PYTHON", "LD_", "RAY_", "TIERPLAN_")
+"""How variables begin that Python, the loader, Ray and tierplan itself read."""
+
+
+def _environment_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", name):
+        raise ValueError(f"expected a variable's name of letters, digits and _, got {name!r}")
+    if name.startswith(_TAKEN):
+        raise ValueError(f"expected another name than {name}: the process itself reads what begins so")
+    return name
+
+
+EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
 Backend = Literal["tvm", "onnxruntime", "openvino", "python"]
 DEFAULT_VARIANT = "default"
 
@@ -218,8 +231,14 @@ class Component(Spec):
     inputs: Inputs
     outputs: dict[Name, TypeText] = Field(default_factory=dict)
     requirements: list[str] = Field(default_factory=list)
-    environment: dict[str, str] = Field(default_factory=dict)
-    secrets: list[str] = Field(default_factory=list)
+    environment: Annotated[
+        dict[EnvironmentName, str],
+        Field(max_length=256, description="Variables that the function finds in its environment, and no other does."),
+    ] = Field(default_factory=dict)
+    secrets: Annotated[
+        list[EnvironmentName],
+        Field(max_length=64, description="Variables whose values whoever profiles, runs or deploys has in theirs."),
+    ] = Field(default_factory=list)
     state: dict[str, Any] | None = None
     split: Literal["allowed"] | Cuts | None = None
     dims: dict[Name, list[int]] = Field(default_factory=dict)
@@ -244,7 +263,22 @@ class Component(Spec):
         _reads_of_a_model(self)
         if self.batch is not None and any(v.function for v in self.realisations.values()):
             raise ValueError("batch belongs to a model: a function takes one request at a time")
+        self._environment_of_functions()
         return self
+
+    def _environment_of_functions(self) -> None:
+        if self.has_environment and not all(v.function for v in self.realisations.values()):
+            raise ValueError("environment and secrets belong to functions")
+        twice = {*self.environment} & {*self.secrets} | {s for s in self.secrets if self.secrets.count(s) > 1}
+        if twice:
+            raise ValueError(f"the variable {min(twice)} is given twice in environment and secrets")
+        if any("\0" in value for value in self.environment.values()):
+            raise ValueError("expected no zero byte in the environment")
+
+    @property
+    def has_environment(self) -> bool:
+        """Whether its functions have an environment of their own, and so a process."""
+        return bool(self.environment or self.secrets)
 
     @property
     def realisations(self) -> dict[str, Variant]:
@@ -459,6 +493,11 @@ class Application(Spec):
     def source_of(self, constraint: ThroughputConstraint) -> str:
         """The source whose rate is meant."""
         return constraint.from_ if constraint.from_ is not None else next(iter(self.sources))
+
+    @property
+    def has_traces(self) -> bool:
+        """Whether requests of some source come as recorded."""
+        return any(isinstance(source.arrivals, Trace) for source in self.sources.values())
 
     @property
     def asks_throughput(self) -> bool:

@@ -22,6 +22,7 @@ from specs.application import (
     Selector,
     ShareConstraint,
     ThroughputConstraint,
+    Trace,
     Variant,
 )
 from specs.artefact import ModelSignature
@@ -164,6 +165,13 @@ def _constraints(app: Document[Application]) -> Iterator[Issue]:
         if isinstance(term, LatencyObjective):
             paths = [n for n, c in spec.constraints.items() if isinstance(c, PathConstraint)]
             yield from _known(app, ("objective", index, "latency"), "path constraint", term.latency, paths)
+        if term in spec.objective[:index]:
+            said = term if isinstance(term, str) else f"latency of {term.latency}"
+            hint = "leave it out: plans that are equal in it stay equal"
+            yield Issue(f"the objective {said} is given twice", app.place("objective", index), hint)
+    for name, source in spec.sources.items():
+        if isinstance(source.arrivals, Trace):
+            yield from _file(app, source.arrivals.trace, ("sources", name, "arrivals", "trace"), "trace")
     for name, data in spec.data.items():
         taken = [key for sink in spec.sinks.values() for key in sink.inputs]
         if data.label is not None:
@@ -402,6 +410,9 @@ def _placement(app: Document[Application], infra: Document[Infrastructure]) -> I
         if component.at is not None:
             yield from _selector(app, ("components", name, "at"), component.at, infra.value)
         yield from _capabilities(app, name, component.requires, infra.value)
+    for name, sink in spec.sinks.items():
+        if sink.at != "origin":
+            yield from _selector(app, ("sinks", name, "at"), sink.at, infra.value)
     for name, constraint in spec.constraints.items():
         if isinstance(constraint, ResidencyConstraint):
             yield from _selector(app, ("constraints", name, "only_at"), constraint.only_at, infra.value)

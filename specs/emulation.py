@@ -9,6 +9,7 @@ needed.
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from typing import Final
@@ -24,20 +25,38 @@ def emulated_seconds(elapsed: float, busy: float, cpu: float) -> float:
     return elapsed if cpu >= 1.0 else max(elapsed, busy / cpu)
 
 
+class _Elsewhere(threading.local):
+    """Processor seconds that other processes spent for this thread, while it waited for them."""
+
+    seconds = 0.0
+
+
+_ELSEWHERE: Final = _Elsewhere()
+
+
+def busy_elsewhere(seconds: float) -> None:
+    """Count processor time that another process spent for the calling thread as that thread's own."""
+    _ELSEWHERE.seconds += seconds
+
+
+def _busy() -> float:
+    return time.thread_time() + _ELSEWHERE.seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Stopwatch:
-    """Started when work begins, in the thread that does it. Both times in seconds, of `time`'s clocks of that name."""
+    """Started when work begins, in the thread that does it. In seconds, from no particular moment."""
 
     perf_counter: float
-    thread_time: float
+    busy: float
 
     @staticmethod
     def start() -> Stopwatch:
-        return Stopwatch(time.perf_counter(), time.thread_time())
+        return Stopwatch(time.perf_counter(), _busy())
 
     def read(self) -> tuple[float, float]:
         """(elapsed, busy) so far, for the thread that started it."""
-        busy = time.thread_time() - self.thread_time
+        busy = _busy() - self.busy
         return time.perf_counter() - self.perf_counter, busy
 
     def stretch(self, cpu: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -51,10 +52,17 @@ def _inside(file: Path, project: Path, function: str) -> Path:
     return file
 
 
-def digest_function(project: Path, function: str) -> str:
-    """Of the function's name and of all that it may import of the project: its top-level package.
+def digest_function(
+    project: Path, function: str, environment: Mapping[str, str] | None = None, secrets: Iterable[str] = ()
+) -> str:
+    """Of the function's name, of all that it may import of the project (its top-level package), and its environment.
 
-    The name counts, since functions of one file are measured one by one. Raises InputError as `package_files` does.
+    The name counts, since functions of one file are measured one by one; of `secrets` their names do, for what they
+    are is nobody's to keep. Raises InputError as `package_files` does.
     """
     files = package_files(project, function)
-    return digest_value([function, {str(f.relative_to(project)): digest_file(f) for f in files}])
+    parts: list[object] = [function, {str(f.relative_to(project)): digest_file(f) for f in files}]
+    names = sorted(secrets)
+    if environment or names:
+        parts.append({"environment": dict(environment or {}), "secrets": names})
+    return digest_value(parts)

@@ -56,9 +56,10 @@ def digest_realisation(
 ) -> str:
     """Digest of what a variant comes from, each file by `digest`: its model or function; of a quantized one, the model
     that is quantized, all that computes its inputs, and the requests that it is calibrated with."""
-    real = app.value.components[component].realisations[variant]
+    spec = app.value.components[component]
+    real = spec.realisations[variant]
     if real.function is not None:
-        return digest_function(app.folder, real.function)
+        return digest_function(app.folder, real.function, spec.environment, spec.secrets)
     if real.model is not None:
         return digest_source(app.folder, real.model, real.reads, digest)
     part = replace(app, value=calibrating(app.value, component, variant))

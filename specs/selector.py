@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from specs.application import Sink
 from specs.infrastructure import Infrastructure
 
 
 def matching_sites(selector: Mapping[str, str], infra: Infrastructure) -> tuple[str, ...]:
     """Sites, in the order of the file, at which all of `selector` holds: ``site``, ``tier``, else a label."""
     return tuple(name for name in infra.sites if all(_has(infra, name, key, word) for key, word in selector.items()))
+
+
+def sink_site(sink: Sink, infra: Infrastructure, origin: str) -> str:
+    """Where answers to requests of `origin` go; `specs.support` refuses selectors that match several sites."""
+    return origin if sink.at == "origin" else matching_sites(sink.at, infra)[0]
 
 
 def _has(infra: Infrastructure, name: str, key: str, word: str) -> bool:

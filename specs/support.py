@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from math import prod
 from typing import Final
 
-from specs.application import (
-    Application,
-    Component,
-    Trace,
-)
+from specs.application import Application, Component
 from specs.errors import Issue
+from specs.graph import Graph
 from specs.infrastructure import Infrastructure, Link
 from specs.load import Document
+from specs.selector import matching_sites
 from specs.yamlfile import Path_
 
 MOST_COMBINATIONS: Final = 4096
@@ -26,6 +24,7 @@ def unsupported(app: Document[Application], infra: Document[Infrastructure] | No
     """Every feature that the files use and this version cannot do, in the order of the files."""
     found = [_issue(app, *f) for f in _application(app.value)]
     if infra is not None:
+        found += [_issue(app, *f) for f in _sinks(app.value, infra.value)]
         found += [_issue(infra, *f) for f in _infrastructure(infra.value)]
     return found
 
@@ -35,9 +34,6 @@ def _issue(document: Document[Application] | Document[Infrastructure], path: Pat
 
 
 def _application(app: Application) -> _Found:
-    for name, source in app.sources.items():
-        if isinstance(source.arrivals, Trace):
-            yield ("sources", name, "arrivals"), "arrivals from a trace", "use poisson or constant"
     for name, component in app.components.items():
         if component.standby and app.asks_throughput:
             yield ("components", name, "standby"), "standbys together with throughput", "leave one of them out"
@@ -47,9 +43,36 @@ def _application(app: Application) -> _Found:
     if combinations > MOST_COMBINATIONS:
         what = f"{combinations:,} combinations of variants (at most {MOST_COMBINATIONS:,})"
         yield ("components",), what, "leave variants out"
+
+
+def _sinks(app: Application, infra: Infrastructure) -> _Found:
+    """Sinks at other sites: one class of them, of which each request has one member to go to."""
+    graph = Graph(app)
     for name, sink in app.sinks.items():
-        if sink.at != "origin":
-            yield ("sinks", name, "at"), "a sink at other sites than the one that asked", "use at: origin"
+        if sink.at == "origin":
+            continue
+        sites = matching_sites(sink.at, infra)
+        if len(sites) > 1:
+            what = f"a sink at several classes of sites ({', '.join(sites)})"
+            yield ("sinks", name, "at"), what, "name one with site:, or give each a sink of its own"
+        sources = [s for s in app.sources if name in graph.descendants([s])] if not graph.on_cycle else []
+        for origin in (o for source in sources for o in matching_sites(app.sources[source].at, infra)):
+            if len(sites) == 1 and not _settled(infra, origin, sites[0]):
+                what = f"a sink at {sites[0]!r}, of which requests that enter at {origin!r} have no one member to go to"
+                yield ("sinks", name, "at"), what, f"say how they belong together with count: N per {sites[0]}"
+
+
+def _settled(infra: Infrastructure, origin: str, site: str) -> bool:
+    """Whether a member of `origin` has one member of `site`: its own, its parent's, or the only one."""
+    above = [origin, *_parents(infra, origin)]
+    while site not in above:
+        count = infra.sites[site].count
+        if count.count != 1 or (count.per is not None and count.per not in infra.sites):
+            return False
+        if count.per is None:
+            return True
+        site = count.per
+    return True
 
 
 def _component(component: Component) -> _Found:
@@ -68,8 +91,6 @@ def _component(component: Component) -> _Found:
 _COMPONENT_KEYS = {
     "dims": "buckets of a named dimension (dims)",
     "state": "components that keep state",
-    "environment": "environment variables",
-    "secrets": "secrets",
 }
 
 

@@ -11,6 +11,7 @@ from planner.answers.candidates import Candidate, candidates
 from planner.answers.critical import PathPart, critical_path
 from planner.answers.worth import Worth, worths
 from planner.situation import Situation
+from planner.units import units_of
 from planner.verification.inputs import check_inputs
 from specs.errors import InputError, Issue
 from specs.nearest import near
@@ -46,11 +47,10 @@ def explain(
     worth, complete = worths(again, plan)
     choices = candidates(again, plan, list(components or known))
     unknown = any(c.status == "unknown" for c in choices)
-    return Explanation(units_of(situation), choices, worth, critical_path(situation, plan), complete and not unknown)
-
-
-def units_of(situation: Situation) -> tuple[str, ...]:
-    """Of each objective, in order."""
-    money = f"{situation.infra.value.currency}/month"
-    units = {"cost": money, "energy": "kWh/month", "accuracy": "of answers wrong", "throughput": "of the fullest queue"}
-    return tuple(units.get(term, "ms") if isinstance(term, str) else "ms" for term in situation.app.value.objective)
+    return Explanation(
+        units_of(situation.app.value, situation.infra.value.currency),
+        choices,
+        worth,
+        critical_path(situation, plan),
+        complete and not unknown,
+    )

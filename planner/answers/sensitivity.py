@@ -13,12 +13,12 @@ from typing import Final, Literal
 
 from planner.answers.again import Again, TimeIsUp, vary
 from planner.answers.dial import FAR, figure
-from planner.answers.explain import units_of
 from planner.answers.forced import as_planned
 from planner.answers.relaxations import fewest_steps
 from planner.formulation import limit_name
 from planner.network import Way
 from planner.situation import Situation
+from planner.units import units_of
 from planner.verification.inputs import check_inputs
 from specs.application import PathConstraint
 from specs.errors import InputError, Issue
@@ -116,7 +116,14 @@ def sensitivity(
                 ranges.append(_range(situation, plan, each, step, ends, seed))
     except TimeIsUp:
         complete = False
-    return Sensitivity(units_of(situation)[0], step, off, tuple(ranges), tuple(regrets), complete)
+    return Sensitivity(
+        units_of(situation.app.value, situation.infra.value.currency)[0],
+        step,
+        off,
+        tuple(ranges),
+        tuple(regrets),
+        complete,
+    )
 
 
 def inputs_of(situation: Situation) -> Iterator[Input]:

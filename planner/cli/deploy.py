@@ -100,6 +100,7 @@ def deploy(
     from runtime.deployment.deploy import Wanted, bundle_path
     from runtime.deployment.deploy import deploy as start
     from runtime.deployment.record import Listening, Record, Seeing, check_name
+    from runtime.secrets import take_secrets
 
     with Progress() as progress:
         opened = open_bundle(bundle)
@@ -125,9 +126,10 @@ def deploy(
             alternatives={site: plan.digest for site, plan in others.plans.items()},
             seeing=Seeing(log=log.value, trace=trace, trace_sample=trace_sample),
         )
+        secrets = take_secrets(opened.app)
         items = _items(app, opened.plan.inputs.app, seed) if app else []
         progress.say(f"plan {opened.plan.digest}")
-        wanted = Wanted(opened, record, items, others.plans, others.write)
+        wanted = Wanted(opened, record, items, others.plans, others.write, secrets)
         new = start(wanted, lambda step: progress.step(f"starting {step}"))
         progress.say(f"{record.name} is deployed" if new else f"{record.name} was deployed already")
     tell(look(record.name), fmt)

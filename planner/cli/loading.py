@@ -76,6 +76,8 @@ def load_checked(
             signatures, more = read_signatures(app, given)
             issues += [*unread, *more]
         issues += [*check(app, infra, signatures)]
+        if infra is not None and not issues:
+            issues += _traces(app, infra)
     if app is None or issues:
         raise InputError(*issues)
     if models:
@@ -85,6 +87,19 @@ def load_checked(
         given |= made
         signatures |= {(c, v): signatures[c, str(app.value.components[c].variants[v].quantize)] for c, v in made}
     return Loaded(app, infra, signatures, given)
+
+
+def _traces(app: Document[Application], infra: Document[Infrastructure]) -> tuple[Issue, ...]:
+    """What is wrong with the traces that sources name; nothing is read where none does."""
+    if not app.value.has_traces:
+        return ()
+    from planner.traces import read_traces
+
+    try:
+        read_traces(app, infra)
+    except InputError as error:
+        return error.issues
+    return ()
 
 
 def load_situation_checked(app: Path, infra: Path, profiles: Path, changes: Changes = NO_CHANGES) -> Situation:

@@ -201,6 +201,7 @@ def _application(
     from compiler.measure import Budget
     from compiler.store import Store
     from planner.cli.profiling.profiler import Profiler
+    from runtime.secrets import take_secrets
     from specs.profile import read_records, winners
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -218,6 +219,7 @@ def _application(
             say=progress.say,
             step=progress.step,
             estimate=estimate,
+            secrets=take_secrets(loaded.app),
         ).run()
     result = ProfileResult(
         folder=str(folder),

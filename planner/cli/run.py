@@ -72,6 +72,7 @@ def run(
     from runtime.bundle import open_bundle
     from runtime.run import Progress as State
     from runtime.run import execute
+    from runtime.secrets import take_secrets
     from specs.digest import digest_value
     from specs.load import load_application
 
@@ -84,6 +85,7 @@ def run(
             raise InputError(
                 Issue("not the application that the bundle was made from", Place(str(app)), "compile again")
             )
+        secrets = take_secrets(document)
         situation = load_situation(app, opened.infra.file, profiles, None if address else this_host())
         part = default_slice(situation, opened.plan, chosen, multiplier, requests, seed)
         prediction = predict(situation, opened.plan, part)
@@ -99,7 +101,17 @@ def run(
             progress.step(f"{state.phase}: {counts} of {state.requests}" if counts else state.phase)
 
         items = some_items(document, requests, seed)
-        done = execute(opened, part, items, prediction, address=address, network=network, on_progress=tell)
+        done = execute(
+            opened,
+            part,
+            items,
+            prediction,
+            address=address,
+            network=network,
+            secrets=secrets,
+            recordings=situation.recordings,
+            on_progress=tell,
+        )
         progress.say(f"the hosts were open after {done.started:.1f} s")
         for reason, count in done.reasons.most_common(5):
             progress.say(f"{count} {reason}")

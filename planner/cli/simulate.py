@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from planner.simulation.arrivals import Arrivals
     from planner.situation import Situation
+    from specs.application import Trace
     from specs.plan import Percentiles
     from specs.simulation_result import SimulationResult
 
@@ -114,8 +115,9 @@ def simulate(
 
 def arrivals_of(situation: Situation, text: str, traces: list[str]) -> Mapping[str, Arrivals]:
     """How requests of each source come, where it is not as declared. Raises InputError for anything else."""
-    from planner.simulation.arrivals import Bursts, Constant, Poisson, Recorded, read_trace
+    from planner.simulation.arrivals import Bursts, Constant, Poisson, Recorded
     from specs.quantities import TIME, parse_quantity
+    from specs.recorded import read_trace
 
     sources = situation.app.value.sources
     steady: dict[str, Arrivals] = {}
@@ -138,7 +140,7 @@ def arrivals_of(situation: Situation, text: str, traces: list[str]) -> Mapping[s
         if source not in sources or not file:
             known = ", ".join(sources)
             raise InputError(Issue(f"expected SOURCE=FILE with a source of {known}, got {item!r}"))
-        recorded[source] = read_trace(Path(file), [f for f in situation.flows if f.source == source])
+        recorded[source] = read_trace(Path(file), {f.site: f.members for f in situation.flows if f.source == source})
     if recorded:
         first = min(rows[0][0] for rows in recorded.values())
         moved = {s: tuple((t - first, site, m) for t, site, m in rows) for s, rows in recorded.items()}
@@ -158,7 +160,11 @@ def _is_number(text: str) -> bool:
 def _words(situation: Situation, source: str, arrivals: str, traces: list[str]) -> str:
     given = [item for item in traces if item.startswith(f"{source}=")]
     declared = situation.app.value.sources[source].arrivals
-    return f"trace {given[0].partition('=')[2]}" if given else arrivals or str(declared)
+    return f"trace {given[0].partition('=')[2]}" if given else arrivals or _declared(declared)
+
+
+def _declared(how: str | Trace) -> str:
+    return how if isinstance(how, str) else f"trace {how.trace}"
 
 
 def _seconds(duration: str, otherwise: float, how: Mapping[str, Arrivals]) -> float:

@@ -27,7 +27,7 @@ def barred_scenario(situation: Situation, constraints: ConstraintTable, pipeline
                 barred.append(constraints.index[name])
         elif isinstance(c, ResidencyConstraint):
             reached = takers_of(situation, c.value) & set(pipeline.flow.sinks)
-            if reached and pipeline.flow.site not in matching_sites(c.only_at, situation.infra.value):
+            if not {pipeline.flow.end(sink) for sink in reached} <= {*matching_sites(c.only_at, situation.infra.value)}:
                 barred.append(constraints.index[name])
     return tuple(barred)
 

@@ -46,7 +46,7 @@ class Edges:
         if node.name in order:
             index = order.index(node.name)
             return End(index, node.task, 0), sorted({o.site for o in steps[index].options})
-        home = list(self.situation.infra.value.sites).index(pipeline.flow.site)
+        home = list(self.situation.infra.value.sites).index(pipeline.flow.end(node.name))
         return End(-1, 0, home), [home]
 
     def _transfer(

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from functools import cached_property
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from planner.flows import Flow
-from specs.errors import InputError, Issue, Place
-from specs.input_file import read_input
-
-MAX_TRACE: Final = 200_000_000
-"""Bytes of a recorded trace."""
+from specs.errors import InputError, Issue
+from specs.recorded import Recording
 
 
 class Stream(NamedTuple):
@@ -114,6 +108,37 @@ class Recorded:
         return Stream(times, np.where(given < 0, _anybody(asking, len(mine), random), given).astype(np.int32))
 
 
+@dataclass(frozen=True)
+class Replay:
+    """What the application's own trace says of each member, over and over: as `runtime.arrivals` has it.
+
+    Asked for another rate than the peak of all asking members, it goes faster or slower by as much.
+    """
+
+    recording: Recording
+
+    def stream(self, flow: Flow, rate: float, asking: int, seconds: float, random: np.random.Generator) -> Stream:
+        period = self.recording.seconds * flow.peak * asking / rate
+        times, members = self._placed
+        mine = np.array([a.site == flow.site for a in self.recording.arrivals], bool) & (members < asking)
+        rounds = np.arange(math.ceil(seconds / period))
+        every = (times[mine] / self.recording.seconds + rounds[:, None]).ravel() * period
+        kept = every <= seconds
+        return Stream(every[kept], np.tile(members[mine], len(rounds))[kept])
+
+    def rate(self, flow: Flow, asking: int, multiplier: float) -> float:
+        """Requests a second that the first `asking` members make on average."""
+        mine = sum(a.site == flow.site and a.member < asking for a in self.recording.arrivals)
+        return multiplier * mine / self.recording.seconds
+
+    @cached_property
+    def _placed(self) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+        return (
+            np.array([a.time for a in self.recording.arrivals]),
+            np.array([a.member for a in self.recording.arrivals], np.int32),
+        )
+
+
 def _poisson(rate: float, start: float, end: float, random: np.random.Generator) -> NDArray[np.float64]:
     n = random.poisson(rate * (end - start))
     times: NDArray[np.float64] = np.sort(random.uniform(start, end, n))
@@ -122,71 +147,3 @@ def _poisson(rate: float, start: float, end: float, random: np.random.Generator)
 
 def _anybody(asking: int, n: int, random: np.random.Generator) -> NDArray[np.int32]:
     return random.integers(asking, size=n, dtype=np.int32)
-
-
-def read_trace(file: Path, flows: list[Flow]) -> tuple[tuple[float, str, int], ...]:
-    """Arrivals of one source, by rising time, as `Recorded` takes them.
-
-    A CSV file with a header, or JSON lines, with `time` (seconds, or ISO 8601) and, if known, `site` and `member`.
-    Raises InputError, with the line, for anything else.
-    """
-    try:
-        lines = read_input(file, MAX_TRACE).decode().splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(Issue(f"cannot read the trace {file}: {error}", Place(str(file)))) from error
-    members = {f.site: f.members for f in flows}
-    rows = _json_rows(file, lines) if file.suffix in (".jsonl", ".json") else _csv_rows(file, lines)
-    found = sorted(_arrival(file, number, row, members) for number, row in rows)
-    if not found:
-        raise InputError(Issue("the trace holds no arrivals", Place(str(file))))
-    return tuple(found)
-
-
-def _csv_rows(file: Path, lines: list[str]) -> list[tuple[int, Mapping[str, object]]]:
-    reader = csv.DictReader(lines)
-    if "time" not in (reader.fieldnames or ()):
-        raise InputError(Issue("expected a first line that names a column `time`", Place(str(file), 1, 1)))
-    return [(reader.line_num, dict(row)) for row in reader]
-
-
-def _json_rows(file: Path, lines: list[str]) -> list[tuple[int, Mapping[str, object]]]:
-    rows: list[tuple[int, Mapping[str, object]]] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            row = None
-        if not isinstance(row, dict):
-            raise InputError(Issue("expected one JSON object a line", Place(str(file), number, 1)))
-        rows.append((number, row))
-    return rows
-
-
-def _arrival(file: Path, line: int, row: Mapping[str, object], members: Mapping[str, int]) -> tuple[float, str, int]:
-    place = Place(str(file), line, 1)
-    time = _time(row.get("time"), place)
-    site, member = str(row.get("site") or ""), row.get("member")
-    if site and site not in members:
-        raise InputError(Issue(f"site {site!r} is not one of the source's: {', '.join(members)}", place))
-    if member in (None, ""):
-        return time, site, -1
-    number = int(str(member)) if str(member).isdecimal() and len(str(member)) < 9 else -1
-    most = members[site] if site else min(members.values())
-    if not 0 <= number < most:
-        raise InputError(Issue(f"expected a member from 0 to {most - 1}, got {member!r}", place))
-    return time, site, number
-
-
-def _time(value: object, place: Place) -> float:
-    try:
-        seconds = float(str(value))
-    except ValueError:
-        try:
-            seconds = datetime.fromisoformat(str(value)).timestamp()
-        except (ValueError, OverflowError, OSError):
-            seconds = math.nan
-    if not math.isfinite(seconds) or abs(seconds) > 1e12:
-        raise InputError(Issue(f"expected `time` in seconds or ISO 8601, got {value!r}", place))
-    return seconds

@@ -116,7 +116,9 @@ class Builder:
         return self._class.add(node=first, members=of.flow.members, sinks=len(sinks))
 
     def _site(self, of: FlowLayout, node: int | str) -> str:
-        return self._layout.stages[node].assignment.site if isinstance(node, int) and node >= 0 else of.flow.site
+        if isinstance(node, str):
+            return of.flow.end(node)
+        return self._layout.stages[node].assignment.site if node >= 0 else of.flow.site
 
     def _column(self, of: FlowLayout, what: int | str) -> int:
         key = (of.flow.name, what)

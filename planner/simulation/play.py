@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from planner.demand import Demand
 from planner.distribution import Reals
+from planner.flows import Flow
 from planner.layout import FlowLayout, Layout
-from planner.simulation.arrivals import Arrivals, Constant, Poisson
+from planner.simulation.arrivals import Arrivals, Constant, Poisson, Replay
 from planner.simulation.build import Builder
 from planner.simulation.faults import Calendar, Fault, calendars
 from planner.simulation.tables import ANSWERED, Log, Network, Requests, State, fresh_state, grown
@@ -99,10 +100,20 @@ class Simulation:
     @cached_property
     def rate(self) -> float:
         """Requests a second of all flows together."""
-        return sum(self._demand.total(of.flow) for of in self._layout.flows)
+        return sum(self._rate(of.flow) for of in self._layout.flows)
+
+    def _rate(self, flow: Flow) -> float:
+        """Of all asking members; of a replayed trace on average."""
+        how = self._arrivals(flow.source)
+        if isinstance(how, Replay):
+            part = self._demand.part
+            return how.rate(flow, self._demand.asking(flow), 1.0 if part is None else part.multiplier)
+        return self._demand.total(flow)
 
     def run(self, requests: int, tell: Tell | None = None) -> Played:
         """Play as long as `requests` requests take on average. Raises InputError as `play` does."""
+        if self.rate <= 0:
+            raise InputError(Issue("none of the members that take part is in the trace", None, "choose more --members"))
         return self.play(requests / self.rate, tell)
 
     def play(self, seconds: float, tell: Tell | None = None) -> Played:
@@ -156,6 +167,8 @@ class Simulation:
     def _arrivals(self, source: str) -> Arrivals:
         if source in self._under.arrivals:
             return self._under.arrivals[source]
+        if source in self._layout.situation.recordings:
+            return Replay(self._layout.situation.recordings[source])
         declared = self._layout.situation.app.value.sources[source].arrivals
         return Constant() if declared == "constant" else Poisson()
 

@@ -38,7 +38,11 @@ def check_routes(reading: Reading, claims: Claims) -> None:
 
 
 def _sites_of(reading: Reading, flow: Flow) -> set[str]:
-    return {flow.site, *(reading.plan.assignments[i].site for chain in flow.chains.values() for i in chain)}
+    return {
+        flow.site,
+        *reading.answered(flow),
+        *(reading.plan.assignments[i].site for chain in flow.chains.values() for i in chain),
+    }
 
 
 def check_devices(reading: Reading, claims: Claims) -> None:

@@ -71,7 +71,7 @@ def check_pins_and_residency(reading: Reading, claims: Claims) -> None:
             allowed = matching_sites(c.only_at, reading.infra)
             tainted = reading.tainted(c.value)
             sites = [a.site for a in reading.plan.assignments if a.component in tainted]
-            sites += [f.site for f in reading.flows if any(s in tainted for s in reading.app.sinks)]
+            sites += [reading.sink_site(f, s) for f in reading.flows for s in reading.app.sinks if s in tainted]
             claims.holds(f"{name} holds", all(site in allowed for site in sites))
 
 

@@ -186,11 +186,23 @@ class Reading:
             else:
                 share = self.share(flow, edge.producer, edge.consumer)
             start = flow.site if isinstance(producer, str) else a[producer].site
-            end = flow.site if isinstance(consumer, str) else a[consumer].site
+            end = self.sink_site(flow, consumer) if isinstance(consumer, str) else a[consumer].site
             values = tuple(f"{edge.producer}.{o}" for o in edge.outputs)
             ends = flow.site, start, end
             found.append(Message(producer, consumer, edge.producer, edge.consumer, values, share, *ends))
         return found
+
+    def sink_site(self, flow: Flow, sink: str) -> str:
+        at = self.app.sinks[sink].at
+        if at == "origin":
+            return flow.site
+        (site,) = matching_sites(at, self.infra)
+        return site
+
+    def answered(self, flow: Flow) -> set[str]:
+        """Where the flow's answers go."""
+        takers = {e.consumer for e in self.situation.graph.edges if {e.producer} & {flow.source, *flow.chains}}
+        return {self.sink_site(flow, sink) for sink in self.app.sinks if sink in takers}
 
     def mean_bytes(self, flow: Flow, m: Message) -> float:
         return sum(flow.behaviour.payloads[v].mean for v in m.values)

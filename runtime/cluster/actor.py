@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runtime.bundle import Bundle, open_bundle
+from runtime.bundle import open_bundle
 from runtime.channel import Channel, OnError
 from runtime.channel.ray_calls import RayChannel
 from runtime.channel.zeromq import Secret, ZeroMQChannel
@@ -18,12 +18,12 @@ from runtime.host import Host, HostOptions, Hum, Noise
 from runtime.items import Item
 from runtime.machine import machine_id
 from runtime.message import decode
-from runtime.opening import fills_of_sinks, open_stage
+from runtime.opening import fills_of_sinks, open_works
 from runtime.request import Departure, Entry
+from runtime.secrets import NO_SECRETS, Secrets
 from runtime.shaping import LinkState
 from runtime.topology import Topology
 from runtime.values import Value
-from runtime.work import Work
 from specs.errors import EnvironmentFailed
 
 
@@ -32,7 +32,7 @@ class HostOrder:
     """What an actor needs to become a host. `bundle` is a folder on its machine, `links` the file of link state.
 
     Messages go by ZeroMQ where `address` says where to listen for them, and `secret` what the hosts share; else they
-    are calls of actors.
+    are calls of actors. `secrets` are those that functions at this member name.
     """
 
     member: Member
@@ -42,6 +42,7 @@ class HostOrder:
     options: HostOptions
     address: str = ""
     secret: Secret | None = None
+    secrets: Secrets = NO_SECRETS
 
 
 class HostActor:
@@ -124,7 +125,7 @@ def open_host(order: HostOrder, peers: Mapping[str, Any], zeromq: ZeroMQChannel 
     stages = order.top.stages_at(order.member.site)
     _limit_pools(max((s.threads for s in stages), default=1))
     bundle = open_bundle(order.bundle)
-    works = _open_works(bundle, order)
+    works = open_works(bundle, order.top, order.member.site, order.secrets)
     state = LinkState(Path(order.links)) if order.links else None
 
     def channel(on_error: OnError) -> Channel:
@@ -138,17 +139,6 @@ def open_host(order: HostOrder, peers: Mapping[str, Any], zeromq: ZeroMQChannel 
     if zeromq is not None:
         zeromq.start(host.deliver, order.top.sends_to(order.member))
     return host
-
-
-def _open_works(bundle: Bundle, order: HostOrder) -> dict[str, list[Work]]:
-    """For each stage of the member, one work for each server of its queue."""
-    works: dict[str, list[Work]] = {}
-    for queue in order.top.queues:
-        if queue.site == order.member.site:
-            for stage in queue.stages:
-                spec = order.top.stage_by_id[stage]
-                works[stage] = [open_stage(bundle, spec) for _ in range(queue.servers)]
-    return works
 
 
 def _limit_pools(threads: int) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from runtime.hosts import Load, StageInputs
     from runtime.items import Item
     from runtime.request import Departure, Entry
+    from runtime.secrets import Secrets
     from runtime.topology import Topology
 
 STOP_LIMIT: Final = 40.0
@@ -41,6 +42,7 @@ class Order:
     options: HostOptions
     tiers: Mapping[str, str]
     places: Mapping[str, Place]
+    secrets: Secrets
 
 
 class DrivenHosts:
@@ -138,7 +140,7 @@ def main() -> int:
     pipe: Connection[Any, Any] = Connection(descriptor)
     try:
         order: Order = pipe.recv()
-        hosts = RayHosts(order.bundle, order.top, order.options, order.tiers, None, order.places)
+        hosts = RayHosts(order.bundle, order.top, order.options, order.tiers, None, order.places, order.secrets)
         while True:
             number, method, arguments = pipe.recv()
             pipe.send((number, *_done(hosts, method, arguments)))

@@ -15,6 +15,7 @@ from runtime.host import HostOptions, Hum
 from runtime.hosts import Load, StageInputs
 from runtime.items import Item
 from runtime.request import Departure, Entry
+from runtime.secrets import Secrets
 from runtime.shaping import Routes
 from runtime.topology import Topology
 
@@ -27,7 +28,9 @@ PAYLOADS: Final = 512
 class EmulatedHosts:
     """See `runtime.hosts.Hosts`. The network is up after construction, and nodes start; `open` waits for them."""
 
-    def __init__(self, bundle: Bundle, top: Topology, options: HostOptions, tiers: Mapping[str, str]) -> None:
+    def __init__(
+        self, bundle: Bundle, top: Topology, options: HostOptions, tiers: Mapping[str, str], secrets: Secrets
+    ) -> None:
         """Raises NotAllowed where this machine does not allow it, InputError for what cannot be emulated."""
         self._top = top
         self._driven: DrivenHosts | None = None
@@ -36,7 +39,7 @@ class EmulatedHosts:
             self._emulation.wait()
             first = self._emulation.first_processes
             places = {name: Place(first[name], h.control, h.address) for name, h in self._emulation.hosts.items()}
-            order = Order(bundle.folder, top, replace(options, emulated=True), tiers, places)
+            order = Order(bundle.folder, top, replace(options, emulated=True), tiers, places, secrets)
             self._driven = DrivenHosts(order)
         except BaseException:
             self.close()

@@ -18,6 +18,7 @@ from runtime.hosts import Load, StageInputs
 from runtime.items import Item
 from runtime.machine import machine_id
 from runtime.request import Departure, Entry
+from runtime.secrets import NO_SECRETS, Secrets
 from runtime.shaping import LinkState, Routes
 from runtime.topology import Topology
 from runtime.values import size
@@ -40,6 +41,7 @@ class RayHosts:
         tiers: Mapping[str, str],
         address: str | None,
         places: Mapping[str, Place] | None = None,
+        secrets: Secrets = NO_SECRETS,
     ) -> None:
         """`tiers` maps every member of the run to its tier; `address` is of an existing cluster's head.
 
@@ -47,7 +49,7 @@ class RayHosts:
         first member of `tiers`, where this process has to be as well.
         """
         self._bundle, self._top, self._options, self._tiers = bundle, top, options, tiers
-        self._address, self._places = address, places
+        self._address, self._places, self._secrets = address, places, secrets
         self._connection: Connection | None = None
         self._actors: dict[str, Any] = {}
         self._gone: dict[str, str] = {}
@@ -81,7 +83,9 @@ class RayHosts:
         secret = Secret.new(encrypted=False)  # no message leaves this machine
         for member in self._top.hosts:
             at = self._places[str(member)].links if self._places else LOOPBACK
-            order = HostOrder(member, self._top, str(self._bundle.resolve()), links, self._options, at, secret)
+            order = HostOrder(
+                member, self._top, str(self._bundle.resolve()), links, self._options, at, secret, self._secrets
+            )
             self._actors[str(member)] = self._connection.place(str(member), HostActor, order)
         machines = self._ray.call(self._actors, "machine")
         self._check_machines(machines)

@@ -29,6 +29,7 @@ from runtime.machine import machine_id
 from runtime.observe.tracing import check_tracing
 from runtime.opening import open_references
 from runtime.replicas import member_of
+from runtime.secrets import NO_SECRETS, Secrets
 from specs.errors import EnvironmentFailed, InputError, Issue
 from specs.plan import Plan
 
@@ -41,7 +42,7 @@ Tell = Callable[[str], None]
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What is to run. `items` warm the stages up. `alternatives` are the plans without a site, by site; `write` puts
-    the bundle of one in a folder.
+    the bundle of one in a folder. `secrets` go to the functions that name them.
     """
 
     bundle: Bundle
@@ -49,6 +50,7 @@ class Wanted:
     items: Sequence[Item] = ()
     alternatives: Mapping[str, Plan] = field(default_factory=dict)
     write: Callable[[Plan, Path], object] | None = None
+    secrets: Secrets = NO_SECRETS
 
 
 def deploy(wanted: Wanted, tell: Tell) -> bool:
@@ -61,7 +63,7 @@ def deploy(wanted: Wanted, tell: Tell) -> bool:
     """
     bundle, record = wanted.bundle, wanted.record
     others = {site: topology_of(bundle, record, plan) for site, plan in wanted.alternatives.items()}
-    orders = Orders(record, topology_of(bundle, record), others)
+    orders = Orders(record, topology_of(bundle, record), others, wanted.secrets)
     options = door_options(record, "", 0)
     check_exposure(options)
     check_tracing(options.trace)
@@ -163,7 +165,7 @@ def _start_hosts(connection: Connection, wanted: Wanted, orders: Orders, tell: T
 def _warm_up(connection: Connection, actors: Mapping[str, Any], wanted: Wanted, orders: Orders) -> None:
     """Every executor runs a few of the inputs that the items lead to."""
     top, app = orders.top, wanted.bundle.app.value
-    references = open_references(wanted.bundle, top)
+    references = open_references(wanted.bundle, top, wanted.secrets)
     outcomes = [
         references[flow.name].run(item)
         for flow in top.flows

@@ -19,6 +19,7 @@ from runtime.ingress.service import Limits
 from runtime.machine import machine_id
 from runtime.observe.tracing import TraceOptions
 from runtime.replicas import at_standby, has_standby, member_of, standby_of, without_standbys
+from runtime.secrets import NO_SECRETS, Secrets
 from runtime.shaping import LinkState, Routes
 from runtime.topology import Topology, topology
 from specs.plan import Plan
@@ -45,6 +46,7 @@ class Orders:
     record: Record
     top: Topology
     others: Mapping[str, Topology]
+    secrets: Secrets = NO_SECRETS
 
     @cached_property
     def members(self) -> tuple[Member, ...]:
@@ -91,7 +93,8 @@ class Orders:
         file = self._links(without)
         links = str(state_folder(record.name) / file) if file else ""
         options = HostOptions(record.queue_limit, PARTIAL_LIMIT, 1, machine_id(), record.shape, BEATS)
-        return HostOrder(member, top, bundle, links, replace(options, standby=standby, without=without))
+        chosen = replace(options, standby=standby, without=without)
+        return HostOrder(member, top, bundle, links, chosen, secrets=self.secrets)
 
     def _links(self, without: str) -> str:
         """The name of a plan's file of links; "" where links are not shaped."""

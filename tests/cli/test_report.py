@@ -15,6 +15,7 @@ from planner.cli.report.context import stage_edges
 from planner.cli.report.map import draw_map, link_ends
 from planner.cli.report.page import Context, milliseconds, percent, render, size
 from planner.cli.report.waterfall import draw_waterfall
+from planner.units import units_of
 from specs.application import Application
 from specs.artefact import Segment
 from specs.plan import Conflict, Relaxation, RelaxedLimit
@@ -245,3 +246,11 @@ def test_a_browser_shows_the_page_without_error_or_request(tmp_path: Path, schem
     asked = re.findall(r'"url":"[a-z]+://([^/"]*)', log.read_text("utf-8"))
     makers = ("google.com", "googleapis.com", "gvt1.com", "gstatic.com")
     assert [host for host in asked if host and not host.partition(":")[0].endswith(makers)] == []
+
+
+def test_objectives_have_their_units_where_the_application_is_known() -> None:
+    plan = sample_plan()
+    page = render(plan, None, Context(units=("USD/month", "ms")))
+    assert "Objective 101 USD/month, 171 ms; bound 101 USD/month, 171 ms" in page
+    assert "Objective 101, 171; bound 101, 171" in render(plan, None)
+    assert units_of(Application.model_validate(parse_yaml(APP).value), "EUR") == ("EUR/month", "ms")

@@ -18,6 +18,7 @@ from compiler.samples import load_samples, save_samples
 from compiler.store import Store
 from runtime.executors import open_executor
 from runtime.functions import load_function
+from runtime.isolated import open_isolated
 from specs.errors import InputError
 from specs.infrastructure import Emulation, Hardware
 from specs.statistics import summarise
@@ -67,6 +68,23 @@ def test_every_subject_is_measured_on_every_class_and_slower_classes_take_longer
     assert spin.quantiles["0.5"] >= 0.008 - 1e-4  # 2 ms of work at a quarter of the speed
     known = {r.key for r in records.values()}
     assert list(measure_all(subjects, [SLOW, HERE], open_executor, load_function, BUDGET, known)) == []
+
+
+def test_a_function_with_an_environment_is_measured_in_its_own_process(tmp_path: Path) -> None:
+    (tmp_path / "own_work.py").write_text(
+        "import os\nimport time\n\nheld = bytearray(int(os.environ['HELD']))\n\n\ndef wait(text):\n"
+        "    end = time.thread_time() + 0.002\n    while time.thread_time() < end:\n        pass\n"
+        "    return {'size': len(text)}\n"
+    )
+    own = FunctionSubject(tmp_path, "own_work:wait", "f" * 64, [{"text": "hello"}], {"HELD": "50000000"}, ["HELD"])
+    outcomes = list(measure_all([own], [SLOW, HERE], open_executor, open_isolated, BUDGET))
+    assert [o.error for o in outcomes] == [None, None]
+    slow, here = (o.record for o in outcomes)
+    assert slow is not None
+    assert here is not None
+    assert here.memory > 50_000_000  # of its process
+    assert slow.latency.quantiles["0.5"] >= 0.008 - 1e-4  # 2 ms of work there, at a quarter of the speed
+    assert "50000000" not in repr(own)
 
 
 def test_a_subject_that_fails_does_not_stop_the_others(subjects: list[ArtefactSubject | FunctionSubject]) -> None:

@@ -270,3 +270,18 @@ def test_all_problems_of_both_files_come_at_once(tmp_path: Path) -> None:
     found = problems(tmp_path, app, changed(INFRA, ("[phones, bases]", "[phones, bsaes]")))
     assert len(found) >= 4
     assert {line.split(":")[0] for line in found} == {"app.yaml", "infra.yaml"}
+
+
+@pytest.mark.parametrize(
+    ("objective", "said"),
+    [
+        ("[accuracy, cost, accuracy]", "the objective accuracy is given twice"),
+        ("[{latency: answer_time}, {latency: answer_time}]", "the objective latency of answer_time is given twice"),
+    ],
+)
+def test_an_objective_that_is_given_twice_is_told_at_its_line(tmp_path: Path, objective: str, said: str) -> None:
+    app = changed(APP, ("[cost, {latency: answer_time}]", objective))
+    (problem,) = problems(tmp_path, app=app)
+    line = next(i for i, text in enumerate(app.splitlines(), 1) if text.startswith("objective"))
+    assert problem.startswith(f"app.yaml:{line}:")
+    assert said in problem

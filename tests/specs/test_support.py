@@ -30,14 +30,10 @@ def test_the_example_of_the_grammar_lists_what_is_not_built_with_lines() -> None
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("rate: 1/s", "rate: 1/s\n    arrivals: {trace: day.csv}", "7:5: not supported yet: arrivals from a trace"),
         ("function: steps:embed", "api: {url: x}", "16:5: not supported yet: a hosted API"),
         ("function: steps:embed", "function: steps:embed\n    per: ask.text", "17:5: not supported yet: fan-out (per)"),
         ("function: steps:embed", "function: steps:embed\n    state: {kept: 1}", "components that keep state"),
-        ("function: steps:embed", "function: steps:embed\n    environment: {A: b}", "environment variables"),
-        ("function: steps:embed", "function: steps:embed\n    secrets: [key]", "secrets"),
         ("function: steps:embed", "function: steps:embed\n    dims: {T: [16]}", "buckets of a named dimension"),
-        ("{at: origin,", "{at: {tier: cloud},", "a sink at other sites"),
     ],
 )
 def test_each_part_of_an_application_that_is_not_built_is_named(
@@ -78,6 +74,17 @@ def test_each_part_of_an_infrastructure_that_is_not_built_is_named(
     found = lines(unsupported(*load(tmp_path, infra=changed(INFRA, (old, new)))))
     assert len(found) == 1
     assert expected in found[0]
+
+
+def test_sinks_may_be_at_one_class_of_sites_of_which_each_request_has_a_member(tmp_path: Path) -> None:
+    for at in ("tier: cloud", "site: bases"):
+        assert unsupported(*load(tmp_path, app=changed(APP, ("{at: origin,", f"{{at: {{{at}}},")))) == []
+    app = changed(APP, ("{at: origin,", "{at: {tier: base_station},"))
+    (found,) = lines(unsupported(*load(tmp_path, app=app, infra=changed(INFRA, ("tier: cloud", "tier: base_station")))))
+    assert found.startswith("app.yaml:26:12: not supported yet: a sink at several classes of sites (bases, cloud)")
+    away = changed(APP, ("{at: origin,", "{at: {tier: base_station},"), ("at: {tier: edge}", "at: {tier: cloud}"))
+    (found,) = lines(unsupported(*load(tmp_path, app=away)))
+    assert "a sink at 'bases', of which requests that enter at 'cloud' have no one member" in found
 
 
 def test_more_combinations_of_variants_than_can_be_run_are_refused() -> None:

@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from planner.cli.export.image import machine
-from planner.cli.export.shape import Shape, SiteShape
+from planner.cli.export.shape import SECRETS_MOUNT, Shape, SiteShape
 from specs.yamlfile import yaml_text
 
 SECRETS: Final = {"tokens": "tokens", "tls_crt": "tls.crt", "tls_key": "tls.key"}
@@ -23,8 +23,10 @@ def compose_files(shape: Shape) -> dict[str, bytes]:
         "services": services,
         "networks": {"nodes": {"labels": shape.annotations}},
     }
-    if not shape.insecure:
-        value["secrets"] = {name: {"file": f"./secrets/{file}"} for name, file in SECRETS.items()}
+    secrets = {} if shape.insecure else {name: {"file": f"./secrets/{file}"} for name, file in SECRETS.items()}
+    secrets |= {f"function_{name}": {"file": f"./secrets/functions/{name}"} for name in shape.function_secrets}
+    if secrets:
+        value["secrets"] = secrets
     return {"compose.yaml": yaml_text(json.loads(json.dumps(value))).encode()}  # without anchors
 
 
@@ -58,8 +60,11 @@ def _service(shape: Shape, site: SiteShape, index: int, head: str) -> dict[str, 
     if site.http:
         ports = (site.http + index, site.grpc + index)
         found["ports"] = [f"127.0.0.1:{port}:{port}" for port in ports]
-    if not shape.insecure:
-        found["secrets"] = [
-            {"source": secret, "target": f"/run/secrets/door/{file}"} for secret, file in SECRETS.items()
-        ]
+    doors = {} if shape.insecure else SECRETS
+    secrets = [{"source": secret, "target": f"/run/secrets/door/{file}"} for secret, file in doors.items()]
+    if (site.site, index) == (shape.head.site, shape.head.index):
+        names = shape.function_secrets
+        secrets += [{"source": f"function_{name}", "target": f"{SECRETS_MOUNT}/{name}"} for name in names]
+    if secrets:
+        found["secrets"] = secrets
     return found

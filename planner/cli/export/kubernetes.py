@@ -6,7 +6,8 @@ import json
 from typing import Any, Final
 
 from planner.cli.export.image import machine
-from planner.cli.export.shape import NODE_PORT, RAY_PORT, Shape, SiteShape
+from planner.cli.export.shape import NODE_PORT, RAY_PORT, SECRETS_MOUNT, Shape, SiteShape
+from runtime.secrets import FOLDER
 from specs.yamlfile import yaml_text
 
 DOMAIN: Final = "tierplan.dev"
@@ -40,6 +41,11 @@ def _text(value: dict[str, Any]) -> str:
 def door_secret(shape: Shape) -> str:
     """Of the Secret that holds tokens, certificate and key; it is made by whoever runs the deployment."""
     return f"{shape.dns}-door"
+
+
+def functions_secret(shape: Shape) -> str:
+    """Of the Secret that holds the secrets of functions, by their names."""
+    return f"{shape.dns}-functions"
 
 
 def node_label(site: SiteShape) -> str:
@@ -160,6 +166,8 @@ def _pod(shape: Shape, site: SiteShape) -> dict[str, Any]:
     ]
     if not shape.insecure:
         volumes.append({"name": "door", "secret": {"secretName": door_secret(shape), "defaultMode": 0o440}})
+    if _holds_secrets(shape, site):
+        volumes.append({"name": "functions", "secret": {"secretName": functions_secret(shape), "defaultMode": 0o440}})
     return {
         "nodeSelector": {"kubernetes.io/arch": machine(shape), node_label(site): "true"},
         # Hosts on several machines are not supported yet: the runtime would refuse them.
@@ -179,6 +187,11 @@ def _pod(shape: Shape, site: SiteShape) -> dict[str, Any]:
     }
 
 
+def _holds_secrets(shape: Shape, site: SiteShape) -> bool:
+    """Of functions: the head hands them out. Pods of one set are alike, so that all members of its site hold them."""
+    return bool(shape.function_secrets) and site.site == shape.head.site
+
+
 def _container(shape: Shape, site: SiteShape) -> dict[str, Any]:
     size = site.size
     memory = {} if size.memory is None else {"memory": f"{-(-size.memory // 2**20)}Mi"}
@@ -189,6 +202,9 @@ def _container(shape: Shape, site: SiteShape) -> dict[str, Any]:
     mounts: list[dict[str, Any]] = [{"name": "shm", "mountPath": "/dev/shm"}, {"name": "tmp", "mountPath": "/tmp"}]
     if not shape.insecure:
         mounts.append({"name": "door", "mountPath": "/run/secrets/door", "readOnly": True})
+    if _holds_secrets(shape, site):
+        own[FOLDER] = SECRETS_MOUNT
+        mounts.append({"name": "functions", "mountPath": SECRETS_MOUNT, "readOnly": True})
     return {
         "name": "node",
         "image": shape.image.partition(":")[0],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from planner.cli.export.image import instruction_sets
-from planner.cli.export.kubernetes import door_secret, node_label
+from planner.cli.export.kubernetes import door_secret, functions_secret, node_label
 from planner.cli.export.shape import RAY_CORES, RAY_MEMORY, Shape, in_words
 
 FILES: Final = (
@@ -65,8 +65,13 @@ def fill_in_of(shape: Shape, to: str) -> tuple[str, ...]:
             f"the Secret {door_secret(shape)}"
         )  # fmt: skip
         found.append(f"Tokens and a certificate for the doors: {where} (commands below).")
+    if shape.function_secrets:
+        where = "files of these names in secrets/functions" if to == "compose" else (
+            f"the Secret {functions_secret(shape)}"
+        )  # fmt: skip
+        found.append(f"Secrets of functions ({', '.join(shape.function_secrets)}): {where}.")
     if to == "compose":
-        if not shape.insecure:
+        if not shape.insecure or shape.function_secrets:
             found.append("TIERPLAN_UID in .env: the user whose files the secrets are, which containers run as.")
     else:
         labels = ", ".join(node_label(site) for site in shape.sites)
@@ -133,7 +138,12 @@ def _block(lines: list[str]) -> str:
 
 
 def _compose_commands(shape: Shape) -> str:
-    first = [] if shape.insecure else [*_secrets("secrets"), 'echo "TIERPLAN_UID=$(id -u)" > .env']
+    first = [] if shape.insecure else _secrets("secrets")
+    if shape.function_secrets:
+        first.append("mkdir -p -m 700 secrets/functions")
+        first += [f'printf %s "${name}" > secrets/functions/{name}' for name in shape.function_secrets]
+    if first:
+        first.append('echo "TIERPLAN_UID=$(id -u)" > .env')
     head = next(s for s in shape.sites if s.site == shape.head.site)
     lines = [*first, "docker compose up --build --detach --wait", *_ask(shape)]
     look = f"docker compose exec {head.dns}-{shape.head.index} python -m planner.cli.entry status {shape.name}"
@@ -153,6 +163,9 @@ def _kubernetes_commands(shape: Shape) -> str:
         f"kubectl create secret generic {door_secret(shape)} --from-file=secrets/tokens --from-file=secrets/tls.crt \\",
         "    --from-file=secrets/tls.key",
     ]  # fmt: skip
+    if shape.function_secrets:
+        given = " ".join(f'--from-literal={name}="${name}"' for name in shape.function_secrets)
+        secret.append(f"kubectl create secret generic {functions_secret(shape)} {given}")
     lines = [
         f"docker build --tag {shape.image} image      # push it to where newName in kustomization.yaml says",
         f"kubectl label node NODE {labels}",

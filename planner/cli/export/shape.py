@@ -12,11 +12,14 @@ from runtime.bundle import Bundle
 from runtime.deployment.orders import topology_of
 from runtime.deployment.record import Record, check_name
 from runtime.fleet import Member
+from runtime.secrets import FOLDER
 from specs.digest import digest_file
 from specs.errors import InputError, Issue
 from specs.export import ExportedMember
 from specs.manifest import MANIFEST_FILE
 
+SECRETS_MOUNT: Final = "/run/secrets/functions"
+"""Where the head finds a file for each secret of functions."""
 RAY_PORT: Final = 6379
 """Of the head."""
 NODE_PORT: Final = 6380
@@ -82,6 +85,12 @@ class Shape:
         return {"tierplan.dev/plan": self.bundle.plan.digest, "tierplan.dev/bundle": manifest}
 
     @property
+    def function_secrets(self) -> tuple[str, ...]:
+        """Names of the secrets of functions: the head deploys, and so hands them out."""
+        components = self.bundle.app.value.components.values()
+        return tuple(sorted({name for component in components for name in component.secrets}))
+
+    @property
     def deploy_options(self) -> str:
         """What the head says to `planner deploy`, beside where the bundle and the cluster are."""
         chosen = [f"--members {site}={count}" for site, count in sorted(self.members.items())]
@@ -90,6 +99,8 @@ class Shape:
 
     def settings(self, site: SiteShape, head_host: str) -> dict[str, str]:
         """Environment of the containers of `site`; all find the head's node at `head_host`."""
+        at_head = site.site == self.head.site and self.function_secrets
+        own = {FOLDER: SECRETS_MOUNT} if at_head else {}
         door = {"TIERPLAN_HTTP": str(site.http)} if site.http else {}
         return {
             "TIERPLAN_SITE": site.site,
@@ -99,6 +110,7 @@ class Shape:
             "TIERPLAN_DEPLOY": self.deploy_options,
             "TIERPLAN_DOORS": "insecure" if self.insecure else "secure",
             **door,
+            **own,
         }
 
     def exported(self) -> tuple[ExportedMember, ...]:

@@ -23,8 +23,10 @@ from planner.cli.profiling.reality import Part, Reality, Sample
 from planner.cli.profiling.targets import Target, Targets
 from planner.situation import source_digests
 from runtime.executors import open_executor
-from runtime.functions import load_function
+from runtime.isolated import open_isolated
 from runtime.machine import host_name
+from runtime.secrets import NO_SECRETS, Secrets
+from runtime.work import environment_of
 from specs.application import Application
 from specs.artefact import WHOLE, ModelSignature
 from specs.behaviour import Behaviour
@@ -85,6 +87,7 @@ class Profiler:
     say: Say
     step: Say
     estimate: bool = False
+    secrets: Secrets = NO_SECRETS
 
     def run(self) -> Outcome:
         """Do what is missing. Raises InputError where the data, a model or a function is wrong."""
@@ -94,7 +97,7 @@ class Profiler:
         targets = Targets(self.app, self.models, found)
         measured = list(targets.measured(max((h.cores for h in hardware), default=0), self.only))
         built = self._build(measured, list(targets.references()), outcome)
-        reality = Reality(self.app, self.signatures, targets, built)
+        reality = Reality(self.app, self.signatures, targets, built, self.secrets)
         self._behaviour(reality, outcome)
         samples = reality.samples()
         records = Ledger(self.folder / RECORDS_FILE)
@@ -222,7 +225,11 @@ class Profiler:
                 if made.function is not None and (not self.only or name in self.only):
                     source = digests[f"{name}/{variant}"]
                     real = samples[name, variant, WHOLE]
-                    yield f"{name}/{variant}", FunctionSubject(self.app.folder, made.function, source, real)
+                    own = environment_of(self.app.value, name, self.secrets) if component.has_environment else None
+                    yield (
+                        f"{name}/{variant}",
+                        FunctionSubject(self.app.folder, made.function, source, real, own, component.secrets),
+                    )
 
     def _measure(
         self,
@@ -237,7 +244,7 @@ class Profiler:
         done = 0
         values = list(subjects.values())
         with ended(
-            measure_all(values, hardware, open_executor, load_function, self.budget, frozenset(known))
+            measure_all(values, hardware, open_executor, open_isolated, self.budget, frozenset(known))
         ) as outcomes:
             for done, found in enumerate(outcomes, 1):
                 name = f"{names[id(found.subject)]} on {found.hardware}"

@@ -14,6 +14,7 @@ from runtime.behaviour import measure_behaviour
 from runtime.executors import open_executor
 from runtime.items import Item, read_items
 from runtime.reference import Memo, Reference
+from runtime.secrets import NO_SECRETS, Secrets
 from runtime.values import Value, filled, with_batch
 from runtime.work import Work, open_function, open_model
 from specs.application import Application
@@ -42,6 +43,7 @@ class Reality:
     signatures: Mapping[tuple[str, str], ModelSignature]
     targets: Targets
     built: Mapping[str, Path]
+    secrets: Secrets = NO_SECRETS
 
     @property
     def app(self) -> Application:
@@ -66,7 +68,7 @@ class Reality:
     def work(self, component: str, variant: str, segment: Segment = WHOLE) -> Work:
         """One part of a component, ready to run."""
         if self.app.components[component].realisations[variant].function is not None:
-            return open_function(self.app, component, variant, self.document.folder, self.types)
+            return open_function(self.app, component, variant, self.document.folder, self.types, self.secrets)
         folder = self.built[self.targets.reference(component, variant, segment).key]
         return open_model(self.app, component, folder, open_executor, 1)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from planner.cli.report.page import Context
+from planner.units import units_of
 from specs.application import Application
 from specs.changes import parse_changes
 from specs.errors import InputError, Issue, Place
@@ -23,8 +24,10 @@ def context_of(plan: Plan, app_file: Path | None, infra_file: Path | None) -> Co
     _same("application", app, plan.inputs.app)
     _same("infrastructure", infra, plan.inputs.infra)
     edges = stage_edges(plan, app.value) if app else ()
+    currency = infra.value.currency if infra else plan.cost.currency if plan.cost else ""
+    units = units_of(app.value, currency) if app and plan.objective else ()
     if infra is None:
-        return Context(edges=edges)
+        return Context(edges=edges, units=units)
     spec = infra.value
     return Context(
         tiers={name: site.tier for name, site in spec.sites.items()},
@@ -32,6 +35,7 @@ def context_of(plan: Plan, app_file: Path | None, infra_file: Path | None) -> Co
         links={name: link.between for name, link in spec.links.items()},
         emulation={name: h.emulate.cpu for name, h in spec.hardware.items() if h.emulate},
         edges=edges,
+        units=units,
     )
 
 

@@ -34,6 +34,8 @@ class Context:
     links: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     emulation: Mapping[str, float] = field(default_factory=dict)
     edges: tuple[tuple[str, str], ...] = ()
+    units: tuple[str, ...] = ()
+    """Of the objectives, in order; none where the application was not given."""
 
 
 def render(plan: Plan, run: RunResult | None, context: Context | None = None) -> str:
@@ -52,6 +54,8 @@ def render(plan: Plan, run: RunResult | None, context: Context | None = None) ->
         run=run,
         known=known,
         proof=PROOF[plan.status],
+        objective=_with_units(plan.objective, known.units),
+        bound=_with_units(plan.bound or [], known.units),
         map=draw_map(plan, link_ends(plan, dict(known.links)), dict(known.tiers)),
         waterfall=draw_waterfall(plan, run, known.edges),
         measured={(p.flow, p.from_, p.to, p.over): p for p in run.paths} if run else {},
@@ -104,6 +108,11 @@ def _headline(plan: Plan, run: RunResult | None) -> list[Figure]:
         )
         figures.append(Figure("answered", f"{r.answered:,} of {r.sent:,}", note, not bad))
     return figures
+
+
+def _with_units(values: Sequence[float], units: Sequence[str]) -> list[str]:
+    """Each value of an objective in words."""
+    return [f"{number(v)} {u}" for v, u in zip(values, units, strict=True)] if units else [number(v) for v in values]
 
 
 def _used(found: Percentiles, limit_ms: Mapping[str, float]) -> float:

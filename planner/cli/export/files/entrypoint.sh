@@ -6,6 +6,7 @@
 #   TIERPLAN_HEAD_ADDRESS          HOST:PORT of that node
 #   TIERPLAN_DEPLOY                options of planner deploy
 #   TIERPLAN_DOORS                 secure: tokens and TLS from /run/secrets/door; insecure: neither
+#   TIERPLAN_FUNCTION_SECRETS      on the head: folder with a file for each secret of functions, where there are any
 #   TIERPLAN_HTTP                  port of the door of the site's member 0, where it has one
 set -eu
 home=$(cd "$(dirname "$0")" && pwd)

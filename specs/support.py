@@ -59,6 +59,8 @@ def _fan_out(app: Application, name: str, component: Component) -> _Found:
     at = ("components", name)
     if component.per is not None and component.split is not None:
         yield (*at, "split"), "cutting a component that runs per item", "leave split out"
+    if component.per is not None and max(component.batch_sizes) > 1:
+        yield (*at, "batch"), "batches of a component that runs per item", "leave batch out"
     gate = component.when
     decides = app.components.get(gate.ref.producer) if gate is not None else None
     own = gate is not None and component.per is not None and gate.ref.from_ == items_of(app, component.per)

@@ -10,8 +10,10 @@ import pytest
 from planner import solve, verify
 from planner.demand import Demand
 from planner.fan_out_queue import Brought, FanOutQueue
-from planner.formulation import formulate
+from planner.formulation import formulate, formulation
 from planner.latency import Latency
+from planner.limits import with_limits
+from planner.path_limits import path_limits
 from planner.queueing import Moments, single_server
 from planner.simulation import Simulation
 from planner.timings import Timings
@@ -102,6 +104,23 @@ def test_predicted_percentiles_are_those_that_are_played(
     assert path.predicted.p50_ms == pytest.approx(np.quantile(times, 0.5), rel=0.03)
     assert path.predicted.p99_ms == pytest.approx(np.quantile(times, 0.99), rel=0.05)
     assert path.predicted.mean_ms == pytest.approx(times.mean(), rel=0.03)
+
+
+def test_other_limits_make_the_tables_that_formulating_with_them_makes() -> None:
+    for seed in (1, 3, 4):
+        given = fanned(seed)
+        name = next(limit.name for limit in path_limits(given.app.value))
+        assert with_limits(given, formulation(given), {name: 0.1}) == formulation(given, {name: 0.1})
+
+
+def test_no_service_is_held_against_a_placement_where_there_may_be_no_items() -> None:
+    """Half of the requests have no items and are soon done: the median is kept whatever an item takes."""
+    servers = {"a": Server([1e-3]), "b": Server([0.2], replicas=9)}
+    _, layout = chain(servers, 1.0, fan_out=("b", {0: 0.6, 2: 0.4}))
+    latency = Latency(layout, Demand(layout.situation))
+    (path,) = latency.paths()
+    assert path.predicted.p50_ms == pytest.approx(1.0, rel=0.05)
+    assert path.predicted.p99_ms > 200
 
 
 def test_the_verifier_agrees_with_plans_that_fan_out() -> None:

@@ -347,7 +347,7 @@ def behaviour_of(layout: Layout) -> tuple[PlannedBehaviour, ...]:
     found: dict[str, PlannedBehaviour] = {}
     for of in layout.flows:
         behaviour = of.pipeline.behaviour
-        patterns = {"+".join(p.runs): p.probability for p in behaviour.patterns}
+        patterns = {p.name: p.probability for p in behaviour.patterns}
         accuracy = {a.data: a.value for a in behaviour.accuracy}
         found.setdefault(
             str(behaviour.variants),

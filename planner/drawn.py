@@ -38,7 +38,6 @@ class Drawn:
         ends: dict[int, Reals] = {SOURCE: np.zeros(DRAWS)}
         left: dict[tuple[int, str], Reals] = {}
         visited: dict[str, tuple[Reals, Reals]] = {}
-        begins = {visit[0] for visit in self.timings.visits(self.of, self.shape)}
         for node in self.graph.order:
             if not self.graph.on_the_way(node):
                 continue
@@ -46,9 +45,11 @@ class Drawn:
             ready: Reals = np.maximum.reduce(arriving)
             ends[node] = ready
             if node >= 0:
-                ends[node] = ready + self._shuffled(self.timings.stages[node].parts[0])
-                if node in begins:
-                    ends[node] += self._wait(self.timings.executor(node), ready, visited)
+                timing = self.timings.stage(self.of, self.shape, node)
+                for values in timing.parts:
+                    ends[node] = ends[node] + self._shuffled(values)
+                for name in timing.queues:
+                    ends[node] = ends[node] + self._wait(name, ready, visited)
         return ends[self.graph.end]
 
     def _shuffled(self, values: Reals) -> Reals:

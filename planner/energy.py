@@ -22,7 +22,7 @@ def busy_devices(layout: Layout) -> dict[PoolName, float]:
             a = stage.assignment
             hardware = infra.hardware[infra.sites[a.site].pools[a.pool].hardware]
             part = a.threads / hardware.cores if hardware.sharing == "cores" else 1.0
-            busy = of.flow.mean * of.flow.members * of.pipeline.share(a.component) * stage.record.service.mean * part
+            busy = of.flow.mean * of.flow.members * of.pipeline.runs(a.component) * stage.record.service.mean * part
             found[a.site, a.pool] = found.get((a.site, a.pool), 0.0) + busy
     return found
 

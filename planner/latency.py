@@ -102,7 +102,7 @@ class Latency:
         back: list[tuple[float, list[int]]] = []
         for name, stages in found.items():
             if len(stages) > 1:
-                ready = sorted((means[s] - float(self.timings.stages[s].parts[0].mean()), s) for s in stages)
+                ready = sorted((means[s] - float(self.timings.stage(of, shape, s).parts[0].mean()), s) for s in stages)
                 lag = (ready[-1][0] - ready[0][0]) / (len(ready) - 1)
                 back.append((self.timings.queues[name].likeness(lag), [s for _, s in ready]))
         return back
@@ -201,6 +201,11 @@ class Latency:
 
     def _grid(self, of: FlowLayout) -> Grid:
         timings = [self.timings.stages[s] for s in of.stages] + [self.timings.leg(of, leg) for leg in of.legs]
+        for stage in of.stages:
+            component = self.layout.stages[stage].assignment.component
+            most = max(of.pipeline.shapes, key=lambda shape: shape.times(component))
+            if most.times(component) > 1:
+                timings.append(self.timings.stage(of, most, stage))
         return Grid(self._horizon(timings) / 8192)
 
     def stages(self) -> tuple[StagePrediction, ...]:

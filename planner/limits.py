@@ -26,7 +26,7 @@ def with_limits(situation: Situation, given: Formulation, limits: Mapping[str, f
         name = problem.constraints[limit.constraint].name
         if name not in limits:
             return limit
-        shapes = given.scenarios[index].requests(known[name].path)
+        shapes = given.scenarios[index].ways(known[name].path)
         paths = [table.paths for table in limit.shapes]
         return replace(limit, shapes=tables_of(shapes, paths, known[name].quantile, limits[name]))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -11,7 +11,7 @@ from planner.flows import Flow
 from planner.queueing import ZERO, Moments
 from planner.situation import Situation
 from specs.application import PathConstraint, ShareConstraint
-from specs.behaviour import Behaviour, PayloadSize
+from specs.behaviour import Behaviour, BranchPattern, PayloadSize
 from specs.errors import InputError, Issue
 
 MAX_PATHS: Final = 256
@@ -40,10 +40,18 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A branch pattern: the components that run, and the probability."""
+    """A branch pattern: the components that run, and the probability.
+
+    `items` are (component, how many) of those that run per item, sorted; one with 0 passes an empty stack on at once.
+    """
 
     runs: frozenset[str]
     probability: float
+    items: tuple[tuple[str, int], ...] = ()
+
+    def times(self, component: str) -> int:
+        """How often a request runs `component`."""
+        return dict(self.items).get(component, int(component in self.runs))
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ class Pipeline:
     @cached_property
     def shapes(self) -> tuple[Shape, ...]:
         """Branch patterns of this flow's components, most probable first; probabilities sum to 1."""
-        found: dict[frozenset[str], float] = {}
+        found: dict[tuple[frozenset[str], tuple[tuple[str, int], ...]], float] = {}
         ours = set(self.flow.components)
         components = self.situation.app.value.components
         gates = {c: components[c].when for c in ours}
@@ -76,17 +84,41 @@ class Pipeline:
                 where = self.situation.app.place("components", lacking[0])
                 message = f"a branch pattern of {pattern.source!r} leaves out {lacking[0]!r}, which no gate does"
                 raise InputError(Issue(message, where, "the profile was changed: profile again"))
-            found[runs] = found.get(runs, 0.0) + pattern.probability
+            items = self._items(pattern, runs)
+            found[runs, items] = found.get((runs, items), 0.0) + pattern.probability
         if not found:
             where = self.situation.app.place("sources", self.flow.source)
             raise InputError(Issue("the behaviour has no branch pattern of this source", where, "profile again"))
         total = sum(found.values())
-        ordered = sorted(found.items(), key=lambda item: (-item[1], sorted(item[0])))
-        return tuple(Shape(runs, p / total) for runs, p in ordered if p > 0)
+        ordered = sorted(found.items(), key=lambda item: (-item[1], sorted(item[0][0]), item[0][1]))
+        return tuple(Shape(runs, p / total, items) for (runs, items), p in ordered if p > 0)
+
+    def _items(self, pattern: BranchPattern, runs: frozenset[str]) -> tuple[tuple[str, int], ...]:
+        components = self.situation.app.value.components
+        counts = pattern.items or {}
+        fanned = sorted(c for c in runs if components[c].per is not None)
+        if lacking := [c for c in fanned if c not in counts]:
+            where = self.situation.app.place("components", lacking[0], "per")
+            message = f"the behaviour does not say how many items {lacking[0]!r} has"
+            raise InputError(Issue(message, where, "profile again"))
+        return tuple((c, counts[c]) for c in fanned)
 
     def share(self, component: str) -> float:
         """Of requests that run `component`."""
         return sum(s.probability for s in self.shapes if component in s.runs)
+
+    def runs(self, component: str) -> float:
+        """How often a request runs `component`, on average: more than once where it runs per item."""
+        return sum(s.probability * s.times(component) for s in self.shapes)
+
+    def counts(self, component: str) -> dict[int, float]:
+        """How often a request that runs `component` does so, with the probability among those requests; once where
+        none does."""
+        found: dict[int, float] = {}
+        share = self.share(component)
+        for s in (s for s in self.shapes if component in s.runs):
+            found[s.times(component)] = found.get(s.times(component), 0.0) + s.probability / share
+        return found or {1: 1.0}
 
     @cached_property
     def messages(self) -> tuple[Message, ...]:
@@ -152,7 +184,14 @@ class Pipeline:
         over = constraint.over
         chosen = [s for s in self.shapes if self.reached(s, constraint.to) and (over == "all" or over.when in s.runs)]
         total = sum(s.probability for s in chosen)
-        return tuple(Shape(s.runs, s.probability / total) for s in chosen)
+        return tuple(replace(s, probability=s.probability / total) for s in chosen)
+
+    def ways(self, constraint: PathConstraint) -> tuple[Shape, ...]:
+        """As `requests`, of all numbers of items together."""
+        found: dict[frozenset[str], float] = {}
+        for s in self.requests(constraint):
+            found[s.runs] = found.get(s.runs, 0.0) + s.probability
+        return tuple(Shape(runs, probability) for runs, probability in found.items())
 
     def paths(self, shape: Shape, to: str) -> tuple[tuple[int, ...], ...]:
         """Every way from the source to `to` in `shape`, as message indices. Raises InputError beyond `MAX_PATHS`."""

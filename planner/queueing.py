@@ -38,6 +38,13 @@ class Moments:
             self.third + 3 * self.second * other.mean + 3 * self.mean * other.second + other.third,
         )
 
+    def times(self, count: int) -> Moments:
+        """Of the sum of `count` independent values."""
+        total = ZERO
+        for _ in range(count):
+            total = total.plus(self)
+        return total
+
 
 ZERO: Final = Moments(0.0, 0.0, 0.0)
 

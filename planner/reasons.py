@@ -156,10 +156,15 @@ class _Times:
 
         return max((_late(grid, map(transform, parts)) for parts in self._passed(shape, to, stages)), default=0.0)
 
-    def _passed(self, shape: Shape, to: str, stages: Mapping[int, Use]) -> set[frozenset[Leg | Use]]:
-        """What a request passes on each way to `to`: of the given stages, and of the messages between them."""
+    def _passed(self, shape: Shape, to: str, given: Mapping[int, Use]) -> set[frozenset[Leg | Use]]:
+        """What a request passes on each way to `to`: of the given stages, and of the messages between them.
+
+        A stage with items takes one service at least, one without takes no time.
+        """
+        components = [stage.assignment.component for stage in self.latency.layout.stages]
+        stages = {stage: use for stage, use in given.items() if shape.times(components[stage])}
         legs = {leg.message: leg for leg in self.of.legs}
-        ends = {-1, -2, *stages}
+        ends = {-1, -2, *given}
         found: set[frozenset[Leg | Use]] = set()
         for way in self.of.pipeline.paths(shape, to):
             passed = [legs[m] for m in (self.of.pipeline.messages[i] for i in way) if m in legs]

@@ -53,7 +53,7 @@ def throughput_of(latency: Latency) -> Throughput:
         for index in of.stages:
             stage = layout.stages[index]
             a = stage.assignment
-            rate = demand.at(of.flow, a.site) * of.pipeline.share(a.component)
+            rate = demand.at(of.flow, a.site) * of.pipeline.runs(a.component)
             at = timings.queues[timings.executor(index)]
             carries = at.servers * at.batch  # of full batches
             add(timings.executor(index), of.flow.source, rate * stage.record.latency.mean / carries)

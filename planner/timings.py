@@ -14,6 +14,7 @@ from planner.batch_waits import waiting_in_batches
 from planner.batching import BatchQueue
 from planner.demand import Demand
 from planner.distribution import POINTS, Grid, Reals, Transform, from_quantiles, independent_sum, normal
+from planner.fan_out_queue import Brought, FanOutQueue
 from planner.layout import FlowLayout, Layout, Leg
 from planner.measured import hop_moments, moments
 from planner.network import Passage
@@ -25,11 +26,15 @@ from specs.retransmission import SEGMENT
 
 
 class Arrival(NamedTuple):
-    """A class of what arrives at a queue: how many a second, and its service as moments and equally likely values."""
+    """A class of what arrives at a queue: how many a second, and its service as moments and equally likely values.
+
+    Of `items` that arrive at once, both are of one.
+    """
 
     rate: float
     service: Moments
     values: Reals
+    items: int = 1
 
 
 @dataclass(frozen=True)
@@ -44,18 +49,19 @@ class Queue:
     @cached_property
     def load(self) -> float:
         """Utilisation of each server, of one that takes several requests at once by full batches."""
-        return utilisation((rate, service) for rate, service, _ in self.arrivals) / (self.servers * self.batch)
+        return utilisation((a.rate * a.items, a.service) for a in self.arrivals) / (self.servers * self.batch)
 
     @cached_property
     def wait(self) -> Wait:
         """Raises InputError where the queue has no end."""
-        if self.load >= 1:
-            raise InputError(Issue(f"overloaded: {self.name} would be busy {self.load:.0%} of the time", None,
-                                   "lower the rate, or give it more"))  # fmt: skip
+        self._refuse_overload()
         if not self.arrivals:
             return NO_WAIT
         if self.servers == 1 and self.batch == 1:
-            return single_server((rate, service) for rate, service, _ in self.arrivals)
+            return single_server((a.rate, a.service) for a in self.arrivals)
+        if self.fan_out is not None:
+            waits = self.fan_out.first
+            return Wait(float((waits > 0).mean()), float(waits.mean()), float((waits**2).mean()))
         return self._batches.wait if self.batch > 1 else many_servers(self._only.rate, self._only.service, self.servers)
 
     @property
@@ -67,17 +73,32 @@ class Queue:
     def _batches(self) -> BatchQueue:
         return BatchQueue(self._only.rate, self._only.service, self.servers, self.batch)
 
+    def _refuse_overload(self) -> None:
+        if self.load >= 1:
+            raise InputError(Issue(f"overloaded: {self.name} would be busy {self.load:.0%} of the time", None,
+                                   "lower the rate, or give it more"))  # fmt: skip
+
+    @cached_property
+    def fan_out(self) -> FanOutQueue | None:
+        """Where several items come to several servers at once; else None. Raises as `wait` does."""
+        if self.servers == 1 or all(a.items == 1 for a in self.arrivals):
+            return None
+        self._refuse_overload()
+        return FanOutQueue(self.servers, tuple(Brought(a.rate, a.items, a.values) for a in self.arrivals))
+
     def likeness(self, lag: float) -> float:
         """Correlation of a request's waits here where it comes back `lag` seconds later."""
-        return likeness(lag, self.load, sum(rate * service.second for rate, service, _ in self.arrivals))
+        return likeness(lag, self.load, sum(a.rate * a.service.second for a in self.arrivals))
 
     def transform(self, grid: Grid) -> Transform:
         """Of the wait. With c servers: the M/G/1 wait for services of 1/c at the same load, kept with Erlang's C."""
         if self.batch > 1 and self.arrivals:
             return waiting_in_batches(grid, self._batches, self._only.values)
-        total = sum(rate for rate, _, _ in self.arrivals)
+        if self.fan_out is not None:
+            return grid.transform(self.fan_out.first)
+        total = sum(a.rate for a in self.arrivals)
         service = sum(
-            (grid.transform(values / self.servers) * (rate / total) for rate, _, values in self.arrivals),
+            (grid.transform(a.values / self.servers) * (a.rate / total) for a in self.arrivals),
             start=np.zeros(grid.size + 1, dtype=np.complex128),
         )
         return grid.waiting(service, self.wait.busy, self.load)
@@ -112,7 +133,7 @@ class Timings:
 
     def _flow_rate(self, of: FlowLayout, index: int) -> float:
         a = self.layout.stages[index].assignment
-        return self.demand.at(of.flow, a.site) * of.pipeline.share(a.component)
+        return self.demand.at(of.flow, a.site) * of.pipeline.runs(a.component)
 
     def _stage_queues(self) -> None:
         infra = self.layout.situation.infra.value
@@ -121,13 +142,38 @@ class Timings:
             latency = stage.record.service
             values = from_quantiles(latency.points(), latency.mean)
             name = self.executor(index)
-            if infra.hardware[a.hardware].sharing != "time":
-                arrival = Arrival(self.rate(index), moments(stage.record), values)
-                self.queues[name] = Queue(f"stage {stage.name} at {a.site}", a.replicas, (arrival,), a.batch)
             self.stages[index] = Timing((name,), (values,))
+            if infra.hardware[a.hardware].sharing != "time":
+                self.queues[name] = Queue(f"stage {stage.name} at {a.site}", a.replicas, self._arriving(index), a.batch)
         for name, arrivals in self._visiting().items():
             stages = [s.name for i, s in enumerate(self.layout.stages) if self.executor(i) == name]
             self.queues[name] = Queue(f"{name} (stages {', '.join(stages)})", 1, tuple(arrivals))
+
+    def _arriving(self, index: int) -> tuple[Arrival, ...]:
+        """What comes to a stage's own queue: requests by how many items each brings."""
+        stage = self.layout.stages[index]
+        a = stage.assignment
+        rates: dict[int, float] = {}
+        for of in (of for of in self.layout.flows if index in of.stages):
+            for shape in of.pipeline.shapes:
+                rate = self.demand.at(of.flow, a.site) * shape.probability
+                items = shape.times(a.component)
+                rates[items] = rates.get(items, 0.0) + rate
+        service, (values,) = moments(stage.record), self.stages[index].parts
+        if a.replicas > 1:
+            return tuple(Arrival(rate, service, values, n) for n, rate in sorted(rates.items()) if n)
+        return tuple(Arrival(rate, service.times(n), self.together((index, n))) for n, rate in rates.items() if n)
+
+    def together(self, *stages: tuple[int, int]) -> Reals:
+        """Equally likely times of all of these (stage, how often), one after another."""
+        if stages not in self._together_known:
+            parts = [self.stages[index].parts[0] for index, n in stages for _ in range(n)]
+            self._together_known[stages] = independent_sum(parts)
+        return self._together_known[stages]
+
+    @cached_property
+    def _together_known(self) -> dict[tuple[tuple[int, int], ...], Reals]:
+        return {}
 
     def executor(self, index: int) -> str:
         """The queue that a stage draws from."""
@@ -140,16 +186,19 @@ class Timings:
     def _visiting(self) -> dict[str, list[Arrival]]:
         """What arrives at executors that serve several stages: visits, whose service is the sum of their stages'."""
         infra = self.layout.situation.infra.value
-        found: dict[str, list[Arrival]] = {}
+        every = enumerate(self.layout.stages)
+        shared = [i for i, s in every if infra.hardware[s.assignment.hardware].sharing == "time"]
+        found: dict[str, list[Arrival]] = {self.executor(i): [] for i in shared}
         for of in self.layout.flows:
             for shape in of.pipeline.shapes:
                 for visit in self.visits(of, shape):
                     a = self.layout.stages[visit[0]].assignment
                     if infra.hardware[a.hardware].sharing == "time":
                         service = ZERO
-                        for index in visit:
-                            service = service.plus(moments(self.layout.stages[index].record))
-                        values = independent_sum([self.stages[index].parts[0] for index in visit])
+                        often = [(i, shape.times(self.layout.stages[i].assignment.component)) for i in visit]
+                        for index, n in often:
+                            service = service.plus(moments(self.layout.stages[index].record).times(n))
+                        values = self.together(*often)
                         rate = self.demand.at(of.flow, a.site) * shape.probability
                         found.setdefault(self.executor(visit[0]), []).append(Arrival(rate, service, values))
         return found
@@ -167,19 +216,35 @@ class Timings:
 
     def visits(self, of: FlowLayout, shape: Shape) -> tuple[tuple[int, ...], ...]:
         """As `planner.visits` says."""
-        key = (of.flow.name, shape.runs)
+        key = (of.flow.name, shape.runs, shape.items)
         if key not in self._visits_known:
             self._visits_known[key] = visits(self.layout, of, shape)
         return self._visits_known[key]
 
     @cached_property
-    def _visits_known(self) -> dict[tuple[str, frozenset[str]], tuple[tuple[int, ...], ...]]:
+    def _visits_known(self) -> dict[tuple[object, ...], tuple[tuple[int, ...], ...]]:
         return {}
 
     def stage(self, of: FlowLayout, shape: Shape, index: int) -> Timing:
-        """Of a stage in requests of `shape`: it waits where it begins a visit."""
+        """Of a stage in requests of `shape`: it waits where it begins a visit, and ends with the last of its items."""
         timing = self.stages[index]
-        return timing if any(v[0] == index for v in self.visits(of, shape)) else Timing((), timing.parts)
+        n = shape.times(self.layout.stages[index].assignment.component)
+        if n == 0:
+            return Timing((), ())
+        fan_out = self.queues[self.executor(index)].fan_out
+        if fan_out is not None:
+            return Timing((), (self._last(index, n, fan_out),))
+        waits = any(v[0] == index for v in self.visits(of, shape))
+        return Timing(timing.queues if waits else (), (self.together((index, n)),))
+
+    def _last(self, index: int, n: int, fan_out: FanOutQueue) -> Reals:
+        if (index, n) not in self._last_known:
+            self._last_known[index, n] = fan_out.last(n, self.stages[index].parts[0])
+        return self._last_known[index, n]
+
+    @cached_property
+    def _last_known(self) -> dict[tuple[int, int], Reals]:
+        return {}
 
     def _link_queues(self) -> None:
         """Messages that leave a stage over one link at once arrive there as one, whose service is the sum."""

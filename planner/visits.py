@@ -14,6 +14,7 @@ from planner.pipeline import Shape
 def visits(layout: Layout, of: FlowLayout, shape: Shape) -> tuple[tuple[int, ...], ...]:
     """The stages that a request of `shape` runs, those of one visit together, in the order in which they run.
 
+    A stage that runs per item runs for each in turn; one without items is passed by.
     A stage continues a visit if all that it takes comes from stages of that visit or from the source, without passing
     a link: then it is ready when they end. Any other stage, and each on reserved threads, is a visit of its own.
     """
@@ -24,16 +25,28 @@ def visits(layout: Layout, of: FlowLayout, shape: Shape) -> tuple[tuple[int, ...
             into.setdefault(leg.consumer, []).append(leg)
     groups: list[list[int]] = []
     group_of: dict[int, int] = {}
-    for stage in in_order(of, into):
-        before = {leg.producer for leg in into[stage]} - {-1}
-        continued = {group_of[p] for p in before}
-        if len(continued) == 1 and all(_neighbours(layout, p, stage) for p in before) and not _crossed(into[stage]):
+    absent = frozenset(s for s in of.stages if shape.times(layout.stages[s].assignment.component) == 0)
+    for stage in (s for s in in_order(of, into) if s not in absent):
+        before = _makers(stage, into, absent)
+        continued = {group_of[p] for p in before or ()}
+        if before and len(continued) == 1 and all(_neighbours(layout, p, stage) for p in before):
             group_of[stage] = continued.pop()
             groups[group_of[stage]].append(stage)
         else:
             group_of[stage] = len(groups)
             groups.append([stage])
     return tuple(tuple(group) for group in groups)
+
+
+def _makers(stage: int, into: dict[int, list[Leg]], absent: frozenset[int]) -> set[int] | None:
+    """The stages whose end makes `stage` ready, seen through those without items; None: something passes a link."""
+    found: set[int] = set()
+    for leg in into[stage]:
+        before = _makers(leg.producer, into, absent) if leg.producer in absent else {leg.producer} - {-1}
+        if leg.route or before is None:
+            return None
+        found |= before
+    return found
 
 
 def in_order(of: FlowLayout, into: dict[int, list[Leg]]) -> list[int]:
@@ -52,7 +65,3 @@ def _neighbours(layout: Layout, one: int, other: int) -> bool:
     a, b = layout.stages[one].assignment, layout.stages[other].assignment
     shares_time = layout.situation.infra.value.hardware[a.hardware].sharing == "time"
     return shares_time and (a.site, a.pool) == (b.site, b.pool)
-
-
-def _crossed(legs: list[Leg]) -> bool:
-    return any(leg.route for leg in legs)

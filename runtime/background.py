@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from runtime.consumer import consumer_of
+from runtime.fan_out import split
 from runtime.host import Hum, Noise
 from runtime.hosts import Load
 from runtime.reference import Outcome
@@ -25,15 +26,16 @@ Outcomes = Mapping[str, Sequence[Outcome]]
 def recorded_inputs(
     stage: Stage, app: Application, outcomes: Sequence[Outcome], limit: int
 ) -> list[dict[str, Value | None]]:
-    """The inputs of `stage` in up to `limit` of the requests that ran it."""
+    """The inputs of `stage`, of an item where it runs per item, in up to `limit` of the requests that ran it."""
     consumer = consumer_of(stage, app)
     found: list[dict[str, Value | None]] = []
     for outcome in outcomes:
-        if len(found) == limit:
+        if len(found) >= limit:
             break
         if stage.component in outcome.runs:
-            found.append({need.name: outcome.values.get(need.key) for need in consumer.needs})
-    return found
+            inputs = {need.name: outcome.values.get(need.key) for need in consumer.needs}
+            found += split(inputs, consumer.items, stage.component) if consumer.items else [inputs]
+    return found[:limit]
 
 
 def background_loads(
@@ -77,7 +79,7 @@ def _noises(
     top: Topology, app: Application, flow: Flow, site: str, rate: float, outcomes: Sequence[Outcome]
 ) -> Iterator[Noise]:
     for stage in top.stages_at(site):
-        ran = sum(stage.component in outcome.runs for outcome in outcomes)
+        ran = sum(outcome.items.get(stage.component, stage.component in outcome.runs) for outcome in outcomes)
         if flow.name in stage.flows and ran:
             inputs = recorded_inputs(stage, app, outcomes, RECORDED)
             yield Noise(stage.id, rate * ran / len(outcomes), tuple(inputs))

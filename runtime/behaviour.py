@@ -155,12 +155,12 @@ class _Tally:
     """What one combination of variants did so far."""
 
     def __init__(self) -> None:
-        self.patterns: Counter[tuple[str, tuple[str, ...]]] = Counter()
+        self.patterns: Counter[tuple[str, tuple[str, ...], tuple[tuple[str, int], ...]]] = Counter()
         self.sizes: dict[str, list[int]] = {}
         self.right: dict[str, list[bool]] = {}
 
     def add(self, source: str, outcome: Outcome, data: str, right: bool | None) -> None:
-        self.patterns[source, outcome.runs] += 1
+        self.patterns[source, outcome.runs, tuple(outcome.items.items())] += 1
         for key, value in outcome.values.items():
             self.sizes.setdefault(key, []).append(size(value))
         if right is not None:
@@ -169,13 +169,13 @@ class _Tally:
     def behaviour(self, variants: dict[str, str], items: int, inputs: dict[str, str], now: str) -> Behaviour:
         patterns = sorted(self.patterns.items(), key=lambda entry: (-entry[1], entry[0]))
         of = Counter[str]()
-        for (source, _), n in patterns:
+        for (source, *_), n in patterns:
             of[source] += n
         return Behaviour(
             variants=variants,
             patterns=tuple(
-                BranchPattern(source=source, runs=runs, probability=n / of[source], count=n)
-                for (source, runs), n in patterns
+                BranchPattern(source=source, runs=runs, items=dict(items) or None, probability=n / of[source], count=n)
+                for (source, runs, items), n in patterns
             ),
             payloads={key: _payload(sizes) for key, sizes in self.sizes.items()},
             accuracy=tuple(_accuracy(data, right) for data, right in self.right.items()),

@@ -11,6 +11,7 @@ from runtime.reference import truth
 from runtime.topology import Edge, Stage, Topology
 from runtime.values import Value
 from specs.application import Application, Gate
+from specs.fan_out import item_inputs
 
 Verdict = Literal["waiting", "ready", "skipped"]
 
@@ -33,6 +34,8 @@ class Consumer:
     component: str
     needs: tuple[Need, ...]
     gate: Gate | None
+    items: frozenset[str] = frozenset()
+    """Names of the inputs that are taken item by item."""
 
     def verdict(self, partial: Partial) -> Verdict:
         """What `partial` means. Raises InputError where the gate's value is not a bool."""
@@ -83,7 +86,7 @@ def consumer_of(stage: Stage, app: Application) -> Consumer:
         return Consumer(stage.id, stage.component, needs, None)
     refs = component.inputs.items()
     needs = tuple(Need(n, r.from_, r.producer, r.if_skipped is not None) for n, r in refs)
-    return Consumer(stage.id, stage.component, needs, component.when)
+    return Consumer(stage.id, stage.component, needs, component.when, item_inputs(app, stage.component))
 
 
 def consumers_at(site: str, top: Topology, app: Application) -> Iterator[Consumer]:

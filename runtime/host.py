@@ -17,6 +17,7 @@ from typing import Final
 
 from runtime.channel import Channel, OnError
 from runtime.consumer import Consumer, Partial, consumers_at, edges_from, told_of
+from runtime.fan_out import Gather, split, stack
 from runtime.fleet import Member
 from runtime.health import NO_BEATS, Beats
 from runtime.message import Kind, Message, StageTime, Trace, TransferTime
@@ -96,10 +97,18 @@ class _Task:
     """The message that stands for the request: flow, origin, deadline, what is skipped and the trace so far."""
 
     background: bool = False
+    index: int = 0
+    gather: Gather | None = None
+    """Of the request's items, of which this is number `index`; None: it runs once."""
 
     @property
     def request(self) -> str:
         return self.message.request
+
+    @property
+    def given_up(self) -> bool:
+        """Whether another item of its request has ended the request."""
+        return self.gather is not None and self.gather.ended
 
 
 class Host:
@@ -234,9 +243,39 @@ class Host:
         stage = self._top.stage_by_id.get(consumer.id)
         if stage is None:
             self._answer(consumer.id, inputs, whole, now)
-        elif not self._queues[stage.id].put(_Task(stage, inputs, now, whole)):
-            limit = self._options.queue_limit
-            self._tell(whole, "refused", f"the queue of {stage.name} at {self.name} is full ({limit} wait)")
+        elif consumer.items:
+            self._fan_out(stage, consumer, inputs, whole, now)
+        else:
+            self._queue(_Task(stage, inputs, now, whole))
+
+    def _fan_out(
+        self, stage: Stage, consumer: Consumer, inputs: Mapping[str, Value | None], message: Message, now: float
+    ) -> None:
+        """Queue the items of a request one by one; where there are none, an empty stack goes on at once."""
+        try:
+            items = split(inputs, consumer.items, stage.name)
+            if not items:
+                outputs = self._works[stage.id][0].outputs
+                self._hand_over(stage, message, stack([], outputs), message.trace, now)
+        except TierplanError as error:
+            self._tell(message, "failed", f"{stage.name} at {self.name}: {error}")
+            return
+        gather = Gather(len(items))
+        for index, item in enumerate(items):
+            if not self._queue(_Task(stage, item, now, message, index=index, gather=gather)):
+                break
+
+    def _queue(self, task: _Task) -> bool:
+        if self._queues[task.stage.id].put(task):
+            return True
+        limit = self._options.queue_limit
+        self._stop_at(task, "refused", f"the queue of {task.stage.name} at {self.name} is full ({limit} wait)")
+        return False
+
+    def _stop_at(self, task: _Task, kind: Kind, reason: str) -> None:
+        """The request of `task` goes no further: said once for all of its items, and never of background work."""
+        if not task.background and (task.gather is None or task.gather.end()):
+            self._tell(task.message, kind, reason)
 
     def _sweep(self, now: float) -> None:
         """Drop what waits for a request whose deadline has passed."""
@@ -263,9 +302,9 @@ class Host:
         """
         stage, started = tasks[0].stage, time.monotonic()
         for task in tasks:
-            if started > task.message.deadline and not task.background:
-                self._late(task.message, f"it waited for {stage.name}")
-        batch = [task for task in tasks if started <= task.message.deadline]
+            if started > task.message.deadline:
+                self._stop_late(task)
+        batch = [task for task in tasks if started <= task.message.deadline and not task.given_up]
         if not batch:
             return
         watch = Stopwatch.start()
@@ -282,11 +321,16 @@ class Host:
         """Hand on what was made of one task from `started` to `ended`, or say why there is nothing."""
         stage, message = task.stage, task.message
         if isinstance(made, Exception):
-            self._tell(message, "failed", f"{stage.name} at {self.name}: {type(made).__name__}: {made}")
+            self._stop_at(task, "failed", f"{stage.name} at {self.name}: {type(made).__name__}: {made}")
             return
         time_ = StageTime(stage.name, str(self.member), started - task.ready, ended - started, ended)
+        times: tuple[StageTime, ...] = (time_,)
         try:
-            self._hand_over(stage, message, made, message.trace.merged(Trace(stages=(time_,))), ended)
+            if task.gather is not None:
+                if not task.gather.add(task.index, made, time_):
+                    return
+                made, times = stack(task.gather.results, self._works[stage.id][0].outputs), task.gather.times
+            self._hand_over(stage, message, made, message.trace.merged(Trace(stages=times)), ended)
         except TierplanError as error:
             self._tell(message, "failed", f"{stage.name} at {self.name}: {error}")
 
@@ -361,6 +405,10 @@ class Host:
     def _late(self, message: Message, where: str = "it was on its way") -> None:
         self.dropped += 1
         self._tell(message, "failed", f"the deadline passed while {where}")
+
+    def _stop_late(self, task: _Task) -> None:
+        if not task.background and (task.gather is None or task.gather.end()):
+            self._late(task.message, f"it waited for {task.stage.name}")
 
     def _undelivered(self, member: str, message: Message, reason: str) -> None:
         """The channel could not bring `message` to `member`."""

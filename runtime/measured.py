@@ -135,6 +135,8 @@ def _latency(entry: Entry, to: str, app: Application) -> float | None:
 def measured_stage(predicted: StagePrediction, entries: Iterable[Entry], top: Topology) -> MeasuredStage:
     """Times of one stage at one class of sites, or of one transfer (wait for links; the rest is its service).
 
+    Of a stage that runs per item, the wait is that of a request's first item, and the service that of each.
+
     The site of a transfer is written ``phones -> bases``.
     """
     waits: list[float] = []
@@ -145,10 +147,10 @@ def measured_stage(predicted: StagePrediction, entries: Iterable[Entry], top: To
         if entry.status != "answered":
             continue
         if predicted.kind == "stage":
-            for stage in entry.trace.stages:
-                if stage.stage == predicted.name and sites[stage.member] == predicted.site:
-                    waits.append(stage.wait)
-                    services.append(stage.service)
+            name, site = predicted.name, predicted.site
+            mine = [t for t in entry.trace.stages if t.stage == name and sites[t.member] == site]
+            services += [stage.service for stage in mine]
+            waits += [min(stage.wait for stage in mine)] if mine else []
         else:
             for transfer in entry.trace.transfers:
                 if transfer.edge == predicted.name and ways[entry.flow, transfer.edge] == predicted.site:

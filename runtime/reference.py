@@ -6,14 +6,16 @@ What a run answers must equal what this answers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
+from runtime.fan_out import split, stack
 from runtime.items import Item
 from runtime.values import Value, conform, sink_fills
 from runtime.work import Work
 from specs.application import Application
 from specs.errors import InputError, Issue
+from specs.fan_out import item_inputs
 from specs.graph import Graph
 from specs.tensors import TensorType
 
@@ -24,12 +26,14 @@ Memo = dict[tuple[object, ...], dict[str, Value]]
 class Outcome:
     """`answers` by sink and input name; the components that ran, in order; every value by reference.
 
-    References are ``source.value``, ``component.output`` and ``component@tensor`` for what crosses a cut.
+    `items` says of each component that runs per item how many there were. References are ``source.value``,
+    ``component.output`` and ``component@tensor`` for what crosses a cut.
     """
 
     answers: Mapping[str, Mapping[str, Value]]
     runs: tuple[str, ...]
     values: Mapping[str, Value]
+    items: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -78,9 +82,19 @@ class Reference:
             values.update(made)
             origin.update({key: (key_, key) for key in made})
             ran.append(name)
-        return Outcome(self._answers(values, reach), tuple(ran), values)
+        per = {name: self.app.components[name].per for name in ran}
+        items = {name: len(values[value]) for name, value in per.items() if value is not None}
+        return Outcome(self._answers(values, reach), tuple(ran), values, items)
 
     def _component(self, name: str, inputs: Mapping[str, Value | None]) -> dict[str, Value]:
+        """What `name` gives of `inputs`: of each item, stacked, where it runs per item."""
+        items = item_inputs(self.app, name)
+        if not items:
+            return self._once(name, inputs)
+        each = [self._once(name, item) for item in split(inputs, items, name)]
+        return stack(each, {f"{name}.{output}": kind for output, kind in self.chains[name][-1].outputs.items()})
+
+    def _once(self, name: str, inputs: Mapping[str, Value | None]) -> dict[str, Value]:
         made: dict[str, Value] = {}
         chain = self.chains[name]
         for position, work in enumerate(chain):

@@ -75,6 +75,12 @@ class Source(Spec):
     values: Annotated[dict[Name, SourceValue], Field(min_length=1)]
 
 
+def _reference(text: str) -> str:
+    if not re.match(r"^[A-Za-z_][\w-]*\.[A-Za-z_][\w-]*$", text):
+        raise ValueError(f"expected component.output, got {text!r}")
+    return text
+
+
 class Ref(Spec):
     """An input: the value ``component.output`` (or ``source.value``), and what stands for it when it was skipped."""
 
@@ -84,9 +90,7 @@ class Ref(Spec):
     @field_validator("from_")
     @classmethod
     def _form(cls, text: str) -> str:
-        if not re.match(r"^[A-Za-z_][\w-]*\.[A-Za-z_][\w-]*$", text):
-            raise ValueError(f"expected component.output, got {text!r}")
-        return text
+        return _reference(text)
 
     @property
     def producer(self) -> str:
@@ -227,7 +231,9 @@ class Component(Spec):
     api: dict[str, Any] | None = None
     variants: dict[Name, Variant] = Field(default_factory=dict)
     when: Annotated[Gate, BeforeValidator(_gate, json_schema_input_type=str)] | None = None
-    per: str | None = None
+    per: Annotated[
+        str | None, Field(description="component.output: runs once for each item of that value's first axis.")
+    ] = None
     inputs: Inputs
     outputs: dict[Name, TypeText] = Field(default_factory=dict)
     requirements: list[str] = Field(default_factory=list)
@@ -279,6 +285,11 @@ class Component(Spec):
     def has_environment(self) -> bool:
         """Whether its functions have an environment of their own, and so a process."""
         return bool(self.environment or self.secrets)
+
+    @field_validator("per")
+    @classmethod
+    def _per_form(cls, text: str | None) -> str | None:
+        return text if text is None else _reference(text)
 
     @property
     def realisations(self) -> dict[str, Variant]:

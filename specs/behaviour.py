@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -12,12 +12,22 @@ from specs.quantities import Number
 
 
 class BranchPattern(Spec):
-    """One way requests of `source` go: the components that run, and the share of them that go this way."""
+    """One way requests of `source` go: the components that run, and the share of them that go this way.
+
+    `items` says of each that runs per item how many there are; with 0 it is passed by. None: none runs so.
+    """
 
     source: str
     runs: tuple[str, ...]
+    items: dict[str, Annotated[int, Field(ge=0)]] | None = None
     probability: Number = Field(ge=0, le=1)
     count: int = Field(ge=0)
+
+    @property
+    def name(self) -> str:
+        """Such as ``detect+classify*3+count``."""
+        items = self.items or {}
+        return "+".join(f"{c}*{items[c]}" if c in items else c for c in self.runs)
 
 
 class PayloadSize(Spec):

@@ -26,8 +26,9 @@ from specs.application import (
     Variant,
 )
 from specs.artefact import ModelSignature
-from specs.edges import check_edges, gate_can_be, value_type
+from specs.edges import check_edges, gate_can_be
 from specs.errors import InputError, Issue
+from specs.fan_out import check_fan_outs, value_type
 from specs.graph import Graph
 from specs.infrastructure import Infrastructure
 from specs.load import Document
@@ -53,7 +54,7 @@ def check(
     Without `infra` nothing is said of sites; types of models are checked for the `signatures` given.
     """
     issues = [*_names(app), *_references(app), *_cycles(app), *_realisations(app), *_skips(app)]
-    issues += check_edges(app, signatures or {})
+    issues += [*check_fan_outs(app, signatures), *check_edges(app, signatures or {})]
     if infra is not None:
         issues += [*_infrastructure(infra), *_placement(app, infra), *_powerless(app, infra), *_budgets(app, infra)]
     files = [app.file, infra.file if infra else ""]
@@ -99,6 +100,8 @@ def _references(app: Document[Application]) -> Iterator[Issue]:
             yield from _reference(app, ref, ("components", name, "inputs", key))
         if component.when is not None:
             yield from _reference(app, component.when.ref, ("components", name, "when"))
+        if component.per is not None:
+            yield from _reference(app, Ref.model_construct(from_=component.per), ("components", name, "per"))
         for word, others in (("with", component.with_), ("apart_from", component.apart_from)):
             yield from _partners(app, name, word, others)
     for name, sink in spec.sinks.items():

@@ -7,19 +7,11 @@ from collections.abc import Iterator, Mapping
 from specs.application import Application, Ref, ResidencyConstraint
 from specs.artefact import ModelSignature
 from specs.errors import Issue
+from specs.fan_out import taken_type, value_type
 from specs.load import Document
 from specs.nearest import near
 from specs.tensors import TensorType
 from specs.yamlfile import Path_
-
-
-def value_type(app: Application, ref: Ref) -> TensorType | None:
-    """The declared type of the value that `ref` names; None where none is declared."""
-    if ref.producer in app.sources:
-        value = app.sources[ref.producer].values.get(ref.output)
-        return value.type if value else None
-    component = app.components.get(ref.producer)
-    return component.outputs.get(ref.output) if component else None
 
 
 def gate_can_be(given: TensorType) -> bool:
@@ -121,10 +113,12 @@ def _inputs(
         if taken is None:
             yield Issue(f"model {model} has no input {name!r}", place, near(name, signature.inputs))
             continue
-        for given in _given(app.value, ref, signatures):
+        for whole in _given(app.value, ref, signatures):
+            given = taken_type(app.value, component, name, whole)
             if not compatible(given, taken):
                 source = _declaration(app, ref)
-                message = f"{ref.from_} is {given} (line {source}), but input {name!r} of {component!r} takes {taken}"
+                what = ref.from_ if given == whole else f"an item of {ref.from_}"
+                message = f"{what} is {given} (line {source}), but input {name!r} of {component!r} takes {taken}"
                 yield Issue(f"{message}, says model {model}", place, _without_batch(given, taken))
 
 
@@ -134,7 +128,8 @@ def _given(app: Application, ref: Ref, signatures: Mapping[tuple[str, str], Mode
     if declared is not None:
         return [declared]
     known = {s.outputs.get(ref.output) for (component, _), s in signatures.items() if component == ref.producer}
-    return [t for t in known if t is not None]
+    types = (value_type(app, ref, {ref.from_: kind}) for kind in known if kind is not None)
+    return [t for t in types if t is not None]
 
 
 def _declaration(app: Document[Application], ref: Ref) -> int:

@@ -125,7 +125,11 @@ class PathPrediction(Spec):
 
 
 class StagePrediction(Spec):
-    """One stage's wait and service, or one edge's transfer, in milliseconds; `share` of requests that take it."""
+    """One stage's wait and service, or one edge's transfer, in milliseconds; `share` of requests that take it.
+
+    Of a stage that runs per item, the wait is until a request's first item is served, the service that of one item, and
+    the share how many items a request has on average.
+    """
 
     name: str
     kind: Literal["stage", "transfer"]

@@ -8,6 +8,7 @@ from typing import Final
 
 from specs.application import Application, Component
 from specs.errors import Issue
+from specs.fan_out import item_inputs, items_of
 from specs.graph import Graph
 from specs.infrastructure import Infrastructure, Link
 from specs.load import Document
@@ -39,6 +40,7 @@ def _application(app: Application) -> _Found:
             yield ("components", name, "standby"), "standbys together with throughput", "leave one of them out"
         for key, what, hint in _component(component):
             yield ("components", name, *key), what, hint
+        yield from _fan_out(app, name, component)
     combinations = prod(max(1, len(c.variants)) for c in app.components.values())
     if combinations > MOST_COMBINATIONS:
         what = f"{combinations:,} combinations of variants (at most {MOST_COMBINATIONS:,})"
@@ -75,11 +77,34 @@ def _settled(infra: Infrastructure, origin: str, site: str) -> bool:
     return True
 
 
+def _fan_out(app: Application, name: str, component: Component) -> _Found:
+    """A component that runs per item, and what those take of it that run once a request."""
+    at = ("components", name)
+    if component.per is not None and component.split is not None:
+        yield (*at, "split"), "cutting a component that runs per item", "leave split out"
+    if component.per is not None and max(component.batch_sizes) > 1:
+        yield (*at, "batch"), "batches of a component that runs per item", "leave batch out"
+    gate = component.when
+    decides = app.components.get(gate.ref.producer) if gate is not None else None
+    own = gate is not None and component.per is not None and gate.ref.from_ == items_of(app, component.per)
+    if own or (decides is not None and decides.per is not None):
+        yield (*at, "when"), "a gate for each item", "let a component that takes all items decide"
+    takers = {("components", n): c.inputs for n, c in app.components.items()}
+    takers |= {("sinks", n): s.inputs for n, s in app.sinks.items()}
+    for key, ref in component.inputs.items():
+        if ref.if_skipped is not None and key in item_inputs(app, name):
+            yield (*at, "inputs", key), "a number in place of skipped items", "let the component be skipped"
+    if component.per is not None:
+        for (space, taker), inputs in takers.items():
+            for key, ref in inputs.items():
+                if ref.producer == name and ref.if_skipped is not None and taker != name:
+                    hint = "join the branches in a component before it"
+                    yield (space, taker, "inputs", key), "a number in place of a skipped stack", hint
+
+
 def _component(component: Component) -> _Found:
     if component.api is not None:
         yield ("api",), "a hosted API", "use a function"
-    if component.per is not None:
-        yield ("per",), "fan-out (per)", ""
     for key, what in _COMPONENT_KEYS.items():
         if getattr(component, {"with": "with_"}.get(key, key)):
             yield (key,), what, ""

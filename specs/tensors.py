@@ -55,6 +55,17 @@ class TensorType:
         bits = {"bool": 8, "f16": 16, "f32": 32, "f64": 64}.get(self.dtype)
         return count * (bits or int(self.dtype[1:])) // 8
 
+    @property
+    def item(self) -> TensorType:
+        """Of one entry of the first axis. Raises ValueError where there is no axis."""
+        if not self.shape:
+            raise ValueError(f"{self} has no first axis")
+        return TensorType(self.dtype, self.shape[1:])
+
+    def stacked(self, size: int | str) -> TensorType:
+        """Of `size` such values along a new first axis."""
+        return TensorType(self.dtype, (size, *self.shape))
+
     def __str__(self) -> str:
         return f"{self.dtype}[{','.join(map(str, self.shape))}]" if self.shape else self.dtype
 

@@ -22,7 +22,7 @@ def limits_of(
     found: list[Limit] = []
     for limit in path_limits(situation.app.value):
         if limit.path.from_ == pipeline.flow.source:
-            shapes = pipeline.requests(limit.path)
+            shapes = pipeline.ways(limit.path)
             paths = [_paths(pipeline, s.runs, s.probability, limit.path.to) for s in shapes]
             tables = tables_of(shapes, paths, limit.quantile, replaced.get(limit.name, limit.seconds))
             found.append(Limit(constraints.index[limit.name], round((1 - limit.quantile) * PPB), tables))
@@ -61,7 +61,7 @@ def _mean_shapes(situation: Situation, pipeline: Pipeline, constraint: PathConst
     part = flow.members / sum(f.members for f in situation.flows if f.source == flow.source)
     return tuple(
         MeanShape(round(part * s.probability * 1e6), _paths(pipeline, s.runs, s.probability, constraint.to))
-        for s in pipeline.requests(constraint)
+        for s in pipeline.ways(constraint)
     )
 
 

@@ -8,6 +8,7 @@ from itertools import product
 from math import ceil
 
 from planner.formulation.barred import barred_option
+from planner.formulation.fan_out import fan_out_of
 from planner.formulation.names import ConstraintTable
 from planner.formulation.numbers import MICRO, sayable
 from planner.formulation.pairings import Pairings, Placing
@@ -80,20 +81,22 @@ class Options:
         spec = infra.sites[key.site].pools[key.pool]
         hardware = infra.hardware[spec.hardware]
         service = moments(key.record)
-        share = pipeline.share(key.component)
-        rate = flow.peak * share * flow.members / infra.members(key.site)
-        load = max(1, ceil(rate * service.mean / key.record.batch * PPB))
+        share, runs = pipeline.share(key.component), pipeline.runs(key.component)
+        asked = flow.peak * flow.members / infra.members(key.site)
+        load = max(1, ceil(asked * runs * service.mean / key.record.batch * PPB))
         station = self.stations.add(key)
         visits: tuple[Visit, ...] = ()
         used = service.mean
+        fan = fan_out_of(pipeline.counts(key.component))
         if hardware.sharing == "time":
             server = self.servers.of(("pool", key.site, key.pool))
-            visits = (self.servers.visit(server, rate, service),)
+            service = fan.work(service)
+            visits = (self.servers.visit(server, asked * share, service),)
         else:
             used *= key.record.threads / hardware.cores
-            self.stations.bring(station, f, load)
+            self.stations.bring(station, f, load, fan)
         visits += tuple(self.pairings.visits(Placing(f, key.component, *span, key.site)))
-        busy = flow.mean * share * used * flow.members
+        busy = flow.mean * runs * used * flow.members
         what = f"{key.component}/{key.variant} on {spec.hardware}"
         place = situation.app.place("components", key.component)
         return Option(

@@ -8,6 +8,7 @@ from math import ceil
 from typing import Final
 
 from planner.batching import batch_wait
+from planner.formulation.fan_out import FanOut, last_of, on_idle
 from planner.formulation.pools import PoolTable
 from planner.measured import moments
 from planner.problem import MILLION, PPB, REPLICA_LOAD, Station, StationLevel, at_scale
@@ -50,6 +51,7 @@ class StationTable:
     keys: list[StationKey] = field(default_factory=list)
     _index: dict[tuple[str, str, str, int, str, int, int], int] = field(default_factory=dict)
     _loads: dict[int, dict[int, set[int]]] = field(default_factory=dict)
+    _fans: dict[int, FanOut] = field(default_factory=dict)
 
     def add(self, key: StationKey) -> int:
         """The index of the station that `key` stands for, which is added where it is new."""
@@ -61,8 +63,10 @@ class StationTable:
             self.keys.append(key)
         return self._index[known]
 
-    def bring(self, station: int, flow: int, load: int) -> None:
-        """`flow` may bring this `load` to a station of a `cores` pool."""
+    def bring(self, station: int, flow: int, load: int, fan: FanOut) -> None:
+        """`flow` may bring this `load` to a station of a `cores` pool, so many items a request as `fan` says."""
+        if station not in self._fans or fan.burst > self._fans[station].burst:
+            self._fans[station] = fan
         self._loads.setdefault(station, {}).setdefault(flow, set()).add(load)
 
     def rows(self) -> tuple[Station, ...]:
@@ -77,8 +81,11 @@ class StationTable:
         memory = ceil(record.memory / 1000)
         if self.pools.rows[pool].sharing == "cores":
             room = self.pools.rows[pool].maximum * (self.pools.rows[pool].cores // record.threads) - standby
-            served = Served(moments(record), record.batch)
-            serving = station_levels(served, _sums(self._loads[index]), self.most_asked, room)
+            loads, fan = _sums(self._loads[index]), self._fans[index]
+            if fan.alone:
+                serving = station_levels(Served(moments(record), record.batch), loads, self.most_asked, room)
+            else:
+                serving = fan_out_levels(record, fan, loads, self.most_asked, room)
             levels = tuple(replace(level, replicas=level.replicas + standby) for level in serving)
         else:
             memory *= 1 + standby
@@ -116,6 +123,27 @@ def station_levels(
         for replicas in _rising(fewest, min(room, needed)) if most_asked > MILLION else ():
             if (replicas, load) not in levels:
                 levels[replicas, load] = _level(load, replicas, _wait(served, load, replicas))
+    return tuple(levels[key] for key in sorted(levels))
+
+
+def fan_out_levels(
+    record: Record, fan: FanOut, loads: list[int], most_asked: int, room: int
+) -> tuple[StationLevel, ...]:
+    """As `station_levels`, where requests bring several items: more replicas are worth having, up to one an item.
+
+    The wait of a level is all that a request waits beyond one service until the last of its items is done.
+    """
+    levels: dict[tuple[int, int], StationLevel] = {}
+    idle: dict[int, tuple[float, float]] = {}
+    for load in loads:
+        fewest = max(1, ceil(load / PPB / MAX_UTILISATION - 1e-9))
+        needed = -(-at_scale(load, most_asked) // REPLICA_LOAD) + 1 if most_asked > MILLION else 0
+        most = max(fewest + SPARE_REPLICAS + fan.usual, needed)
+        for replicas in (fewest, *_rising(fewest, min(max(room, fewest), most))):
+            rate = load / PPB / record.service.mean if record.service.mean > 0 else 0.0
+            if replicas not in idle:
+                idle[replicas] = on_idle(fan, record, replicas)
+            levels[replicas, load] = _level(load, replicas, last_of(fan, record, rate, replicas, idle[replicas]))
     return tuple(levels[key] for key in sorted(levels))
 
 

@@ -14,6 +14,7 @@ from planner.distribution import Reals
 from planner.layout import FlowLayout, Leg
 from planner.measured import hop_moments
 from planner.network import Passage
+from planner.pipeline import Shape
 from planner.simulation.faults import Calendar
 from planner.simulation.tables import Network
 from planner.timings import Timings
@@ -62,7 +63,7 @@ class Builder:
         self._link_sites: list[str] = []
         self.kinds: list[Kind] = []
         self._class = _Rows(("node", "members", "sinks"))
-        self._node = _Rows(("stage", "site", "need", "column", "end", "edge"))
+        self._node = _Rows(("stage", "site", "need", "items", "column", "end", "edge"))
         self._edge = _Rows(("to", "awaited", "sizes", "column", "step"))
         self._step = _Rows(("link", "rate", "mean", "deviation", "draw"))
         self._draws: list[Reals] = [self._timings.stages[i].parts[0] for i in self._stages]
@@ -105,6 +106,7 @@ class Builder:
                 stage=node if isinstance(node, int) else -1,
                 site=self.sites[self._site(of, node)],
                 need=need[node],
+                items=self._items(shape, node),
                 column=self._column(of, node) if isinstance(node, int) and node >= 0 else -1,
                 end=self._end(of, node),
                 edge=len(self._edge),
@@ -114,6 +116,10 @@ class Builder:
                 self._message(of, leg, to, awaited)
         self.kinds.append(Kind(of, number, of.flow.site))
         return self._class.add(node=first, members=of.flow.members, sinks=len(sinks))
+
+    def _items(self, shape: Shape, node: int | str) -> int:
+        staged = isinstance(node, int) and node >= 0
+        return shape.times(self._layout.stages[node].assignment.component) if staged else 1  # type: ignore[index]
 
     def _site(self, of: FlowLayout, node: int | str) -> str:
         if isinstance(node, str):
@@ -199,7 +205,7 @@ class Builder:
             for stage in of.stages:
                 a = layout.stages[stage].assignment
                 if a.site == site:
-                    found.append((self._visit(site, stage), site, rate * of.pipeline.share(a.component)))
+                    found.append((self._visit(site, stage), site, rate * of.pipeline.runs(a.component)))
             for leg in of.legs:
                 for passage in leg.route:
                     for name, speed, owner in self._timings.link_servers(passage):
@@ -211,7 +217,7 @@ class Builder:
     def _visit(self, site: str, stage: int) -> int:
         """The class of single visits to one stage, of no request."""
         first = self._source(site)
-        self._node.add(stage=stage, site=self.sites[site], need=1, column=-1, end=-1, edge=len(self._edge) + 1)
+        self._node.add(stage=stage, site=self.sites[site], need=1, items=1, column=-1, end=-1, edge=len(self._edge) + 1)
         self._edge.add(to=first + 1, awaited=True, sizes=-1, column=-1, step=len(self._step))
         return self._background(site, first)
 
@@ -224,7 +230,7 @@ class Builder:
         return self._background(site, first)
 
     def _source(self, site: str) -> int:
-        return self._node.add(stage=-1, site=self.sites[site], need=0, column=-1, end=-1, edge=len(self._edge))
+        return self._node.add(stage=-1, site=self.sites[site], need=0, items=1, column=-1, end=-1, edge=len(self._edge))
 
     def _background(self, site: str, first: int) -> int:
         self.kinds.append(Kind(None, 0, site))
@@ -261,7 +267,8 @@ class Builder:
         return Network(
             class_node=np.append(c["node"], np.int32(len(self._node))),
             class_members=c["members"], class_sinks=c["sinks"],
-            node_stage=n["stage"], node_site=n["site"], node_need=n["need"], node_column=n["column"],
+            node_stage=n["stage"], node_site=n["site"], node_need=n["need"], node_items=n["items"],
+            node_column=n["column"],
             node_end=n["end"], node_edge=np.append(n["edge"], np.int32(len(self._edge))),
             edge_to=e["to"], edge_awaited=e["awaited"], edge_sizes=e["sizes"], edge_column=e["column"],
             edge_step=np.append(e["step"], np.int32(len(self._step))),
@@ -284,6 +291,7 @@ class Builder:
             calendar_pace=np.array([p for c in calendars for p in c.paces], float),
             queue_limit=UNLIMITED if limit is None else limit,
             keeps_joins=int(any(c.down for c in calendars)),
+            most_items=max((i for i in n["items"].tolist() if i != 1), default=1),
             horizon=horizon if horizon > 0 else inf,
         )  # fmt: skip
 

@@ -57,6 +57,13 @@ def _later(state: State, time: float, kind: int, subject: int) -> None:
 
 
 @inlined
+def _at_once(state: State, time: float, kind: int, subject: int) -> None:
+    """Before anything else of that time: who passes a stage without items is at the next before servers look round."""
+    push(state.event_time, state.event_key, state.counters[SIZE], time, 0, kind, subject)
+    state.counters[SIZE] += 1
+
+
+@inlined
 def _free(state: State, task: int) -> None:
     state.spare_tasks[state.counters[SPARE_TASKS]] = task
     state.counters[SPARE_TASKS] += 1
@@ -160,6 +167,8 @@ def _leave(
     """Send what a batch made to those that take it, then let its server take what comes next."""
     count = state.counters
     stage = net.node_stage[state.task_node[batch]]
+    if net.node_items[state.task_node[batch]] == 0:  # it was at no server
+        stage = -1
     instance, lost = -1, False
     if stage >= 0:
         queue = net.stage_queue[stage]
@@ -171,9 +180,14 @@ def _leave(
     task = batch
     while task >= 0:
         request, node = state.task_request[task], state.task_node[task]
+        left = 0
+        if net.node_items[node] > 1:
+            at = node - net.class_node[requests.kind[request]]
+            state.items_left[request, at] -= 1
+            left = state.items_left[request, at]
         if lost:
             _end(state, request, FAILED)
-        else:
+        elif left == 0:
             row = requests.row[request]
             if row >= 0 and net.node_end[node] >= 0:
                 log.ends[row, net.node_end[node]] = now - requests.time[request]
@@ -187,7 +201,10 @@ def _leave(
                     state.message_size[message] = _draw(net, random, net.edge_sizes[edge])
                 state.message_began[message] = now
                 state.message_waited[message] = 0.0
-                _later(state, now, PASSES, message)
+                if net.node_items[node] == 0:
+                    _at_once(state, now, PASSES, message)
+                else:
+                    _later(state, now, PASSES, message)
         after = state.task_next[task]
         _free(state, task)
         task = after
@@ -268,13 +285,17 @@ def _arrive(net: Network, requests: Requests, state: State, log: Log, request: i
 
 @inlined
 def _queue(net: Network, requests: Requests, state: State, request: int, node: int, now: float) -> None:
-    """Wait for a server, where there is room to."""
+    """Each item waits for a server, where there is room to; without items it is the next node's turn at once."""
     stage = net.node_stage[node]
     queue = net.stage_queue[stage]
     instance = net.queue_first[queue] + _member(net, requests, request, net.queue_members[queue])
-    if state.waiting[instance] >= net.queue_limit:
-        _end(state, request, REFUSED)
-    else:
+    items = net.node_items[node]
+    if items > 1:
+        state.items_left[request, node - net.class_node[requests.kind[request]]] = items
+    for item in range(max(1, items)):
+        if items > 0 and state.waiting[instance] >= net.queue_limit:
+            _end(state, request, REFUSED)
+            break
         count = state.counters
         count[SPARE_TASKS] -= 1
         task = state.spare_tasks[count[SPARE_TASKS]]
@@ -282,13 +303,16 @@ def _queue(net: Network, requests: Requests, state: State, request: int, node: i
         state.task_node[task] = node
         state.task_ready[task] = now
         state.task_next[task] = -1
+        if items == 0:
+            _at_once(state, now, LEAVES, task)
+            break
         if state.tail[instance] < 0:
             state.head[instance] = task
         else:
             state.task_next[state.tail[instance]] = task
         state.tail[instance] = task
         state.waiting[instance] += 1
-        if state.idle[instance] > 0:
+        if item == 0 and state.idle[instance] > 0:
             _later(state, now, TAKES, instance)
         if net.stage_batch[stage] > 1 and net.stage_patience[stage] > 0:
             _later(state, now + net.stage_patience[stage], TAKES, instance)
@@ -428,7 +452,8 @@ def _start(
         while task >= 0:
             row, column = requests.row[state.task_request[task]], net.node_column[state.task_node[task]]
             if row >= 0 and column >= 0:
-                log.waits[row, column] = now - state.task_ready[task]
+                if np.isnan(log.waits[row, column]):  # of several items, that of the first
+                    log.waits[row, column] = now - state.task_ready[task]
                 log.took[row, column] = done - now
             task = state.task_next[task]
         _later(state, done, LEAVES, kept)

@@ -246,7 +246,7 @@ def _play(
     log = Log(waits, waits.copy(), ends)
     state = fresh_state(network, requests, losses)
     leaving = int(np.diff(network.node_edge).max(initial=0)) + 1
-    margin = 4 + 3 * leaving * int(network.stage_batch.max(initial=1))
+    margin = 4 + 3 * leaving * int(network.stage_batch.max(initial=1)) + 2 * network.most_items
     while (ended := advance(network, requests, state, log, random, EVENTS_A_STEP, margin)) != DONE:
         if ended == FULL:
             state = grown(state)

@@ -44,6 +44,8 @@ class Network(NamedTuple):
     node_site: Ints
     node_need: Ints
     """How many messages it waits for."""
+    node_items: Ints
+    """How many items it is run for; 1 where it does not run per item."""
     node_column: Ints
     """Of `Log.waits`; -1: not kept."""
     node_end: Ints
@@ -92,6 +94,8 @@ class Network(NamedTuple):
     queue_limit: int
     keeps_joins: int
     """1: some place is lost on the way, so joins must know when they began."""
+    most_items: int
+    """Of any node."""
     horizon: float
     """Seconds; what is busy after it is not counted."""
 
@@ -116,6 +120,8 @@ class State(NamedTuple):
     """Messages that a request's node still waits for."""
     began: Floats
     """When the first of them came."""
+    items_left: Ints
+    """Of a request's node, those not done; kept only where nodes run per item."""
     sinks_left: Small
     status: Small
     head: Ints
@@ -176,6 +182,7 @@ def fresh_state(network: Network, requests: Requests, first_events: list[tuple[f
         event_key=keys,
         missing=np.zeros((n, nodes), np.int8),
         began=np.zeros((n, nodes) if network.keeps_joins else (1, 1)),
+        items_left=np.zeros((n, nodes) if network.most_items != 1 else (1, 1), np.int32),
         sinks_left=np.zeros(n, np.int8),
         status=np.zeros(n, np.int8),
         head=np.full(queues, -1, np.int32),

@@ -41,9 +41,9 @@ def _paths_of(reading: Reading, sampling: Sampling, claims: Claims, flow: Flow) 
     for c in wanted:
         over = c.about
         shapes = {
-            runs: p
-            for runs, p in reading.patterns(flow).items()
-            if reading.reaches(flow, runs, c.to) and (over == "all" or over in runs)
+            way: p
+            for way, p in reading.patterns(flow).items()
+            if reading.reaches(flow, way.runs, c.to) and (over == "all" or over in way.runs)
         }
         claimed = [p for p in reading.plan.paths if (p.flow, p.from_, p.to, p.over) == (flow.name, c.from_, c.to, over)]
         name = f"{flow.name} to {c.to} over {over}"
@@ -53,7 +53,7 @@ def _paths_of(reading: Reading, sampling: Sampling, claims: Claims, flow: Flow) 
         if not claims.holds(f"{name}: predicted", bool(claimed)):
             continue
         times, joined = sampling.times(flow, shapes, c.to)
-        passed = frozenset[str]().union(*shapes)
+        passed = frozenset[str]().union(*(way.runs for way in shapes))
         slack = sum(_slack(reading, i) for component in passed for i in flow.chains[component])
         for claim in claimed:
             _percentiles(claims, name, claim.predicted, times, joined, slack)
@@ -75,7 +75,8 @@ def check_shares(reading: Reading, sampling: Sampling, claims: Claims) -> None:
             continue
         found: list[float] = []
         for flow in (f for f in reading.flows if f.source == c.from_):
-            shapes = {runs: p for runs, p in reading.patterns(flow).items() if reading.reaches(flow, runs, c.to)}
+            ways = reading.patterns(flow).items()
+            shapes = {way: p for way, p in ways if reading.reaches(flow, way.runs, c.to)}
             if shapes:
                 times, _ = sampling.times(flow, shapes, c.to)
                 found.append(float((times <= given_up).mean()))
@@ -141,7 +142,7 @@ def _stages(reading: Reading, sampling: Sampling, claims: Claims) -> None:
         waited = sampling.wait(reading.queue_of(i), n) * (sampling.random.random(n) < reading.waiting_share(i))
         _percentiles(claims, f"stage {name} wait", claim.wait, waited, False, _slack(reading, i))
         every = sum(f.peak * f.members for f in reading.flows if f.name in a.flows)
-        runs = sum(f.peak * f.members * reading.share(f, a.component) for f in reading.flows if f.name in a.flows)
+        runs = sum(f.peak * f.members * reading.runs(f, a.component) for f in reading.flows if f.name in a.flows)
         claims.equal(f"stage {name} share", claim.share, runs / every if every else 0.0, 1e-4)
 
 

@@ -110,7 +110,7 @@ def check_behaviour(reading: Reading, claims: Claims) -> None:
 def _behaviour(claims: Claims, measured: Behaviour, claimed: PlannedBehaviour) -> None:
     found: dict[str, float] = {}
     for pattern in measured.patterns:
-        found["+".join(pattern.runs)] = pattern.probability
+        found[pattern.name] = pattern.probability
     accuracy = {a.data: a.value for a in measured.accuracy}
     claims.holds("branch patterns are those measured", set(claimed.patterns) == set(found))
     claims.holds("accuracy is of the data measured", set(claimed.accuracy) == set(accuracy))

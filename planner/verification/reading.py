@@ -37,6 +37,20 @@ class Flow:
     """Indices of assignments by component, in the order of its segments."""
 
 
+@dataclass(frozen=True)
+class Pattern:
+    """The components that a request runs, and how many items those have that run per item."""
+
+    runs: frozenset[str]
+    items: Mapping[str, int]
+
+    def often(self, component: str) -> int:
+        return self.items.get(component, 1 if component in self.runs else 0)
+
+    def __hash__(self) -> int:
+        return hash((self.runs, frozenset(self.items.items())))
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """`share` of requests send it; `producer` and `consumer` are assignment indices, or names of a source or sink."""
@@ -66,7 +80,7 @@ class Reading:
     situation: Situation
     plan: Plan
     _messages: dict[str, list[Message]] = field(default_factory=dict)
-    _visits: dict[tuple[str, frozenset[str]], list[list[int]]] = field(default_factory=dict)
+    _visits: dict[tuple[str, Pattern], list[list[int]]] = field(default_factory=dict)
 
     @property
     def app(self) -> Application:
@@ -147,17 +161,22 @@ class Reading:
                 found.append(Flow(name, source, site, self.members(site), rate.mean, rate.peak, behaviour, chains))
         return found
 
-    def patterns(self, flow: Flow) -> dict[frozenset[str], float]:
+    def patterns(self, flow: Flow) -> dict[Pattern, float]:
         ours = [p for p in flow.behaviour.patterns if p.source == flow.source]
         total = sum(p.probability for p in ours)
-        found: dict[frozenset[str], float] = {}
+        found: dict[Pattern, float] = {}
         for pattern in ours:
             runs = frozenset(c for c in pattern.runs if c in flow.chains)
-            found[runs] = found.get(runs, 0.0) + pattern.probability / total
+            way = Pattern(runs, {c: n for c, n in (pattern.items or {}).items() if c in runs})
+            found[way] = found.get(way, 0.0) + pattern.probability / total
         return found
 
+    def runs(self, flow: Flow, component: str) -> float:
+        """How often a request runs a component on average, each item counted."""
+        return sum(p * way.often(component) for way, p in self.patterns(flow).items())
+
     def share(self, flow: Flow, *components: str) -> float:
-        return sum(p for runs, p in self.patterns(flow).items() if set(components) <= runs)
+        return sum(p for way, p in self.patterns(flow).items() if set(components) <= way.runs)
 
     def messages(self, flow: Flow) -> list[Message]:
         if flow.name not in self._messages:
@@ -244,7 +263,7 @@ class Reading:
         for flow in self.flows:
             if flow.name in a.flows:
                 rate = rates[flow.source] if rates else flow.mean if mean else flow.peak
-                total += rate * flow.members / self.members(a.site) * self.share(flow, a.component)
+                total += rate * flow.members / self.members(a.site) * self.runs(flow, a.component)
         return total
 
     def service(self, index: int) -> Distribution:
@@ -268,17 +287,19 @@ class Reading:
                 return Batching(a.batch, a.batch_wait_ms, a.replicas)
         return Batching(1, 0.0, self.servers(queue))
 
-    def visits(self, flow: Flow, runs: frozenset[str]) -> list[list[int]]:
+    def visits(self, flow: Flow, way: Pattern) -> list[list[int]]:
         """Stages that a request runs, grouped: on a device that shares its time the executor goes on with a request
         whose next stage takes nothing from elsewhere, so that it waits before the first stage of each group only.
         """
-        key = (flow.name, runs)
+        key = (flow.name, way)
         if key not in self._visits:
-            self._visits[key] = self._find_visits(flow, runs)
+            self._visits[key] = self._find_visits(flow, way)
         return self._visits[key]
 
-    def _find_visits(self, flow: Flow, runs: frozenset[str]) -> list[list[int]]:
+    def _find_visits(self, flow: Flow, way: Pattern) -> list[list[int]]:
+        runs = way.runs
         groups: list[list[int]] = []
+        passed: dict[int | str, set[int] | None] = {}  # by stage without items, who makes it ready; None: not at once
         for component in [c for c in self.situation.graph.order if c in flow.chains and c in runs]:
             for i in flow.chains[component]:
                 into = [
@@ -286,8 +307,16 @@ class Reading:
                     for m in self.messages(flow)
                     if m.consumer == i and (m.from_component in runs or m.from_component not in flow.chains)
                 ]
-                before = {m.producer for m in into if not isinstance(m.producer, str)}
-                near = all(m.start == m.end for m in into) and self.queue_of(i).startswith("pool")
+                before: set[int] = set()
+                near = all(m.start == m.end for m in into)
+                for maker in (m.producer for m in into if not isinstance(m.producer, str)):
+                    known = passed.get(maker, {maker})
+                    near = near and known is not None
+                    before |= known or set()
+                if way.often(component) == 0:
+                    passed[i] = before if near else None
+                    continue
+                near = near and self.queue_of(i).startswith("pool")
                 same = [g for g in groups if before and before <= set(g) and self.queue_of(g[0]) == self.queue_of(i)]
                 if near and same:
                     same[0].append(i)
@@ -299,8 +328,8 @@ class Reading:
         """Of the runs of a stage, those that begin a visit."""
         begun = every = 0.0
         for flow in self.flows:
-            for runs, p in self.patterns(flow).items():
-                for visit in self.visits(flow, runs):
+            for way, p in self.patterns(flow).items():
+                for visit in self.visits(flow, way):
                     weight = flow.peak * flow.members * p
                     begun += weight * (visit[0] == index)
                     every += weight * (index in visit)

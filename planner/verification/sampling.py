@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.verification.batches import played_waits
-from planner.verification.reading import Flow, Message, Reading
+from planner.verification.fan_out import PlayedQueue, play
+from planner.verification.reading import Flow, Message, Pattern, Reading
 
 Sample = NDArray[np.float64]
 SEED: Final = 20_231
@@ -41,6 +42,7 @@ class Sampling:
     random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(SEED))
     _services: dict[int, Sample] = field(default_factory=dict)
     _batches: dict[str, Sample] = field(default_factory=dict)
+    _fanned: dict[str, PlayedQueue] = field(default_factory=dict)
 
     @cached_property
     def arrivals(self) -> dict[str, list[Arrival]]:
@@ -49,15 +51,18 @@ class Sampling:
         found: dict[str, list[Arrival]] = {}
         for i in range(len(reading.plan.assignments)):
             if not reading.queue_of(i).startswith("pool"):
-                arrival = Arrival(reading.stage_rate(i), self.service_times(i))
-                found.setdefault(reading.queue_of(i), []).append(arrival)
+                found[reading.queue_of(i)] = [
+                    Arrival(rate, self._together({i: n})) for n, rate in self._brought(i).items()
+                ]
+            else:
+                found.setdefault(reading.queue_of(i), [])
         for flow in reading.flows:
-            for runs, p in reading.patterns(flow).items():
-                for visit in reading.visits(flow, runs):
+            for way, p in reading.patterns(flow).items():
+                for visit in reading.visits(flow, way):
                     if reading.queue_of(visit[0]).startswith("pool"):
-                        found.setdefault(reading.queue_of(visit[0]), []).append(self._visiting(flow, visit, p))
-            for runs, p in reading.patterns(flow).items():
-                for together, crossed in self._bundles(flow, runs):
+                        found[reading.queue_of(visit[0])].append(self._visiting(flow, visit, way, p))
+            for way, p in reading.patterns(flow).items():
+                for together, crossed in self._bundles(flow, way.runs):
                     sizes = np.sum([self.bytes_of(flow, m, VALUES) for m in together], axis=0)
                     for queue, rate, site in crossed:
                         requests = flow.peak * flow.members / reading.members(site) * p
@@ -109,8 +114,39 @@ class Sampling:
                 total += self.bytes_of(flow, other, n) / slowest
         return total
 
-    def _visiting(self, flow: Flow, visit: list[int], probability: float) -> Arrival:
-        times = sum((self.random.permutation(self.service_times(i)) for i in visit), np.zeros(VALUES))
+    def _brought(self, index: int) -> dict[int, float]:
+        """Requests a second at a stage's own queue by how many items each brings, without those that bring none."""
+        a = self.reading.plan.assignments[index]
+        found: dict[int, float] = {}
+        for flow in (f for f in self.reading.flows if f.name in a.flows):
+            for way, p in self.reading.patterns(flow).items():
+                n = way.often(a.component)
+                if n:
+                    rate = flow.peak * flow.members / self.reading.members(a.site) * p
+                    found[n] = found.get(n, 0.0) + rate
+        return found
+
+    def _together(self, often: Mapping[int, int]) -> Sample:
+        """Stages so often one after another."""
+        parts = (self.random.permutation(self.service_times(i)) for i, n in often.items() for _ in range(n))
+        return sum(parts, np.zeros(VALUES))
+
+    def played(self, queue: str) -> PlayedQueue | None:
+        """Where requests bring several items at once to several servers; else None."""
+        servers = self.reading.servers(queue)
+        if servers == 1:
+            return None
+        index = next(i for i in range(len(self.reading.plan.assignments)) if self.reading.queue_of(i) == queue)
+        brought = self._brought(index)
+        if all(n == 1 for n in brought):
+            return None
+        if queue not in self._fanned:
+            self._fanned[queue] = play(brought, self.service_times(index), servers, self.random)
+        return self._fanned[queue]
+
+    def _visiting(self, flow: Flow, visit: list[int], way: Pattern, probability: float) -> Arrival:
+        components = [self.reading.plan.assignments[i].component for i in visit]
+        times = self._together({i: way.often(c) for i, c in zip(visit, components, strict=True)})
         site = self.reading.plan.assignments[visit[0]].site
         return Arrival(flow.peak * flow.members / self.reading.members(site) * probability, times)
 
@@ -128,19 +164,21 @@ class Sampling:
             total += self.random.choice(equally_likely(points, payload.mean), n)
         return total
 
-    def times(self, flow: Flow, shapes: Mapping[frozenset[str], float], to: str) -> tuple[Sample, bool]:
+    def times(self, flow: Flow, shapes: Mapping[Pattern, float], to: str) -> tuple[Sample, bool]:
         """Sampled times of requests, as many of each branch pattern as its share; whether any request waits for two."""
         whole = sum(shapes.values())
         parts: list[Sample] = []
         joined = False
-        for runs, p in shapes.items():
+        for way, p in shapes.items():
             n = max(1, round(self.samples * p / whole))
-            times, meets = self._walk(flow, runs, to, n)
+            times, meets = self._walk(flow, way, to, n)
             parts.append(times)
             joined = joined or meets
         return np.concatenate(parts), joined
 
-    def _walk(self, flow: Flow, runs: frozenset[str], to: str, n: int) -> tuple[Sample, bool]:
+    def _walk(self, flow: Flow, way: Pattern, to: str, n: int) -> tuple[Sample, bool]:
+        runs = way.runs
+
         def live(component: str) -> bool:
             return component in runs or component not in flow.chains
 
@@ -158,13 +196,20 @@ class Sampling:
             latest: Sample = np.max(arriving, axis=0)
             return latest
 
-        waiting = {visit[0] for visit in self.reading.visits(flow, runs)}
+        waiting = {visit[0] for visit in self.reading.visits(flow, way)}
         for component in [c for c in self.reading.situation.graph.order if c in flow.chains and c in runs]:
             for i in flow.chains[component]:
                 ready = arrive(i)
-                done[i] = ready + self.random.choice(self.service_times(i), n)
+                queue = self.reading.queue_of(i)
+                items = way.often(component)
+                played = self.played(queue) if items else None
+                if played is not None:
+                    done[i] = ready + self.random.choice(played.last[items], n)
+                    continue
+                done[i] = ready
+                for _ in range(items):
+                    done[i] = done[i] + self.random.choice(self.service_times(i), n)
                 if i in waiting:
-                    queue = self.reading.queue_of(i)
                     waited = self.wait(queue, n)
                     if queue in before:
                         waited = self._again(queue, waited, ready, *before[queue])
@@ -249,7 +294,12 @@ class Sampling:
 
         Where several requests are taken at once, the queue is played.
         """
+        played = self.played(queue) if queue.startswith("stage") else None
+        if played is not None:
+            return self.random.choice(played.first, n)
         arrivals = self.arrivals[queue]
+        if not arrivals:
+            return np.zeros(n)
         servers = self.reading.servers(queue)
         if self.reading.batch(queue).batch > 1:
             return self.random.choice(self._played(queue), n)

@@ -60,11 +60,13 @@ def chain(
     link: Mapping[str, Any] | None = None,
     payload: float = 0.0,
     skipped: float = 0.0,
+    fan_out: tuple[str, Mapping[int, float]] | None = None,
 ) -> tuple[Situation, Layout]:
     """Components in a row (or as `inputs` says), each its own stage; `rate` requests a second of each member.
 
     Those whose site is "there" are over a link of `link` from the source, and messages have `payload` bytes. Where a
-    share `skipped` of the requests leaves the last component out, nobody waits for what it makes.
+    share `skipped` of the requests leaves the last component out, nobody waits for what it makes. `fan_out` names a
+    component that runs per item of what it takes, and how many items there are with which probability.
     """
     names = list(servers)
     given = inputs or {n: {"x": "src.v" if i == 0 else f"{names[i - 1]}.out"} for i, n in enumerate(names)}
@@ -89,6 +91,8 @@ def chain(
     if skipped:
         app["components"][names[-1]]["when"] = f"not {names[-2]}.sure"
         app["sinks"]["end"]["inputs"]["y"] = f"{names[-2]}.out"
+    if fan_out:
+        app["components"][fan_out[0]]["per"] = given[fan_out[0]]["x"]
     pools = {"box": {"hardware": "cpu", "devices": 1, "owned": True}}
     infra: dict[str, Any] = {
         "schema": "tierplan.infra/v1",
@@ -120,7 +124,10 @@ def chain(
     behaviour = Behaviour(
         variants=dict.fromkeys(names, "default"),
         patterns=(
-            BranchPattern(source="src", runs=tuple(names), probability=1 - skipped, count=1),
+            *(
+                BranchPattern(source="src", runs=tuple(names), items=items, probability=p * (1 - skipped), count=1)
+                for items, p in ([({fan_out[0]: n}, p) for n, p in fan_out[1].items()] if fan_out else [(None, 1.0)])
+            ),
             *((BranchPattern(source="src", runs=tuple(names[:-1]), probability=skipped, count=1),) if skipped else ()),
         ),
         payloads={"src.v": size} | {f"{n}.{o}": size for n in names for o in ("out", "sure")},

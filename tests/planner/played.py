@@ -81,7 +81,7 @@ class Player:
         self.start: Reals = np.cumsum(gaps)
         self.member = self.random.integers(self.flow.members, size=self.requests)
         patterns = self.reading.patterns(self.flow)
-        self.kinds = list(patterns)
+        self.kinds = [way.runs for way in patterns]
         self.kind = self.random.choice(len(patterns), size=self.requests, p=list(patterns.values()))
 
     def times(self, to: str) -> Reals:

@@ -203,6 +203,23 @@ def busy(seed: int) -> Situation:
     return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
 
 
+def fanned(seed: int) -> Situation:
+    """A world in which a component runs per item of what it takes."""
+    draw = random.Random(seed)
+    infra = _infrastructure(draw)
+    app = _application(draw, infra)
+    more = random.Random(f"fan-out {seed}")
+    allowed = [c for c in app["components"] if _may_fan_out(app["components"], c)]
+    if allowed:
+        chosen = app["components"][more.choice(allowed)]
+        chosen["per"] = chosen["inputs"]["x"]
+    slack = more.choice([1.0, 1.5, 2.5])
+    for name, limit in app["constraints"]["time"].items():
+        if name.startswith("p"):
+            app["constraints"]["time"][name] = f"{float(limit[:-3]) * slack} ms"
+    return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+
+
 def careful(seed: int) -> Situation:
     """A world with accuracy among its objectives."""
     draw = random.Random(seed)
@@ -397,6 +414,7 @@ def _behaviours(app: Document[Application], digests: dict[str, str], draw: rando
                 patterns.append(
                     BranchPattern(source="src", runs=runs, probability=probability, count=round(1000 * probability))
                 )
+        patterns = [_with_items(components, p, n) for p in patterns for n in _counts(components, digests)]
         right = {"default": 0.93, "small": draw.choice([0.7, 0.85]), "large": 0.95}[variant]
         accuracy = Accuracy(data="held_out", value=right, low=right - 0.02, high=right + 0.02, n=1000)
         inputs = {f"{c}/{v}": digests[f"{c}/{v}"] for c, v in variants.items()} | {
@@ -414,3 +432,34 @@ def _behaviours(app: Document[Application], digests: dict[str, str], draw: rando
             )
         )
     return found
+
+
+def _may_fan_out(components: Mapping[str, Any], name: str) -> bool:
+    """Whether it takes a value whatever the gates, nobody has a number in place of its own, and it decides no gate."""
+    spec = components[name]
+    if "split" in spec or "when" in spec or not isinstance(spec["inputs"]["x"], str):
+        return False
+    decided = [other.get("when", "") for other in components.values()]
+    instead = [
+        ref["from"] for other in components.values() for ref in other["inputs"].values() if isinstance(ref, dict)
+    ]
+    return not any(f"{name}." in text for text in (*decided, *instead))
+
+
+def _counts(components: Mapping[str, Any], digests: Mapping[str, str]) -> list[tuple[int, float] | None]:
+    """How many items there are with which probability; one None where nothing runs per item."""
+    if not any(spec.per for spec in components.values()):
+        return [None]
+    draw = random.Random(f"items {sorted(digests.values())[0]} {len(digests)}")
+    counts = draw.sample([0, 1, 2, 3, 5, 8], draw.choice([1, 2, 3]))
+    return [(n, 1 / len(counts)) for n in counts]
+
+
+def _with_items(
+    components: Mapping[str, Any], pattern: BranchPattern, count: tuple[int, float] | None
+) -> BranchPattern:
+    if count is None:
+        return pattern
+    n, p = count
+    items = {c: n for c in pattern.runs if components[c].per}
+    return pattern.model_copy(update={"items": items or None, "probability": pattern.probability * p})

@@ -22,6 +22,8 @@ from runtime.cluster.hosts import RayHosts
 from runtime.run import Execution, execute
 from runtime.values import Value
 from specs.errors import EnvironmentFailed, InputError
+from tests.runtime.fan_out import by_hand as letters
+from tests.runtime.fan_out import fan_out_bundle
 from tests.runtime.processes import alive, children, folders, in_folder, until
 from tests.runtime.sample import copy_project, make_bundle, make_items, make_plan, make_prediction, make_slice
 from tests.runtime.test_reference import by_hand
@@ -129,6 +131,19 @@ def test_a_host_that_dies_fails_its_requests_with_the_reason_and_loses_none(
     assert all("cloud-0" in reason for reason in done.reasons)
     items = make_items(40)
     assert all(not by_hand(items[e.item], "small")[1] for e in done.log if e.status == "failed")
+
+
+def test_a_cluster_runs_items_of_a_request_apart_and_answers_with_all_of_them(tmp_path: Path, existing: str) -> None:
+    bundle, part = fan_out_bundle(tmp_path), make_slice(requests=200, multiplier=2)
+    prediction = make_prediction(bundle, part)
+    paths = (prediction.paths[0],)
+    done = execute(bundle, part, make_items(40), prediction.model_copy(update={"paths": paths}), address=existing)
+    requests = done.result.requests
+    assert (requests.sent, requests.answered, requests.wrong, requests.lost) == (200, 200, 0, 0)
+    items = make_items(40)
+    kinds = [len(letters(str(items[entry.item].values["caption"]))[0]) for entry in done.log]
+    by_name = {s.name: s for s in done.result.stages}
+    assert by_name["classify"].n == by_name["check"].n == sum(kinds)
 
 
 def test_a_site_without_a_node_is_named_with_the_command_that_adds_it(tmp_path: Path, existing: str) -> None:

@@ -31,7 +31,11 @@ def test_the_example_of_the_grammar_lists_what_is_not_built_with_lines() -> None
     ("old", "new", "expected"),
     [
         ("function: steps:embed", "api: {url: x}", "16:5: not supported yet: a hosted API"),
-        ("function: steps:embed", "function: steps:embed\n    per: ask.text", "17:5: not supported yet: fan-out (per)"),
+        (
+            "function: steps:embed",
+            "function: steps:embed\n    per: ask.text",
+            "24:7: not supported yet: a number in pl",
+        ),
         ("function: steps:embed", "function: steps:embed\n    state: {kept: 1}", "components that keep state"),
         ("function: steps:embed", "function: steps:embed\n    dims: {T: [16]}", "buckets of a named dimension"),
     ],

@@ -12,6 +12,7 @@ from typing import Any, Final
 from planner.cli.profiling.targets import Targets
 from runtime.behaviour import measure_behaviour
 from runtime.executors import open_executor
+from runtime.fan_out import split
 from runtime.items import Item, read_items
 from runtime.reference import Memo, Reference
 from runtime.secrets import NO_SECRETS, Secrets
@@ -22,6 +23,7 @@ from specs.artefact import WHOLE, ModelSignature, Segment
 from specs.artefact_folder import read_artefact
 from specs.behaviour import Behaviour, PayloadSize
 from specs.errors import InputError, Issue
+from specs.fan_out import item_inputs
 from specs.load import Document
 from specs.tensors import TensorType
 
@@ -109,7 +111,7 @@ class Reality:
                     for segment in self.targets.segments(component, variant):
                         part = (component, variant, segment)
                         if len(found[part]) < SAMPLES and part not in seen:
-                            found[part].append(self._inputs(component, segment, outcome.values))
+                            found[part] += self._inputs(component, segment, outcome.values)
                             seen.add(part)
             if all(len(kept) >= SAMPLES for kept in found.values()):
                 break
@@ -125,15 +127,17 @@ class Reality:
         spread = [ref for start in range(step) for ref in refs[start::step]]
         yield from (ref.read() for ref in spread[:ITEMS_TRIED])
 
-    def _inputs(self, component: str, segment: Segment, values: Mapping[str, Value]) -> Sample:
-        """What a part takes of one request's `values`; models take a batch dimension."""
+    def _inputs(self, component: str, segment: Segment, values: Mapping[str, Value]) -> list[Sample]:
+        """What a part takes of one request's `values`, each item of a fan-out on its own; models take a batch."""
         if segment.begin:
-            return {tensor: with_batch(values[f"{component}@{tensor}"]) for tensor in segment.begin}
+            return [{tensor: with_batch(values[f"{component}@{tensor}"]) for tensor in segment.begin}]
         spec = self.app.components[component]
         given: dict[str, Value] = {}
         for name, ref in spec.inputs.items():
             skipped = ref.from_ not in values
             given[name] = filled(self.types[ref.from_], ref.if_skipped or 0.0, name) if skipped else values[ref.from_]
+        items = item_inputs(self.app, component)
+        every = split(given, items, component) if items else [given]
         if any(v.function for v in spec.realisations.values()):
-            return dict(given)
-        return {name: with_batch(value) for name, value in given.items()}
+            return [dict(each) for each in every]
+        return [{name: with_batch(value) for name, value in each.items() if value is not None} for each in every]

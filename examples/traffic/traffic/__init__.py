@@ -1,0 +1,1 @@
+"""The application's own functions: what runs before and after the models."""

@@ -1,0 +1,106 @@
+"""Fan-outs in the tables: how many items requests bring, and what a request waits for the last of them.
+
+Tables are to the safe side: of several numbers of items the largest of each class counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+
+from planner.distribution import from_quantiles
+from planner.fan_out_queue import finish
+from planner.measured import moments
+from planner.queueing import ZERO, Moments, Wait, single_server
+from specs.profile import Record
+
+EDGES: Final = (0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+"""Quantiles of the number of items at which its classes end."""
+DRAWS: Final = 512
+"""Of how long the items of one class take on idle servers."""
+
+
+@dataclass(frozen=True)
+class FanOut:
+    """`counts`: how many items a request that runs the component brings, with probabilities; some may bring none."""
+
+    counts: tuple[tuple[int, float], ...]
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is no fan-out: every request brings one."""
+        return all(n == 1 for n, _ in self.counts)
+
+    @property
+    def some(self) -> float:
+        """The share of requests that bring any."""
+        return sum(p for n, p in self.counts if n > 0)
+
+    @property
+    def burst(self) -> float:
+        """Items that come together with an item on average: of fan-outs at one station the largest counts."""
+        mean = sum(n * p for n, p in self.counts)
+        return sum(n * n * p for n, p in self.counts) / mean if mean > 0 else 0.0
+
+    def work(self, service: Moments) -> Moments:
+        """Moments of the time of all items one after another, of requests that bring none too."""
+        found = ZERO
+        for n, p in self.counts:
+            every = service.times(n)
+            found = Moments(found.mean + p * every.mean, found.second + p * every.second, found.third + p * every.third)
+        return found
+
+    @cached_property
+    def classes(self) -> tuple[tuple[int, float], ...]:
+        """The largest number of items up to each of `EDGES`, with the share of requests that it stands for."""
+        ordered = sorted(self.counts)
+        reached = np.cumsum([p for _, p in ordered]) / sum(p for _, p in ordered)
+        at = np.searchsorted(reached, np.array(EDGES) - 1e-9)
+        shares = np.diff(EDGES, prepend=0.0)
+        found: dict[int, float] = {}
+        for place, share in zip(at.tolist(), shares.tolist(), strict=True):
+            n = ordered[min(place, len(ordered) - 1)][0]
+            found[n] = found.get(n, 0.0) + share
+        return tuple(found.items())
+
+    @property
+    def usual(self) -> int:
+        """The number of items that hardly any request exceeds (one in twenty)."""
+        return max(n for n, _ in self.classes if n <= 1 or sum(p for m, p in self.classes if m >= n) > 0.05)
+
+
+def fan_out_of(counts: Mapping[int, float]) -> FanOut:
+    return FanOut(tuple(sorted(counts.items())))
+
+
+def last_of(fan: FanOut, record: Record, rate: float, servers: int, idle: tuple[float, float]) -> Wait:
+    """What requests wait beyond one service until the last of their items is done.
+
+    `rate` is that of items. The first item waits as in M/G/1 with a server as fast as all together, whose service is a
+    request's items; then they take what they take on idle servers, `idle` (mean and second moment).
+    """
+    service = moments(record)
+    some = tuple((n, p / fan.some) for n, p in fan.counts if n > 0)
+    work = FanOut(some).work(service)
+    requests = rate * service.mean / work.mean if work.mean > 0 else 0.0
+    first = single_server([(requests, work.scaled(1 / servers))])
+    mean, second = idle
+    mean_beyond = max(0.0, first.mean + mean - service.mean)
+    variance = max(0.0, first.variance + second - mean**2 - service.variance)
+    return Wait(1.0, mean_beyond, variance + mean_beyond**2)
+
+
+def on_idle(fan: FanOut, record: Record, servers: int) -> tuple[float, float]:
+    """Mean and second moment of the time that a request's items take on so many idle servers, drawn."""
+    values = from_quantiles(record.service.points(), record.service.mean)[4::8]
+    mean = second = 0.0
+    for items, p in fan.classes:
+        random = np.random.default_rng(items)
+        times = finish(np.zeros((DRAWS, min(servers, max(1, items)))), items, random.permutation(values), random)
+        mean += p * float(times.mean())
+        second += p * float((times**2).mean())
+    return mean, second

@@ -1,0 +1,140 @@
+"""Fan-outs: what is predicted, played, verified and solved of components that run per item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from planner import solve, verify
+from planner.demand import Demand
+from planner.fan_out_queue import Brought, FanOutQueue
+from planner.formulation import formulate, formulation
+from planner.latency import Latency
+from planner.limits import with_limits
+from planner.path_limits import path_limits
+from planner.queueing import Moments, single_server
+from planner.simulation import Simulation
+from planner.timings import Timings
+from tests.planner.networks import Server, chain, exponential
+from tests.planner.test_simulation_cases import ends, play
+from tests.planner.test_solver import compare_all
+from tests.planner.worlds import fanned
+
+MANY = {0: 0.2, 1: 0.3, 3: 0.3, 6: 0.2}
+
+
+def fan(count: int) -> tuple[str, Mapping[int, float]]:
+    return "b", {count: 1.0}
+
+
+def test_a_request_goes_on_when_the_last_of_its_items_is_done() -> None:
+    """Five items of 2 s on two servers take 6 s, after 1 s before them and before 1 s after them."""
+    servers = {"a": Server([1.0]), "b": Server([2.0], replicas=2), "c": Server([1.0])}
+    assert ends(play(servers, [0], fan_out=fan(5))) == [8.0]
+
+
+def test_items_of_two_requests_stand_in_one_queue() -> None:
+    """Both bring three items of 2 s to two servers at 1 and at 2; the second's begin at 3, 5 and 5."""
+    servers = {"a": Server([1.0]), "b": Server([2.0], replicas=2)}
+    assert ends(play(servers, [0, 1], fan_out=fan(3))) == [5.0, 6.0]
+
+
+def test_a_request_without_items_passes_by_a_busy_stage() -> None:
+    servers = {"a": Server([1.0]), "b": Server([2.0]), "c": Server([0.5])}
+    assert ends(play(servers, [0, 10], fan_out=fan(0))) == [1.5, 1.5]
+
+
+def test_an_executor_goes_on_with_the_items_of_the_request_that_it_has() -> None:
+    """1 + 3 x 2 + 1 s in one go; the second request begins when the first is through."""
+    servers = {"a": Server([1.0]), "b": Server([2.0]), "c": Server([1.0])}
+    assert ends(play(servers, [0, 0.5], sharing="time", fan_out=fan(3))) == [8.0, 15.5]
+
+
+def test_items_that_find_no_room_end_their_request() -> None:
+    servers = {"a": Server([1.0]), "b": Server([2.0])}
+    assert ends(play(servers, [0], limit=2, fan_out=fan(2))) == [5.0]
+    assert ends(play(servers, [0], limit=2, fan_out=fan(3))) == [-1]
+
+
+def test_one_server_waits_as_for_whole_requests() -> None:
+    """M/G/1, a request's items together being its service (Pollaczek and Khinchine)."""
+    situation, layout = chain({"a": Server([1e-5]), "b": Server([0.01])}, 25.0, fan_out=("b", MANY))
+    queue = Timings(layout, Demand(situation)).queues[Timings(layout, Demand(situation)).executor(1)]
+    classes = [(25.0 * p, Moments(0.01 * n, (0.01 * n) ** 2, (0.01 * n) ** 3)) for n, p in MANY.items() if n]
+    exact = single_server(classes)
+    assert queue.load == pytest.approx(exact.busy)
+    assert queue.wait.mean == pytest.approx(exact.mean, rel=1e-6)
+    played = Simulation(layout, Demand(situation), 1).run(100_000).flows["src@here"]
+    assert played.waits[1].mean() == pytest.approx(exact.mean, rel=0.05)
+
+
+def test_as_many_servers_as_items_of_fixed_time_are_one_server_of_whole_requests() -> None:
+    """Four items on four servers all begin and end together: M/D/1."""
+    queue = FanOutQueue(4, (Brought(50.0, 4, np.array([0.01])),))
+    exact = single_server([(50.0, Moments(0.01, 1e-4, 1e-6))])
+    assert queue.first.mean() == pytest.approx(exact.mean, rel=0.05)
+    assert np.allclose(queue.last(4, np.array([0.01])), queue.first + 0.01)
+
+
+CASES = [
+    ("cores", 1, 0.35, [0.01]),
+    ("cores", 1, 0.65, exponential(0.01)),
+    ("cores", 3, 0.5, exponential(0.01)),
+    ("cores", 8, 0.3, [0.01]),
+    ("cores", 4, 0.7, exponential(0.01)),
+    ("time", 1, 0.5, exponential(0.01)),
+]
+
+
+@pytest.mark.parametrize(("sharing", "replicas", "load", "values"), CASES)
+def test_predicted_percentiles_are_those_that_are_played(
+    sharing: str, replicas: int, load: float, values: list[float]
+) -> None:
+    """Within 3 % at the median and 5 % at the 99th percentile, as elsewhere."""
+    mean = sum(n * p for n, p in MANY.items())
+    servers = {"a": Server([2e-3]), "b": Server(values, replicas=replicas), "c": Server([1e-3], replicas=4)}
+    more = 3e-3 if sharing == "time" else 0.0
+    rate = load * replicas / (mean * 0.01 + more)
+    situation, layout = chain(servers, rate, sharing=sharing, fan_out=("b", MANY))
+    (path,) = Latency(layout, Demand(situation)).paths()
+    played = Simulation(layout, Demand(situation), 3).run(300_000).flows["src@here"]
+    times = played.times("end", range(len(MANY))) * 1e3
+    assert path.predicted.p50_ms == pytest.approx(np.quantile(times, 0.5), rel=0.03)
+    assert path.predicted.p99_ms == pytest.approx(np.quantile(times, 0.99), rel=0.05)
+    assert path.predicted.mean_ms == pytest.approx(times.mean(), rel=0.03)
+
+
+def test_other_limits_make_the_tables_that_formulating_with_them_makes() -> None:
+    for seed in (1, 3, 4):
+        given = fanned(seed)
+        name = next(limit.name for limit in path_limits(given.app.value))
+        assert with_limits(given, formulation(given), {name: 0.1}) == formulation(given, {name: 0.1})
+
+
+def test_no_service_is_held_against_a_placement_where_there_may_be_no_items() -> None:
+    """Half of the requests have no items and are soon done: the median is kept whatever an item takes."""
+    servers = {"a": Server([1e-3]), "b": Server([0.2], replicas=9)}
+    _, layout = chain(servers, 1.0, fan_out=("b", {0: 0.6, 2: 0.4}))
+    latency = Latency(layout, Demand(layout.situation))
+    (path,) = latency.paths()
+    assert path.predicted.p50_ms == pytest.approx(1.0, rel=0.05)
+    assert path.predicted.p99_ms > 200
+
+
+def test_the_verifier_agrees_with_plans_that_fan_out() -> None:
+    planned = 0
+    for seed in range(14):
+        given = fanned(seed)
+        plan = solve(given)
+        if plan.assignments and any(c.per for c in given.app.value.components.values()):
+            planned += 1
+            wrong = verify(given, plan, 30_000).wrong
+            assert not wrong, (seed, wrong)
+    assert planned >= 4
+
+
+def test_problems_that_fan_out_equal_brute_force() -> None:
+    compared = compare_all((formulate(fanned(seed)) for seed in range(30)), most=20_000)
+    assert compared.count >= 10

@@ -265,7 +265,7 @@ def _fullest(
     for (kind, index), loads in come.items():
         most = problem.servers[index].max_load if kind == "server" else 900_000_000 * np.maximum(1, replicas[index])
         exact = np.array(most, dtype=object)  # 10 servers' load, in ppb and times 10**9, is beyond 64 bits
-        full = sum(on * ((load * PPB + exact - 1) // exact).astype(np.int64) for _, load, on in loads)
+        full = sum(on * np.asarray((load * PPB + exact - 1) // exact, dtype=np.int64) for _, load, on in loads)
         worst = np.maximum(worst, full)
         if any(asked[f] > 10**6 for f, _, _ in loads):
             # A queue that none of these flows comes to in a choice keeps what it did before.

@@ -229,6 +229,15 @@ class Latency:
                     )
         return (*found, *named.values())
 
+    def _fine(self, timings: Sequence[Timing]) -> Grid:
+        """Steps that are small beside the mean, also where a packet that is lost again and again takes seconds."""
+        mean = sum(float(values.mean()) for timing in timings for values in timing.parts)
+        horizon = self._horizon(timings)
+        size = 2048
+        while size < 32_768 and horizon / size > mean / 100:
+            size *= 2
+        return Grid(horizon / size, size)
+
     def _beginning(self, index: int) -> float:
         """The share of a stage's runs that begin a visit, and so wait."""
         site = self.layout.stages[index].assignment.site
@@ -251,7 +260,7 @@ class Latency:
         waits_in: float = 1.0,
     ) -> StagePrediction:
         waits = Grid(self._horizon([Timing(timing.queues, ())]) / 2048, 2048)
-        services = Grid(self._horizon([Timing((), timing.parts)]) / 2048, 2048)
+        services = self._fine([Timing((), timing.parts)])
         wait = _percentiles(waits, waits_in * self._sum(waits, timing, "wait") + (1 - waits_in))
         service = _percentiles(services, self._sum(services, timing, "service"))
         return StagePrediction(name=name, kind=kind, site=site, wait=wait, service=service, share=share)

@@ -40,6 +40,8 @@ def conform(value: object, expected: TensorType, what: str) -> Value:
         wanted = str if expected.dtype == "string" else bytes
         if not isinstance(value, wanted):
             raise InputError(_mismatch(what, expected, type(value).__name__))
+        if isinstance(value, str) and not _is_text(value):
+            raise InputError(_mismatch(what, expected, "one with half of a surrogate pair, which UTF-8 cannot hold"))
         return value
     if isinstance(value, (np.ndarray, np.generic)):
         array = np.asarray(value)
@@ -64,6 +66,15 @@ def _from_plain(value: object, expected: TensorType, what: str) -> Array:
     if not (held and (same_kind or (raw.dtype.kind in "iu" and array.dtype.kind in "iuf"))):
         raise InputError(_mismatch(what, expected, f"{type(value).__name__} of {raw.dtype.name}"))
     return array
+
+
+def _is_text(value: str) -> bool:
+    """Whether it can be written as UTF-8: json.loads and os.fsdecode may give what cannot."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _fits(shape: tuple[int, ...], expected: tuple[int | str, ...]) -> bool:

@@ -108,7 +108,8 @@ class ZeroMQChannel:
         self._unacknowledged: dict[bytes, int] = {}
         self._asked: deque[tuple[str, Message | OnPulse | None]] = deque()
         self._awake, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._open = True
+        self._waking = threading.Lock()
+        self._open, self._released = True, False
         self._poller = zmq.Poller()
         self._thread = threading.Thread(target=self._loop, name="channel", daemon=True)
 
@@ -157,10 +158,10 @@ class ZeroMQChannel:
         self._stir()
 
     def _stir(self) -> None:
-        try:
-            os.write(self._wake, b".")
-        except (BlockingIOError, OSError):  # it is awake already, or was closed meanwhile
-            return
+        with self._waking:  # once it is released, the descriptor may be another file's
+            if not self._released:
+                with contextlib.suppress(BlockingIOError):  # it is awake already
+                    os.write(self._wake, b".")
 
     def silence(self) -> dict[str, float]:
         """Seconds since each peer that was sent something was last heard."""
@@ -203,8 +204,10 @@ class ZeroMQChannel:
         self._listener.close()
         self._authenticator.stop()
         self._context.term()
-        os.close(self._wake)
-        os.close(self._awake)
+        with self._waking:
+            self._released = True
+            os.close(self._wake)
+            os.close(self._awake)
 
     def _handle(self, end: Any) -> None:
         if end == self._awake:
@@ -231,10 +234,22 @@ class ZeroMQChannel:
                 peer.pulses.append(message)
                 _put(peer.socket, [_WORD.pack(_ASK, peer.session, 0, 0)])
             else:
-                parts = frames(message)
-                peer.outbox.add(Parcel(message, parts, sum(map(len_of, parts))))
+                self._pack(member, peer, message)
         for member in touched:
             self._flush(self._peers[member])
+
+    def _pack(self, member: str, peer: _Peer, message: Message) -> None:
+        """Give `message` to the outbox, or tell why it can never arrive: behind it all others would wait in vain."""
+        try:
+            parts = frames(message)
+        except Exception as error:  # a value from anywhere; the thread must go on
+            self._on_error(member, message, f"it cannot be written: {type(error).__name__}: {error}")
+            return
+        sizes = [len_of(part) for part in parts]
+        if max(sizes) > LONGEST:
+            self._on_error(member, message, f"a value of {max(sizes)} bytes is too large: at most {LONGEST} are sent")
+            return
+        peer.outbox.add(Parcel(message, parts, sum(sizes)))
 
     def _new_peer(self, member: str) -> _Peer:
         socket = self._socket(zmq.DEALER)

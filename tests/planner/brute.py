@@ -264,7 +264,8 @@ def _fullest(
     worst = np.zeros(n, dtype=np.int64)
     for (kind, index), loads in come.items():
         most = problem.servers[index].max_load if kind == "server" else 900_000_000 * np.maximum(1, replicas[index])
-        full = sum(on * ((load * PPB + most - 1) // most) for _, load, on in loads)
+        exact = np.array(most, dtype=object)  # 10 servers' load, in ppb and times 10**9, is beyond 64 bits
+        full = sum(on * np.asarray((load * PPB + exact - 1) // exact, dtype=np.int64) for _, load, on in loads)
         worst = np.maximum(worst, full)
         if any(asked[f] > 10**6 for f, _, _ in loads):
             # A queue that none of these flows comes to in a choice keeps what it did before.

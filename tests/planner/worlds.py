@@ -110,25 +110,70 @@ def batching(seed: int, most: tuple[int, ...] = (4, 16)) -> Situation:
         if not spec.get("function") and more.random() < 0.7:
             spec["batch"] = {"max": more.choice(most)}
     given = facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+    return _in_batches(given, more)
+
+
+def together(seed: int, most: tuple[int, ...] = (2,)) -> Situation:
+    """A world with several at once of: batches, loss, shares, throughput, energy, memory, standbys and pairings."""
+    draw = random.Random(seed)
+    infra = _infrastructure(draw)
+    app = _application(draw, infra)
+    more = random.Random(f"mixed {seed}")
+    for name, power in (("small", "0..3 W"), ("large", more.choice(["30..90 W", "5..60 W"]))):
+        infra["hardware"][name]["power"] = power
+    for spec in infra["hardware"].values():
+        spec["sharing"] = more.choice([spec.get("sharing", "cores"), "cores"])
+    (source,) = app["sources"].values()
+    if "cloud" in infra["sites"] and more.random() < 0.7:
+        infra["sites"]["cloud"]["pools"]["vm"]["devices"] = "0..1"
+    peak = float(source["rate"]["peak"].split("/")[0]) * more.choice([1, 1, 4, 15])
+    source["rate"] = {"mean": f"{peak / 4}/s", "peak": f"{peak}/s"}
+    constraints, time = app["constraints"], app["constraints"]["time"]
+    loose = more.choice([1, 2, 4])
+    time |= {level: f"{loose * float(time[level].split()[0])} ms" for level in ("p50", "p95", "p99") if level in time}
+    if more.random() < 0.6:
+        constraints.pop("budget", None)
+    if more.random() < 0.6:
+        for link in infra["links"].values():
+            link["loss"] = f"{more.choice([0.1, 0.5, 1, 2])} %"
+    if more.random() < 0.5:
+        constraints["answered"] = {"from": "src", "to": "out", "share": f">= {more.choice([90, 99, 99.9])} %"}
+    throughput = more.random() < 0.5
+    if throughput:
+        if more.random() < 0.7:
+            constraints["crowd"] = {"throughput": f">= {peak * more.choice([1.2, 1.5, 2.0, 4.0])}/s"}
+        if more.random() < 0.5:
+            orders = [["throughput", "cost"], ["cost", "throughput"], ["throughput"], ["energy", "throughput"]]
+            app["objective"] = more.choice(orders)
+    if more.random() < 0.3:
+        constraints["power"] = {"energy": f"<= {more.choice([12, 30, 80, 200])} kWh/month"}
+    if more.random() < 0.3:
+        constraints["room"] = {"memory": f"<= {more.choice([60, 80, 110, 160])} MB"}
+    for spec in app["components"].values():
+        if not spec.get("function") and more.random() < 0.7:
+            spec["batch"] = {"max": more.choice(most)}
+        if not throughput and more.random() < 0.3:
+            spec["standby"] = more.choice([1, 2])
+    if more.random() < 0.3:
+        a, b = more.sample(list(app["components"]), 2)
+        app["components"][a][more.choice(["with", "apart_from"])] = [b]
+    given = facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+    return _in_batches(given, more)
+
+
+def _in_batches(given: Situation, more: random.Random) -> Situation:
+    """With records of batches: each takes a share of its requests' own times."""
     found: list[Record] = []
     components = given.app.value.components
     sources = {given.digests[f"{c}/{v}"]: spec for c, spec in components.items() for v in spec.realisations}
     for one in given.records:
         saved = more.choice([0.1, 0.5, 0.9])
         for size in sources[one.source].batch_sizes[1:]:
-            together = spread(one.latency.mean * (1 + saved * (size - 1)), more.choice([0.1, 0.3]))
-            found.append(
-                one.model_copy(
-                    update={
-                        "batch": size,
-                        "latency": together,
-                        "artefact": digest_bytes(f"{one.artefact} {size}".encode()),
-                    }
-                )
-            )
-    return situation_of(
-        given.app, given.infra, [*given.records, *found], given.behaviours, given.hops, dict(given.digests)
-    )
+            latency = spread(one.latency.mean * (1 + saved * (size - 1)), more.choice([0.1, 0.3]))
+            artefact = digest_bytes(f"{one.artefact} {size}".encode())
+            found.append(one.model_copy(update={"batch": size, "latency": latency, "artefact": artefact}))
+    records = [*given.records, *found]
+    return situation_of(given.app, given.infra, records, given.behaviours, given.hops, dict(given.digests))
 
 
 def thrifty(seed: int) -> Situation:

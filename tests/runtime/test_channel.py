@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
 import time
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.channel.window import Inbox, Outbox, Parcel
-from runtime.channel.zeromq import Secret, ZeroMQChannel
+from runtime.channel.zeromq import LONGEST, Secret, ZeroMQChannel
 from runtime.message import Message
 from tests.runtime.processes import until
 
@@ -109,6 +110,33 @@ def test_who_has_another_secret_is_not_let_in(encrypted: bool) -> None:
         ends.a.send("b", message("1", time.monotonic() + 1.0))
         assert until(lambda: bool(ends.undelivered), 10)
         assert (ends.came, ends.undelivered[0][:2]) == ([], ("b", "1"))
+
+
+def test_what_cannot_be_sent_is_told_at_once_and_does_not_hold_up_the_rest(ends: Ends) -> None:
+    """A value that no peer would take (its memory is never touched), and one that cannot be written."""
+    ends.start()
+    ends.a.send("b", message("large", x=np.zeros(LONGEST + 1, np.uint8)))
+    ends.a.send("b", message("odd", x="\ud800"))
+    ends.a.send("b", message("small", x=b"1"))
+    assert until(lambda: bool(ends.came), 10)
+    assert [m.request for m in ends.came] == ["small"]
+    assert [request for _, request, _ in ends.undelivered] == ["large", "odd"]
+    assert "too large" in ends.undelivered[0][2]
+
+
+def test_a_channel_that_is_closed_writes_to_no_file_that_was_opened_since() -> None:
+    """The system gives the numbers of closed files to those that are opened next."""
+    channel = ZeroMQChannel("127.0.0.1", Secret.new(encrypted=False))
+    channel.connect({"b": "tcp://127.0.0.1:1"}, lambda *_: None)
+    channel.start(lambda _: None)
+    channel.close()
+    pairs = [socket.socketpair() for _ in range(20)]
+    channel.give_up("b", "it died")
+    ends = [end for pair in pairs for end in pair]
+    readable, _, _ = select.select(ends, [], [], 0)
+    for end in ends:
+        end.close()
+    assert not readable
 
 
 def test_what_the_dead_may_not_have_handled_is_told_at_once(ends: Ends) -> None:

@@ -87,6 +87,13 @@ def test_a_value_of_the_wrong_type_says_what_was_expected_and_found() -> None:
         conform(b"x", parse_type("f32[1]"), "x")
 
 
+def test_text_that_utf_8_cannot_hold_is_refused_before_it_is_sent() -> None:
+    """json.loads makes it of an escape: whoever writes the message would fail, and all requests after this one."""
+    with pytest.raises(InputError, match=r"t: expected string, got one with half of a surrogate pair"):
+        conform(json.loads('"\\ud800"'), parse_type("string"), "t")
+    assert conform(json.loads('"\\ud83d\\ude00"'), parse_type("string"), "t") == "\U0001f600"
+
+
 @pytest.mark.parametrize(
     ("value", "kind"),
     [(True, "bool"), (3, "i64"), ([1, 2], "i64[2]"), (0.5, "f32"), ([1, 2], "f32[N]"), (np.bool_(1), "bool")],

@@ -70,7 +70,7 @@ def test_items_of_a_request_past_its_deadline_end_it_once(tmp_path: Path) -> Non
     done = go(fan_out_bundle(tmp_path, classify={"replicas": 1}), 200, multiplier=20, shape=False, deadline=0.3)
     requests = done.result.requests
     assert requests.failed > 0
-    assert requests.answered + requests.failed + requests.lost == requests.sent == 200
+    assert requests.answered + requests.refused + requests.failed + requests.lost == requests.sent == 200
     assert requests.wrong == 0
     assert all("deadline" in reason for reason in done.reasons if "failed" in reason)
 

@@ -34,7 +34,7 @@ def go(bundle: Bundle, count: int = 60, photo_bytes: int = 2000, **changes: Any)
 def test_every_answer_is_the_one_computed_by_hand_and_counts_add_up(tmp_path: Path) -> None:
     seen: list[Progress] = []
     items = make_items(40)
-    done = go(make_bundle(tmp_path), 500, multiplier=10, shape=False, on_progress=seen.append)
+    done = go(make_bundle(tmp_path), 500, multiplier=5, shape=False, on_progress=seen.append)
     requests = done.result.requests
     assert (requests.sent, requests.answered, requests.wrong, requests.lost) == (500, 500, 0, 0)
     for entry in done.log:

@@ -130,6 +130,9 @@ def test_what_combinations_have_in_common_is_computed_once(tmp_path: Path) -> No
             calls[self.name] += len(batch)
             return self.work.run_batch(batch)
 
+        def close(self) -> None:
+            self.work.close()
+
     open_work = open_works(app)
     behaviours = list(measure_behaviour(app, lambda c, v: Counted(f"{c}/{v}", open_work(c, v))))
     assert len(behaviours) == 2

@@ -3,7 +3,8 @@
 ``python -m benchmarks.faults [RUNS]`` writes benchmarks/results/faults.json. Requests flow at `RATE` a second from a
 client outside, whose own log says what became of each. Ours is the time from the fault until the last request had ended
 that it failed or slowed; the slowest answer and the fates stand beside it. The peer of each row is its target. The
-application is the one of the runtime's tests (Python functions): a compiled model has its library to load besides.
+application is the one of the runtime's tests (Python functions): a compiled model has its library to load besides. The
+row of a move has its longest time without an answer, beside that of ten seconds without a move.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +27,7 @@ import psutil
 from benchmarks.hops import about
 from runtime.deployment.deploy import deploy
 from tests.runtime.fates import Log
-from tests.runtime.faulty import Deployed, deployment, kill_head, kill_node
+from tests.runtime.faulty import CLOUD, Deployed, another, deployment, kill_head, kill_node
 from tests.runtime.processes import until
 
 RESULT: Final = Path(__file__).parent / "results" / "faults.json"
@@ -32,6 +35,8 @@ RATE: Final = 20.0
 BEFORE: Final = 2.0
 AFTER: Final = 10.0
 RUNS: Final = 3
+MOVING_RATE: Final = 50.0
+MOVING_TARGET: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,8 @@ def main() -> int:
             for fault in FAULTS:
                 rows.append(measured(fault, deployed, runs))
                 print(rows[-1], file=sys.stderr)
+            rows.append(moved(deployed, Path(folder), runs))
+            print(rows[-1], file=sys.stderr)
     RESULT.write_text(json.dumps({**about(), "rows": rows}, indent=1) + "\n", "utf-8")
     return 0
 
@@ -82,6 +89,36 @@ def measured(fault: Fault, deployed: Deployed, runs: int) -> dict[str, object]:
         "spread": round((max(gaps) - min(gaps)) / 2, 3),
         "slowest_answer_s": round(max(log.slowest() for log in logs), 3),
         "fates": fates,
+    }
+
+
+def moved(deployed: Deployed, folder: Path, runs: int) -> dict[str, object]:
+    """The row of a deployment that moves to another plan and, in the next run, back."""
+    plans = (another(folder, {"vision": CLOUD, "decide": CLOUD}), deployed.wanted)
+    silences, usual, fates = [], [], Counter[str]()
+    for run in range(2 * runs):
+        load = deployed.load(MOVING_RATE)
+        time.sleep(AFTER)
+        load.breaks(lambda: None)
+        undisturbed = load.silence(AFTER)
+        load.breaks(partial(deploy, replace(plans[run % 2], move=True), lambda _: None))
+        time.sleep(BEFORE)
+        log = load.end()
+        silences.append(log.silence())
+        usual.append(undisturbed)
+        fates.update(log.counts())
+    return {
+        "case": "a deployment moves to another plan",
+        "metric": f"longest time without an answer at {MOVING_RATE:g} requests/s, median, s",
+        "ours": round(statistics.median(silences), 3),
+        "peer_name": "target",
+        "peer": MOVING_TARGET,
+        "ratio": round(statistics.median(silences) / MOVING_TARGET, 3),
+        "runs": len(silences),
+        "load_average": round(os.getloadavg()[0], 1),
+        "spread": round((max(silences) - min(silences)) / 2, 3),
+        "without_a_move_s": round(statistics.median(usual), 3),
+        "fates": dict(fates),
     }
 
 

@@ -57,14 +57,17 @@ class Client:
         """What the model takes and gives. Errors as `infer` has them."""
         return self._call(self._base, None)
 
-    def infer(self, values: Mapping[str, Value | list[Any] | float], *, stage_times: bool = False) -> Answered:
-        """One request: `values` by input.
+    def infer(
+        self, values: Mapping[str, Value | list[Any] | float], *, stage_times: bool = False, request_id: str = ""
+    ) -> Answered:
+        """One request: `values` by input. Sent again under the same `request_id`, it is run once.
 
         Raises InputError where the ingress says that the request is wrong, EnvironmentFailed for all else that kept
         the answer away; both with what it said.
         """
         kinds = self._inputs = self._inputs or {t["name"]: t["datatype"] for t in self.metadata()["inputs"]}
         body = {
+            "id": request_id,
             "parameters": {"stage_times": stage_times, "timeout": int(self._timeout * 1e6)},
             "inputs": [_tensor(name, kinds.get(name, ""), value) for name, value in values.items()],
         }

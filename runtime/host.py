@@ -44,7 +44,7 @@ class HostOptions:
     """`queue_limit` requests may wait at a queue, `partial_limit` at joins. `clock` names this machine's clock.
 
     With `beats` an origin watches the processes that serve it and sends again what they may have held. A `standby`
-    stands in for the member's own host. `without` names the site without which this plan does.
+    stands in for the member's own host. `plan` is what messages call the plan by, where a process has several open.
     `shape` slows links and processors as the infrastructure says; links not where they are `emulated` below us.
     """
 
@@ -55,7 +55,7 @@ class HostOptions:
     shape: bool
     beats: Beats = NO_BEATS
     standby: bool = False
-    without: str = ""
+    plan: str = ""
     emulated: bool = False
 
 
@@ -160,7 +160,7 @@ class Host:
             self._channel,
             options.beats,
             fills,
-            options.without,
+            options.plan,
         )
         self._queues: dict[str, BoundedQueue[_Task]] = {}
         self._servers: list[Server[_Task]] = []

@@ -77,8 +77,8 @@ class Message:
     reason: str = ""
     attempt: int = 0
     avoid: tuple[str, ...] = ()
-    without: str = ""
-    """The site without which the plan in force does: "" for the plan itself."""
+    plan: str = ""
+    """Of the plans that a process has open, the one whose host it is for; "" where there is only one."""
 
     @property
     def payload(self) -> int:
@@ -104,7 +104,7 @@ def frames(message: Message) -> list[bytes | memoryview]:
         "w": message.reason,
         "n": message.attempt,
         "a": message.avoid,
-        "l": message.without,
+        "l": message.plan,
         "v": values,
         "t": [[t.stage, t.member, t.wait, t.service, t.ended] for t in message.trace.stages],
         "e": [[t.edge, t.member, t.seconds, t.wait] for t in message.trace.transfers],
@@ -160,7 +160,7 @@ def _message(fields: Mapping[str, Any], values: Mapping[str, Value]) -> Message:
         reason=fields["w"],
         attempt=fields["n"],
         avoid=tuple(fields["a"]),
-        without=fields["l"],
+        plan=fields["l"],
         values=values,
         trace=Trace(tuple(StageTime(*t) for t in fields["t"]), tuple(TransferTime(*t) for t in fields["e"])),
     )

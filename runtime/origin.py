@@ -54,7 +54,7 @@ class Origin:
     channel: Channel
     beats: Beats
     fills: Mapping[str, Mapping[str, Value]]
-    without: str = ""
+    plan: str = ""
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _entries: dict[str, Entry] = field(default_factory=dict)
     _outside: dict[str, OnEnd] = field(default_factory=dict)
@@ -140,7 +140,7 @@ class Origin:
                 values=values,
                 attempt=number,
                 avoid=avoid,
-                without=self.without,
+                plan=self.plan,
             )
             self.send(message, edge.to_site, sent)
 
@@ -244,6 +244,11 @@ class Origin:
         for each in taken:
             each.entry.attempts += 1
         return taken
+
+    def pending(self) -> int:
+        """How many requests have not ended."""
+        with self._lock:
+            return len(self._attempts)
 
     def peer_gone(self, member: str, reason: str) -> None:
         """`member` is dead. Requests that it may hold fail with that reason when their deadline passes."""

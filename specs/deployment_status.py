@@ -73,6 +73,18 @@ class StageStatus(Spec):
     service_predicted: Percentiles | None = None
 
 
+class MovingStatus(Spec):
+    """A move that is not finished, between plans by digest. Of the `processes` that the new one takes, so many have
+    `loaded` it, and so many go by it already (`moved`), which begins once all have loaded it.
+    """
+
+    from_: str = Field(alias="from")
+    to: str
+    processes: int
+    loaded: int
+    moved: int
+
+
 class DriftStatus(Spec):
     """What has left the plan: `statistic` of `what` of `name`, for requests that entered at a member.
 
@@ -90,7 +102,7 @@ class DriftStatus(Spec):
 
 
 class DeploymentStatus(Spec):
-    """`state` is serving where every member is ready; down where none is."""
+    """`state` is serving where every member is ready; down where none is. `plan` is the one in force."""
 
     schema_: Literal["tierplan.status/v1"] = Field(alias="schema", default="tierplan.status/v1")
     name: str
@@ -98,6 +110,7 @@ class DeploymentStatus(Spec):
     plan: str
     bundle: str
     address: str
+    moving: MovingStatus | None = None
     requests: dict[str, int]
     members: tuple[MemberStatus, ...]
     paths: tuple[PathStatus, ...]

@@ -61,7 +61,10 @@ def deploy(
     deadline: Annotated[
         float | None,
         typer.Option(
-            "--deadline", metavar="SECONDS", min=0.001, help="Seconds; default ten times the longest limit, or 30."
+            "--deadline",
+            metavar="SECONDS",
+            min=0.001,
+            help="Seconds; default ten times the longest limit, or 30; of a move, what it was.",
         ),
     ] = None,
     profiles: ProfilesFolder = PROFILES,
@@ -76,6 +79,9 @@ def deploy(
     time_limit: Annotated[
         float, typer.Option("--time-limit", metavar="SECONDS", min=0.1, help="Of each search for an alternative.")
     ] = 20.0,
+    move: Annotated[
+        bool, typer.Option("--move", help="Take over from the plan that is deployed under the name, while it serves.")
+    ] = False,
     log: Annotated[
         Log, typer.Option("--log", help="Lines of JSON for requests: none, not answered, or all.")
     ] = Log.requests,
@@ -99,21 +105,26 @@ def deploy(
     from runtime.bundle import open_bundle
     from runtime.deployment.deploy import Wanted, bundle_path
     from runtime.deployment.deploy import deploy as start
-    from runtime.deployment.record import Listening, Record, Seeing, check_name
+    from runtime.deployment.record import Listening, Record, Seeing, check_name, read_record
     from runtime.secrets import take_secrets
+    from specs.digest import digest_file
+    from specs.manifest import MANIFEST_FILE
 
     with Progress() as progress:
         opened = open_bundle(bundle)
         limits = [ms / 1e3 for path in opened.plan.paths for ms in path.limit_ms.values()]
         others = _alternatives(opened, app, profiles, store, alternatives, time_limit, progress)
+        chosen_name = check_name(name or opened.plan.application)
+        before = read_record(chosen_name) if move else None
         record = Record(
-            name=check_name(name or opened.plan.application),
+            name=chosen_name,
             plan=opened.plan.digest,
             bundle=bundle_path(opened),
+            manifest=digest_file(opened.folder / MANIFEST_FILE),
             address=address,
             members=chosen,
             shape=not address if shape is None else shape,
-            deadline=deadline or (10 * max(limits) if limits else 30.0),
+            deadline=deadline or (before.deadline if before else 10 * max(limits) if limits else 30.0),
             listening=Listening(
                 host=listen,
                 http_port=http_port,
@@ -129,7 +140,7 @@ def deploy(
         secrets = take_secrets(opened.app)
         items = _items(app, opened.plan.inputs.app, seed) if app else []
         progress.say(f"plan {opened.plan.digest}")
-        wanted = Wanted(opened, record, items, others.plans, others.write, secrets)
+        wanted = Wanted(opened, record, items, others.plans, others.write, secrets, move)
         new = start(wanted, lambda step: progress.step(f"starting {step}"))
         progress.say(f"{record.name} is deployed" if new else f"{record.name} was deployed already")
     tell(look(record.name), fmt)

@@ -51,7 +51,6 @@ class HostActor:
     def __init__(self, order: HostOrder) -> None:
         self._order = order
         self._host: Host | None = None
-        self._others: dict[str, Host] = {}
         self._channel = ZeroMQChannel(order.address, order.secret) if order.secret is not None else None
 
     async def machine(self) -> str:
@@ -69,14 +68,6 @@ class HostActor:
     def _open(self, peers: Mapping[str, Any]) -> Host:
         return open_host(self._order, peers, self._channel)
 
-    def host_without(self, site: str) -> Host:
-        """Of the plan without `site`, or of the plan itself. Raises EnvironmentFailed where it is not open."""
-        if not site:
-            return self.host
-        if site not in self._others:
-            raise EnvironmentFailed(f"the host {self._order.member} of the plan without {site} is not open")
-        return self._others[site]
-
     @property
     def host(self) -> Host:
         if self._host is None:
@@ -84,8 +75,7 @@ class HostActor:
         return self._host
 
     async def deliver(self, data: bytes) -> None:
-        message = decode(data)
-        self.host_without(message.without).deliver(message)
+        self.host.deliver(decode(data))
 
     async def beat(self) -> str:
         """A sign of life: which incarnation of this process it is. Raises EnvironmentFailed while it is not open."""
@@ -113,8 +103,8 @@ class HostActor:
         return self.host.origin.log()
 
     async def close(self) -> None:
-        for host in (*self._others.values(), *([self._host] if self._host is not None else ())):
-            await asyncio.to_thread(host.close)
+        if self._host is not None:
+            await asyncio.to_thread(self._host.close)
 
 
 def open_host(order: HostOrder, peers: Mapping[str, Any], zeromq: ZeroMQChannel | None = None) -> Host:

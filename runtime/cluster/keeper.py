@@ -5,7 +5,8 @@ the pipe closes, and the keeper kills the nodes and removes their folder. It run
 Ctrl-C reaches the command alone.
 
 For a deployment, which outlives its command, the order names a file `announce`: the answer is written there instead,
-and the nodes live until the keeper is told to end (SIGTERM).
+and the nodes live until the keeper is told to end (SIGTERM). Nodes that a file beside it asks for (`ADDED`) are started
+meanwhile, and the answer is written again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -39,6 +40,11 @@ AGENT_PORTS: Final[Mapping[str, int | None]] = {
     "metrics_export_port": 20004,
 }
 """Of a node in a network of its own: else it waits for what its agents choose, and dies after 15 seconds without."""
+
+ADDED: Final = ".add"
+"""After the name of the answer's file: the file that asks for more nodes, a JSON list of their labels."""
+LOOK_EVERY: Final = 0.2
+MOST_THREADS: Final = 256
 
 START_LIMIT: Final = 120.0
 ASK_AGAIN: Final = 0.1
@@ -62,7 +68,7 @@ def main() -> int:
     nodes: list[Any] = []
     try:
         # A node's processes die with the thread that started them, so the threads stay until the end.
-        with ThreadPoolExecutor(len(asked["nodes"])) as pool:
+        with ThreadPoolExecutor(MOST_THREADS) as pool:
             try:
                 first, *others = zip(asked["nodes"], asked["places"], strict=True)
                 if first[1] is not None:
@@ -71,8 +77,12 @@ def main() -> int:
                 head = _start(folder, first[0], first[1], None)
                 nodes.append(head)
                 nodes += pool.map(lambda node: _start(folder, node[0], node[1], head.gcs_address), others)
-                _tell({"address": head.gcs_address}, asked, answer)
-                _wait(asked)
+                members = {labels["site"]: node for labels, node in zip(asked["nodes"], nodes, strict=True)}
+                _tell({"address": head.gcs_address, "nodes": list(members)}, asked, answer)
+                for wanted in _added(asked):
+                    found, problem = _add(wanted, members, folder, pool, head.gcs_address)
+                    nodes += found
+                    _tell({"address": head.gcs_address, "nodes": list(members), "failed": problem}, asked, answer)
             except KeyboardInterrupt:
                 pass
             except Exception as error:
@@ -88,7 +98,7 @@ def main() -> int:
     return 0
 
 
-def _tell(what: Mapping[str, str], asked: Mapping[str, Any], stdout: int) -> None:
+def _tell(what: Mapping[str, object], asked: Mapping[str, Any], stdout: int) -> None:
     line = json.dumps(what).encode() + b"\n"
     file = asked.get("announce")
     if file is None:
@@ -99,12 +109,42 @@ def _tell(what: Mapping[str, str], asked: Mapping[str, Any], stdout: int) -> Non
     os.replace(f"{file}.part", file)
 
 
-def _wait(asked: Mapping[str, Any]) -> None:
-    """Until the end of stdin or, for a deployment, for ever: a signal interrupts it."""
-    if "announce" in asked:
-        while True:
-            signal.pause()
-    sys.stdin.read()
+def _added(asked: Mapping[str, Any]) -> Iterator[list[Mapping[str, str]]]:
+    """Until the end of stdin or, for a deployment, for ever (a signal interrupts it): labels of nodes to add."""
+    if "announce" not in asked:
+        sys.stdin.read()
+        return
+    file = asked["announce"] + ADDED
+    while True:
+        time.sleep(LOOK_EVERY)
+        with contextlib.suppress(FileNotFoundError):
+            with open(file, "rb") as stream:
+                wanted = json.load(stream)
+            os.unlink(file)
+            yield wanted
+
+
+def _add(
+    wanted: Sequence[Mapping[str, str]], members: dict[str, Any], folder: str, pool: ThreadPoolExecutor, head: str
+) -> tuple[list[Any], str]:
+    """Start the nodes that are wanted and do not live, and enter them in `members`; and what went wrong."""
+
+    def start(labels: Mapping[str, str]) -> Any:
+        shutil.rmtree(f"{folder}/{labels['site'][-40:]}", ignore_errors=True)  # of one that died
+        return _start(folder, labels, None, head)
+
+    lacking = {w["site"]: w for w in wanted if w["site"] not in members or members[w["site"]].dead_processes()}
+    started = {member: pool.submit(start, labels) for member, labels in lacking.items()}
+    found: dict[str, Any] = {}
+    problem = ""
+    for member, node in started.items():
+        members.pop(member, None)
+        try:
+            found[member] = node.result()
+        except Exception as error:  # Ray raises many kinds: whoever asked is told
+            problem = f"{member}: {type(error).__name__}: {error}".splitlines()[0]
+    members |= found
+    return list(found.values()), problem
 
 
 def _settle_imports() -> None:

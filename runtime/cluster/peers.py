@@ -21,11 +21,11 @@ def find_peers(prefix: str, processes: Collection[str]) -> dict[str, Any]:
     return found
 
 
-def adopt_everywhere(actors: Mapping[str, Any], site: str, limit: float = 30.0) -> None:
-    """Have `actors` open the hosts of the plan without `site`. Raises EnvironmentFailed where one does not."""
+def adopt_everywhere(actors: Mapping[str, Any], release: str, site: str, limit: float = 30.0) -> None:
+    """Have `actors` open the hosts of a release's plan without `site`. Raises EnvironmentFailed where one does not."""
     import ray
 
-    refs = {process: actor.adopt.remote(site) for process, actor in actors.items()}
+    refs = {process: actor.adopt.remote(release, site) for process, actor in actors.items()}
     for process, ref in refs.items():
         try:
             ray.get(ref, timeout=limit)

@@ -1,6 +1,7 @@
-"""The Ray actor of a deployed host: a host with a door, which says what it does.
+"""The Ray actor of a deployed process: the releases that it has loaded, and the door to one of them.
 
-Ray starts its process again when that dies. It then opens itself, as it was opened before, without anybody's help.
+What it is to do stands in the deployment's folder of state. Ray starts its process again when that dies; it then reads
+there what is in force by now, and opens itself without anybody's help.
 """
 
 from __future__ import annotations
@@ -8,22 +9,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import secrets
 import threading
 import time
-from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.bundle import open_bundle
-from runtime.cluster.actor import HostActor, HostOrder, open_host
-from runtime.cluster.peers import adopt_everywhere, find_peers, was_restarted
-from runtime.deployment.failover import Failover
-from runtime.host import Host
-from runtime.ingress.door import DoorOptions, Endpoints
+from runtime.cluster.peers import was_restarted
+from runtime.deployment.orders import Orders
+from runtime.deployment.record import Record, moving_in, record_in
+from runtime.deployment.release import Release
+from runtime.ingress.door import DoorOptions
 from runtime.ingress.member import MemberDoor
+from runtime.ingress.service import Service
+from runtime.machine import machine_id
 from runtime.message import decode
+from runtime.secrets import Secrets
+from runtime.values import Value
+from specs.errors import EnvironmentFailed
 from specs.output_file import write_whole
 
 PAUSE: Final = 1.0
@@ -31,130 +36,172 @@ PAUSE: Final = 1.0
 _LOG: Final = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class DeployOrder:
-    """`digest` is of the deployment's record: who asks learns whether this is what they want.
+class DeployedHost:
+    """See the module. `load` and `serve` are called by the command that deploys; `serve` is what makes it ready."""
 
-    The actor of process P is called `prefix` + P. `door` is None for a standby. `ports` is a file that keeps where the
-    door listens, for the next process of this actor. `alternatives` are the hosts of the plans without a site, by site.
-    """
-
-    host: HostOrder
-    digest: str
-    prefix: str
-    processes: tuple[str, ...]
-    door: DoorOptions | None
-    ports: str
-    alternatives: Mapping[str, HostOrder] = field(default_factory=dict)
-
-
-class DeployedHost(HostActor):
-    """See the module. `open` and `open_door` are called once, by the command that deploys."""
-
-    def __init__(self, order: DeployOrder) -> None:
-        super().__init__(order.host)
-        self._deploy = order
+    def __init__(self, folder: str, process: str, given: Secrets) -> None:
+        """`folder` holds the deployment's state; `process` is this one's name in it; functions may name what is
+        `given`.
+        """
+        self._given = given
+        self._folder, self._process = Path(folder), process
+        self._releases: dict[str, Release] = {}
+        self._draining: list[tuple[str, Service]] = []
+        self._serving = ""
         self._door: MemberDoor | None = None
-        self._ready = False
-        self._adopting = threading.Lock()
-        self._entrance: Failover | None = None
+        self._incarnation = secrets.token_hex(8)
+        self._whole = False
+        self._changing = threading.RLock()
         if was_restarted():
             threading.Thread(target=self._open_again, name="open again", daemon=True).start()
 
     def _open_again(self) -> None:
         try:
-            self._host = open_host(self._order, self._peers)
-            self._open_door()
+            with self._changing:
+                moving, record = moving_in(self._folder), record_in(self._folder)
+                if record is None:
+                    raise EnvironmentFailed(f"the state of the deployment is gone from {self._folder}")
+                for each in {r.key: r for r in ((moving.old, moving.new) if moving else ()) + (record,)}.values():
+                    self._load(each)
+                self._whole = True
+                if record.key in self._releases:
+                    self._serve(record.key)
         except Exception:  # whatever it is: the next process may have better luck
-            _LOG.exception("%s could not open itself again", self._order.member)
+            _LOG.exception("%s could not open itself again", self._process)
             time.sleep(PAUSE)
             os._exit(1)
 
-    @cached_property
-    def _peers(self) -> dict[str, Any]:
-        """Looked up once: later the head may be gone, which alone knows them by name."""
-        return find_peers(self._deploy.prefix, self._deploy.processes)
+    # --- what the command that deploys has it do; each may be asked for again
 
-    async def open_all(self) -> None:
-        """Load what runs here."""
-        self._host = await asyncio.to_thread(lambda: open_host(self._order, self._peers))
+    async def machine(self) -> str:
+        """Which machine this is."""
+        return machine_id()
+
+    async def load(self, key: str) -> None:
+        """Load the release of that key beside what is served."""
+        await asyncio.to_thread(self._load_by_key, key)
+
+    def _load_by_key(self, key: str) -> None:
+        moving, record = moving_in(self._folder), record_in(self._folder)
+        known = ((moving.old, moving.new) if moving else ()) + ((record,) if record else ())
+        wanted = next((r for r in known if r.key == key), None)
+        if wanted is None:
+            raise EnvironmentFailed(f"nothing of release {key} is in {self._folder}")
+        with self._changing:
+            self._load(wanted)
+            self._whole = True
+
+    def _load(self, record: Record) -> None:
+        """Nothing where the record has no work for this process."""
+        if record.key in self._releases:
+            self._releases[record.key].find_others()
+            return
+        orders = Orders.kept(record, self._folder, self._given)
+        if self._process in orders.processes:
+            self._releases[record.key] = Release(orders.of(self._process))
+
+    async def warm_up(self, key: str, stage: str, inputs: Sequence[Mapping[str, Value | None]], rounds: int) -> None:
+        await asyncio.to_thread(self._release(key).warm_up, stage, inputs, rounds)
+
+    async def serve(self, key: str) -> None:
+        """Let requests that come from now on go by that release."""
+        await asyncio.to_thread(self._serve, key)
+
+    def _serve(self, key: str) -> None:
+        with self._changing:
+            release = self._release(key)
+            options = release.order.door
+            if self._serving == key:
+                return
+            if options is not None and self._door is None:
+                self._door = release.open_door(_with_ports(options, release.order.ports))
+                _keep_ports(self._door, release.order.ports)
+            elif self._door is not None:
+                self._draining.append((self._serving, release.take_over(self._door)))
+            self._serving = key
+
+    async def pending(self, key: str) -> int:
+        """How many requests that entered here by that release have not ended."""
+        release = self._releases.get(key)
+        inside = sum(service.admission.inside for of, service in self._draining if of == key)
+        return max(inside, release.pending() if release is not None else 0)
+
+    async def unload_all_but(self, key: str) -> None:
+        """Forget all other releases; what is still under way by them is dropped."""
+        await asyncio.to_thread(self._unload_all_but, key)
+
+    def _unload_all_but(self, key: str) -> None:
+        with self._changing:
+            for other in [k for k in self._releases if k != key]:
+                self._releases.pop(other).close()
+            for _, service in self._draining:
+                service.close()
+            self._draining.clear()
+
+    # --- what others ask
+
+    def _release(self, key: str) -> Release:
+        if key not in self._releases:
+            raise EnvironmentFailed(f"{self._process} has not loaded release {key}")
+        return self._releases[key]
 
     async def deliver(self, data: bytes) -> None:
         """Of a plan without a site, too, that an earlier process of this actor was a host of."""
         message = decode(data)
-        if message.without in self._deploy.alternatives and message.without not in self._others:
-            await self.adopt(message.without)
-        self.host_without(message.without).deliver(message)
+        key, _, site = message.plan.partition("/")
+        release = self._release(key)
+        if not release.has(site):
+            await self.adopt(key, site)
+        release.adopt(site).deliver(message)
 
-    async def adopt(self, site: str) -> None:
-        """Be a host of the plan without `site` as well; at once where that has happened before."""
-        await asyncio.to_thread(self._adopt, site)
+    async def adopt(self, key: str, site: str) -> None:
+        """Be a host of the release's plan without `site` as well; at once where that has happened before."""
+        await asyncio.to_thread(self._release(key).adopt, site)
 
-    def _adopt(self, site: str) -> Host:
-        with self._adopting:
-            if site not in self._others:
-                self._others[site] = open_host(self._deploy.alternatives[site], self._peers)
-            return self._others[site]
+    async def beat(self) -> str:
+        """A sign of life: which incarnation of this process it is. Raises EnvironmentFailed until all is loaded."""
+        if not self._whole:
+            raise EnvironmentFailed(f"{self._process} is not open")
+        return self._incarnation
 
-    async def open_door(self) -> Endpoints | None:
-        """The last step: who has been through it is ready."""
-        return await asyncio.to_thread(self._open_door)
-
-    def _open_door(self) -> Endpoints | None:
-        options = self._deploy.door
-        if options is not None:
-            before = _read_ports(self._deploy.ports)
-            chosen = replace(options, http_port=before[0], grpc_port=before[1]) if before else options
-            self._entrance = self._failover()
-            bundle = open_bundle(self._order.bundle)
-            self._door = MemberDoor(bundle, self._order.top, self.host, self._entrance, chosen)
-            ports = (_port(self._door.endpoints.http), _port(self._door.endpoints.grpc))
-            write_whole(self._deploy.ports, f"{ports[0]} {ports[1]}\n")
-        self._ready = True
-        return self._door.endpoints if self._door is not None else None
-
-    def _failover(self) -> Failover:
-        peers = self._peers
-        tops = {site: order.top for site, order in self._deploy.alternatives.items()}
-
-        def adopt(site: str, members: Collection[str]) -> Host:
-            adopt_everywhere({m: peers[m] for m in members if m in peers and m != str(self._order.member)}, site)
-            return self._adopt(site)
-
-        return Failover(self.host, tops, adopt)
-
-    async def ready_for(self) -> str:
-        """The digest of the record that this host is ready for; empty while it is not."""
-        return self._deploy.digest if self._ready else ""
+    async def state(self) -> tuple[str, tuple[str, ...]]:
+        """The key of the release that is served, "" while none is; and those of all that are loaded."""
+        return self._serving, tuple(self._releases)
 
     async def report(self) -> dict[str, Any]:
-        """What this host does now, as plain data."""
-        if not self._ready:
-            return {"ready": False}
-        door = self._door
-        told: dict[str, Any] = {"ready": True, "pid": os.getpid(), "queues": [asdict(q) for q in self.host.loads()]}
-        if door is not None:
-            seen = await asyncio.to_thread(door.window.seen)
-            told |= {"endpoints": asdict(door.endpoints), "models": list(door.models), "seen": seen}
-            told["without"] = self._entrance.without if self._entrance is not None else ""
+        """What this process does now, as plain data."""
+        told: dict[str, Any] = {"ready": bool(self._serving), "serving": self._serving, "loaded": list(self._releases)}
+        release = self._releases.get(self._serving)
+        if release is None:
+            return told
+        told |= {"pid": os.getpid(), "queues": [asdict(q) for q in release.host.loads()]}
+        if self._door is not None:
+            seen = await asyncio.to_thread(self._door.window.seen)
+            told |= {"endpoints": asdict(self._door.endpoints), "models": list(self._door.models), "seen": seen}
+            told["without"] = release.without
         return told
 
     async def close(self) -> None:
-        if self._entrance is not None:
-            self._entrance.close()
-        if self._door is not None:
-            await asyncio.to_thread(self._door.close)
-        await super().close()
+        door, self._door = self._door, None
+        if door is not None:
+            await asyncio.to_thread(door.close)
+        for release in self._releases.values():
+            await asyncio.to_thread(release.close)
 
 
 def _port(address: str) -> int:
     return int(address.rpartition(":")[2])
 
 
-def _read_ports(file: str) -> tuple[int, int] | None:
-    """Of HTTP and gRPC, as an earlier process of this actor wrote them; None where there was none."""
+def _with_ports(options: DoorOptions, file: str) -> DoorOptions:
+    """With the ports that an earlier process of this actor had, where there was one."""
     try:
         http, grpc = Path(file).read_text("ascii").split()
-        return int(http), int(grpc)
+        return replace(options, http_port=int(http), grpc_port=int(grpc))
     except (OSError, ValueError):
-        return None
+        return options
+
+
+def _keep_ports(door: MemberDoor, file: str) -> None:
+    """For the next process of this actor."""
+    write_whole(file, f"{_port(door.endpoints.http)} {_port(door.endpoints.grpc)}\n")

@@ -17,11 +17,14 @@ from typing import Final
 
 import psutil
 
+from runtime.cluster.keeper import ADDED
 from runtime.deployment.record import ANNOUNCED, state_folder
 from specs.errors import EnvironmentFailed
+from specs.output_file import write_whole
 
 KEEPER: Final = "runtime.cluster.keeper"
-START_LIMIT: Final = 90.0
+START_LIMIT: Final = 150.0
+"""Seconds; more than Ray itself may take for a node on a busy machine."""
 STOP_LIMIT: Final = 20.0
 
 
@@ -41,14 +44,17 @@ def keeper_of(name: str) -> psutil.Process | None:
     return None
 
 
-def ensure_nodes(name: str, tiers: Mapping[str, str]) -> str:
+def ensure_nodes(name: str, tiers: Mapping[str, str], *, anew: bool = True) -> str:
     """The head's address of the nodes of `name`, one for each member, which are started where they do not run.
 
-    Where one of them died all are started anew. Raises EnvironmentFailed where they do not start.
+    Where one of them died all are started `anew`, or only that one. Raises EnvironmentFailed where they do not start.
     """
     announced = state_folder(name) / ANNOUNCED
-    if announced.exists() and keeper_of(name) is not None and _dead_nodes(name, tiers):
-        stop_nodes(name)
+    if announced.exists() and keeper_of(name) is not None and (lacking := _dead_nodes(name, tiers)):
+        if anew:
+            stop_nodes(name)
+        else:
+            _add_nodes(name, {member: tier for member, tier in tiers.items() if member in lacking})
     if keeper_of(name) is None:
         _sweep(name)
         announced.unlink(missing_ok=True)
@@ -64,6 +70,21 @@ def ensure_nodes(name: str, tiers: Mapping[str, str]) -> str:
         stop_nodes(name)
         raise EnvironmentFailed(f"Ray nodes did not start on this machine: {answer['error']}")
     return str(answer["address"])
+
+
+def _add_nodes(name: str, tiers: Mapping[str, str]) -> None:
+    """Have the keeper start nodes for these members beside those that run."""
+    announced = state_folder(name) / ANNOUNCED
+    wanted = [{"site": member, "tier": tier} for member, tier in tiers.items()]
+    before = announced.stat().st_mtime_ns
+    write_whole(f"{announced}{ADDED}", json.dumps(wanted))
+    give_up = time.monotonic() + START_LIMIT
+    while announced.stat().st_mtime_ns == before or _dead_nodes(name, tiers):
+        problem = json.loads(announced.read_bytes()).get("failed", "")
+        if problem or time.monotonic() > give_up or keeper_of(name) is None:
+            what = f"Ray nodes for {', '.join(sorted(tiers))} did not start on this machine"
+            raise EnvironmentFailed(f"{what}: {problem}" if problem else what)
+        time.sleep(0.1)
 
 
 def _dead_nodes(name: str, members: Collection[str]) -> set[str]:

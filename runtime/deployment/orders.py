@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Final
 
-from runtime.bundle import Bundle
+from runtime.bundle import PLAN_FILE, Bundle, open_bundle
 from runtime.cluster.actor import HostOrder
-from runtime.deployment.actor import DeployOrder
-from runtime.deployment.record import LINKS, LOGS, PORTS, Record, alternative_folder, state_folder
+from runtime.deployment.record import ALTERNATIVES, LINKS, LOGS, PORTS, Record, alternative_folder
+from runtime.deployment.release import DeployOrder, plan_name
 from runtime.fleet import Member
 from runtime.health import Beats
 from runtime.host import HostOptions
@@ -22,7 +24,10 @@ from runtime.replicas import at_standby, has_standby, member_of, standby_of, wit
 from runtime.secrets import NO_SECRETS, Secrets
 from runtime.shaping import LinkState, Routes
 from runtime.topology import Topology, topology
-from specs.plan import Plan
+from specs.digest import digest_file
+from specs.errors import EnvironmentFailed
+from specs.manifest import MANIFEST_FILE
+from specs.plan import Plan, read_plan
 from specs.run_result import Slice
 
 PARTIAL_LIMIT: Final = 4096
@@ -41,12 +46,35 @@ def topology_of(bundle: Bundle, record: Record, plan: Plan | None = None) -> Top
 
 @dataclass(frozen=True)
 class Orders:
-    """`top` is of the plan, `others` of the plans without a site, by site."""
+    """`top` is of the plan, `others` of the plans without a site, by site. `folder` holds the deployment's state."""
 
     record: Record
     top: Topology
     others: Mapping[str, Topology]
+    folder: Path
     secrets: Secrets = NO_SECRETS
+
+    @classmethod
+    def kept(cls, record: Record, folder: Path, secrets: Secrets = NO_SECRETS) -> Orders:
+        """For a record whose bundles are there; secrets are kept nowhere.
+
+        Raises InputError where a bundle is not whole, EnvironmentFailed where its folder holds another one by now.
+        """
+        bundle = open_bundle(record.bundle)
+        manifest = digest_file(bundle.folder / MANIFEST_FILE)
+        if bundle.plan.digest != record.plan or record.manifest not in ("", manifest):
+            raise EnvironmentFailed(f"{record.bundle} holds another bundle than the one of plan {record.plan[:16]}")
+        plans = {
+            site: read_plan(alternative_folder(folder, digest) / PLAN_FILE)
+            for site, digest in record.alternatives.items()
+        }
+        return cls(
+            record,
+            topology_of(bundle, record),
+            {site: topology_of(bundle, record, plan) for site, plan in plans.items()},
+            folder,
+            secrets,
+        )
 
     @cached_property
     def members(self) -> tuple[Member, ...]:
@@ -62,12 +90,21 @@ class Orders:
         return next(m for m in self.members if str(m) == member_of(process))
 
     def make_links(self) -> None:
-        """The files of the shaped links, in which all are free: one a plan."""
+        """The files of the shaped links, in which all are free: one a plan. Those that are there stay."""
         for site, top in {"": self.top, **self.others}.items():
             file = self._links(site)
-            if file:
-                state_folder(self.record.name).joinpath(file).unlink(missing_ok=True)
-                LinkState.create(state_folder(self.record.name) / file, Routes(top).capacities)
+            if file and not (self.folder / file).exists():
+                LinkState.create(self.folder / file, Routes(top).capacities)
+
+    def remove_other_files(self) -> None:
+        """Of records that are no longer in force: their links, and bundles without a site."""
+        for file in self.folder.glob(f"{LINKS}-*"):
+            if not file.name.startswith(f"{LINKS}-{self.record.key}"):
+                file.unlink()
+        kept = {alternative_folder(self.folder, digest) for digest in self.record.alternatives.values()}
+        for bundle in (self.folder / ALTERNATIVES).glob("*"):
+            if bundle not in kept:
+                shutil.rmtree(bundle)
 
     def of(self, process: str) -> DeployOrder:
         """For one process."""
@@ -79,31 +116,31 @@ class Orders:
         sites = () if standby else (site for site, top in self.others.items() if member in top.hosts)
         return DeployOrder(
             host=self._host(member, at_standby(member.site, self.top) if standby else self.top, standby=standby),
-            digest=self.record.digest,
+            key=self.record.key,
             prefix=actor_prefix(self.record.name),
             processes=self.processes,
-            door=None if standby else door_options(self.record, process, number),
-            ports=str(state_folder(self.record.name) / PORTS / process),
+            door=None if standby else door_options(self.record, process, number, self.folder),
+            ports=str(self.folder / PORTS / process),
             alternatives={site: self._host(member, without_standbys(self.others[site]), site) for site in sites},
         )
 
     def _host(self, member: Member, top: Topology, without: str = "", *, standby: bool = False) -> HostOrder:
         record = self.record
-        bundle = str(alternative_folder(record.name, without)) if without else record.bundle
+        bundle = str(alternative_folder(self.folder, record.alternatives[without])) if without else record.bundle
         file = self._links(without)
-        links = str(state_folder(record.name) / file) if file else ""
+        links = str(self.folder / file) if file else ""
         options = HostOptions(record.queue_limit, PARTIAL_LIMIT, 1, machine_id(), record.shape, BEATS)
-        chosen = replace(options, standby=standby, without=without)
-        return HostOrder(member, top, bundle, links, chosen, secrets=self.secrets)
+        options = replace(options, standby=standby, plan=plan_name(record.key, without))
+        return HostOrder(member, top, bundle, links, options, secrets=self.secrets)
 
     def _links(self, without: str) -> str:
         """The name of a plan's file of links; "" where links are not shaped."""
         if not self.record.shape:
             return ""
-        return f"{LINKS}-{without}" if without else LINKS
+        return f"{LINKS}-{self.record.key}" + (f"-{without}" if without else "")
 
 
-def door_options(record: Record, member: str, number: int | None) -> DoorOptions:
+def door_options(record: Record, member: str, number: int | None, folder: Path) -> DoorOptions:
     """Of the door of `member`, the one of that `number` where requests enter; None of one that tells metrics alone."""
     at = record.listening
 
@@ -118,7 +155,7 @@ def door_options(record: Record, member: str, number: int | None) -> DoorOptions
         tls_cert=at.tls_cert,
         tls_key=at.tls_key,
         insecure=at.insecure,
-        log_file=str(state_folder(record.name) / LOGS / f"{member}.jsonl") if member else "",
+        log_file=str(folder / LOGS / f"{member}.jsonl") if member else "",
         log=record.seeing.log,
         trace=TraceOptions(record.seeing.trace, record.seeing.trace_sample),
         limits=Limits(deadline=record.deadline),

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -22,6 +22,7 @@ from specs.output_file import write_whole
 from specs.quantities import Number
 
 RECORD: Final = "deployment.json"
+MOVING: Final = "moving.json"
 ANNOUNCED: Final = "cluster.json"
 LINKS: Final = "links"
 LOGS: Final = "logs"
@@ -53,6 +54,7 @@ class Record(Spec):
     """`bundle` is a folder, `address` of an existing cluster ("" for one of our own), `members` how many of each class.
 
     `alternatives` are the digests of the plans without a site, by site; their bundles are in the folder of state.
+    `manifest` is the digest of the bundle's manifest, and so of all that is in it; "" where any will do.
     `deadline` in seconds bounds each request; `shape` slows links and processors as the infrastructure says.
     """
 
@@ -60,6 +62,7 @@ class Record(Spec):
     name: str
     plan: str
     bundle: str
+    manifest: str = ""
     address: str = ""
     members: dict[str, int] = Field(default_factory=dict)
     shape: bool = True
@@ -72,6 +75,19 @@ class Record(Spec):
     @property
     def digest(self) -> str:
         return digest_value(self.dump())
+
+    @property
+    def key(self) -> str:
+        """What messages and files call what is deployed by."""
+        return self.digest[:16]
+
+
+class Moving(Spec):
+    """A move that is not finished. Which of both is in force stands in the file of the record."""
+
+    schema_: Literal["tierplan.moving/v1"] = Field(alias="schema", default="tierplan.moving/v1")
+    old: Record
+    new: Record
 
 
 def check_name(name: str) -> str:
@@ -94,9 +110,9 @@ def state_folder(name: str) -> Path:
     return state_root() / check_name(name)
 
 
-def alternative_folder(name: str, site: str) -> Path:
-    """Where the bundle of the plan without `site` is."""
-    return state_folder(name) / ALTERNATIVES / site
+def alternative_folder(folder: Path, digest: str) -> Path:
+    """Where, in a deployment's `folder` of state, the bundle of the alternative plan of that digest is."""
+    return folder / ALTERNATIVES / digest[:16]
 
 
 def names() -> list[str]:
@@ -106,13 +122,29 @@ def names() -> list[str]:
 
 def read_record(name: str) -> Record | None:
     """None where there is none. Raises InputError for a file that is no record."""
-    file = state_folder(name) / RECORD
+    return record_in(state_folder(name))
+
+
+def record_in(folder: Path) -> Record | None:
+    """As `read_record`, of the deployment whose state is in `folder`."""
+    return _read(folder / RECORD, Record, "a deployment's record")
+
+
+def moving_in(folder: Path) -> Moving | None:
+    """The move that is not finished, of the deployment whose state is in `folder`; None where there is none."""
+    return _read(folder / MOVING, Moving, "the record of a move")
+
+
+_Kept = TypeVar("_Kept", Record, Moving)
+
+
+def _read(file: Path, kind: type[_Kept], what: str) -> _Kept | None:
     try:
-        return Record.model_validate_json(file.read_bytes())
+        return kind.model_validate_json(file.read_bytes())
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        raise InputError(Issue(f"not a deployment's record: {error.errors()[0]['msg']}", Place(str(file)))) from error
+        raise InputError(Issue(f"not {what}: {error.errors()[0]['msg']}", Place(str(file)))) from error
 
 
 def write_record(record: Record) -> None:
@@ -122,6 +154,16 @@ def write_record(record: Record) -> None:
     (folder / LOGS).mkdir(exist_ok=True)
     (folder / PORTS).mkdir(exist_ok=True)
     write_whole(folder / RECORD, json.dumps(record.dump(), indent=1) + "\n")
+
+
+def write_moving(moving: Moving) -> None:
+    """In one step: from here on the move is under way."""
+    write_whole(state_folder(moving.new.name) / MOVING, json.dumps(moving.dump(), indent=1) + "\n")
+
+
+def remove_moving(name: str) -> None:
+    """The move is finished, or was given up."""
+    (state_folder(name) / MOVING).unlink(missing_ok=True)
 
 
 def remove_state(name: str) -> None:

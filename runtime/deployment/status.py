@@ -11,8 +11,8 @@ from typing import Any, Final, Literal
 from runtime.bundle import Bundle, open_bundle
 from runtime.cluster.connection import Connection
 from runtime.deployment.local import address_of
-from runtime.deployment.orders import actor_prefix, topology_of
-from runtime.deployment.record import Record, read_record
+from runtime.deployment.orders import Orders, actor_prefix, topology_of
+from runtime.deployment.record import Moving, Record, moving_in, read_record, state_folder
 from runtime.fleet import site_of
 from runtime.observe.drift import drifts, promise_of
 from runtime.observe.window import Seen, Times
@@ -22,6 +22,7 @@ from specs.deployment_status import (
     DeploymentStatus,
     DriftStatus,
     MemberStatus,
+    MovingStatus,
     PathStatus,
     ProcessState,
     QueueStatus,
@@ -40,21 +41,50 @@ class Watcher:
         self._top = topology_of(bundle, record)
 
     def look(self) -> DeploymentStatus:
-        """What is so now."""
+        """What is so now. Raises InputError where it is not deployed any more."""
         reports: dict[str, dict[str, Any]] = {}
         if self._connection is not None:
             actors = self._connection.named(actor_prefix(self._record.name))
             if actors:
                 reports, _ = self._connection.ask({m: a.report.remote() for m, a in actors.items()}, ASK_LIMIT)
-        return status_of(self._record, self._bundle, self._top, reports, self._address)
+        self._follow()
+        found = status_of(self._record, self._bundle, self._top, reports, self._address)
+        moving = moving_in(state_folder(self._record.name))
+        return found.model_copy(update={"moving": _moving(moving, reports)}) if moving is not None else found
+
+    def _follow(self) -> None:
+        """Know what is in force by now: it may have moved."""
+        record = _record(self._record.name)
+        if record != self._record:
+            self._record, self._bundle = record, open_bundle(record.bundle)
+            self._top = topology_of(self._bundle, record)
+
+
+def _record(name: str) -> Record:
+    record = read_record(name)
+    if record is None:
+        raise InputError(Issue(f"nothing is deployed as {name}", None, "planner deploy BUNDLE"))
+    return record
+
+
+def _moving(moving: Moving, reports: Mapping[str, Mapping[str, Any]]) -> MovingStatus:
+    orders = Orders.kept(moving.new, state_folder(moving.new.name))
+    mine = [reports.get(process, {}) for process in orders.processes]
+    return MovingStatus.model_validate(
+        {
+            "from": moving.old.plan,
+            "to": moving.new.plan,
+            "processes": len(mine),
+            "loaded": sum(moving.new.key in report.get("loaded", ()) for report in mine),
+            "moved": sum(report.get("serving") == moving.new.key for report in mine),
+        }
+    )
 
 
 @contextmanager
 def watching(name: str) -> Iterator[Watcher]:
     """Raises InputError where nothing is deployed under `name`, EnvironmentFailed where its cluster cannot be asked."""
-    record = read_record(name)
-    if record is None:
-        raise InputError(Issue(f"nothing is deployed as {name}", None, "planner deploy BUNDLE"))
+    record = _record(name)
     bundle = open_bundle(record.bundle)
     address = record.address or address_of(name)
     if address is None:

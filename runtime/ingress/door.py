@@ -107,6 +107,18 @@ class Door:
         scheme = "https" if context else "http"
         return Endpoints(f"{scheme}://{_join(options.host, http_port)}", _join(options.host, grpc_port))
 
+    def serve(self, service: Service) -> None:
+        """Give what comes from now on to `service`, with the same options. Once this returns, nothing new comes to the
+        one before: what it has let in is what its `admission` counts.
+        """
+
+        async def switch() -> None:  # in the loop: between two requests, never within one
+            self._http.serve(service)
+            assert self._grpc is not None
+            self._grpc.serve(service)
+
+        asyncio.run_coroutine_threadsafe(switch(), self._loop).result(START_LIMIT)
+
     async def _shut(self) -> None:
         if self._listener is not None:
             self._listener.close()

@@ -71,6 +71,10 @@ class GrpcServer:
         await self._server.start()
         return int(port)
 
+    def serve(self, service: Service) -> None:
+        """As `HttpServer.serve`."""
+        self._service = service
+
     async def close(self) -> None:
         await self._server.stop(0.5)
 
@@ -114,10 +118,11 @@ class GrpcServer:
         return message("ModelMetadataResponse")(**metadata(self._service.model(request.name, request.version)))
 
     async def _infer(self, request: Any, context: Any) -> Any:
-        with self._service.counted(request.model_name, "grpc"):
-            model = self._service.model(request.model_name, request.model_version)
+        service = self._service
+        with service.counted(request.model_name, "grpc"):
+            model = service.model(request.model_name, request.model_version)
             asked = read_request(model, request, _origin(context))
-            return write_answer(model, asked, await self._service.infer(asked))
+            return write_answer(model, asked, await service.infer(asked))
 
 
 def _serialize(answer: Any) -> bytes:

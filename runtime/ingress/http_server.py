@@ -75,6 +75,10 @@ class HttpServer:
         del self._silent[protocol]
         protocol.force_close()
 
+    def serve(self, service: Service) -> None:
+        """Give what comes from now on to `service`. What has come in stays with the one that let it in."""
+        self._service = service
+
     async def close(self) -> None:
         await self._runner.cleanup()
 

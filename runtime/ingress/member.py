@@ -1,4 +1,4 @@
-"""The door in front of one host: its models from the bundle, its figures from the host."""
+"""The door in front of the hosts of one process: its models from a bundle, its figures from that bundle's host."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from runtime.host import Host
 from runtime.ingress.admission import read_tokens
 from runtime.ingress.door import Door, DoorOptions
 from runtime.ingress.models import served_models
+from runtime.ingress.repeats import Repeats
 from runtime.ingress.service import Entrance, Service
 from runtime.observe.metrics import Metrics
 from runtime.observe.request_log import RequestLog
@@ -40,26 +41,51 @@ class MemberDoor:
         requests instead of all those that `options` asks for.
 
         Raises InputError for unusable tokens or keys, EnvironmentFailed where the addresses cannot be had."""
-        plan_version = bundle.plan.digest[:VERSION_DIGITS]
-        self.window = Window()
+        self._options, self._listener = options, listener
+        self._repeats = Repeats(options.limits.requests)
+        self._service, self.window = self._service_of(bundle, top, host, entrance)
+        self._door = Door(self._service, options, version("tierplan"))
+        self.endpoints = self._door.open()
+
+    def _service_of(self, bundle: Bundle, top: Topology, host: Host, entrance: Entrance) -> tuple[Service, Window]:
+        options, window = self._options, Window()
         metrics = Metrics(host.member, bundle.plan, top, host.loads)
-        self._listener = listener or Listeners((self.window, metrics, *_asked_for(bundle, top, host, options)))
         service = Service(
             member=host.name,
-            models=served_models(bundle.app.value, output_types(bundle), top, host.member, plan_version),
+            models=served_models(
+                bundle.app.value, output_types(bundle), top, host.member, bundle.plan.digest[:VERSION_DIGITS]
+            ),
             entrance=entrance,
             limits=options.limits,
             tokens=read_tokens(options.token_file),
             metrics=metrics,
-            listener=self._listener,
+            listener=self._listener or Listeners((window, metrics, *_asked_for(bundle, top, host, options))),
+            repeats=self._repeats,
         )
-        self.models = tuple(service.models)
-        self._door = Door(service, options, version("tierplan"))
-        self.endpoints = self._door.open()
+        return service, window
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """That requests can ask for."""
+        return tuple(self._service.models)
+
+    @property
+    def running(self) -> int:
+        """How many requests with an id are running, those included whose clients went away."""
+        return self._repeats.running
+
+    def serve(self, bundle: Bundle, top: Topology, host: Host, entrance: Entrance) -> Service:
+        """Give what comes from now on to another plan; its figures begin anew. Returns the service that was there: what
+        it has let in is still under way; it is to be closed after that.
+        """
+        before = self._service
+        self._service, self.window = self._service_of(bundle, top, host, entrance)
+        self._door.serve(self._service)
+        return before
 
     def close(self) -> None:
         self._door.close()
-        self._listener.close()
+        self._service.close()
 
 
 def _asked_for(bundle: Bundle, top: Topology, host: Host, options: DoorOptions) -> Iterator[Listener]:

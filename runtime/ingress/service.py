@@ -14,6 +14,7 @@ from typing import Final, Protocol
 from runtime.ingress.admission import Admission, Tokens
 from runtime.ingress.models import ServedModel
 from runtime.ingress.protocol import Code, InferAnswer, InferRequest, ProtocolError
+from runtime.ingress.repeats import Repeats
 from runtime.observe.metrics import Metrics
 from runtime.observe.requests import Ended, Listener, TurnedAway
 from runtime.request import Entry, OnEnd
@@ -60,6 +61,7 @@ class Service:
         tokens: Tokens,
         metrics: Metrics,
         listener: Listener,
+        repeats: Repeats,
     ) -> None:
         self.member = member
         self.limits = limits
@@ -69,6 +71,7 @@ class Service:
         self._entrance = entrance
         self.metrics = metrics
         self._listener = listener
+        self._repeats = repeats
         self._numbers = itertools.count()
         self._start = secrets.token_hex(4)
 
@@ -101,6 +104,9 @@ class Service:
 
     async def infer(self, request: InferRequest) -> InferAnswer:
         """Raises ProtocolError where there is no answer, saying why."""
+        return await self._repeats.once(request, lambda: self._run(request))
+
+    async def _run(self, request: InferRequest) -> InferAnswer:
         model = self.models[request.model]
         name = f"{self.member}/{self._start}-{next(self._numbers)}"
         deadline = min(request.timeout or self.limits.deadline, self.limits.deadline)
@@ -142,6 +148,10 @@ class Service:
     def refused(self, error: ProtocolError, protocol: str, peer: str) -> None:
         """Tell of a request that did not come in."""
         self._listener.turned_away(TurnedAway(protocol, peer, error.code.outcome, str(error)))
+
+    def close(self) -> None:
+        """No more will come, and nothing is under way."""
+        self._listener.close()
 
 
 def _error(entry: Entry) -> ProtocolError:

@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,22 +143,43 @@ def test_a_host_that_died_is_started_again_and_a_cluster_that_died_is_told_as_do
     assert world.status()["state"] == "down"
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_a_deploy_that_was_killed_at_any_moments_is_taken_up_by_the_next(world: Deployed, seed: int) -> None:
-    draw = random.Random(seed)
-    command = [sys.executable, "-m", "planner.cli.entry", "deploy", "bundle", "--name", NAME, "--no-shape"]
-    moments = [draw.uniform(0.3, 12.0) for _ in range(5)]
-    for seconds in moments:
-        first = subprocess.Popen(command, cwd=world.folder, env=os.environ, stderr=subprocess.DEVNULL)
-        time.sleep(seconds)
-        first.send_signal(signal.SIGKILL)
-        first.wait()
+KILLED = """
+import os, signal, sys, threading
+from runtime.bundle import open_bundle
+from runtime.deployment.deploy import Wanted, bundle_path, deploy
+from runtime.deployment.record import Record
+from specs.digest import digest_file
+from tests.runtime.sample import make_items
+
+step, seconds = sys.argv[1], float(sys.argv[2])
+
+def tell(now):
+    if now == step:
+        threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL)).start()
+
+bundle = open_bundle("bundle")
+manifest = digest_file("bundle/manifest.json")
+record = Record(name="sample", plan=bundle.plan.digest, bundle=bundle_path(bundle), manifest=manifest, shape=False)
+deploy(Wanted(bundle, record, make_items(2)), tell)
+"""
+"""Deploys, and dies so many seconds after it begins with a step."""
+
+
+def test_a_deploy_that_was_killed_in_any_step_is_taken_up_by_the_next(world: Deployed) -> None:
+    draw = random.Random(1)
+    died = []
+    for step in ("nodes", "nodes", "hosts", "hosts", "warming up", "doors"):
+        seconds = draw.uniform(0.0, 3.0 if step in ("nodes", "hosts") else 0.3)
+        command = [sys.executable, "-c", KILLED, step, str(seconds)]
+        done = subprocess.run(command, cwd=world.folder, stderr=subprocess.DEVNULL, timeout=300, check=False)
+        died.append(done.returncode)
         told = world.call("status", NAME, "--format", "json")
         if told.code in (0, 1):
             states = [m["state"] for m in json.loads(told.out)["members"]]
-            assert (told.code == 0) == (states == ["ready"] * 3), f"killed after {moments}"
-        else:  # before there was a record, or while nodes start
-            assert "nothing is deployed" in told.err or told.code == 3, told.err
+            assert (told.code == 0) == (states == ["ready"] * 3), f"killed {seconds:.2f} s into {step}"
+        else:  # while nodes start
+            assert told.code == 3, told.err
+    assert died[:4] == [-signal.SIGKILL] * 4
     second = world.deploy()
     assert second.code == 0, second.err
     status = json.loads(second.out)

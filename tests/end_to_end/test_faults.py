@@ -6,18 +6,27 @@ not asserted: `make bench-faults` measures them.
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final
 
 import psutil
 import pytest
 
+from runtime.client import Client
 from runtime.deployment.deploy import deploy
 from runtime.deployment.local import keeper_of, nodes_folder
+from runtime.values import Value, equal
+from specs.errors import EnvironmentFailed
 from tests.runtime.fates import Log
 from tests.runtime.faulty import NAME, Deployed, deployment, kill_head, kill_node
 from tests.runtime.processes import in_folder, until
+
+SLOW: Final[Mapping[str, Value]] = {"photo": bytes([7, 0, 0, 0, 0, 0, 0, 0]), "caption": "ab"}
+"""It takes half a second."""
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +95,19 @@ def test_a_process_that_hangs_is_found_by_its_heartbeats_and_gone_round(deployed
     assert until(deployed.whole, 30)
 
 
-def test_an_ingress_that_dies_fails_what_it_held_and_listens_again_at_the_same_address(deployed: Deployed) -> None:
+def test_an_ingress_that_dies_fails_what_it_held_and_listens_again_at_the_same_address(
+    deployed: Deployed, folder: Path
+) -> None:
     before = deployed.member("phones-0")
+    client = Client(before.http, "sample")
     load = deployed.load()
     time.sleep(1)
-    load.breaks(psutil.Process(before.pid).kill)
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(client.infer, SLOW, request_id="mine")
+        time.sleep(0.2)
+        load.breaks(psutil.Process(before.pid).kill)
+        with pytest.raises(EnvironmentFailed, match="no answer"):
+            asked.result()
     assert until(lambda: deployed.member("phones-0").state == "ready", 30)
     time.sleep(1)
     log = load.end()
@@ -98,6 +115,10 @@ def test_an_ingress_that_dies_fails_what_it_held_and_listens_again_at_the_same_a
     assert set(log.counts()) <= {"answered", "unreachable"}
     assert max(log.lines, key=lambda line: line.sent).fate == "answered"
     assert deployed.member("phones-0").http == before.http
+    answers = [client.infer(SLOW, request_id="mine").outputs["verdict"] for _ in range(2)]
+    assert equal(answers[0], answers[1])
+    lines = (folder / "state" / NAME / "logs" / "phones-0.jsonl").read_text().splitlines()
+    assert sum(json.loads(line)["id"] == "mine" for line in lines) == 1, "run once since the ingress is back"
     assert until(deployed.whole, 30)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections import Counter
@@ -51,6 +52,10 @@ class Log:
         """Seconds that the slowest answer took."""
         return max((line.ended - line.sent for line in self.lines if line.fate == "answered"), default=float("inf"))
 
+    def silence(self) -> float:
+        """The longest time from one answer to the next, in seconds, from the fault on."""
+        return _silence(self.lines, self.broken_at)
+
     def said(self) -> set[str]:
         return {line.said for line in self.lines if line.said}
 
@@ -98,9 +103,18 @@ class Load:
         self._broken = time.monotonic() - self._started
         fault()
 
+    def silence(self, seconds: float) -> float:
+        """As that of `Log`, of the latest `seconds`."""
+        return _silence(list(self._lines), time.monotonic() - self._started - seconds)
+
     def end(self) -> Log:
         """Send no more, wait for what is under way: each request that was sent stands in the log once."""
         self._stop.set()
         self._thread.join()
         self._pool.shutdown(wait=True)
         return Log(sorted(self._lines, key=lambda line: line.number), self._broken)
+
+
+def _silence(lines: Sequence[Line], since: float) -> float:
+    ended = sorted(line.ended for line in lines if line.fate == "answered" and line.ended >= since)
+    return max((after - before for before, after in itertools.pairwise(ended)), default=float("inf"))

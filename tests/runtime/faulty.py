@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from tests.runtime.sample import copy_project, make_bundle, make_items, make_pla
 NAME: Final = "faulty"
 DEADLINE: Final = 20.0
 ITEMS: Final = make_items(40)
+CLOUD: Final = ("cloud", "vm")
 STANDBY: Final[Mapping[str, Mapping[str, Any]]] = {"vision": {"standby": 1}, "decide": {"standby": 1}}
 
 
@@ -61,6 +63,17 @@ class Deployed:
         return Load(self.member("phones-0").http, "sample", ITEMS, self.expected, "verdict", rate=rate)
 
 
+def another(folder: Path, places: Mapping[str, tuple[str, str]], **changes: Mapping[str, Any]) -> Wanted:
+    """A plan of the application in `folder`, compiled, without alternatives; to be deployed as all others here."""
+    project = folder / "project"
+    if not project.exists():
+        copy_project(folder)
+    target = Path(tempfile.mkdtemp(dir=folder))
+    bundle = make_bundle(target, make_plan(project, places, **changes), project)
+    record = Record(name=NAME, plan=bundle.plan.digest, bundle=bundle_path(bundle), shape=False, deadline=DEADLINE)
+    return Wanted(bundle, record, ITEMS[:4])
+
+
 @contextmanager
 def deployment(folder: Path) -> Iterator[Deployed]:
     """It runs inside; state and bundles are in `folder`, which ``$TIERPLAN_STATE`` must be below."""
@@ -87,12 +100,13 @@ def deployment(folder: Path) -> Iterator[Deployed]:
     wanted = Wanted(bundle, record, ITEMS[:4], others, write)
     try:
         assert deploy(wanted, lambda _: None)
-        yield Deployed(wanted, _expected(bundle))
+        yield Deployed(wanted, expected_of(bundle))
     finally:
         undeploy(NAME)
 
 
-def _expected(bundle: Bundle) -> tuple[Value, ...]:
+def expected_of(bundle: Bundle) -> tuple[Value, ...]:
+    """The answers to `ITEMS`."""
     part = make_slice(members={"phones": 1})
     reference = open_references(bundle, topology(bundle.plan, bundle.app.value, bundle.infra.value, part))
     return tuple(reference["upload@phones"].run(item).answers["answer"]["verdict"] for item in ITEMS)

@@ -40,6 +40,7 @@ def limits_of(shape: Shape, to: str) -> tuple[str, ...]:
     )
     if to == "kubernetes":
         one += " So the pods have an affinity to one another; label one node for all sites."
+    plan = shape.bundle.plan
     counts = {s.site: shape.bundle.infra.value.members(s.site) for s in shape.sites}
     part = ", ".join(f"{s.members} of {counts[s.site]:,} {s.site}" for s in shape.sites if s.members < counts[s.site])
     found = [
@@ -51,6 +52,12 @@ def limits_of(shape: Shape, to: str) -> tuple[str, ...]:
         "Where a container is lost, the head starts all hosts anew once it is back: requests under way then fail, and "
         "those that come meanwhile are refused. Nothing scales by itself; the plan says how many of what.",
     ]
+    idle = sorted({s.site for s in shape.sites if any(a.standby and a.site == s.site for a in plan.assignments)})
+    if idle:
+        found.append(
+            f"Standbys at {', '.join(idle)} run in the container of their member: they take over when its process "
+            "dies, not when the container does."
+        )
     if part:
         found.append(f"These are {part}: planner export --members SITE=N takes more.")
     return tuple(found)

@@ -37,8 +37,14 @@ def view(found: DeploymentStatus) -> Iterator[RenderableType]:
         yield table(columns, queues, right=columns[2:])
     for drift in found.drift:
         yield f"drift: {drift_text(drift)}"
+    if found.drift:
+        yield "planner replan plans for what is so by now, planner deploy --move goes over to that"
     counts = ", ".join(f"{n} {outcome}" for outcome, n in found.requests.items()) or "none yet"
     yield f"requests: {counts}"
+    if found.moving:
+        m = found.moving
+        done = f"{m.loaded} of {m.processes} processes have loaded it, {m.moved} go by it"
+        yield f"moving from plan {m.from_[:16]} to {m.to[:16]}: {done}"
     yield f"{found.name}: {found.state}, plan {found.plan[:16]}, Ray at {found.address or 'nowhere'}"
 
 

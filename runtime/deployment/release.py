@@ -1,0 +1,115 @@
+"""One release in one process: what a record has the process do. While a deployment moves it has two of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from runtime.bundle import Bundle, open_bundle
+from runtime.cluster.actor import HostOrder, open_host
+from runtime.cluster.peers import adopt_everywhere, find_peers
+from runtime.deployment.failover import Failover
+from runtime.host import Host
+from runtime.ingress.door import DoorOptions
+from runtime.ingress.member import MemberDoor
+from runtime.ingress.service import Service
+from runtime.values import Value
+
+
+@dataclass(frozen=True, slots=True)
+class DeployOrder:
+    """`key` is of the deployment's record: who asks learns whether this is what they want.
+
+    The actor of process P is called `prefix` + P. `door` is None for a standby. `ports` is a file that keeps where the
+    door listens, for the next process of this actor. `alternatives` are the hosts of the plans without a site, by site.
+    """
+
+    host: HostOrder
+    key: str
+    prefix: str
+    processes: tuple[str, ...]
+    door: DoorOptions | None
+    ports: str
+    alternatives: Mapping[str, HostOrder] = field(default_factory=dict)
+
+
+def plan_name(key: str, without: str = "") -> str:
+    """What messages call the plan of a release by, or its plan without a site."""
+    return f"{key}/{without}"
+
+
+class Release:
+    """Loaded from construction to `close`. Methods may be called from any thread."""
+
+    def __init__(self, order: DeployOrder) -> None:
+        """Raises InputError where something cannot be loaded. The processes of the others must have been placed."""
+        self.order = order
+        # Looked up once: later the head may be gone, which alone knows them by name.
+        self._peers = find_peers(order.prefix, order.processes)
+        self.host = open_host(order.host, self._peers)
+        self._others: dict[str, Host] = {}
+        self._adopting = threading.Lock()
+        self._entrance: Failover | None = None
+        self._service: Service | None = None
+
+    def find_others(self) -> None:
+        """Look up the processes that had not been placed yet."""
+        if len(self._peers) < len(self.order.processes):
+            self._peers.update(find_peers(self.order.prefix, self.order.processes))
+
+    def adopt(self, site: str) -> Host:
+        """Be a host of the plan without `site` as well; at once where that has happened before. "": the plan itself."""
+        if not site:
+            return self.host
+        with self._adopting:
+            if site not in self._others:
+                self._others[site] = open_host(self.order.alternatives[site], self._peers)
+            return self._others[site]
+
+    def has(self, site: str) -> bool:
+        """Whether the host of the plan without `site` is open."""
+        return not site or site in self._others
+
+    def open_door(self, options: DoorOptions) -> MemberDoor:
+        """A door where there was none."""
+        return MemberDoor(self._bundle(), self.order.host.top, self.host, self._enter(), options)
+
+    def take_over(self, door: MemberDoor) -> Service:
+        """Serve what comes in at `door` from now on; returns what served there before."""
+        return door.serve(self._bundle(), self.order.host.top, self.host, self._enter())
+
+    def _bundle(self) -> Bundle:
+        return open_bundle(self.order.host.bundle)
+
+    def _enter(self) -> Failover:
+        peers, member = self._peers, str(self.order.host.member)
+        tops = {site: order.top for site, order in self.order.alternatives.items()}
+
+        def adopt(site: str, members: Collection[str]) -> Host:
+            others = {m: peers[m] for m in members if m in peers and m != member}
+            adopt_everywhere(others, self.order.key, site)
+            return self.adopt(site)
+
+        if self._entrance is None:
+            self._entrance = Failover(self.host, tops, adopt)
+        return self._entrance
+
+    @property
+    def without(self) -> str:
+        """The site without which requests that enter here go on; "" while all is as planned."""
+        return self._entrance.without if self._entrance is not None else ""
+
+    def warm_up(self, stage: str, inputs: Sequence[Mapping[str, Value | None]], rounds: int) -> None:
+        """See `runtime.host.Host.warm_up`."""
+        self.host.warm_up(stage, inputs, rounds)
+
+    def pending(self) -> int:
+        """How many requests that entered here have not ended."""
+        return sum(host.origin.pending() for host in (self.host, *self._others.values()))
+
+    def close(self) -> None:
+        if self._entrance is not None:
+            self._entrance.close()
+        for host in (*self._others.values(), self.host):
+            host.close()

@@ -41,9 +41,8 @@ def check_static(signature: ModelSignature, file: str) -> None:
     for kind, values in (("input", signature.inputs), ("output", signature.outputs)):
         for name, type_ in values.items():
             if type_.size is None:
-                raise InputError(
-                    Issue(f"{kind} {name!r} has no static shape: {type_}", Place(file), "give sizes with dims:")
-                )
+                hint = "export it with a fixed size for every dimension but the batch"
+                raise InputError(Issue(f"{kind} {name!r} has no static shape: {type_}", Place(file), hint))
 
 
 def _types(values: Iterable[Any], kind: str, file: str, batch: int) -> dict[str, TensorType]:

@@ -50,7 +50,9 @@ def conform(value: object, expected: TensorType, what: str) -> Value:
     else:
         raise InputError(_mismatch(what, expected, type(value).__name__))
     if array.dtype.name != expected.numpy or not _fits(array.shape, expected.shape):
-        raise InputError(_mismatch(what, expected, describe(array)))
+        batched = array.shape[:1] == (1,) and _fits(array.shape[1:], expected.shape)
+        hint = "leave out the batch, which is no dimension of a value" if batched else ""
+        raise InputError(_mismatch(what, expected, describe(array), hint))
     return array
 
 
@@ -97,8 +99,8 @@ def describe(value: object) -> str:
     return "string" if isinstance(value, str) else type(value).__name__
 
 
-def _mismatch(what: str, expected: TensorType, found: str) -> Issue:
-    return Issue(f"{what}: expected {expected}, got {found}")
+def _mismatch(what: str, expected: TensorType, found: str, hint: str = "") -> Issue:
+    return Issue(f"{what}: expected {expected}, got {found}", hint=hint)
 
 
 def filled(expected: TensorType, number: float, what: str) -> Array:

@@ -351,7 +351,8 @@ def _show_estimates(result: ModelProfile, out: Console) -> None:
     )
     fitting = sum(row.fits for row in result.estimates)
     out.print(
-        f"it fits on {fitting} of {len(result.estimates)}; ± spans 90 % of models, on other CPUs than this by judgement"
+        f"it fits on {fitting} of {len(result.estimates)}; the interval (± so much, or x LOW..HIGH of what is stated) "
+        "holds 90 % of models, on other CPUs than this by judgement (docs/estimates.md)"
     )
 
 

@@ -174,7 +174,8 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
         out.print(table(columns, rows, right=columns[5:]))
     standing_by = sum(a.standby for a in plan.assignments)
     if standing_by:
-        out.print(f"idle: {standing_by} loaded replicas stand by; devices, memory and cost below include them")
+        stand = "replica stands" if standing_by == 1 else "replicas stand"
+        out.print(f"idle: {standing_by} loaded {stand} by; devices, memory and cost below include it")
     for path in plan.paths:
         p = path.predicted
         limits = ", ".join(f"{k} <= {number(v)} ms" for k, v in path.limit_ms.items())

@@ -45,7 +45,7 @@ def validate(
         ok=True,
         application=spec.name,
         components=len(spec.components),
-        models=len(loaded.signatures),
+        models=sum(v.is_model for c in spec.components.values() for v in c.realisations.values()),
         sites=len(sites),
         constraints=len(spec.constraints),
         elsewhere=_elsewhere(loaded.infra.value) if loaded.infra else (),
@@ -53,7 +53,7 @@ def validate(
 
     def show(out: Console) -> None:
         count = {"components": result.components, "models": result.models, "constraints": result.constraints}
-        text = ", ".join(f"{n} {what}" for what, n in count.items())
+        text = ", ".join(f"{n} {what.removesuffix('s') if n == 1 else what}" for what, n in count.items())
         out.print(f"{spec.name} is valid: {text}" + (f"; {result.sites} sites" if infra else ""))
         if result.elsewhere:
             out.print(f"to be profiled elsewhere: {', '.join(result.elsewhere)}, which say {NOT_HERE}")

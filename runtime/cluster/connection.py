@@ -153,7 +153,10 @@ class Connection:
                 cause = error.cause if error.cause is not None else error
                 raise cause from None
             except self._ray.exceptions.GetTimeoutError as error:
-                raise EnvironmentFailed(f"the host at {member} did not answer within {limit:.0f} s") from error
+                raise EnvironmentFailed(
+                    f"the host at {member} did not answer within {limit:.0f} s (it hangs, or the machine is too busy"
+                    " with other work: try again when it is not)"
+                ) from error
             except self._ray.exceptions.RayError as error:
                 raise EnvironmentFailed(f"the host at {member} died: {_first_line(error)}") from error
         return results

@@ -62,8 +62,11 @@ def ensure_nodes(name: str, tiers: Mapping[str, str], *, anew: bool = True) -> s
     give_up = time.monotonic() + START_LIMIT
     while not announced.exists():
         if time.monotonic() > give_up or keeper_of(name) is None:
+            ended = "their keeper ended" if keeper_of(name) is None else f"not ready within {START_LIMIT:.0f} s"
             stop_nodes(name)
-            raise EnvironmentFailed("Ray nodes did not start on this machine")
+            raise EnvironmentFailed(
+                f"Ray nodes did not start on this machine: {ended} (try again when it is less busy with other work)"
+            )
         time.sleep(0.1)
     answer = json.loads(announced.read_bytes())
     if "error" in answer:

@@ -40,7 +40,7 @@ def one_line(called: Called, code: int, *parts: str) -> None:
 def test_a_project_that_is_right_is_valid(project: Path) -> None:
     called = validate(project)
     assert (called.code, called.err) == (0, "")
-    assert called.out == "tiny is valid: 2 components, 1 models, 2 constraints; 2 sites\n"
+    assert called.out == "tiny is valid: 2 components, 1 model, 2 constraints; 2 sites\n"
 
 
 def test_a_missing_model_file(project: Path) -> None:

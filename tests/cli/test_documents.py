@@ -95,3 +95,22 @@ def test_every_yaml_in_the_documents_is_part_of_a_file_that_parses() -> None:
             assert key in model.model_fields, (page, key)
             field = model.model_fields[key]
             TypeAdapter(field.rebuild_annotation()).validate_python(value)
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors that a page's headings get where it is shown."""
+    titles = re.findall(r"^#+ +(.+)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.strip().lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_link_between_the_documents_leads_to_a_file_and_a_heading(page: Path) -> None:
+    wrong = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text("utf-8")):
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        if "://" in link:
+            continue
+        if not target.exists() or (anchor and anchor not in headings(target)):
+            wrong.append(link)
+    assert not wrong

@@ -85,6 +85,8 @@ def test_a_value_of_the_wrong_type_says_what_was_expected_and_found() -> None:
         conform("text", parse_type("jpeg"), "photo")
     with pytest.raises(InputError, match="got bytes"):
         conform(b"x", parse_type("f32[1]"), "x")
+    with pytest.raises(InputError, match=r"got f32\[1,64\] \(leave out the batch"):
+        conform(np.zeros((1, 64), np.float32), parse_type("f32[64]"), "x")
 
 
 def test_text_that_utf_8_cannot_hold_is_refused_before_it_is_sent() -> None:

@@ -84,7 +84,8 @@ def hub_table(result: HubResult) -> Table:
     note = "per second and cost: one replica that is never idle. emulated: on another machine, slowed to stand for it."
     if any(row.provenance == "estimated" for row in result.rows):
         note += (
-            "\nestimated: nobody ran it there; the truth is within ± of what is stated with 90 % (docs/estimates.md)."
+            "\nestimated: nobody ran it there; the interval (± so much, or x LOW..HIGH of what is stated) holds the "
+            "truth with 90 % (docs/estimates.md)."
         )
     if any(DASH in row for row in rows):
         note += f"\n{TOO_FEW}"

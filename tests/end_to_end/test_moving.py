@@ -119,7 +119,11 @@ def dies_at(step: str) -> Callable[[str], None]:
 
 @pytest.mark.parametrize(
     "step",
-    [*(pytest.param(s, marks=pytest.mark.deep) for s in ("nodes", "the new release", "warming up")), "traffic", "drain"],
+    [
+        *(pytest.param(s, marks=pytest.mark.deep) for s in ("nodes", "the new release", "warming up")),
+        "traffic",
+        "drain",
+    ],
 )
 def test_a_move_that_was_broken_off_is_told_and_gone_on_with_or_back(
     deployed: Deployed, at_cloud: Wanted, at_bases: Wanted, folder: Path, step: str

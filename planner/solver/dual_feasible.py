@@ -11,6 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import gcd
+from typing import Final
+
+MOST: Final = 64
+"""Functions that are tried: with more than so many of the smallest on a device, what is wasted is a small part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ def weights(threads: Iterable[int], cores: int) -> tuple[Weights, ...]:
     if not sizes:
         return (Weights({}, cores),)
     found = [Weights({t: t for t in sizes}, cores)]
-    for k in range(1, cores // sizes[0] + 1):
+    for k in range(1, min(MOST, cores // sizes[0]) + 1):
         of = {t: k * t if (k + 1) * t % cores == 0 else (k + 1) * t // cores * cores for t in sizes}
         divisor = gcd(k * cores, *of.values())
         new = Weights({t: w // divisor for t, w in of.items()}, k * cores // divisor)

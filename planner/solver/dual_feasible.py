@@ -14,7 +14,7 @@ from math import gcd
 from typing import Final
 
 MOST: Final = 64
-"""Functions that are tried: with more than so many of the smallest on a device, what is wasted is a small part of it."""
+"""Functions that are tried: with more of the smallest on a device, what is wasted is a small part of it."""
 
 
 @dataclass(frozen=True, slots=True)

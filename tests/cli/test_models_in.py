@@ -44,7 +44,7 @@ def change(folder: Path, old: str, new: str) -> None:
 def test_a_function_that_returns_a_model_goes_all_the_way_to_a_bundle(made: Path) -> None:
     before = planner("validate", *ON, folder=made)
     assert (before.code, before.err) == (0, "")
-    assert "0 models" in before.out  # nothing of the user's is run by it
+    assert "1 model" in before.out  # nothing of the user's is run by it
     profiled = planner("profile", *ON, "--budget", "0.05", "--format", "json", folder=made)
     assert profiled.code == 0, profiled.err
     assert "make:make_judge: made by the project with ONNX" in profiled.err

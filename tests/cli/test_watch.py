@@ -21,7 +21,7 @@ import pytest
 
 COMMAND = (sys.executable, "-m", "tests.cli.watched")
 LINES, COLUMNS = 50, 150
-LIMIT = 60.0
+LIMIT = 90.0
 
 
 class Terminal:

@@ -99,8 +99,8 @@ def test_a_host_that_dies_fails_its_requests_with_the_reason_and_loses_none(
     made: list[RayHosts] = []
     create = RayHosts.__init__
 
-    def remember(self: RayHosts, *arguments: Any) -> None:
-        create(self, *arguments)
+    def remember(self: RayHosts, *arguments: Any, **named: Any) -> None:
+        create(self, *arguments, **named)
         made.append(self)
 
     monkeypatch.setattr(RayHosts, "__init__", remember)

@@ -5,8 +5,6 @@ Code of a library (and of the user, where a function returns the model) runs in 
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +15,7 @@ from pydantic import ValidationError
 
 from compiler.child import Child, Limits
 from compiler.given import Given
+from compiler.made import publish
 from compiler.model import source_digest
 from compiler.store import Store
 from specs.conversion import Conversion
@@ -122,7 +121,7 @@ def _convert(
         }
         answer = _ask(project, model, request, limits)
         made = Conversion(model=model, file=name, digest=digest_file(work / name), **answer)
-        _publish(work, folder, made)
+        publish(work, folder, made, _NOTE)
     return made
 
 
@@ -136,18 +135,6 @@ def _ask(project: Path, model: str, request: dict[str, Any], limits: Limits) -> 
                 raise
             message = f"not a model: the library of {form_of(model)} crashes where it reads it"
             raise InputError(Issue(message, Place(str(main_file(project, model))), "write it again")) from error
-
-
-def _publish(work: Path, folder: Path, made: Conversion) -> None:
-    """Put what was made in its place, over what was there: it was stale, or another process made the same."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        os.replace(work / made.file, folder / made.file)
-        part = work / _NOTE
-        part.write_text(json.dumps(made.dump(), indent=2) + "\n", "utf-8")
-        os.replace(part, folder / _NOTE)
-    except OSError as error:
-        raise EnvironmentFailed(f"cannot write {folder}: {error.strerror}") from error
 
 
 def _check_reads(found: Conversion, project: Path, reads: Sequence[str] | None) -> None:

@@ -5,8 +5,6 @@ ONNX Runtime's quantizer does it, in a child process with limits; the result lie
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
@@ -17,10 +15,11 @@ from pydantic import ValidationError
 
 from compiler.child import Child, Limits
 from compiler.given import Given
+from compiler.made import publish
 from compiler.samples import Sample, save_samples
 from compiler.store import Store
 from specs.digest import digest_bytes, digest_file, digest_value
-from specs.errors import EnvironmentFailed, InputError, Issue, Place
+from specs.errors import InputError, Issue, Place
 from specs.input_file import read_input
 from specs.quantization import Quantization
 
@@ -60,7 +59,7 @@ def quantize(
         made = Quantization(
             model=base.name, file=_MODEL, digest=digest_file(work / _MODEL), samples=len(samples), **answer
         )
-        _publish(work, folder, made)
+        publish(work, folder, made, _NOTE)
     return Given(name, folder / made.file, source, quantization=made)
 
 
@@ -77,18 +76,6 @@ def quantized(name: str, source: str, store: Store) -> Given | None:
 
 def _folder(source: str, store: Store) -> Path:
     return store.root / FOLDER / digest_value([source, _versions()])
-
-
-def _publish(work: Path, folder: Path, made: Quantization) -> None:
-    """Put what was made in its place, the note last: without it nothing is there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        os.replace(work / made.file, folder / made.file)
-        part = work / _NOTE
-        part.write_text(json.dumps(made.dump(), indent=2) + "\n", "utf-8")
-        os.replace(part, folder / _NOTE)
-    except OSError as error:
-        raise EnvironmentFailed(f"cannot write {folder}: {error.strerror}") from error
 
 
 @cache

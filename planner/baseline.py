@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from planner.formulation import Formulation
-from planner.plan import limits_asked, solve, without_options
+from planner.plan import limits_asked, solve, with_options
 from planner.situation import Situation
 from specs.errors import AnswerIsNo, NotKnown
 from specs.plan import Plan
@@ -32,7 +32,7 @@ def baselines(situation: Situation, *, time_limit: float = 30.0, seed: int = 0) 
         sites = frozenset(i for i, site in enumerate(infra.sites.values()) if site.tier == tier)
 
         def only(given: Formulation, sites: frozenset[int] = sites) -> Formulation:
-            return without_options(given, sites)
+            return with_options(given, lambda _, option: option.site in sites)
 
         try:
             found.append(Baseline(tier, solve(situation, time_limit=time_limit, seed=seed, restrict=only)))
@@ -67,14 +67,4 @@ def undivided(situation: Situation, *, time_limit: float = 30.0, seed: int = 0) 
 
 def _whole(given: Formulation) -> Formulation:
     """`given` with options for whole components only."""
-    scenarios = tuple(
-        replace(
-            s,
-            steps=tuple(
-                replace(step, options=tuple(o for o in step.options if (o.first, o.last) == (0, step.tasks - 1)))
-                for step in s.steps
-            ),
-        )
-        for s in given.problem.scenarios
-    )
-    return replace(given, problem=replace(given.problem, scenarios=scenarios))
+    return with_options(given, lambda step, option: (option.first, option.last) == (0, step.tasks - 1))

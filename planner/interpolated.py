@@ -8,7 +8,7 @@ from typing import Final
 
 from planner.situation import Situation
 from specs.cuts import FoundCuts
-from specs.profile import Distribution, Record
+from specs.profile import Record
 
 METHOD: Final = "share of the operators' times, of the whole as measured"
 SHORT: Final = 0.9
@@ -47,18 +47,7 @@ def _parts(whole: Record, found: FoundCuts) -> Iterator[Record]:
                         "provenance": "estimated",
                         "emulated_by": None,
                         "method": METHOD,
-                        "latency": _scaled(whole.latency, share),
+                        "latency": whole.latency.times(share),
                         "artefact": "",
                     }
                 )
-
-
-def _scaled(of: Distribution, share: float) -> Distribution:
-    return Distribution(
-        mean=of.mean * share,
-        second=of.second * share**2,
-        third=of.third * share**3,
-        quantiles={p: x * share for p, x in of.quantiles.items()},
-        n=of.n,
-        spread=of.spread * share,
-    )

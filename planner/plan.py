@@ -16,6 +16,7 @@ from planner.draft import Draft, in_ms, inputs_of
 from planner.formulation import Formulation, formulation
 from planner.limits import with_limits
 from planner.path_limits import path_limits
+from planner.problem import Option, Step
 from planner.situation import Situation
 from planner.solver import Solution, solve_problem
 from planner.solver.evaluate import evaluate
@@ -279,12 +280,11 @@ def _no_plan(situation: Situation, nothing: _Nothing, clock: _Clock, proofs: boo
     )
 
 
-def without_options(given: Formulation, sites: frozenset[int]) -> Formulation:
-    """`given` with options at `sites` (indices) only."""
+def with_options(given: Formulation, keep: Callable[[Step, Option], bool]) -> Formulation:
+    """`given` with the options that `keep` leaves."""
     scenarios = tuple(
         replace(
-            s,
-            steps=tuple(replace(step, options=tuple(o for o in step.options if o.site in sites)) for step in s.steps),
+            s, steps=tuple(replace(step, options=tuple(o for o in step.options if keep(step, o))) for step in s.steps)
         )
         for s in given.problem.scenarios
     )

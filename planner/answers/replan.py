@@ -17,6 +17,7 @@ from planner.answers.forced import as_planned
 from planner.observation import alike, is_observed, placement
 from planner.plan import solve
 from planner.situation import Situation
+from planner.solver.solution import relative_gap
 from specs.errors import AnswerIsNo, InputError, NotKnown
 from specs.plan import Plan
 from specs.profile import Record
@@ -72,7 +73,6 @@ def _beside(kept: Plan, best: Plan) -> Plan:
     binding = {c.name: c.binding for c in best.constraints}
     constraints = tuple(c.model_copy(update={"binding": binding.get(c.name, c.binding)}) for c in kept.constraints)
     bound = [min(b, o) for b, o in zip(best.bound, kept.objective, strict=True)]
-    gaps = [abs(o - b) / abs(o) if o else 0.0 for o, b in zip(kept.objective, bound, strict=True)]
-    gap = next((gap for gap in gaps if gap >= 1e-5), 0.0)
+    gap = relative_gap(kept.objective, bound, 1e-5)
     status = "feasible" if gap else kept.status
     return kept.model_copy(update={"bound": bound, "gap": gap, "status": status, "constraints": constraints})

@@ -17,6 +17,7 @@ from planner.answers.forced import as_planned
 from planner.answers.relaxations import fewest_steps
 from planner.formulation import limit_name
 from planner.network import Way
+from planner.observation import scaled
 from planner.situation import Situation
 from planner.units import units_of
 from planner.verification.inputs import check_inputs
@@ -210,18 +211,7 @@ def _of(situation: Situation, component: str) -> Callable[[Record], bool]:
 
 def slower(situation: Situation, factor: float, which: Callable[[Record], bool]) -> Situation:
     """`situation` with all service times of the records that `which` picks multiplied by `factor`."""
-
-    def scaled(record: Record) -> Record:
-        d = record.latency
-        times = {
-            "mean": d.mean * factor,
-            "second": d.second * factor**2,
-            "third": d.third * factor**3,
-            "quantiles": {q: x * factor for q, x in d.quantiles.items()},
-        }
-        return record.model_copy(update={"latency": d.model_copy(update=times)})
-
-    return replace(situation, records=tuple(scaled(r) if which(r) else r for r in situation.records))
+    return replace(situation, records=tuple(scaled(r, factor) if which(r) else r for r in situation.records))
 
 
 def with_placement(again: Again, plan: Plan, changes: Sequence[str] = ()) -> Plan | None:

@@ -9,8 +9,13 @@ from planner.answers.again import Again, TimeIsUp
 from planner.answers.dial import Dial, dial_of, nice
 from planner.answers.difference import beyond
 from planner.answers.relaxations import fewest_steps
+from planner.problem import ConstraintKind
 from specs.plan import Plan
 
+WITH_FIGURES: Final[frozenset[ConstraintKind]] = frozenset(
+    ("path", "budget", "energy", "memory", "accuracy", "share", "throughput")
+)
+"""Kinds of constraints whose limit is a figure that is not of sites or devices."""
 FARTHEST: Final = 64
 """Steps up to which a limit is loosened to find the next gain."""
 SAME: Final = 1e-6
@@ -41,15 +46,7 @@ def worths(again: Again, plan: Plan) -> tuple[tuple[Worth, ...], bool]:
     binding = {c.name: c.binding for c in plan.constraints}
     try:
         for constraint in again.given.problem.constraints:
-            if constraint.name in binding and constraint.kind in (
-                "path",
-                "budget",
-                "energy",
-                "memory",
-                "accuracy",
-                "share",
-                "throughput",
-            ):
+            if constraint.name in binding and constraint.kind in WITH_FIGURES:
                 dial = dial_of(again.situation, constraint)
                 assert isinstance(dial, Dial)
                 found.append(_worth(again, plan, constraint.name, dial, binding[constraint.name]))

@@ -5,15 +5,13 @@ Tables are to the safe side: of several numbers of items the largest of each cla
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from typing import Final
 
-import numpy as np
-
-from planner.distribution import from_quantiles
-from planner.fan_out_queue import finish
 from planner.measured import moments
 from planner.queueing import ZERO, Moments, Wait, single_server
 from specs.profile import Record
@@ -58,13 +56,12 @@ class FanOut:
     def classes(self) -> tuple[tuple[int, float], ...]:
         """The largest number of items up to each of `EDGES`, with the share of requests that it stands for."""
         ordered = sorted(self.counts)
-        reached = np.cumsum([p for _, p in ordered]) / sum(p for _, p in ordered)
-        at = np.searchsorted(reached, np.array(EDGES) - 1e-9)
-        shares = np.diff(EDGES, prepend=0.0)
+        total = sum(p for _, p in ordered)
+        reached = [p / total for p in accumulate(p for _, p in ordered)]
         found: dict[int, float] = {}
-        for place, share in zip(at.tolist(), shares.tolist(), strict=True):
-            n = ordered[min(place, len(ordered) - 1)][0]
-            found[n] = found.get(n, 0.0) + share
+        for before, edge in zip((0.0, *EDGES), EDGES, strict=False):
+            n = ordered[min(bisect_left(reached, edge - 1e-9), len(ordered) - 1)][0]
+            found[n] = found.get(n, 0.0) + (edge - before)
         return tuple(found.items())
 
     @property
@@ -96,6 +93,11 @@ def last_of(fan: FanOut, record: Record, rate: float, servers: int, idle: tuple[
 
 def on_idle(fan: FanOut, record: Record, servers: int) -> tuple[float, float]:
     """Mean and second moment of the time that a request's items take on so many idle servers, drawn."""
+    import numpy as np  # here: hardly any application fans out, and numpy makes each start longer
+
+    from planner.distribution import from_quantiles
+    from planner.fan_out_queue import finish
+
     values = from_quantiles(record.service.points(), record.service.mean)[4::8]
     mean = second = 0.0
     for items, p in fan.classes:

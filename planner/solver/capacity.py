@@ -79,10 +79,11 @@ def _buy_cores(draft: Draft, index: int, pool: Pool, here: list[tuple[int, Stati
         model.add([*of, (bought, -row.device)], None, 0)
     memory = draft.memory[index] = [(v, r * s.memory_kb) for k, s in here for v, r in replicas[k]]
     kinds = {(s.threads, s.memory_kb) for _, s in here}
-    if memory_binds(pool, kinds):
+    by_memory = memory_binds(pool, kinds)
+    if by_memory:
         model.add([*memory, (bought, -pool.memory_kb)], None, 0)
     if not totals_exact(pool, kinds) and draft.scope.packs(index):
-        _pack(draft, pool, here, replicas, bought, most, by_memory=memory_binds(pool, kinds))
+        _pack(draft, pool, here, replicas, bought, most, by_memory=by_memory)
 
 
 def _need(draft: Draft, here: list[tuple[int, Station]], bought: int, fit: dict[int, int]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from planner.problem import Edge, Problem, Transfer
+from planner.problem import Problem
 from planner.solver import cpsat
 from planner.solver.branches import Branch, branches_of, limits_of
 from planner.solver.build import Reduced, build, read_choice, reduced
@@ -102,7 +102,7 @@ class _Search:
         labels = labels_of(self.given)
         coarse = self._coarse(labels)
         merged = len(set(coarse.block.values())) <= blocks * len(coarse.block)
-        servers = _at_the_ends(self.given.problem) | _on_the_way_to(largest(self.given.problem), self.given.problem)
+        servers = _at_the_ends(self.given.problem) | _on_the_way_to_most(self.given)
         if merged:
             servers |= _between(self.given.problem, coarse)
         return Relaxation(Scope(self.encoding, servers, frozenset()), labels if merged else None)
@@ -355,34 +355,16 @@ def _at_the_ends(problem: Problem) -> frozenset[int]:
     )
 
 
-def _on_the_way_to(there: int, problem: Problem) -> frozenset[int]:
-    """Servers between the sites where requests enter or answers leave and the site `there`."""
+def _on_the_way_to_most(given: Reduced) -> frozenset[int]:
+    """Servers between the sites where requests enter or answers leave and the site with most to buy."""
+    there = largest(given.problem)
     found: set[int] = set()
-    for scenario in problem.scenarios:
-        for edge in scenario.edges:
-            for end, other in ((edge.producer, edge.consumer), (edge.consumer, edge.producer)):
-                if end.step < 0 <= other.step:
-                    way = (end.site, there) if end is edge.producer else (there, end.site)
-                    found |= _servers_between(edge, *way)
-    return frozenset(found)
-
-
-def _servers_between(edge: Edge, start: int, end: int) -> frozenset[int]:
-    """Those that the message passes on its way; none where there is no way."""
-    if not edge.hops:
-        taken = (t for t in edge.transfers if (t.start, t.end) == (start, end))
-        return frozenset(visit.server for transfer in taken for visit in transfer.visits)
-    came: dict[int, tuple[int, Transfer]] = {}
-    todo = [start]
-    for site in todo:  # grows while it is gone through: breadth first
-        for hop in edge.hops:
-            if hop.start == site and hop.end not in came and hop.end != start:
-                came[hop.end] = site, hop
-                todo.append(hop.end)
-    found: set[int] = set()
-    while end in came:
-        end, hop = came[end]
-        found |= {visit.server for visit in hop.visits}
+    for edge in (edge for scenario in given.problem.scenarios for edge in scenario.edges):
+        ways = [(edge.producer.site, there)] if edge.producer.step < 0 <= edge.consumer.step else []
+        ways += [(there, edge.consumer.site)] if edge.consumer.step < 0 <= edge.producer.step else []
+        for start, end in ways:
+            transfer = given.ways.between(edge, start, end) if start != end else None
+            found |= {visit.server for visit in transfer.visits} if transfer is not None else set()
     return frozenset(found)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,7 +43,10 @@ class Solution:
     interrupted: bool = False
 
 
-def relative_gap(objectives: tuple[int, ...], bounds: tuple[int, ...]) -> float:
-    """Of the first objective that its bound is not equal to: a later one has no bound before that one is proven."""
+def relative_gap(objectives: Sequence[float], bounds: Sequence[float], least: float = 0.0) -> float:
+    """Of the first objective that is more than the share `least` from its bound: a later one has no bound before that
+    one is proven.
+    """
     pairs = zip(objectives, bounds, strict=True)
-    return next((abs(value - bound) / max(1, abs(value)) for value, bound in pairs if value != bound), 0.0)
+    gaps = (abs(value - bound) / abs(value) if value else 0.0 for value, bound in pairs)
+    return next((gap for gap in gaps if gap > least), 0.0)

@@ -10,7 +10,7 @@ from planner import solve, verify
 from planner.answers.again import vary
 from planner.formulation import formulate
 from specs.errors import InputError
-from tests.planner.test_energy import planned
+from tests.planner.planned import planned
 from tests.planner.test_example_plan import recorded
 from tests.planner.test_solver import compare_all
 from tests.planner.worlds import careful

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from planner import solve, verify
 from planner.answers.alternatives import alternatives, without_site
-from tests.planner.test_energy import planned
+from tests.planner.planned import planned
 from tests.planner.worlds import world
 
 

@@ -13,9 +13,7 @@ from planner.latency import Latency
 from planner.layout import plan_layout
 from planner.simulation import Simulation
 from planner.simulation.figures import asked, percentiles
-from planner.situation import Situation
-from specs.errors import AnswerIsNo, InputError, NotKnown
-from specs.plan import Plan
+from tests.planner.planned import planned
 from tests.planner.test_example_plan import recorded
 from tests.planner.test_solver import compare_all
 from tests.planner.worlds import lossy
@@ -34,14 +32,6 @@ def test_with_loss_status_and_objective_equal_brute_force() -> None:
 @pytest.mark.deep
 def test_with_loss_status_and_objective_equal_brute_force_on_many_more() -> None:
     equal(range(50, 1000))
-
-
-def planned(given: Situation) -> Plan | None:
-    try:
-        plan = solve(given, proofs=False)
-    except (AnswerIsNo, InputError, NotKnown):
-        return None
-    return plan if plan.assignments else None
 
 
 def agree(seeds: range) -> int:

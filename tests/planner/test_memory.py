@@ -13,7 +13,7 @@ from planner.situation import Situation
 from specs.check import check
 from specs.plan import Plan
 from tests.planner.brute import TooLarge
-from tests.planner.test_energy import planned
+from tests.planner.planned import planned
 from tests.planner.test_example_plan import recorded
 from tests.planner.test_solver import compare
 from tests.planner.worlds import cramped, world

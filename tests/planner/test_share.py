@@ -21,8 +21,7 @@ from planner.simulation.outcome import shares_of
 from planner.situation import Situation
 from specs.application import ShareConstraint
 from specs.check import check
-from specs.errors import AnswerIsNo, InputError, NotKnown
-from specs.plan import Plan
+from tests.planner.planned import planned
 from tests.planner.test_example_plan import recorded
 from tests.planner.test_solver import compare_all
 from tests.planner.worlds import patient
@@ -48,14 +47,6 @@ def test_with_shares_status_and_objective_equal_brute_force() -> None:
 @pytest.mark.deep
 def test_with_shares_status_and_objective_equal_brute_force_on_many_more() -> None:
     equal(range(50, 1000))
-
-
-def planned(given: Situation) -> Plan | None:
-    try:
-        plan = solve(given, proofs=False)
-    except (AnswerIsNo, InputError, NotKnown):
-        return None
-    return plan if plan.assignments else None
 
 
 def test_the_verifier_agrees_with_the_share_of_every_plan_and_finds_a_false_claim() -> None:

@@ -12,7 +12,7 @@ from planner.formulation import formulate
 from planner.situation import Situation
 from specs.plan import Plan
 from tests.planner.brute import TooLarge
-from tests.planner.test_energy import planned
+from tests.planner.planned import planned
 from tests.planner.test_solver import compare
 from tests.planner.worlds import cramped, world
 

@@ -12,8 +12,7 @@ from planner.answers.relaxations import with_relaxations
 from planner.formulation import formulate
 from planner.situation import Situation
 from specs.check import check
-from specs.errors import AnswerIsNo, InputError, NotKnown
-from specs.plan import Plan
+from tests.planner.planned import planned
 from tests.planner.test_example_plan import recorded
 from tests.planner.test_solver import compare_all
 from tests.planner.worlds import busy
@@ -37,14 +36,6 @@ def test_with_throughput_status_and_objective_equal_brute_force() -> None:
 @pytest.mark.deep
 def test_with_throughput_status_and_objective_equal_brute_force_on_many_more() -> None:
     equal(range(40, 1000))
-
-
-def planned(given: Situation) -> Plan | None:
-    try:
-        plan = solve(given, proofs=False)
-    except (AnswerIsNo, InputError, NotKnown):
-        return None
-    return plan if plan.assignments else None
 
 
 def agree(seeds: range) -> int:

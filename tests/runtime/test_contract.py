@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from planner.formulation import Formulation
 from planner.layout import plan_layout
-from planner.plan import solve
+from planner.plan import solve, with_options
 from planner.situation import Situation
 from planner.verification import Meaning, meaning_of
 from runtime.fleet import Member
@@ -213,17 +212,7 @@ def simulated(given: Situation, plan: Plan) -> set[tuple[str, str, str, str, tup
 
 def cut_where_possible(given: Formulation) -> Formulation:
     """Without the options that run all segments of a model that may be cut."""
-    scenarios = tuple(
-        replace(
-            scenario,
-            steps=tuple(
-                replace(step, options=tuple(o for o in step.options if step.tasks == 1 or o.first > 0 or o.last == 0))
-                for step in scenario.steps
-            ),
-        )
-        for scenario in given.problem.scenarios
-    )
-    return replace(given, problem=replace(given.problem, scenarios=scenarios))
+    return with_options(given, lambda step, o: step.tasks == 1 or o.first > 0 or o.last == 0)
 
 
 def test_planner_verifier_and_runtime_mean_the_same_by_every_plan() -> None:

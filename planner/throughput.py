@@ -56,7 +56,7 @@ def throughput_of(latency: Latency) -> Throughput:
             rate = demand.at(of.flow, a.site) * of.pipeline.runs(a.component)
             at = timings.queues[timings.executor(index)]
             carries = at.servers * at.batch  # of full batches
-            add(timings.executor(index), of.flow.source, rate * stage.record.latency.mean / carries)
+            add(timings.executor(index), of.flow.source, rate * stage.record.service.mean / carries)
         for leg in of.legs:
             size = of.pipeline.size(leg.message).mean * leg.message.share
             for passage in leg.route:

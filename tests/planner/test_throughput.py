@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -85,6 +86,15 @@ def test_a_plan_is_sized_for_the_throughput_and_says_the_highest_rate_it_carries
     assert wide.binding == (
         large.objective[0] > solve(example(">= 1/min", "constraint.budget.cost=50000 USD/month")).objective[0]
     )
+
+
+def test_what_rests_on_an_estimate_carries_what_its_upper_end_allows() -> None:
+    given = example(">= 1/min", "constraint.answer_time.p99=5 s", "constraint.budget.cost=50000 USD/month")
+    guessed = {"provenance": "estimated", "emulated_by": None, "method": "a guess", "interval": (0.5, 1.5)}
+    given = replace(given, records=tuple(record.model_copy(update=guessed) for record in given.records))
+    plan = solve(given)
+    assert plan.carries is not None
+    assert not verify(given, plan, 20_000).wrong
 
 
 def test_no_plan_carries_more_than_the_one_that_is_to_carry_most() -> None:

@@ -16,6 +16,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from compiler.constants import constants_of
+
 Array = np.ndarray[Any, Any]
 
 
@@ -29,7 +31,7 @@ class Affine:
 
 def fold_batch_norm(graph: onnx.GraphProto) -> onnx.GraphProto:
     """`graph` without normalisations by float32 constants, where their rank is known; itself if it has none."""
-    constants, ranks = _constants(graph), _ranks(graph)
+    constants, ranks = constants_of(graph), _ranks(graph)
     norms = {node.output[0]: does for node in graph.node if (does := _affine(node, constants, ranks)) is not None}
     if not norms:
         return graph
@@ -60,16 +62,6 @@ def fold_batch_norm(graph: onnx.GraphProto) -> onnx.GraphProto:
 def _ranks(graph: onnx.GraphProto) -> dict[str, int]:
     known = (*graph.value_info, *graph.input)
     return {v.name: len(v.type.tensor_type.shape.dim) for v in known if v.type.tensor_type.HasField("shape")}
-
-
-def _constants(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
-    """Tensors of one value in every run. An initializer that is an input too may be replaced by a caller: not one."""
-    given = {value.name for value in graph.input}
-    found = {tensor.name: tensor for tensor in graph.initializer if tensor.name not in given}
-    for node in graph.node:
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].name == "value":
-            found[node.output[0]] = node.attribute[0].t
-    return found
 
 
 def _float(name: str, constants: Mapping[str, onnx.TensorProto]) -> bool:

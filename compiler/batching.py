@@ -9,13 +9,12 @@ compares each row with ONNX Runtime's answer to the request alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
-import numpy as np
 import onnx
 from onnx import numpy_helper, shape_inference
 
+from compiler.constants import constants_of
 from specs.errors import InputError, Issue, Place
 
 STAND_IN: Final = 8191
@@ -46,12 +45,12 @@ def set_batch(model: onnx.ModelProto, batch: int) -> None:
     for value in (*graph.output, *graph.value_info):
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.ClearField("shape")
-    constants = _constants(model)
+    constants = constants_of(graph)
     for number, node in enumerate(graph.node):
         if node.op_type == "Reshape" and node.domain in ("", "ai.onnx") and node.input[0] not in constants:
             target = constants.get(node.input[1])
-            if target is not None and target.size and target.flat[0] == 1:
-                told = target.copy()
+            told = numpy_helper.to_array(target).copy() if target is not None else None
+            if told is not None and told.size and told.flat[0] == 1:
                 told.flat[0] = batch
                 name = f"{node.input[1]}__batch{number}"
                 graph.initializer.append(numpy_helper.from_array(told, name))
@@ -110,20 +109,6 @@ def _first_alone(value: onnx.ValueInfoProto | None) -> bool:
         return False
     first, *others = [d.dim_value for d in value.type.tensor_type.shape.dim] or [0]
     return first == STAND_IN and all(d > 0 and d % STAND_IN for d in others)
-
-
-def _constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
-    return dict(_named(model))
-
-
-def _named(model: onnx.ModelProto) -> Iterator[tuple[str, np.ndarray]]:
-    for tensor in model.graph.initializer:
-        yield tensor.name, numpy_helper.to_array(tensor)
-    for node in model.graph.node:
-        if node.op_type == "Constant":
-            for attribute in node.attribute:
-                if attribute.name == "value":
-                    yield node.output[0], numpy_helper.to_array(attribute.t)
 
 
 def _refused(file: str, why: str) -> InputError:

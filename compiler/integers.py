@@ -19,6 +19,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from compiler.constants import constants_of
+
 PRODUCT: Final = "IntegerProduct"
 ROUND_TRIP: Final = "RoundTrip"
 Array = np.ndarray[Any, Any]
@@ -50,13 +52,10 @@ class _Rewriting:
     def __init__(self, graph: onnx.GraphProto, widest: int) -> None:
         self._graph = graph
         self._widest = widest
-        self._constants: dict[str, Array] = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+        self._constants: dict[str, Array] = {n: numpy_helper.to_array(t) for n, t in constants_of(graph).items()}
         self._new: dict[str, Array] = {}
         self._outputs = {value.name for value in graph.output}
         self._taken = {name for node in graph.node for name in (*node.input, *node.output)}
-        for node in graph.node:
-            if node.op_type == "Constant" and node.attribute[0].name == "value":
-                self._constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
 
     def result(self) -> onnx.GraphProto:
         nodes = [new for node in self._graph.node for new in self._spelled_out(node)]

@@ -82,6 +82,8 @@ def _folder(source: str, store: Store) -> Path:
 def _versions() -> dict[str, str]:
     """Versions of all that decides what quantizing gives, our own code by its digest."""
     here = Path(__file__).parent
-    files = [here / name for name in ("quantize_worker.py", "quantizable.py", "batch_norm.py", "model.py")]
+    files = [
+        here / name for name in ("quantize_worker.py", "quantizable.py", "batch_norm.py", "constants.py", "model.py")
+    ]
     found = {package: version(package) for package in _PACKAGES}
     return found | {"compiler": digest_bytes(b"".join(f.read_bytes() for f in files))[:16]}

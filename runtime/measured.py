@@ -142,7 +142,6 @@ def measured_stage(predicted: StagePrediction, entries: Iterable[Entry], top: To
     waits: list[float] = []
     services: list[float] = []
     sites = {str(s.member): s.member.site for s in top.serving}
-    ways = {(edge.flow, edge.name): f"{edge.from_site} -> {edge.to_site}" for edge in top.edges}
     for entry in sorted(entries, key=lambda e: e.started):  # how times drift is part of what is kept of them
         if entry.status != "answered":
             continue
@@ -153,7 +152,7 @@ def measured_stage(predicted: StagePrediction, entries: Iterable[Entry], top: To
             waits += [min(stage.wait for stage in mine)] if mine else []
         else:
             for transfer in entry.trace.transfers:
-                if transfer.edge == predicted.name and ways[entry.flow, transfer.edge] == predicted.site:
+                if transfer.edge == predicted.name and top.ways[entry.flow, transfer.edge] == predicted.site:
                     waits.append(transfer.wait)
                     services.append(transfer.seconds - transfer.wait)
     return MeasuredStage(

@@ -165,7 +165,7 @@ def _check(bundle: Bundle, part: Slice, prediction: Prediction, items: Sequence[
     predicted = {(s.kind, s.name, s.site) for s in prediction.stages}
     for kind, name, site in (
         *(("stage", stage.name, stage.site) for stage in top.stages),
-        *(("transfer", edge.name, f"{edge.from_site} -> {edge.to_site}") for edge in top.edges if edge.hops),
+        *(("transfer", edge.name, edge.way) for edge in top.edges if edge.hops),
     ):
         if (kind, name, site) not in predicted:
             raise InputError(Issue(f"the prediction says nothing of {kind} {name!r} at {site}"))

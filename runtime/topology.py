@@ -101,6 +101,11 @@ class Edge:
     always: bool
     hops: tuple[Hop, ...]
 
+    @property
+    def way(self) -> str:
+        """As plans call the site of a transfer."""
+        return f"{self.from_site} -> {self.to_site}"
+
 
 @dataclass(frozen=True, slots=True)
 class LinkUse:
@@ -162,6 +167,11 @@ class Topology:
     @cached_property
     def flow_by_name(self) -> Mapping[str, Flow]:
         return {flow.name: flow for flow in self.flows}
+
+    @cached_property
+    def ways(self) -> Mapping[tuple[str, str], str]:
+        """(flow, edge by name) -> the way of its message."""
+        return {(edge.flow, edge.name): edge.way for edge in self.edges}
 
     @cached_property
     def hops(self) -> Mapping[tuple[str, str, str], tuple[Hop, ...]]:

@@ -193,6 +193,12 @@ class Infrastructure(Spec):
     links: dict[Name, Link] = Field(default_factory=dict)
     fleets: dict[Name, list[FleetShare]] = Field(default_factory=dict)
 
+    @property
+    def hardware_in_use(self) -> set[str]:
+        """Classes that sites or fleets name."""
+        used = {pool.hardware for site in self.sites.values() for pool in site.pools.values()}
+        return used | {part.hardware for fleet in self.fleets.values() for part in fleet}
+
     def members(self, site: str) -> int:
         """How many members the class `site` has in all. Raises KeyError for an unknown site."""
         count, seen = 1, set()

@@ -12,7 +12,8 @@ from specs.profile import Distribution
 
 PROBABILITIES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
 _BLOCKS = 5
-_Z: Final = 1.959963984540054
+Z: Final = 1.959963984540054
+"""Of the normal distribution: 95 % lie within so many standard deviations."""
 
 
 def summarise(seconds: Sequence[float]) -> Distribution:
@@ -43,7 +44,7 @@ def wilson(right: int, n: int) -> tuple[float, float]:
 
     (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n); E. B. Wilson, 1927.
     """
-    p, z2 = right / n, _Z**2
+    p, z2 = right / n, Z**2
     middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = _Z * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    half = Z * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
     return min(p, max(0.0, middle - half)), max(p, min(1.0, middle + half))

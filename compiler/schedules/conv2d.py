@@ -73,12 +73,16 @@ def conv2d_blocked(machine: Machine, window: Window, data: Any, weight: Any) -> 
         block = ko if window.groups == 1 else tirx.floordiv(o, blocks_per_group) * group_blocks + ko
         return te.sum(padded[n, block, row, column, ki] * weight[o, ko, kh, kw, ki, lane], axis=[ko, kh, kw, ki])
 
-    shape = (batch, out_blocks, padded_rows, padded_columns, lanes)
     attrs = {TEMPLATE: NAME, "tile": [tile.vectors, tile.rows, tile.columns]}
-    full = te.compute(shape, product, name="conv2d", attrs=attrs)
-    if (padded_rows, padded_columns) == (rows, columns):
-        return full
-    return te.compute((batch, out_blocks, rows, columns, lanes), lambda *i: full(*i), name="crop")
+    shape = (batch, out_blocks, rows, columns, lanes)
+    return whole_tiles(product, shape, (padded_rows, padded_columns), attrs)
+
+
+def whole_tiles(product: Any, shape: tuple[int, ...], padded: tuple[int, int], attrs: dict[str, Any]) -> Any:
+    """TE of an image of `shape` [N, OC/o, OH, OW, o], computed for `padded` rows and columns, which are whole tiles."""
+    batch, blocks, rows, columns, lanes = shape
+    full = te.compute((batch, blocks, *padded, lanes), product, name="conv2d", attrs=attrs)
+    return full if padded == (rows, columns) else te.compute(shape, lambda *i: full(*i), name="crop")
 
 
 def pad_image(data: Any, window: Window, output: tuple[int, int], kernel: tuple[int, int], value: int = 0) -> Any:

@@ -13,7 +13,7 @@ import tvm
 from tvm import te
 
 from compiler.schedules.anchor import TEMPLATE, finish_anchor, round_up
-from compiler.schedules.conv2d import Window, pad_image
+from compiler.schedules.conv2d import Window, pad_image, whole_tiles
 from compiler.schedules.dot import integer_tile, intrinsic
 from compiler.schedules.machine import GROUP, Machine
 from compiler.schedules.tiles import Tile
@@ -54,12 +54,9 @@ def integer_conv2d(machine: Machine, window: Window, outside: int, data: Any, we
         right = weight[o, ko, kh, kw, kg, lane, ki]
         return te.sum(left.astype("int32") * right.astype("int32"), axis=[ko, kh, kw, kg, ki])
 
-    shape = (batch, out_blocks, padded_rows, padded_columns, lanes)
     attrs = {TEMPLATE: NAME, "tile": [tile.vectors, tile.rows, tile.columns]}
-    full = te.compute(shape, product, name="conv2d", attrs=attrs)
-    if (padded_rows, padded_columns) == (rows, columns):
-        return full
-    return te.compute((batch, out_blocks, rows, columns, lanes), lambda *i: full(*i), name="crop")
+    shape = (batch, out_blocks, rows, columns, lanes)
+    return whole_tiles(product, shape, (padded_rows, padded_columns), attrs)
 
 
 def schedule_integer_conv2d(schedule: tvm.s_tir.Schedule, block: Any, tile: Sequence[int], machine: Machine) -> None:

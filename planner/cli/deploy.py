@@ -107,6 +107,7 @@ def deploy(
     from runtime.deployment.deploy import deploy as start
     from runtime.deployment.record import Listening, Record, Seeing, check_name, read_record
     from runtime.secrets import take_secrets
+    from specs.deadline import deadline_of
     from specs.digest import digest_file
     from specs.manifest import MANIFEST_FILE
 
@@ -124,7 +125,7 @@ def deploy(
             address=address,
             members=chosen,
             shape=not address if shape is None else shape,
-            deadline=deadline or (before.deadline if before else 10 * max(limits) if limits else 30.0),
+            deadline=deadline or (before.deadline if before else deadline_of(limits)),
             listening=Listening(
                 host=listen,
                 http_port=http_port,

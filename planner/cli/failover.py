@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -12,6 +13,7 @@ from specs.errors import InputError, Issue, Place
 from specs.plan import Plan
 
 if TYPE_CHECKING:
+    from planner.cli.loading import Loaded
     from runtime.bundle import Bundle
 
 
@@ -34,7 +36,7 @@ def find_alternatives(
     Raises InputError where the application or profiles are not those that the bundle was made from.
     """
     from planner.answers.alternatives import alternatives
-    from planner.cli.loading import load_situation_checked
+    from planner.cli.loading import load_checked, load_situation_checked
 
     infra = Path(bundle.infra.file)
     situation = load_situation_checked(app, infra, profiles)
@@ -49,12 +51,14 @@ def find_alternatives(
             per_month = f"{plan.cost.per_month:,.2f} {plan.cost.currency}/month" if plan.cost else ""
             progress.say(f"without {site}: a plan for {per_month} is kept")
 
+    @cache
+    def loaded() -> Loaded:
+        return load_checked(app, infra, models=True, store=store)
+
     def write(plan: Plan, folder: Path) -> object:
         from planner.cli.assemble import assemble
-        from planner.cli.loading import load_checked
 
-        loaded = load_checked(app, infra, models=True, store=store)
         site = next(s for s, p in plans.items() if p is plan)
-        return assemble(plan, loaded, store, folder, lambda *_: Place(f"the plan without {site}"), progress.step)
+        return assemble(plan, loaded(), store, folder, lambda *_: Place(f"the plan without {site}"), progress.step)
 
     return Alternatives(plans, write)

@@ -76,8 +76,8 @@ def load_checked(
             signatures, more = read_signatures(app, given)
             issues += [*unread, *more]
         issues += [*check(app, infra, signatures)]
-        if infra is not None and not issues:
-            issues += _traces(app, infra)
+        if models and infra is not None and not issues:
+            issues += _traces(app, infra)  # without models the facts come next, which read them
     if app is None or issues:
         raise InputError(*issues)
     if models:

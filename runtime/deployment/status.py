@@ -190,11 +190,10 @@ def _path(bundle: Bundle, flow: str, member: str, times: Times) -> PathStatus:
 
 def _stages(bundle: Bundle, top: Topology, seen: Seen) -> Iterator[StageStatus]:
     planned = {(s.kind, s.name, s.site): s for s in bundle.plan.stages}
-    ways = {(edge.flow, edge.name): f"{edge.from_site} -> {edge.to_site}" for edge in top.edges}
     for (name, member), times in seen.stages.items():
         yield _stage("stage", name, member, times, planned.get(("stage", name, site_of(member))))
     for (flow, edge, member), times in seen.transfers.items():
-        yield _stage("transfer", edge, member, times, planned.get(("transfer", edge, ways.get((flow, edge), ""))))
+        yield _stage("transfer", edge, member, times, planned.get(("transfer", edge, top.ways.get((flow, edge), ""))))
 
 
 def _stage(kind: Literal["stage", "transfer"], name: str, member: str, times: Times, planned: Any) -> StageStatus:

@@ -73,13 +73,16 @@ class Repeats:
     def _forget(self) -> None:
         """Those that ended too long ago, and the oldest where there are too many bytes."""
         until = time.monotonic() - WINDOW
-        for key, known in list(self._known.items()):
+        gone: list[bytes] = []
+        for key, known in self._known.items():
             if not known.ended:
                 continue
             if known.ended >= until and self._bytes <= MOST_BYTES:
                 break
-            del self._known[key]
+            gone.append(key)
             self._bytes -= known.bytes
+        for key in gone:
+            del self._known[key]
 
 
 async def _awaited(run: Callable[[], Awaitable[InferAnswer]]) -> InferAnswer:

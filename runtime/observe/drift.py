@@ -66,7 +66,7 @@ def promise_of(plan: Plan, top: Topology) -> Promise:
     return Promise(
         paths=paths,
         stages={(s.kind, s.name, s.site): s for s in plan.stages},
-        ways={(e.flow, e.name): f"{e.from_site} -> {e.to_site}" for e in top.edges},
+        ways=top.ways,
         peaks={f.name: f.rate for f in top.flows},
     )
 

@@ -35,7 +35,7 @@ class Metrics(Listener):
 
     def __init__(self, member: Member, plan: Plan, top: Topology, loads: Loads) -> None:
         self._registry = registry = CollectorRegistry()
-        self._ways = {(e.flow, e.name): way(e.from_site, e.to_site) for e in top.edges}
+        self._ways = top.ways
         self._requests = _counter(catalogue.REQUESTS, registry)
         paths = [value for path in plan.paths for value in (path.predicted, path.limit_ms)]
         stages = [value for stage in plan.stages for value in (stage.wait, stage.service)]
@@ -86,11 +86,6 @@ class Metrics(Listener):
     def render(self) -> bytes:
         """All of it as Prometheus reads it."""
         return generate_latest(self._registry)
-
-
-def way(from_site: str, to_site: str) -> str:
-    """How plans call the way of a transfer."""
-    return f"{from_site} -> {to_site}"
 
 
 def _counter(metric: Metric, registry: CollectorRegistry) -> Counter:

@@ -15,12 +15,12 @@ import numpy as np
 from runtime.measured import percentiles
 from runtime.observe.requests import Ended, Listener
 from specs.plan import Percentiles
+from specs.statistics import Z
 
 LATEST: Final = 4096
 """Requests that percentiles are over: the 99th rests on forty of them."""
 RATE_SECONDS: Final = 10.0
 """Seconds that rates are over."""
-_Z: Final = 1.959963984540054
 _QUANTILES: Final = (0.5, 0.95, 0.99)
 
 
@@ -124,7 +124,7 @@ def sample(seconds: Sequence[float]) -> Sample:
     n = len(ordered)
     low, high = [], []
     for p in _QUANTILES:
-        half = _Z * math.sqrt(n * p * (1 - p))
+        half = Z * math.sqrt(n * p * (1 - p))
         below, above = math.floor(n * p - half), math.ceil(n * p + half)
         low.append(float(ordered[below - 1]) if below >= 1 else 0.0)
         high.append(float(ordered[above]) if above < n else math.inf)

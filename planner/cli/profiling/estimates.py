@@ -45,8 +45,7 @@ class Estimator:
     @cached_property
     def places(self) -> list[tuple[Place, Hardware]]:
         """Classes in use, by sites or fleets, that this machine can stand for in no way."""
-        used = {pool.hardware for site in self.infra.sites.values() for pool in site.pools.values()}
-        used |= {part.hardware for fleet in self.infra.fleets.values() for part in fleet}
+        used = self.infra.hardware_in_use
         found: list[tuple[Place, Hardware]] = []
         for name in sorted(used & self.infra.hardware.keys()):
             spec = self.infra.hardware[name]

@@ -129,8 +129,7 @@ class Profiler:
 
     def _hardware(self, outcome: Outcome) -> list[HardwareClass]:
         """Classes in use that this machine can stand for; says which it cannot."""
-        used = {pool.hardware for site in self.infra.value.sites.values() for pool in site.pools.values()}
-        used |= {part.hardware for fleet in self.infra.value.fleets.values() for part in fleet}
+        used = self.infra.value.hardware_in_use
         found = [c for c in classes(self.infra.value.hardware) if c.name in used]
         if self.estimate:
             return found

@@ -10,7 +10,7 @@ import onnx
 from compiler.backends import Made, Request
 
 PACKAGES = ("onnxruntime", "onnx")
-CODE = ("model.py", "batching.py", "cut.py")
+CODE = ("model.py", "batching.py", "constants.py", "cut.py")
 
 
 def available() -> bool:

@@ -13,7 +13,7 @@ from compiler.backends import Made, Request
 from specs.errors import EnvironmentFailed, InputError, Issue, Place
 
 PACKAGES = ("openvino", "onnx")
-CODE = ("model.py", "batching.py", "cut.py")
+CODE = ("model.py", "batching.py", "constants.py", "cut.py")
 
 
 def available() -> bool:

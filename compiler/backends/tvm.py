@@ -17,6 +17,7 @@ PACKAGES = ("apache-tvm", "apache-tvm-ffi", "onnx")
 CODE = (
     "model.py",
     "batching.py",
+    "constants.py",
     "cut.py",
     "importer.py",
     "batch_norm.py",

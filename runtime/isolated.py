@@ -19,6 +19,7 @@ from typing import IO, Any, Final
 
 import numpy as np
 
+from runtime.child_environment import child_environment
 from runtime.functions import Function, Raised, load_function
 from runtime.secrets import NO_SECRETS, Secrets
 from runtime.values import Value, pack, unpack
@@ -57,13 +58,12 @@ class IsolatedFunction:
         self._start()
 
     def _start(self) -> None:
-        path = os.pathsep.join(p or os.getcwd() for p in sys.path)
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "runtime.isolated_worker", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": path, **self._environment},
+            env={**child_environment(), **self._environment},
         )
         self._end = weakref.finalize(self, _end, self._process)
         threading.Thread(target=_relay, args=(self._process.stderr, self._secrets), daemon=True).start()

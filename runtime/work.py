@@ -9,8 +9,8 @@ from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from runtime.functions import Function, call_function, load_function
-from runtime.isolated import IsolatedFunction
+from runtime.functions import Function, call_function
+from runtime.isolated import IsolatedFunction, open_isolated
 from runtime.secrets import NO_SECRETS, Secrets
 from runtime.values import Array, Value, conform, filled, with_batch, without_batch
 from specs.application import Application
@@ -173,12 +173,8 @@ def open_function(
         for key, ref in spec.inputs.items()
         if ref.if_skipped is not None
     }
-    opened: Function
-    if spec.has_environment:
-        opened = IsolatedFunction(project, function, environment_of(app, component, secrets), secrets.of(spec.secrets))
-    else:
-        opened = load_function(project, function)
-    return FunctionWork(component, opened, spec.outputs, fills)
+    environment = environment_of(app, component, secrets) if spec.has_environment else None
+    return FunctionWork(component, open_isolated(project, function, environment, spec.secrets), spec.outputs, fills)
 
 
 def environment_of(app: Application, component: str, secrets: Secrets) -> dict[str, str]:

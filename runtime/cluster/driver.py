@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
+from runtime.child_environment import child_environment
 from specs.errors import EnvironmentFailed
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class DrivenHosts:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for the command alone
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
+            env=child_environment(),
         )
         theirs.close()
         self._pipe.send(order)

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from runtime.child_environment import child_environment
 from specs.errors import EnvironmentFailed
 
 START_LIMIT: Final = 150.0
@@ -47,7 +48,7 @@ class LocalCluster:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            env=child_environment(),
         )
         assert self._keeper.stdin is not None
         at = [None] * len(nodes) if places is None else [asdict(place) for place in places]

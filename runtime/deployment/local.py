@@ -17,6 +17,7 @@ from typing import Final
 
 import psutil
 
+from runtime.child_environment import child_environment
 from runtime.cluster.keeper import ADDED
 from runtime.deployment.record import ANNOUNCED, state_folder
 from specs.errors import EnvironmentFailed
@@ -126,7 +127,7 @@ def _start_keeper(name: str, tiers: Mapping[str, str]) -> None:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
             cwd="/",
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+            env=child_environment(),
         )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from runtime.child_environment import child_environment
 from runtime.emulate.state import CONTROL, LOG
 from runtime.emulate.tun import DEVICE
 from specs.errors import EnvironmentFailed
@@ -37,7 +38,7 @@ def start_emulator(folder: Path) -> subprocess.Popen[bytes]:
             stderr=log,
             start_new_session=True,
             cwd="/",
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(p or os.getcwd() for p in sys.path)},
+            env=child_environment(),
         )
 
 

@@ -35,6 +35,8 @@ MOST_HELD: Final = 256_000_000
 """Bytes on their way, of all links together; what comes beyond them is dropped."""
 READ_AT_ONCE: Final = 32
 """Packets of one site before others have their turn."""
+AWAKE: Final = 2e-4
+"""Seconds before something is due in which the processor is not given up: a sleep ends late by about as much."""
 LOOK_AROUND: Final = 1.0
 """Seconds between two looks at whether the folder is still there."""
 LONGEST_REQUEST: Final = 65_536
@@ -226,7 +228,7 @@ def serve(emulator: Emulator, takes: Mapping[int, Take], control: socket.socket,
     looked = time.monotonic()
     while True:
         due = emulator.advance()
-        wait = LOOK_AROUND if due is None else min(max(due, 0.0), LOOK_AROUND)
+        wait = LOOK_AROUND if due is None else min(max(due - AWAKE, 0.0), LOOK_AROUND)
         ready, _, _ = select.select([*tuns, *holder, control.fileno(), *callers], [], [], wait)
         for descriptor in ready:
             if descriptor in tuns:

@@ -50,7 +50,7 @@ def test_a_function_that_returns_a_model_goes_all_the_way_to_a_bundle(made: Path
     assert "make:make_judge: made by the project with ONNX" in profiled.err
     conversion = json.loads(profiled.out)["conversions"]["judge/default"]
     assert list(conversion["reads"]) == ["judge.onnx"]
-    assert "1 models" in planner("validate", *ON, folder=made).out
+    assert "1 model," in planner("validate", *ON, folder=made).out
     assert planner("solve", *ON, folder=made).code == 0
     compiled = planner("compile", "plan.yaml", *ON, folder=made)
     assert compiled.code == 0, compiled.err

@@ -20,7 +20,7 @@ import pyte
 import pytest
 
 COMMAND = (sys.executable, "-m", "tests.cli.watched")
-LINES, COLUMNS = 50, 150
+LINES, COLUMNS = 24, 150
 LIMIT = 90.0
 
 
@@ -32,7 +32,7 @@ class Terminal:
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
         self.before = termios.tcgetattr(slave)
         self.slave = slave
-        environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR")} | {"TERM": "xterm"}
+        environment = {k: v for k, v in os.environ.items() if k not in ("LINES", "COLUMNS", "NO_COLOR")} | {"TERM": "xterm"}
         self.process = subprocess.Popen(
             command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env=environment
         )
@@ -71,7 +71,7 @@ def answered(screen: str) -> int:
 
 @pytest.mark.parametrize("end", ["q", "interrupt"])
 def test_the_view_refreshes_in_its_place_and_ends_with_0(end: str) -> None:
-    """Rates, percentiles and drift are shown; q or Ctrl-C leaves the terminal as it was."""
+    """Of 24 lines, too: rates, percentiles and counts; q or Ctrl-C leaves the terminal as it was."""
     terminal = Terminal(*COMMAND, "table")
     try:
         first = terminal.until(lambda s: answered(s) > 0)

@@ -18,13 +18,13 @@ SHORTEST_WAIT_MS: Final = 0.05
 
 
 def show(found: DeploymentStatus, out: Console) -> None:
-    """All of it, one below the other."""
-    for part in view(found):
+    """All of it, one below the other: what matters most is nearest to the prompt."""
+    for part in (*details(found), *summary(found)):
         out.print(part)
 
 
-def view(found: DeploymentStatus) -> Iterator[RenderableType]:
-    """Members, times, queues, drift, and a line on all."""
+def details(found: DeploymentStatus) -> Iterator[RenderableType]:
+    """Members, times and queues."""
     members = [
         [m.member, _state(m), ", ".join(m.stages), str(sum(q.waiting for q in m.queues)), m.http, m.grpc]
         for m in found.members
@@ -35,6 +35,10 @@ def view(found: DeploymentStatus) -> Iterator[RenderableType]:
     if queues := _queues(found):
         columns = ["queue", "member", "waiting", "servers", "busy, s"]
         yield table(columns, queues, right=columns[2:])
+
+
+def summary(found: DeploymentStatus) -> Iterator[str]:
+    """Drift, and a line each on requests, on a move under way and on all."""
     for drift in found.drift:
         yield f"drift: {drift_text(drift)}"
     if found.drift:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from planner.cli.output import Format, console
-from planner.cli.status.view import view
+from planner.cli.status.view import details, summary
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -54,9 +54,10 @@ def _in_place(look: Look) -> None:
 
 
 def _screen(found: DeploymentStatus) -> RenderableType:
+    """What matters most is at the top: a terminal of few lines shows no more than its top."""
     from rich.console import Group
 
-    return Group(f"{time.strftime('%H:%M:%S')}   q ends\n", *view(found))
+    return Group(f"{time.strftime('%H:%M:%S')}   q ends\n", *summary(found), *details(found))
 
 
 @contextmanager

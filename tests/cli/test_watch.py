@@ -32,7 +32,8 @@ class Terminal:
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
         self.before = termios.tcgetattr(slave)
         self.slave = slave
-        environment = {k: v for k, v in os.environ.items() if k not in ("LINES", "COLUMNS", "NO_COLOR")} | {"TERM": "xterm"}
+        unset = ("LINES", "COLUMNS", "NO_COLOR")
+        environment = {k: v for k, v in os.environ.items() if k not in unset} | {"TERM": "xterm"}
         self.process = subprocess.Popen(
             command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env=environment
         )

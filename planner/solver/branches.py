@@ -1,65 +1,100 @@
 """Branches: the choices of a Problem, divided by what is bought.
 
 What makes a large model hard to prove is buying: its linear relaxation buys a tenth of a device for a tenth of the
-price wherever that helps. So the paid pools are put in order of their price, and the choices are divided by the dearest
-pool of which a device is bought: none at all, one of the cheaper half, or one of the dearer; and halves that are hard
-to settle again in halves. In each branch one such device is paid whole, and those that are dearer are not there. Every
-choice is in exactly one branch.
+price wherever that helps. So the choices are divided by how many devices of a pool are bought: at most so many, or
+more. Every choice is in exactly one branch, so that the least bound of all branches is one of the whole.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
 
 from planner.problem import Problem
 from planner.solver.coarse import Coarse
 from planner.solver.draft import Draft
+from planner.solver.linear import Bound
 from planner.solver.model import Terms
+
+ROUND: Final = 1e-6
+"""A number this near to an integer is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Pools that are bought from alike, each device for `price`."""
+
+    pools: tuple[int, ...]
+    price: int
+
+    def bought(self, draft: Draft) -> Terms:
+        """How many devices of them are bought."""
+        return [(draft.bought[p], 1) for p in self.pools]
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """The dearest pool of which a device is bought is in one of `some`, the cheapest first, if there are any; of `none`
-    of those nothing is bought.
+    """The choices that buy at least and at most so many devices of each group, in the order of the groups.
+
+    None of them has a first objective below `bound`. `effort`: deterministic seconds for the next search;
+    `choices`: as long as there is no plan it looks at so many choices of each step. `done`: no search finds out more.
     """
 
-    some: tuple[frozenset[int], ...] = ()
-    none: frozenset[int] = frozenset()
+    limits: tuple[tuple[int, int], ...]
+    bound: int = 0
+    effort: float = 0.0
+    choices: int = 0
+    done: bool = False
 
-    def halves(self) -> tuple[Branch, ...]:
-        """The choices of this branch in two, the cheaper first; itself alone where there is nothing to divide."""
-        middle = len(self.some) // 2
-        if not middle:
-            return (self,)
-        dearer = self.some[middle:]
-        return Branch(self.some[:middle], self.none.union(*dearer)), Branch(dearer, self.none)
+    def divided(self, group: int, at: int) -> tuple[Branch, Branch]:
+        """Those with at most `at` devices of `group`, and the others."""
+        low, high = self.limits[group]
+        before, after = self.limits[:group], self.limits[group + 1 :]
+        few = replace(self, limits=(*before, (low, at), *after))
+        return few, replace(self, limits=(*before, (at + 1, high), *after))
+
+    def rows(self, groups: tuple[Group, ...], draft: Draft) -> Iterator[tuple[Terms, int]]:
+        """Sums of the model's variables with the most that each may be."""
+        for group, (low, high) in zip(groups, self.limits, strict=True):
+            bought = group.bought(draft)
+            if high < sum(draft.model.domains[v][1] for v, _ in bought):
+                yield bought, high
+            if low > 0:
+                yield [(v, -f) for v, f in bought], -low
 
 
-def branches_of(problem: Problem, coarse: Coarse) -> tuple[Branch, ...]:
-    """Buying nothing, and buying something; all choices in one where money buys no devices.
-
-    Pools that are one in `coarse` stay together.
-    """
+def groups_of(problem: Problem, coarse: Coarse) -> tuple[Group, ...]:
+    """What the first objective pays for by the device, the cheapest first. Pools that are one in `coarse` are one."""
     first = problem.objectives[0].kind
     if first not in ("cost", "energy"):
-        return (Branch(),)
+        return ()
     price = {i: p.price if first == "cost" else p.energy for i, p in enumerate(problem.pools)}
     alike: dict[int, list[int]] = {}
     for index, pool in enumerate(problem.pools):
         if price[index] > 0 and not pool.minimum and pool.maximum > 0:
             alike.setdefault(coarse.pool.get(index, index), []).append(index)
-    order = sorted(alike.values(), key=lambda pools: (price[pools[0]], pools))
-    if not order:
-        return (Branch(),)
-    some = tuple(map(frozenset, order))
-    return Branch(none=frozenset[int]().union(*some)), Branch(some)
+    found = [Group(tuple(pools), price[pools[0]]) for pools in alike.values()]
+    return tuple(sorted(found, key=lambda group: (group.price, group.pools)))
 
 
-def limits_of(branch: Branch, draft: Draft) -> list[tuple[Terms, int]]:
-    """Sums of the model's variables with the most that each may be."""
-    found: list[tuple[Terms, int]] = []
-    if branch.some:
-        found.append(([(draft.bought[p], -1) for p in sorted(frozenset[int]().union(*branch.some))], -1))
-    if branch.none:
-        found.append(([(draft.bought[p], 1) for p in sorted(branch.none)], 0))
-    return found
+def whole(problem: Problem, groups: tuple[Group, ...]) -> Branch:
+    """All choices."""
+    return Branch(tuple((0, sum(problem.pools[p].maximum for p in group.pools)) for group in groups))
+
+
+def parts_of(group: tuple[Group, ...], branch: Branch, bound: Bound) -> tuple[Branch, Branch] | None:
+    """`branch` in two where the linear relaxation buys a part of a device, the more promising last; None where it buys
+    whole ones.
+    """
+    best: tuple[float, int] | None = None
+    for index, value in enumerate(bound.sums):
+        part = value - int(value + ROUND)
+        weight = group[index].price * part * (1 - part)
+        if part > ROUND and (best is None or weight > best[0]):
+            best = weight, index
+    if best is None:
+        return None
+    value = bound.sums[best[1]]
+    few, many = branch.divided(best[1], int(value))
+    return (many, few) if value - int(value) < 0.5 else (few, many)

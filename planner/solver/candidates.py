@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from planner.problem import MILLION, REPLICA_LOAD, Option, Pool, Problem, StationLevel, at_scale
 from planner.solver.groups import Group, allowed
 from planner.solver.packing import memory_can_bind, totals_suffice
 from planner.solver.throughput import fullness, is_objective, scales
+
+FAR: Final = 10**18
+"""More replicas than there are."""
 
 
 class Candidate(NamedTuple):
@@ -62,6 +65,8 @@ def candidates(
     found: dict[Key, list[Candidate]] = {}
     known: dict[tuple[object, ...], list[int]] = {}
     rates = scales(problem, relaxed)
+    replicated = _Replicated(problem, relaxed)
+    more = is_objective(problem)
     for key, options in usable.items():
         g, i, j = key
         step = groups[g].slots[i][j].step
@@ -74,10 +79,10 @@ def candidates(
                 shared.append(Candidate(o, -1, option.mean_us, option.var_us2, 0))
                 continue
             place = by_place.setdefault((station.pool, option.first, option.last), [])
-            place += _with_replicas(o, option, problem, relaxed, rates[groups[g].flow])
+            place += replicated.of(o, option, rates[groups[g].flow])
         found[key] = shared
         for (pool, _, _), all_of in by_place.items():
-            merits = [_merit(problem, step.options[c.option], c, pool in tight) for c in all_of]
+            merits = [_merit(problem, step.options[c.option], c, pool in tight, more) for c in all_of]
             at = tuple(merits)
             if at not in known:
                 known[at] = _undominated(merits)
@@ -133,32 +138,48 @@ def totals_exact(pool: Pool, kinds: set[tuple[int, int]]) -> bool:
     return not memory_binds(pool, kinds) and totals_suffice([t for t, _ in kinds], pool.cores)
 
 
-def _with_replicas(o: int, option: Option, problem: Problem, relaxed: frozenset[int], scale: int) -> list[Candidate]:
-    """One candidate for each number of replicas that shortens the wait, or is for more throughput where that counts.
+class _Replicated:
+    """Options with each number of replicas that shortens the wait, or is for more throughput where that counts."""
 
-    They carry `scale` times the load.
-    """
-    station = problem.stations[option.station]
-    pool = problem.pools[station.pool]
-    more = is_objective(problem)
-    if not station.levels:
-        return [Candidate(o, -1, option.mean_us, option.var_us2, 1)]
-    best: dict[int, tuple[int, StationLevel]] = {}
-    for k, level in enumerate(station.levels):
-        if level.load_ppb >= option.load_ppb and (
-            level.replicas not in best or level.load_ppb < best[level.replicas][1].load_ppb
-        ):
-            best[level.replicas] = (k, level)
-    at_most = None if pool.constraint in relaxed else pool.maximum * (pool.cores // station.threads)
-    found: list[Candidate] = []
-    for replicas in sorted(r for r in best if at_scale(option.load_ppb, scale) <= REPLICA_LOAD * r or scale == MILLION):
-        k, level = best[replicas]
-        if at_most is not None and replicas > at_most:
-            break
-        mean, variance = option.mean_us + level.wait_us, option.var_us2 + level.wait_var
-        if more or not found or mean < found[-1].mean_us or variance < found[-1].var_us2:
-            found.append(Candidate(o, k, mean, variance, replicas))
-    return found
+    def __init__(self, problem: Problem, relaxed: frozenset[int]) -> None:
+        self._problem, self._relaxed = problem, relaxed
+        self._more = is_objective(problem)
+        self._known: dict[tuple[int, int, int, int], list[tuple[int, StationLevel]]] = {}
+
+    def of(self, o: int, option: Option, scale: int) -> list[Candidate]:
+        """The candidates of `option`, the `o`-th of its step; they carry `scale` times the load."""
+        station = self._problem.stations[option.station]
+        if not station.levels:
+            return [Candidate(o, -1, option.mean_us, option.var_us2, 1)]
+        pool = self._problem.pools[station.pool]
+        most = FAR if pool.constraint in self._relaxed else pool.maximum * (pool.cores // station.threads)
+        key = id(station.levels), option.load_ppb, scale, most
+        if key not in self._known:
+            self._known[key] = self._levels(station.levels, option.load_ppb, scale, most)
+        return [
+            Candidate(o, k, option.mean_us + level.wait_us, option.var_us2 + level.wait_var, level.replicas)
+            for k, level in self._known[key]
+        ]
+
+    def _levels(
+        self, levels: Sequence[StationLevel], load_ppb: int, scale: int, most: int
+    ) -> list[tuple[int, StationLevel]]:
+        """The level of each number of replicas, `most` at most."""
+        best: dict[int, tuple[int, StationLevel]] = {}
+        for k, level in enumerate(levels):
+            if level.load_ppb >= load_ppb and (
+                level.replicas not in best or level.load_ppb < best[level.replicas][1].load_ppb
+            ):
+                best[level.replicas] = (k, level)
+        found: list[tuple[int, StationLevel]] = []
+        for replicas in sorted(r for r in best if at_scale(load_ppb, scale) <= REPLICA_LOAD * r or scale == MILLION):
+            if replicas > most:
+                break
+            level = best[replicas][1]
+            last = found[-1][1] if found else None
+            if self._more or last is None or level.wait_us < last.wait_us or level.wait_var < last.wait_var:
+                found.append(best[replicas])
+        return found
 
 
 class _Merit(NamedTuple):
@@ -181,13 +202,13 @@ class _Merit(NamedTuple):
         )
 
 
-def _merit(problem: Problem, option: Option, c: Candidate, memory_binds: bool) -> _Merit:
+def _merit(problem: Problem, option: Option, c: Candidate, memory_binds: bool, throughput: bool) -> _Merit:
     station = problem.stations[option.station]
     counts = [c.mean_us, c.var_us2, option.cost, option.energy]
     replicas, threads = c.replicas, station.threads
     if not station.levels:
         replicas = threads = 1
-    if station.levels and is_objective(problem):
+    if station.levels and throughput:
         counts.append(fullness(option.load_ppb, REPLICA_LOAD * replicas))
     counts.append(replicas * threads)
     if memory_binds:

@@ -7,7 +7,9 @@ any answer within the gap, so optimality is read from the bound instead. In OR-T
 looks for constraints included in others calls some feasible models of ours infeasible and loses optima of others
 (tests/planner/test_solver.py keeps three); `presolve_inclusion_work_limit: 0` leaves that step out (google/or-tools
 issue 5293 finds the same). Probing and cuts take longer than they save on models of this size: without cuts, instances
-of 10 components on 10 sites are proven in half of the time (benchmarks/instances.py).
+of 10 components on 10 sites are proven in half of the time (benchmarks/instances.py). So do presolving again, looking
+for symmetries, and reductions that may lose solutions: in models of which much is fixed these lowered a bound by one a
+thousand times, for three seconds.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ _LOW, _HIGH = -(2**63), 2**63 - 1
 
 
 LARGE = 500
-"""Models with more variables than this gain from linear relaxations of everything; smaller ones lose by them."""
+"""Models with more variables that are not fixed gain from linear relaxations of everything; smaller ones lose."""
 
 
 class TooLarge(Exception):
@@ -35,11 +37,14 @@ class TooLarge(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`bound` is None without an objective. `interrupted`: Ctrl-C ended the search."""
+    """`bound` is None without an objective. `ended`: no limit of time or effort ended the search; the answer may still be
+    only within the gap that was asked for. `interrupted`: Ctrl-C ended it.
+    """
 
     status: Literal["optimal", "feasible", "infeasible", "unknown"]
     values: tuple[int, ...] = ()
     bound: int | None = None
+    ended: bool = False
     interrupted: bool = False
 
 
@@ -65,6 +70,7 @@ def run(
     objective: Terms | None = None,
     *,
     within: Sequence[tuple[Terms, int]] = (),
+    between: tuple[int, int] | None = None,
     hint: Mapping[int, int] | None = None,
     time_limit: float,
     effort: float | None = None,
@@ -73,7 +79,8 @@ def run(
     better: Callable[[int], None] = _ignore,
     bound: Callable[[int], None] = _ignore,
 ) -> Answer:
-    """Minimise `objective` (or find any answer) within `time_limit` seconds, with sums `within` their limits.
+    """Minimise `objective` (or find any answer) within `time_limit` seconds, with sums `within` their limits and the
+    objective `between` two values.
 
     `effort` limits the search in deterministic seconds: the same answer on any machine.
 
@@ -85,14 +92,15 @@ def run(
     if time_limit <= 0:
         return Answer("unknown")
     proto = helper.CpModelProto()
-    if not proto.parse_text_format(_text(model, objective, within, hint or {})):
+    if not proto.parse_text_format(_text(model, objective, within, between, hint or {})):
         raise TooLarge("a number of the model has more than 64 bits")
     wrapper = helper.SolveWrapper()
     parameters = helper.SatParameters()
-    linear = 2 if len(model.domains) > LARGE else 1
+    linear = 2 if sum(low < high for low, high in model.domains) > LARGE else 1
     parameters.parse_text_format(
         f"num_workers: 1 random_seed: {seed} max_time_in_seconds: {time_limit:.6f} relative_gap_limit: {gap:.9f} "
         f"presolve_inclusion_work_limit: 0 cp_model_probing_level: 0 linearization_level: {linear} cut_level: 0 "
+        "keep_all_feasible_solutions_in_presolve: true max_presolve_iterations: 1 symmetry_level: 0 "
         "catch_sigint_signal: false" + ("" if effort is None else f" max_deterministic_time: {effort}")
     )
     wrapper.set_parameters(parameters)
@@ -148,18 +156,24 @@ def _answer(response: Any, objective: Terms | None, interrupted: bool, proto: An
         raise RuntimeError(f"the model is not valid: {said}")
     if name not in ("OPTIMAL", "FEASIBLE"):
         known = ceil(response.best_objective_bound - 1e-6) if objective else None
-        return Answer("unknown", (), known, interrupted)
+        return Answer("unknown", (), known, interrupted=interrupted)
     values = tuple(response.solution)
     if objective is None:
-        return Answer("optimal", values, None, interrupted)
+        return Answer("optimal", values, None, True, interrupted)
     value = sum(f * values[v] for v, f in objective)
     bound = min(value, ceil(response.best_objective_bound - 1e-6))
     if name == "OPTIMAL" and abs(response.best_objective_bound - response.objective_value) < 0.5:
         bound = value
-    return Answer("optimal" if bound == value else "feasible", values, bound, interrupted)
+    return Answer("optimal" if bound == value else "feasible", values, bound, name == "OPTIMAL", interrupted)
 
 
-def _text(model: Model, objective: Terms | None, within: Sequence[tuple[Terms, int]], hint: Mapping[int, int]) -> str:
+def _text(
+    model: Model,
+    objective: Terms | None,
+    within: Sequence[tuple[Terms, int]],
+    between: tuple[int, int] | None,
+    hint: Mapping[int, int],
+) -> str:
     """The model in the text form of CpModelProto."""
     parts = [f"variables{{domain:[{low},{high}]}}" for low, high in model.domains]
     limits = (row_of(terms, None, limit) for terms, limit in within)
@@ -175,7 +189,8 @@ def _text(model: Model, objective: Terms | None, within: Sequence[tuple[Terms, i
         terms = summed(objective) or ((0, 0),)
         variables = ",".join(str(v) for v, _ in terms)
         factors = ",".join(str(f) for _, f in terms)
-        parts.append(f"objective{{vars:[{variables}] coeffs:[{factors}]}}")
+        domain = "" if between is None else f" domain:[{between[0]},{between[1]}]"
+        parts.append(f"objective{{vars:[{variables}] coeffs:[{factors}]{domain}}}")
     if hint:
         variables = ",".join(map(str, hint))
         parts.append(f"solution_hint{{vars:[{variables}] values:[{','.join(map(str, hint.values()))}]}}")

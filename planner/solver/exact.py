@@ -8,23 +8,25 @@ from typing import Final
 
 from planner.problem import Problem
 from planner.solver import cpsat
-from planner.solver.branches import Branch, branches_of, limits_of
+from planner.solver.branches import Branch, Group, groups_of, parts_of, whole
 from planner.solver.build import Reduced, build, read_choice, reduced
 from planner.solver.coarse import Coarse, Labels, coarsen, labels_of, real, split, used_blocks
 from planner.solver.draft import Draft, Encoding, Scope
 from planner.solver.evaluate import Evaluation, evaluate
 from planner.solver.largest import largest
+from planner.solver.linear import Bound, LinearRelaxation
+from planner.solver.model import Terms
 from planner.solver.solution import Choice, Solution, Status, relative_gap
 from planner.solver.stop import Clock, Stop
 
 AT_ONCE: Final = 400
 """Up to so many candidates the whole model is solved at once."""
-WHOLE_EFFORT: Final = 0.4
-"""Deterministic seconds of each search before the choices are divided."""
-PART_EFFORT: Final = 0.15
-"""The same, before a branch is divided."""
-PLANLESS_PARTS: Final = 3
-"""As long as there is no plan, a branch may take this part of the time left; then each as much as the others."""
+EFFORT: Final = 0.3
+"""Deterministic seconds of the first search of a branch."""
+HARDER: Final = 4
+"""A branch gets so many times as much where it was not enough."""
+CHOICES: Final = 6
+"""As long as there is no plan, so many of the choices of each step are looked at."""
 FAR: Final = 10**18
 """No objective is as large."""
 BLOCKS: Final = 0.5
@@ -92,6 +94,7 @@ class _Search:
     interrupted: bool = False
     built: tuple[Relaxation, Coarse, Draft] | None = None
     merged: tuple[Labels, Coarse] | None = None
+    linear: tuple[Relaxation, LinearRelaxation] | None = None
 
     def start(self, blocks: float) -> Relaxation:
         """The first relaxation: waits at the application's own ends, between near sites and on the way from the ends to
@@ -154,79 +157,100 @@ class _Search:
         )
 
     def _divided(self, relaxation: Relaxation) -> tuple[str, Relaxation]:
-        """The first objective: buying nothing, then all at once for a moment, then in branches."""
-        if self.clock.left <= 0:
-            self.bounds.append(0)
-            return "unknown", relaxation
-        nothing, *something = branches_of(self.given.problem, self._built(relaxation)[0])
-        bounds, todo = {nothing: 0}, [nothing]
-        if something:
-            limit = self.clock.stop.time_limit
-            settled, bounds[nothing], relaxation = self._branch(nothing, relaxation, limit, WHOLE_EFFORT)
-            ended, bound, relaxation = self._branch(Branch(), relaxation, limit, WHOLE_EFFORT)
-            todo = [] if ended else something if settled else [nothing, *something]
-            bounds = {Branch(): bound} if ended else {b: max(bound, bounds.get(b, 0)) for b in (nothing, *something)}
-        relaxation = self._in_turns(todo, bounds, relaxation)
-        here, bound = self._best(0), min(bounds.values())
+        """The first objective: branches by what is bought, the one with the least bound next once there is a plan."""
+        groups = groups_of(self.given.problem, self._built(relaxation)[0]) if self.clock.left > 0 else ()
+        todo = [replace(whole(self.given.problem, groups), effort=EFFORT, choices=CHOICES)]
+        settled = [FAR]
+        while todo and self.clock.left > 0 and not self.interrupted:
+            ceiling = self._ceiling()
+            branch = todo.pop() if ceiling is None else todo.pop(min(range(len(todo)), key=lambda i: todo[i].bound))
+            relaxation, left = self._branch(branch, relaxation, groups, ceiling)
+            for part in left:
+                here = self._best(0)
+                near = here is not None and here - part.bound <= self.clock.stop.gap * abs(here)
+                if part.done or near:
+                    settled.append(part.bound)
+                else:
+                    todo.append(part)
+            self.clock.proven(min(settled + [part.bound for part in todo]))
+        here, bound = self._best(0), min(settled + [part.bound for part in todo])
         self.bounds.append(bound if here is None else min(bound, here))
         if here is None:
             return ("unknown" if todo else "infeasible"), relaxation
         return ("optimal" if bound >= here else "feasible"), relaxation
 
-    def _in_turns(self, todo: list[Branch], bounds: dict[Branch, int], relaxation: Relaxation) -> Relaxation:
-        """Settles the branches `todo`, as far as there is time, and keeps `bounds`: the hard ones are halved, and those
-        that cannot be are searched in turns.
-        """
-        while todo and self.clock.left > 0 and not self.interrupted:
-            queue = list(todo)
-            for turn, branch in enumerate(queue):
-                parts = len(queue) - turn if self.best else min(PLANLESS_PARTS, len(queue) - turn)
-                ends = self.clock.spent + self.clock.left / parts
-                halves = branch.halves()
-                effort = PART_EFFORT if len(halves) > 1 else None
-                settled, bound, relaxation = self._branch(branch, relaxation, ends, effort)
-                bounds[branch] = max(bounds[branch], bound)
-                at = todo.index(branch)
-                todo[at : at + 1] = [] if settled else halves
-                if not settled:
-                    inherited = bounds.pop(branch)
-                    bounds |= dict.fromkeys(halves, inherited)
-                if self.interrupted or self.clock.left <= 0:
-                    break
-                self.clock.proven(min(bounds.values()))
-        return relaxation
+    def _ceiling(self) -> int | None:
+        """Only choices with a first objective below this are looked for."""
+        here, most = self._best(0), self.clock.stop.at_most
+        if here is None:
+            return None if most is None else most + 1
+        return here if most is None else min(here, most + 1)
 
     def _branch(
-        self, branch: Branch, relaxation: Relaxation, ends: float, effort: float | None = None
-    ) -> tuple[bool, int, Relaxation]:
-        """Until `ends`: whether more time has no use for it, a bound of its choices, and what it took.
+        self, branch: Branch, relaxation: Relaxation, groups: tuple[Group, ...], ceiling: int | None
+    ) -> tuple[Relaxation, list[Branch]]:
+        """One step: the branch's linear relaxation, then its parts or a search. What it took, and what is left to do.
 
-        `effort` limits each search, in deterministic seconds.
-
-        Choices no better than the best one known are left out: they count as if they had its value.
+        Nothing is left of a branch where no choice is below the `ceiling`.
         """
-        bound = 0
-        while True:
-            if self.clock.spent >= ends or self.interrupted:
-                return False, bound, relaxation
-            coarse, draft = self._built(relaxation)
-            before = self._best(0)
-            answer = self._run(draft, 0, until=ends, effort=effort, branch=branch)
-            if answer.status == "infeasible":
-                return True, FAR if before is None else before, relaxation
-            bound = max(bound, answer.bound or 0)
-            if not answer.values:
-                return False, bound, relaxation
-            used = used_blocks(coarse, draft, answer.values)
-            found = None if used else self._offer(real(self.given.problem, read_choice(draft, answer.values)))
-            here = self._best(0)
-            if here is not None and here - bound <= self.clock.stop.gap * abs(here):
-                return True, min(bound, here), relaxation
-            ended = answer.status == "optimal"
-            whole = relaxation.scope.servers is None and not used
-            if whole or (effort is not None and not ended):
-                return whole and ended, bound, relaxation
+        linear = self._linear(relaxation, groups).solve(branch.limits, self.clock.left)
+        if linear is not None:
+            branch = replace(branch, bound=max(branch.bound, linear.value))
+        if ceiling is not None and branch.bound >= ceiling:
+            return relaxation, []
+        if linear is not None and (parts := parts_of(groups, branch, linear)):
+            return relaxation, list(parts)
+        return self._searched(branch, relaxation, groups, ceiling, linear)
+
+    def _searched(
+        self,
+        branch: Branch,
+        relaxation: Relaxation,
+        groups: tuple[Group, ...],
+        ceiling: int | None,
+        linear: Bound | None,
+    ) -> tuple[Relaxation, list[Branch]]:
+        """The same by CP-SAT, over what answers below the ceiling can use. As long as there is none: over what cheap
+        ones can use.
+        """
+        coarse, draft = self._built(relaxation)
+        domains = draft.model.domains
+        if linear is not None:
+            domains = (
+                linear.cheapest(branch.choices, draft.model)
+                if ceiling is None
+                else linear.below(ceiling, draft.model.domains)
+            )
+        narrow = ceiling is None and domains != draft.model.domains
+        between = (branch.bound, FAR if ceiling is None else ceiling - 1)
+        limits = list(branch.rows(groups, draft))
+        effort = branch.effort if groups else None
+        answer = self._run(draft, 0, domains=domains, limits=limits, between=between, effort=effort)
+        if answer.status == "infeasible":
+            return relaxation, [replace(branch, choices=HARDER * branch.choices)] if narrow else []
+        if not narrow and answer.bound is not None:
+            branch = replace(branch, bound=max(branch.bound, answer.bound))
+        if not answer.values:
+            return relaxation, [replace(branch, effort=HARDER * branch.effort)]
+        used = used_blocks(coarse, draft, answer.values)
+        found = None if used else self._offer(real(self.given.problem, read_choice(draft, answer.values)))
+        if not answer.ended:
+            return relaxation, [replace(branch, effort=HARDER * branch.effort)]
+        value = sum(factor * answer.values[v] for v, factor in draft.model.objectives[0])
+        held = found is not None and found.holds() and found.objectives[0] <= value
+        if relaxation.scope.servers is None and not used:
+            return relaxation, [replace(branch, done=not held)]
+        if not held:
             relaxation = self._tighter(relaxation, coarse, draft, answer.values, found, used)
+        return relaxation, [branch]
+
+    def _linear(self, relaxation: Relaxation, groups: tuple[Group, ...]) -> LinearRelaxation:
+        """That of the model of `relaxation`."""
+        if self.linear is None or self.linear[0] is not relaxation:
+            draft = self._built(relaxation)[1]
+            sums = [group.bought(draft) for group in groups]
+            self.linear = relaxation, LinearRelaxation(draft.model, draft.model.objectives[0], sums)
+        return self.linear[1]
 
     def _minimise(self, k: int, relaxation: Relaxation) -> tuple[str, Relaxation]:
         """Objective `k`: relaxations, each with what the answer to the one before had left out, until one holds."""
@@ -303,39 +327,39 @@ class _Search:
         k: int,
         *,
         better: Callable[[int], None] = _ignore,
-        until: float | None = None,
+        domains: list[tuple[int, int]] | None = None,
+        limits: Sequence[tuple[Terms, int]] = (),
+        between: tuple[int, int] | None = None,
         effort: float | None = None,
-        branch: Branch | None = None,
     ) -> cpsat.Answer:
-        """The best value of objective `k` in the model; with a `branch`, in it, and better than the best one known."""
+        """The best value of objective `k` in the model with these `domains` and `limits`, `between` two values if there
+        are any; else no worse than the best one known.
+        """
         model, clock = draft.model, self.clock
         if model.impossible:
             return cpsat.Answer("infeasible")
         if self.interrupted:
             return cpsat.Answer("unknown")
-        within = list(zip(model.objectives, self.held, strict=False))
-        if clock.stop.at_most is not None:
-            within.append((model.objectives[0], clock.stop.at_most))
+        within = [*zip(model.objectives, self.held, strict=False), *limits]
         hint: dict[int, int] = {}
+        if between is None and clock.stop.at_most is not None:
+            within.append((model.objectives[0], clock.stop.at_most))
         here = self._best(k)
-        if branch is not None and branch != Branch():
-            within += limits_of(branch, draft)
-            if here is not None:
-                within.append((model.objectives[k], here - 1))
-        elif here is not None and self.best is not None:
+        if between is None and here is not None and self.best is not None:
             hint = hint_of(draft, self.best[0])
             within.append((model.objectives[k], here))
         answer = cpsat.run(
-            model,
+            model if domains is None else replace(model, domains=domains),
             model.objectives[k],
             within=within,
+            between=between,
             hint=hint,
-            time_limit=clock.left if until is None else min(clock.left, until - clock.spent),
+            time_limit=clock.left,
             effort=effort,
             gap=clock.stop.gap,
             seed=clock.stop.seed,
             better=better,
-            bound=clock.proven if k == 0 and branch is None else _ignore,
+            bound=clock.proven if k == 0 and domains is None else _ignore,
         )
         self.interrupted = self.interrupted or answer.interrupted
         return answer

@@ -146,6 +146,12 @@ class _Search:
         return {q: min(at.get(q, FAR), spent + edge.apart_us) for q, spent in best.items()}
 
 
+def _least_of(several: Sequence[Times]) -> Times:
+    """Where all of them have a time, the least."""
+    sites = set(several[0]).intersection(*several[1:])
+    return {site: min(times[site] for times in several) for site in sorted(sites)}
+
+
 def _plus(a: Times, b: Times) -> Times:
     return {site: spent + b[site] for site, spent in a.items() if site in b}
 
@@ -200,8 +206,9 @@ def within_reach(
             free: dict[Node, tuple[Times, ...]] = {}
         else:
             free = room(group, least, relaxed, ways)
+        most = {node: _least_of(times) for node, times in free.items() if times}
         for (i, j), at in here.items():
             found[g, i, j] = [
-                c for c, o in at if all(c.mean_us <= times.get(o.site, -1) for times in free.get((i, o.first), ()))
+                c for c, o in at if (i, o.first) not in most or c.mean_us <= most[i, o.first].get(o.site, -1)
             ]
     return found

@@ -1,0 +1,159 @@
+"""Linear relaxations: a bound that is exact, and what no better answer than a given value can use.
+
+Glop finds the duals, in floating point. Whatever they are, weak duality makes a bound of them: with multipliers `y` of
+rows `low <= a x <= high`, of which a positive one counts `low` and a negative one `high`, no `x` within its domain
+costs less than `sum y (low or high) + sum of the least of (c - a^T y) x`. Multipliers are rounded to integers over a
+common denominator and the sum is taken in integers, so that nothing rests on the accuracy of a floating-point number
+(Neumaier and Shcherbina, Safe bounds in linear and mixed-integer programming, 2004). With reduced costs `c - a^T y` in
+the same integers, a literal that would lift the bound to a value is fixed for all answers below this value.
+
+A row that holds only if a literal is true is relaxed with the largest violation that its domains allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ortools.linear_solver import linear_solver_pb2, pywraplp
+
+from planner.solver.model import Model, Terms, summed
+
+SCALE: Final = 60
+"""Multipliers are integers over 2 to the power of this."""
+LARGEST: Final = float(2**62)
+"""Multipliers beyond this are no use."""
+INFINITY: Final = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """No answer has an objective below `value`.
+
+    `sums` are the values of the sums in the linear relaxation's answer. `scaled` is the bound before it is rounded and
+    `reduced` the cost that each variable adds, both times 2 ** SCALE.
+    """
+
+    value: int
+    sums: tuple[float, ...]
+    scaled: int
+    reduced: tuple[int, ...]
+
+    def below(self, ceiling: int, domains: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """`domains` of literals without what only answers with an objective of `ceiling` or more use."""
+        room = ((ceiling - 1) << SCALE) - self.scaled
+        return [
+            domain if domain != (0, 1) or abs(cost) <= room else ((0, 0) if cost > 0 else (1, 1))
+            for domain, cost in zip(domains, self.reduced, strict=True)
+        ]
+
+    def cheapest(self, number: int, model: Model) -> list[tuple[int, int]]:
+        """The domains with so many literals of each of which one is true: those that add least."""
+        domains = list(model.domains)
+        for one in model.one_of:
+            for literal in sorted(one, key=lambda v: (self.reduced[v], v))[number:]:
+                domains[literal] = 0, min(0, domains[literal][1])
+        return domains
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    terms: tuple[tuple[int, int], ...]
+    low: int | None
+    high: int | None
+
+
+class LinearRelaxation:
+    """That of `model` with `objective`, solved for one choice of the limits of `sums` after another.
+
+    Each time Glop goes on from where it was.
+    """
+
+    def __init__(self, model: Model, objective: Terms, sums: Sequence[Terms]) -> None:
+        self._domains = model.domains
+        self._objective = summed(objective)
+        self._sums = [summed(terms) for terms in sums]
+        self._rows = _rows(model)
+        self._scales = [_scale(terms) for terms in (*(r.terms for r in self._rows), *self._sums)]
+        self._solver = pywraplp.Solver.CreateSolver("GLOP")
+        self._solver.SetSolverSpecificParametersAsString("use_dual_simplex: true")
+        refused = self._solver.LoadModelFromProto(self._proto())
+        assert not refused, refused
+        self._limited = self._solver.constraints()[len(self._rows) :]
+
+    def _proto(self) -> Any:
+        proto = linear_solver_pb2.MPModelProto()
+        for low, high in self._domains:
+            proto.variable.add(lower_bound=low, upper_bound=high)
+        for variable, factor in self._objective:
+            proto.variable[variable].objective_coefficient = factor
+        free = [_Row(terms, *_range(terms, self._domains)) for terms in self._sums]  # rows without limits are left out
+        for row, scale in zip((*self._rows, *free), self._scales, strict=True):
+            proto.constraint.add(
+                var_index=[v for v, _ in row.terms],
+                coefficient=[f / scale for _, f in row.terms],
+                lower_bound=-INFINITY if row.low is None else row.low / scale,
+                upper_bound=INFINITY if row.high is None else row.high / scale,
+            )
+        return proto
+
+    def solve(self, limits: Sequence[tuple[int, int]], seconds: float) -> Bound | None:
+        """A bound where each sum is within its limits. None where Glop has no answer in time, or says there is none:
+        that is not certain.
+        """
+        scales = self._scales[len(self._rows) :]
+        for constraint, scale, (low, high) in zip(self._limited, scales, limits, strict=True):
+            constraint.SetBounds(low / scale, high / scale)
+        self._solver.SetTimeLimit(max(1, int(1000 * seconds)))
+        if self._solver.Solve() != self._solver.OPTIMAL:
+            return None
+        answer = linear_solver_pb2.MPSolutionResponse()
+        self._solver.FillSolutionResponseProto(answer)
+        values = answer.variable_value
+        sums = tuple(sum(f * values[v] for v, f in terms) for terms in self._sums)
+        rows = [*self._rows, *(_Row(t, *limit) for t, limit in zip(self._sums, limits, strict=True))]
+        return self._bound(rows, answer.dual_value, sums)
+
+    def _bound(self, rows: Sequence[_Row], duals: Sequence[float], sums: tuple[float, ...]) -> Bound:
+        scaled = 0
+        reduced = [0] * len(self._domains)
+        for variable, factor in self._objective:
+            reduced[variable] = factor << SCALE
+        for row, scale, dual in zip(rows, self._scales, duals, strict=True):
+            side = row.low if dual > 0 else row.high
+            if not dual or side is None or abs(dual) > LARGEST:
+                continue
+            multiplier = int(dual / scale * 2.0**SCALE)
+            scaled += multiplier * side
+            for variable, factor in row.terms:
+                reduced[variable] -= multiplier * factor
+        scaled += sum(min(cost * low, cost * high) for cost, (low, high) in zip(reduced, self._domains, strict=True))
+        return Bound(-(-scaled >> SCALE), sums, scaled, tuple(reduced))
+
+
+def _rows(model: Model) -> list[_Row]:
+    """Those that limit something: Glop's interface leaves out the others."""
+    found = [_Row(tuple((v, 1) for v in one), 1, 1) for one in model.one_of]
+    for row in model.rows:
+        if not row.terms or (row.low is None and row.high is None):
+            continue
+        if row.when is None:
+            found.append(_Row(row.terms, row.low, row.high))
+            continue
+        least, most = _range(row.terms, model.domains)
+        if row.high is not None and most > row.high:
+            found.append(_Row(summed([*row.terms, (row.when, most - row.high)]), None, most))
+        if row.low is not None and least < row.low:
+            found.append(_Row(summed([*row.terms, (row.when, least - row.low)]), least, None))
+    return found
+
+
+def _range(terms: Sequence[tuple[int, int]], domains: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The least and the most that a sum can be."""
+    ends = [(f * domains[v][0], f * domains[v][1]) for v, f in terms]
+    return sum(map(min, ends)), sum(map(max, ends))
+
+
+def _scale(terms: Sequence[tuple[int, int]]) -> float:
+    return float(max((abs(f) for _, f in terms), default=1))

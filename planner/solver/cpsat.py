@@ -37,7 +37,7 @@ class TooLarge(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`bound` is None without an objective. `ended`: no limit of time or effort ended the search; the answer may still be
+    """`bound` is None without an objective. `ended`: no limit of time or effort ended the search, whose answer may be
     only within the gap that was asked for. `interrupted`: Ctrl-C ended it.
     """
 

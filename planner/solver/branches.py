@@ -38,7 +38,7 @@ class Branch:
     """The choices that buy at least and at most so many devices of each group, in the order of the groups.
 
     None of them has a first objective below `bound`. `effort`: deterministic seconds for the next search;
-    `choices`: as long as there is no plan it looks at so many choices of each step. `done`: no search finds out more.
+    `choices`: it looks at so many choices of each step (0: at all). `done`: no search finds out more.
     """
 
     limits: tuple[tuple[int, int], ...]
@@ -78,7 +78,7 @@ def groups_of(problem: Problem, coarse: Coarse) -> tuple[Group, ...]:
     return tuple(sorted(found, key=lambda group: (group.price, group.pools)))
 
 
-def whole(problem: Problem, groups: tuple[Group, ...]) -> Branch:
+def every_choice(problem: Problem, groups: tuple[Group, ...]) -> Branch:
     """All choices."""
     return Branch(tuple((0, sum(problem.pools[p].maximum for p in group.pools)) for group in groups))
 

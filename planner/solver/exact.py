@@ -8,7 +8,7 @@ from typing import Final
 
 from planner.problem import Problem
 from planner.solver import cpsat
-from planner.solver.branches import Branch, Group, groups_of, parts_of, whole
+from planner.solver.branches import Branch, Group, every_choice, groups_of, parts_of
 from planner.solver.build import Reduced, build, read_choice, reduced
 from planner.solver.coarse import Coarse, Labels, coarsen, labels_of, real, split, used_blocks
 from planner.solver.draft import Draft, Encoding, Scope
@@ -26,7 +26,7 @@ EFFORT: Final = 0.3
 HARDER: Final = 4
 """A branch gets so many times as much where it was not enough."""
 CHOICES: Final = 6
-"""As long as there is no plan, so many of the choices of each step are looked at."""
+"""For a first plan of a branch, so many of the choices of each step are looked at."""
 FAR: Final = 10**18
 """No objective is as large."""
 BLOCKS: Final = 0.5
@@ -159,7 +159,7 @@ class _Search:
     def _divided(self, relaxation: Relaxation) -> tuple[str, Relaxation]:
         """The first objective: branches by what is bought, the one with the least bound next once there is a plan."""
         groups = groups_of(self.given.problem, self._built(relaxation)[0]) if self.clock.left > 0 else ()
-        todo = [replace(whole(self.given.problem, groups), effort=EFFORT, choices=CHOICES)]
+        todo = [replace(every_choice(self.given.problem, groups), effort=EFFORT, choices=CHOICES)]
         settled = [FAR]
         while todo and self.clock.left > 0 and not self.interrupted:
             ceiling = self._ceiling()
@@ -210,24 +210,22 @@ class _Search:
         ceiling: int | None,
         linear: Bound | None,
     ) -> tuple[Relaxation, list[Branch]]:
-        """The same by CP-SAT, over what answers below the ceiling can use. As long as there is none: over what cheap
-        ones can use.
-        """
+        """The same by CP-SAT, over what answers below the ceiling can use: first over the `choices` that add least."""
         coarse, draft = self._built(relaxation)
-        domains = draft.model.domains
-        if linear is not None:
-            domains = (
-                linear.cheapest(branch.choices, draft.model)
-                if ceiling is None
-                else linear.below(ceiling, draft.model.domains)
-            )
-        narrow = ceiling is None and domains != draft.model.domains
+        domains = (
+            draft.model.domains if linear is None or ceiling is None else linear.below(ceiling, draft.model.domains)
+        )
+        kept = (
+            domains if linear is None or not branch.choices else linear.cheapest(branch.choices, draft.model, domains)
+        )
+        narrow = kept != domains
         between = (branch.bound, FAR if ceiling is None else ceiling - 1)
         limits = list(branch.rows(groups, draft))
         effort = branch.effort if groups else None
-        answer = self._run(draft, 0, domains=domains, limits=limits, between=between, effort=effort)
+        answer = self._run(draft, 0, domains=kept, limits=limits, between=between, effort=effort)
         if answer.status == "infeasible":
-            return relaxation, [replace(branch, choices=HARDER * branch.choices)] if narrow else []
+            choices = 0 if self.best or branch.choices > CHOICES else HARDER * branch.choices
+            return relaxation, [replace(branch, choices=choices)] if narrow else []
         if not narrow and answer.bound is not None:
             branch = replace(branch, bound=max(branch.bound, answer.bound))
         if not answer.values:
@@ -238,11 +236,12 @@ class _Search:
             return relaxation, [replace(branch, effort=HARDER * branch.effort)]
         value = sum(factor * answer.values[v] for v, factor in draft.model.objectives[0])
         held = found is not None and found.holds() and found.objectives[0] <= value
-        if relaxation.scope.servers is None and not used:
-            return relaxation, [replace(branch, done=not held)]
-        if not held:
-            relaxation = self._tighter(relaxation, coarse, draft, answer.values, found, used)
-        return relaxation, [branch]
+        whole = relaxation.scope.servers is None and not used
+        if held or (whole and narrow):
+            return relaxation, [replace(branch, choices=0)]
+        if whole:  # how few devices hold the replicas was not found out
+            return relaxation, [replace(branch, done=True)]
+        return self._tighter(relaxation, coarse, draft, answer.values, found, used), [branch]
 
     def _linear(self, relaxation: Relaxation, groups: tuple[Group, ...]) -> LinearRelaxation:
         """That of the model of `relaxation`."""

@@ -48,13 +48,13 @@ class Bound:
             for domain, cost in zip(domains, self.reduced, strict=True)
         ]
 
-    def cheapest(self, number: int, model: Model) -> list[tuple[int, int]]:
-        """The domains with so many literals of each of which one is true: those that add least."""
-        domains = list(model.domains)
+    def cheapest(self, number: int, model: Model, domains: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """`domains` with so many literals of each of which one is true: those that add least."""
+        kept = list(domains)
         for one in model.one_of:
             for literal in sorted(one, key=lambda v: (self.reduced[v], v))[number:]:
-                domains[literal] = 0, min(0, domains[literal][1])
-        return domains
+                kept[literal] = 0, min(0, kept[literal][1])
+        return kept
 
 
 @dataclass(frozen=True, slots=True)

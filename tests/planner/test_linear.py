@@ -76,7 +76,7 @@ def test_of_literals_of_which_one_is_true_so_many_are_kept_as_asked_for(made: tu
     assume(answers(model))
     bound = LinearRelaxation(model, objective, []).solve([], 10.0)
     assert bound is not None
-    domains = bound.cheapest(number, model)
+    domains = bound.cheapest(number, model, model.domains)
     assert sum(domains[v] == (0, 1) for v in range(3)) == number
     assert domains[3:] == model.domains[3:]
 

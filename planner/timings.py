@@ -173,18 +173,20 @@ class Timings:
 
     def _executors(self) -> None:
         """Their queues. Where branches meet, who waits how long says which stages are one visit, and the other way
-        round: from visits as if nothing waited, `ROUNDS` times.
+        round: from visits as if they did not meet, `ROUNDS` times. Where a queue has no end, nobody's wait is known.
         """
-        served: dict[str, list[str]] = {}
-        for i, stage in enumerate(self.layout.stages):
-            if self.shares_time(i):
-                served.setdefault(self.executor(i), []).append(stage.name)
+        self._queue_visits()
         meeting = [(of, shape) for of in self.layout.flows for shape in of.pipeline.shapes if self.meets(of, shape)]
-        self.queues.update({name: Queue(name, 1, ()) for name in served})
-        for _ in range(ROUNDS if meeting else 1):
+        if any(queue.load >= 1 for queue in self.queues.values()):
+            return
+        for _ in range(ROUNDS if meeting else 0):
             self._courses.update({_key(of, shape): self._drawn_course(of, shape) for of, shape in meeting})
-            for name, arrivals in self._visiting().items():
-                self.queues[name] = Queue(f"{name} (stages {', '.join(served[name])})", 1, tuple(arrivals))
+            self._queue_visits()
+
+    def _queue_visits(self) -> None:
+        for name, arrivals in self._visiting().items():
+            stages = [s.name for i, s in enumerate(self.layout.stages) if self.executor(i) == name]
+            self.queues[name] = Queue(f"{name} (stages {', '.join(stages)})", 1, tuple(arrivals))
 
     def _arriving(self, index: int) -> tuple[Arrival, ...]:
         """What comes to a stage's own queue: requests by how many items each brings."""

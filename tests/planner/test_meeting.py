@@ -73,6 +73,16 @@ def test_a_branch_that_comes_when_the_other_is_done_waits_for_others_only() -> N
     assert predicted(situation, layout).p50_ms == pytest.approx(25.0, rel=0.01)
 
 
+def test_an_executor_that_is_overloaded_is_named() -> None:
+    """What is asked of it can still be looked at, and simulated."""
+    servers = {"a": Server([0.03]), "b": Server([0.01]), "c": Server([0.001])}
+    situation, layout = chain(servers, 30.0, inputs=FORK, sharing="time")
+    latency = Latency(layout, Demand(situation))
+    assert latency.timings.queues["pool box at here"].load == pytest.approx(1.23, rel=0.01)
+    with pytest.raises(InputError, match=r"overloaded: pool box at here \(stages a, b, c\)"):
+        latency.paths()
+
+
 def meeting_plan(seed: int) -> tuple[Situation, Layout]:
     """Up to three branches that meet on an executor over a fast link, at a load of up to a half."""
     draw = random.Random(seed)

@@ -1,4 +1,4 @@
-"""The time of requests whose ways meet again and again, by drawing them: as exact as the number drawn allows.
+"""The times of requests whose ways meet again and again, by drawing them: as exact as the number drawn allows.
 
 Every wait, service and transfer is drawn as equally likely values in a shuffled (but fixed) order, so that its own
 distribution is kept in full (Latin hypercube sampling: McKay, Beckman and Conover, 1979); at a node a request goes on
@@ -7,86 +7,101 @@ when the last of what it waits for is there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from planner.distribution import POINTS, Grid, Reals
+from planner.distribution import POINTS, Reals
 from planner.layout import FlowLayout, Leg
 from planner.pipeline import Shape
 from planner.request_graph import SOURCE, RequestGraph
-from planner.timings import Timings
+
+if TYPE_CHECKING:
+    from planner.timings import Timings
 
 DRAWS: Final = 4 * POINTS
-_LEVELS: Final[Reals] = np.asarray((np.arange(DRAWS) + 0.5) / DRAWS, dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """Requests of one branch pattern; all that is drawn follows from one seed."""
+    """`count` requests of one branch pattern; all that is drawn follows from one seed."""
 
     timings: Timings
     of: FlowLayout
     shape: Shape
     graph: RequestGraph
-    grid: Grid
+    count: int = DRAWS
     random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
 
     def times(self) -> Reals:
-        """Seconds from a request's start to its end, of `DRAWS` requests."""
-        ends: dict[int, Reals] = {SOURCE: np.zeros(DRAWS)}
-        left: dict[tuple[int, str], Reals] = {}
+        """Seconds from a request's start to its end, of each request."""
+        ends: dict[int, Reals] = {SOURCE: np.zeros(self.count)}
         visited: dict[str, tuple[Reals, Reals]] = {}
         for node in self.graph.order:
             if not self.graph.on_the_way(node):
                 continue
-            arriving = [ends[leg.producer] + self._transfer(leg, left) for leg in self.graph.arriving[node]]
-            ready: Reals = np.maximum.reduce(arriving)
+            ready = self.ready(node, ends)
             ends[node] = ready
             if node >= 0:
                 timing = self.timings.stage(self.of, self.shape, node)
                 for values in timing.parts:
-                    ends[node] = ends[node] + self._shuffled(values)
+                    ends[node] = ends[node] + self.shuffled(values)
                 for name in timing.queues:
                     ends[node] = ends[node] + self._wait(name, ready, visited)
         return ends[self.graph.end]
 
-    def _shuffled(self, values: Reals) -> Reals:
-        return self.random.permutation(np.resize(values, DRAWS))
+    def ready(self, node: int, ends: Mapping[int, Reals]) -> Reals:
+        """When the last of what a node waits for is there."""
+        arriving = [ends[leg.producer] + self.transfer(leg) for leg in self.graph.arriving[node]]
+        latest: Reals = np.maximum.reduce(arriving)
+        return latest
 
-    def _fresh(self, name: str) -> Reals:
+    def shuffled(self, values: Reals) -> Reals:
+        return self.random.permutation(values[np.arange(self.count) % len(values)])
+
+    def fresh(self, name: str) -> Reals:
         """Waits as the queue's distribution says."""
-        if self.timings.queues[name].wait.mean <= 0:
-            return np.zeros(DRAWS)
-        below = np.cumsum(self.grid.masses(self.timings.waiting(self.grid, name)))
-        waits = np.searchsorted(below, _LEVELS).astype(np.float64) * self.grid.step
-        return self.random.permutation(waits)
+        return self.shuffled(self.timings.queues[name].waits)
 
     def _wait(self, name: str, ready: Reals, visited: dict[str, tuple[Reals, Reals]]) -> Reals:
         """At an executor: what it was at the visit before, as often as waits are alike after the time in between."""
         queue = self.timings.queues[name]
-        waits = self._fresh(name)
+        waits = self.fresh(name)
         if name in visited:
             before, waited = visited[name]
             alike = queue.likeness(float(ready.mean() - before.mean()))
-            waits = np.where(self.random.random(DRAWS) < alike, waited, waits)
+            waits = np.where(self.random.random(self.count) < alike, waited, waits)
         visited[name] = ready, waits
         return waits
 
-    def _transfer(self, leg: Leg, left: dict[tuple[int, str], Reals]) -> Reals:
+    def transfer(self, leg: Leg) -> Reals:
         """Messages that leave a stage over one link at once wait for it together."""
-        if not leg.route:
-            return np.zeros(DRAWS)
+        if leg.name not in self._transfers:
+            self._transfers[leg.name] = self._drawn_transfer(leg) if leg.route else np.zeros(self.count)
+        return self._transfers[leg.name]
+
+    def _drawn_transfer(self, leg: Leg) -> Reals:
         timing = self.timings.leg(self.of, leg)
-        total: Reals = np.zeros(DRAWS)
+        total: Reals = np.zeros(self.count)
         for values in (*timing.parts, *self.timings.behind(self.of, leg, self.graph.sent)):
-            total = total + self._shuffled(values)
+            total = total + self.shuffled(values)
         first = {name for name, _, _ in self.timings.link_servers(leg.route[0])}
         for name in timing.queues:
             key = leg.producer, name
-            waits = left[key] if name in first and key in left else self._fresh(name)
+            waits = self._left[key] if name in first and key in self._left else self.fresh(name)
             if name in first:
-                left[key] = waits
+                self._left[key] = waits
             total = total + waits
         return total
+
+    @cached_property
+    def _transfers(self) -> dict[str, Reals]:
+        return {}
+
+    @cached_property
+    def _left(self) -> dict[tuple[int, str], Reals]:
+        """Waits for first links, by the stage that sends."""
+        return {}

@@ -17,7 +17,7 @@ from typing import Final, Literal
 import numpy as np
 
 from planner.demand import Demand
-from planner.distribution import Grid, Transform
+from planner.distribution import Grid, Reals, Transform
 from planner.drawn import Drawn
 from planner.layout import FlowLayout, Layout, Leg
 from planner.path_limits import path_limits
@@ -28,6 +28,20 @@ from specs.application import PathConstraint
 from specs.plan import PathPrediction, Percentiles, StagePrediction
 
 QUANTILES: Final = (0.5, 0.95, 0.99)
+
+
+@dataclass(frozen=True)
+class _Waited:
+    """Of the runs of a stage: the share `alone` waits as its queue says. `met` has (share, waits) of those in requests
+    whose branches meet on its executor. The others wait not at all.
+    """
+
+    alone: float = 1.0
+    met: tuple[tuple[float, Reals], ...] = ()
+
+    @property
+    def none(self) -> float:
+        return max(0.0, 1 - self.alone - sum(share for share, _ in self.met))
 
 
 @dataclass
@@ -72,13 +86,16 @@ class Latency:
     def finish(self, of: FlowLayout, shape: Shape, to: str, grid: Grid) -> Transform:
         """Of the time from a request's start to its end at `to`, in one branch pattern.
 
-        Requests are drawn (`planner.drawn`) where ways that meet have stages in common, else transforms are exact.
+        Requests are drawn where branches meet on an executor (`planner.meeting`) and where ways that meet have stages
+        in common (`planner.drawn`), else transforms are exact.
         Where requests come back to an executor, the distribution is one between that of independent waits and that of
         a wait that is the same each time.
         """
         graph = request_graph(of, shape, to, self._end(of, to))
+        if self.timings.meets(of, shape):
+            return grid.transform(self.timings.met(of, shape, graph))
         if graph.meets_itself:
-            return grid.transform(Drawn(self.timings, of, shape, graph, grid).times())
+            return grid.transform(Drawn(self.timings, of, shape, graph).times())
         independent, means = self._finish(of, shape, graph, grid, {})
         back = self._returns(of, shape, means)
         if not back:
@@ -215,9 +232,7 @@ class Latency:
             site = stage.assignment.site
             every = sum(self.demand.at(of.flow, site) for of in self.layout.flows if index in of.stages)
             share = self.timings.rate(index) / every if every > 0 else 0.0
-            found.append(
-                self._parts(stage.name, "stage", site, self.timings.stages[index], share, self._beginning(index))
-            )
+            found.append(self._parts(stage.name, "stage", site, self.timings.stages[index], share, self._waited(index)))
         named: dict[str, StagePrediction] = {}
         for of in self.layout.flows:
             for leg in of.legs:
@@ -238,17 +253,25 @@ class Latency:
             size *= 2
         return Grid(horizon / size, size)
 
-    def _beginning(self, index: int) -> float:
-        """The share of a stage's runs that begin a visit, and so wait."""
+    def _waited(self, index: int) -> _Waited:
+        """Of all runs of a stage."""
         site = self.layout.stages[index].assignment.site
         begun = every = 0.0
+        met: list[tuple[float, Reals]] = []
         for of in self.layout.flows:
             for shape in of.pipeline.shapes:
+                rate = self.demand.at(of.flow, site) * shape.probability
+                course = self.timings.course(of, shape)
+                if course and index in course.waits:
+                    every += rate
+                    met.append((rate, course.waits[index]))
+                    continue
                 for visit in self.timings.visits(of, shape):
-                    rate = self.demand.at(of.flow, site) * shape.probability
                     every += rate * (index in visit)
                     begun += rate * (index == visit[0])
-        return begun / every if every > 0 else 1.0
+        if every <= 0:
+            return _Waited()
+        return _Waited(begun / every, tuple((rate / every, waits) for rate, waits in met))
 
     def _parts(
         self,
@@ -257,11 +280,14 @@ class Latency:
         site: str,
         timing: Timing,
         share: float,
-        waits_in: float = 1.0,
+        waited: _Waited | None = None,
     ) -> StagePrediction:
-        waits = Grid(self._horizon([Timing(timing.queues, ())]) / 2048, 2048)
+        waited = waited or _Waited()
+        longest = max((float(values.max()) for _, values in waited.met), default=0.0)
+        waits = Grid(max(longest, self._horizon([Timing(timing.queues, ())])) / 2048, 2048)
         services = self._fine([Timing((), timing.parts)])
-        wait = _percentiles(waits, waits_in * self._sum(waits, timing, "wait") + (1 - waits_in))
+        mixed = waited.alone * self._sum(waits, timing, "wait") + waited.none
+        wait = _percentiles(waits, mixed + sum(share * waits.transform(values) for share, values in waited.met))
         service = _percentiles(services, self._sum(services, timing, "service"))
         return StagePrediction(name=name, kind=kind, site=site, wait=wait, service=service, share=share)
 

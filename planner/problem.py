@@ -187,11 +187,23 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """`step` runs beside the steps `of` of a path. What of it is in a `time` pool with one of them counts as if it were
+    on the path, with its wait: one executor serves both, one after the other. Not where the pool's constraint is
+    relaxed.
+    """
+
+    step: int
+    of: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Path:
     """A way through steps and edges, by their indices in the scenario."""
 
     steps: tuple[int, ...]
     edges: tuple[int, ...]
+    beside: tuple[Beside, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

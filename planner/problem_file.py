@@ -279,6 +279,10 @@ def _check_path(scenario: Scenario, path: Path, where: str) -> None:
         _index(step, len(scenario.steps), f"{where}: a path's step")
     for edge in path.edges:
         _index(edge, len(scenario.edges), f"{where}: a path's edge")
+    for beside in path.beside:
+        _index(beside.step, len(scenario.steps), f"{where}: a step beside a path")
+        if beside.step in path.steps or not set(beside.of) <= set(path.steps):
+            raise _Wrong(f"{where}: a step beside a path", "expected one that is not on it, beside steps that are")
 
 
 def _check_barred(problem: Problem, barred: tuple[int, ...], where: str) -> None:

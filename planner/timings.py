@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from math import sqrt
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -14,15 +15,22 @@ from planner.batch_waits import waiting_in_batches
 from planner.batching import BatchQueue
 from planner.demand import Demand
 from planner.distribution import POINTS, Grid, Reals, Transform, from_quantiles, independent_sum, normal
+from planner.drawn import Drawn
 from planner.fan_out_queue import Brought, FanOutQueue
 from planner.layout import FlowLayout, Layout, Leg
 from planner.measured import hop_moments, moments
+from planner.meeting import Course, Meeting
 from planner.network import Passage
 from planner.pipeline import Shape
 from planner.queueing import NO_WAIT, ZERO, Moments, Wait, likeness, many_servers, single_server, utilisation
+from planner.request_graph import RequestGraph, request_graph
 from planner.visits import visits
 from specs.errors import InputError, Issue
 from specs.retransmission import SEGMENT
+
+_Key = tuple[str, frozenset[str], tuple[tuple[str, int], ...]]
+"""A flow and a branch pattern."""
+ROUNDS: Final = 3
 
 
 class Arrival(NamedTuple):
@@ -90,6 +98,23 @@ class Queue:
         """Correlation of a request's waits here where it comes back `lag` seconds later."""
         return likeness(lag, self.load, sum(a.rate * a.service.second for a in self.arrivals))
 
+    def likenesses(self, n: int) -> tuple[Reals, Reals]:
+        """`n` lags from 0 up to where nothing is alike any more, and `likeness` of each."""
+        work = sum(a.rate * a.service.second for a in self.arrivals)
+        last = 50 * work / (1 - self.load) ** 2 if self.load < 1 else 0.0
+        lags: Reals = np.linspace(0, 1, n) ** 2 * (last or 1.0)
+        return lags, np.array([self.likeness(float(lag)) for lag in lags])
+
+    @cached_property
+    def waits(self) -> Reals:
+        """Equally likely waits. Raises as `wait` does."""
+        if self.wait.mean <= 0:
+            return np.zeros(1)
+        longest = max(float(a.values.max()) for a in self.arrivals)
+        grid = Grid((self.wait.mean + 14 * sqrt(self.wait.variance) + longest) / POINTS, POINTS)
+        below = np.cumsum(grid.masses(self.transform(grid)))
+        return np.searchsorted(below, (np.arange(POINTS) + 0.5) / POINTS).astype(np.float64) * grid.step
+
     def transform(self, grid: Grid) -> Transform:
         """Of the wait. With c servers: the M/G/1 wait for services of 1/c at the same load, kept with Erlang's C."""
         if self.batch > 1 and self.arrivals:
@@ -122,8 +147,9 @@ class Timings:
     stages: dict[int, Timing] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._stage_queues()
         self._link_queues()
+        self._stage_queues()
+        self._executors()
 
     # Queues
 
@@ -136,15 +162,28 @@ class Timings:
         return self.demand.at(of.flow, a.site) * of.pipeline.runs(a.component)
 
     def _stage_queues(self) -> None:
-        infra = self.layout.situation.infra.value
         for index, stage in enumerate(self.layout.stages):
             a = stage.assignment
             latency = stage.record.service
             values = from_quantiles(latency.points(), latency.mean)
             name = self.executor(index)
             self.stages[index] = Timing((name,), (values,))
-            if infra.hardware[a.hardware].sharing != "time":
+            if not self.shares_time(index):
                 self.queues[name] = Queue(f"stage {stage.name} at {a.site}", a.replicas, self._arriving(index), a.batch)
+
+    def _executors(self) -> None:
+        """Their queues. Where branches meet, who waits how long says which stages are one visit, and the other way
+        round: from visits as if they did not meet, `ROUNDS` times. Where a queue has no end, nobody's wait is known.
+        """
+        self._queue_visits()
+        meeting = [(of, shape) for of in self.layout.flows for shape in of.pipeline.shapes if self.meets(of, shape)]
+        if any(queue.load >= 1 for queue in self.queues.values()):
+            return
+        for _ in range(ROUNDS if meeting else 0):
+            self._courses.update({_key(of, shape): self._drawn_course(of, shape) for of, shape in meeting})
+            self._queue_visits()
+
+    def _queue_visits(self) -> None:
         for name, arrivals in self._visiting().items():
             stages = [s.name for i, s in enumerate(self.layout.stages) if self.executor(i) == name]
             self.queues[name] = Queue(f"{name} (stages {', '.join(stages)})", 1, tuple(arrivals))
@@ -179,29 +218,88 @@ class Timings:
         """The queue that a stage draws from."""
         stage = self.layout.stages[index]
         a = stage.assignment
-        if self.layout.situation.infra.value.hardware[a.hardware].sharing == "time":
+        if self.shares_time(index):
             return f"pool {a.pool} at {a.site}"
         return f"stage {stage.name} at {a.site}.{a.pool} ({index})"
 
+    def shares_time(self, index: int) -> bool:
+        """Whether an executor serves the stage that serves others too."""
+        hardware = self.layout.stages[index].assignment.hardware
+        return self.layout.situation.infra.value.hardware[hardware].sharing == "time"
+
     def _visiting(self) -> dict[str, list[Arrival]]:
         """What arrives at executors that serve several stages: visits, whose service is the sum of their stages'."""
-        infra = self.layout.situation.infra.value
-        every = enumerate(self.layout.stages)
-        shared = [i for i, s in every if infra.hardware[s.assignment.hardware].sharing == "time"]
-        found: dict[str, list[Arrival]] = {self.executor(i): [] for i in shared}
+        found: dict[str, list[Arrival]] = {self.executor(i): [] for i in self.stages if self.shares_time(i)}
         for of in self.layout.flows:
             for shape in of.pipeline.shapes:
+                course = self.course(of, shape)
+                if course:
+                    for name in course.executors:
+                        found[name].append(self._met(of, shape, course.visits(name), name))
                 for visit in self.visits(of, shape):
-                    a = self.layout.stages[visit[0]].assignment
-                    if infra.hardware[a.hardware].sharing == "time":
+                    name = self.executor(visit[0])
+                    if self.shares_time(visit[0]) and not (course and name in course.executors):
                         service = ZERO
                         often = [(i, shape.times(self.layout.stages[i].assignment.component)) for i in visit]
                         for index, n in often:
                             service = service.plus(moments(self.layout.stages[index].record).times(n))
-                        values = self.together(*often)
-                        rate = self.demand.at(of.flow, a.site) * shape.probability
-                        found.setdefault(self.executor(visit[0]), []).append(Arrival(rate, service, values))
+                        rate = self._requests(of, shape, visit[0])
+                        found[name].append(Arrival(rate, service, self.together(*often)))
         return found
+
+    def _requests(self, of: FlowLayout, shape: Shape, index: int) -> float:
+        """How many of `shape` come to one member's stage a second."""
+        return self.demand.at(of.flow, self.layout.stages[index].assignment.site) * shape.probability
+
+    def _met(self, of: FlowLayout, shape: Shape, served: Reals, name: str) -> Arrival:
+        """Visits of requests whose branches meet, which were served so long: of some requests there are several."""
+        index = next(i for i in of.stages if self.executor(i) == name)
+        rate = self._requests(of, shape, index) * len(served) / POINTS
+        powers = (float((served**k).mean()) for k in (1, 2, 3))
+        return Arrival(rate, Moments(*powers), served)
+
+    # Branches that meet on an executor
+
+    def meets(self, of: FlowLayout, shape: Shape) -> bool:
+        """Whether one executor serves two stages of such a request of which neither waits for the other."""
+        key = _key(of, shape)
+        if key not in self._meets_known:
+            several = self._several(of, shape)
+            above = self._stages_graph(of, shape).above if several else {}
+            pairs = (pair for stages in several.values() for pair in combinations(stages, 2))
+            self._meets_known[key] = any(a not in above[b] and b not in above[a] for a, b in pairs)
+        return self._meets_known[key]
+
+    @cached_property
+    def _meets_known(self) -> dict[_Key, bool]:
+        return {}
+
+    def course(self, of: FlowLayout, shape: Shape) -> Course | None:
+        """Of requests whose branches meet on an executor; else None."""
+        return self._courses.get(_key(of, shape))
+
+    @cached_property
+    def _courses(self) -> dict[_Key, Course]:
+        return {}
+
+    def met(self, of: FlowLayout, shape: Shape, graph: RequestGraph) -> Reals:
+        """Equally likely times to the end of `graph` of requests whose branches meet on an executor."""
+        return Meeting(Drawn(self, of, shape, graph), self._several(of, shape)).course().ends[graph.end]
+
+    def _drawn_course(self, of: FlowLayout, shape: Shape) -> Course:
+        drawn = Drawn(self, of, shape, self._stages_graph(of, shape), POINTS)
+        return Meeting(drawn, self._several(of, shape)).course()
+
+    def _stages_graph(self, of: FlowLayout, shape: Shape) -> RequestGraph:
+        return request_graph(of, shape, "", of.stages[-1])
+
+    def _several(self, of: FlowLayout, shape: Shape) -> dict[str, tuple[int, ...]]:
+        """Executors that serve several stages of such a request, without those that have no items."""
+        found: dict[str, tuple[int, ...]] = {}
+        for i in of.stages:
+            if self.shares_time(i) and shape.times(self.layout.stages[i].assignment.component):
+                found[self.executor(i)] = (*found.get(self.executor(i), ()), i)
+        return {name: stages for name, stages in found.items() if len(stages) > 1}
 
     def waiting(self, grid: Grid, name: str) -> Transform:
         """Of the wait at a queue."""
@@ -216,13 +314,13 @@ class Timings:
 
     def visits(self, of: FlowLayout, shape: Shape) -> tuple[tuple[int, ...], ...]:
         """As `planner.visits` says."""
-        key = (of.flow.name, shape.runs, shape.items)
+        key = _key(of, shape)
         if key not in self._visits_known:
             self._visits_known[key] = visits(self.layout, of, shape)
         return self._visits_known[key]
 
     @cached_property
-    def _visits_known(self) -> dict[tuple[object, ...], tuple[tuple[int, ...], ...]]:
+    def _visits_known(self) -> dict[_Key, tuple[tuple[int, ...], ...]]:
         return {}
 
     def stage(self, of: FlowLayout, shape: Shape, index: int) -> Timing:
@@ -335,6 +433,10 @@ class Timings:
                 slowest = min(rate for passage in common for _, rate, _ in self.link_servers(passage))
                 found.append(self.bytes_of(of, other) / slowest)
         return found
+
+
+def _key(of: FlowLayout, shape: Shape) -> _Key:
+    return of.flow.name, shape.runs, shape.items
 
 
 def _equally_likely(outcomes: Sequence[tuple[float, float]]) -> Reals:

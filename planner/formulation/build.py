@@ -9,12 +9,13 @@ from planner.formulation.accuracy import wrong_of
 from planner.formulation.barred import barred_scenario
 from planner.formulation.edges import Edges
 from planner.formulation.limits import limits_of, means_of
+from planner.formulation.meeting import meeting_of
 from planner.formulation.names import constraints_of
 from planner.formulation.numbers import MICRO
 from planner.formulation.options import Options
 from planner.formulation.pairings import Pairings
 from planner.formulation.pools import pools_of
-from planner.formulation.refusals import refuse_meeting, refuse_unheard, refuse_unreachable
+from planner.formulation.refusals import refuse_unheard, refuse_unreachable
 from planner.formulation.servers import ServerTable
 from planner.formulation.stations import StationKey, StationTable
 from planner.formulation.throughput import most_asked, throughputs_of
@@ -71,7 +72,7 @@ def formulation(
             steps = tuple(options.step(f, pipeline, c) for c in flow.components)
             for step in steps:
                 refuse_unreachable(situation, pipeline, step)
-            refuse_meeting(situation, pipeline, steps, stations.keys)
+            meeting = meeting_of(pipeline, steps, stations.keys, pools)
             scenarios.append(
                 Scenario(
                     name=_scenario_name(situation, pipeline),
@@ -79,8 +80,8 @@ def formulation(
                     barred=barred_scenario(situation, constraints, pipeline),
                     steps=steps,
                     edges=tuple(edges.edge(pipeline, m, steps) for m in pipeline.messages),
-                    limits=limits_of(situation, constraints, pipeline, limits or {}),
-                    means=means_of(situation, pipeline),
+                    limits=limits_of(situation, constraints, meeting, limits or {}),
+                    means=means_of(situation, meeting),
                     wrong=wrong_of(situation, pipeline),
                 )
             )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from planner.formulation.meeting import Meeting
 from planner.formulation.names import ConstraintTable
 from planner.path_limits import path_limits
-from planner.pipeline import Pipeline, Shape
+from planner.pipeline import Shape
 from planner.problem import PPB, Limit, LimitShape, MeanShape, Path
 from planner.situation import Situation
 from planner.tail import tail_rows
@@ -15,15 +16,16 @@ from specs.errors import InputError, Issue
 
 
 def limits_of(
-    situation: Situation, constraints: ConstraintTable, pipeline: Pipeline, replaced: Mapping[str, float]
+    situation: Situation, constraints: ConstraintTable, meeting: Meeting, replaced: Mapping[str, float]
 ) -> tuple[Limit, ...]:
-    """The limits that requests of this pipeline must keep; `replaced` gives seconds by name where the user's do not
+    """The limits that requests of a pipeline must keep; `replaced` gives seconds by name where the user's do not
     count."""
+    pipeline = meeting.pipeline
     found: list[Limit] = []
     for limit in path_limits(situation.app.value):
         if limit.path.from_ == pipeline.flow.source:
             shapes = pipeline.ways(limit.path)
-            paths = [_paths(pipeline, s.runs, s.probability, limit.path.to) for s in shapes]
+            paths = [_paths(meeting, s, limit.path.to) for s in shapes]
             tables = tables_of(shapes, paths, limit.quantile, replaced.get(limit.name, limit.seconds))
             found.append(Limit(constraints.index[limit.name], round((1 - limit.quantile) * PPB), tables))
     return tuple(found)
@@ -38,8 +40,8 @@ def tables_of(
     return tuple(LimitShape(p, r) for p, r in zip(paths, rows, strict=True))
 
 
-def means_of(situation: Situation, pipeline: Pipeline) -> tuple[tuple[MeanShape, ...], ...]:
-    """For each latency objective, the pipeline's part of it. Weights are parts per million of all requests of the
+def means_of(situation: Situation, meeting: Meeting) -> tuple[tuple[MeanShape, ...], ...]:
+    """For each latency objective, a pipeline's part of it. Weights are parts per million of all requests of the
     objective, over flows and branch patterns. Raises InputError where an objective names no path."""
     app = situation.app
     found: list[tuple[MeanShape, ...]] = []
@@ -49,26 +51,27 @@ def means_of(situation: Situation, pipeline: Pipeline) -> tuple[tuple[MeanShape,
             if not isinstance(constraint, PathConstraint):
                 message = f"objective latency: {term.latency!r} is not a path constraint"
                 raise InputError(Issue(message, app.place("objective")))
-            found.append(_mean_shapes(situation, pipeline, constraint))
+            found.append(_mean_shapes(situation, meeting, constraint))
     return tuple(found)
 
 
-def _mean_shapes(situation: Situation, pipeline: Pipeline, constraint: PathConstraint) -> tuple[MeanShape, ...]:
-    flow = pipeline.flow
+def _mean_shapes(situation: Situation, meeting: Meeting, constraint: PathConstraint) -> tuple[MeanShape, ...]:
+    pipeline, flow = meeting.pipeline, meeting.pipeline.flow
     if constraint.from_ != flow.source:
         return ()
     # Each member of a source asks at the same rate, so that members weigh; a mean rate may be 0.
     part = flow.members / sum(f.members for f in situation.flows if f.source == flow.source)
     return tuple(
-        MeanShape(round(part * s.probability * 1e6), _paths(pipeline, s.runs, s.probability, constraint.to))
+        MeanShape(round(part * s.probability * 1e6), _paths(meeting, s, constraint.to))
         for s in pipeline.ways(constraint)
     )
 
 
-def _paths(pipeline: Pipeline, runs: frozenset[str], probability: float, to: str) -> tuple[Path, ...]:
-    order = pipeline.flow.components
+def _paths(meeting: Meeting, shape: Shape, to: str) -> tuple[Path, ...]:
+    pipeline, order = meeting.pipeline, meeting.pipeline.flow.components
     found: list[Path] = []
-    for way in pipeline.paths(Shape(runs, probability), to):
+    for way in pipeline.paths(shape, to):
         names = dict.fromkeys(pipeline.messages[i].consumer.name for i in way)
-        found.append(Path(tuple(order.index(n) for n in names if n in order), way))
+        passed = [n for n in names if n in order]
+        found.append(Path(tuple(order.index(n) for n in passed), way, meeting.beside(shape, passed)))
     return tuple(found)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from planner.problem import (
     MILLION,
     REPLICA_LOAD,
+    Beside,
     Edge,
     Option,
     Path,
@@ -118,7 +119,7 @@ def evaluate(
             broken.add(budget.constraint)
     latencies = [0] * sum(o.kind == "latency" for o in problem.objectives)
     for scenario, chosen, transfers in flows:
-        spent = _times(chosen, transfers, waits)
+        spent = _times(problem, chosen, transfers, waits, relaxed)
         for limit in scenario.limits:
             used = 0
             for shape in limit.shapes:
@@ -256,15 +257,26 @@ def _needed(problem: Problem, choice: Choice, pool: Pool, here: list[int], broke
 
 
 def _times(
-    chosen: list[list[Option]], transfers: list[Transfer | None], waits: _Waits
+    problem: Problem,
+    chosen: list[list[Option]],
+    transfers: list[Transfer | None],
+    waits: _Waits,
+    relaxed: frozenset[int],
 ) -> Callable[[Path], tuple[int, int]]:
     """A function from a path to its (mean, variance)."""
-    steps: list[tuple[int, int]] = []
-    for options in chosen:
-        mean = sum(o.mean_us + waits.station[o.station][0] for o in options)
-        variance = sum(o.var_us2 + waits.station[o.station][1] for o in options)
-        at = [waits.server[v.server] for o in options for v in o.visits]
-        steps.append((mean + sum(m for m, _ in at), variance + sum(v for _, v in at)))
+
+    def taken(options: Iterable[Option]) -> tuple[int, int]:
+        given = list(options)
+        mean = sum(o.mean_us + waits.station[o.station][0] for o in given)
+        variance = sum(o.var_us2 + waits.station[o.station][1] for o in given)
+        at = [waits.server[v.server] for o in given for v in o.visits]
+        return mean + sum(m for m, _ in at), variance + sum(v for _, v in at)
+
+    def beside(met: Beside) -> tuple[int, int]:
+        executors = {_executor(problem, o, relaxed) for step in met.of for o in chosen[step]} - {None}
+        return taken(o for o in chosen[met.step] if _executor(problem, o, relaxed) in executors)
+
+    steps = [taken(options) for options in chosen]
     edges: list[tuple[int, int]] = []
     for transfer in transfers:
         at = [waits.server[v.server] for v in transfer.visits] if transfer else []
@@ -272,7 +284,14 @@ def _times(
         edges.append((mean, sum(v for _, v in at) + (transfer.var_us2 if transfer else 0)))
 
     def spent(path: Path) -> tuple[int, int]:
-        parts = [*(steps[s] for s in path.steps), *(edges[e] for e in path.edges)]
+        parts = [*(steps[s] for s in path.steps), *(edges[e] for e in path.edges), *map(beside, path.beside)]
         return sum(m for m, _ in parts), sum(v for _, v in parts)
 
     return spent
+
+
+def _executor(problem: Problem, option: Option, relaxed: frozenset[int]) -> int | None:
+    """The pool whose executor serves the option; None: it has threads of its own, or there is no end of executors."""
+    index = problem.stations[option.station].pool
+    pool = problem.pools[index]
+    return index if pool.sharing == "time" and pool.constraint not in relaxed else None

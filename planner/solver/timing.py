@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from planner.problem import LIMIT, Path
+from planner.problem import LIMIT, Beside, Option, Path
+from planner.solver.candidates import Candidate
 from planner.solver.draft import Draft
 from planner.solver.model import Terms
 
+_Pick = tuple[int, Candidate, Option]
+"""A variable, and what is chosen where it is true."""
 INLINE_PATHS = 2
 """With more paths than this, the time of each step and message is a variable of its own."""
 
@@ -21,6 +25,7 @@ class Timing:
     shorten: bool
     steps: dict[int, tuple[Terms, Terms]] = field(default_factory=dict)
     edges: dict[int, tuple[Terms, Terms]] = field(default_factory=dict)
+    beside: dict[Beside, tuple[Terms, Terms]] = field(default_factory=dict)
 
     def step(self, i: int) -> tuple[Terms, Terms]:
         """Of a step: the candidate's, and the waits where it queues with others."""
@@ -54,6 +59,36 @@ class Timing:
             self.edges[e] = self._kept([*mean, *waits.means()], [*variance, *waits.variances()])
         return self.edges[e]
 
+    def met(self, beside: Beside) -> tuple[Terms, Terms]:
+        """Of a step beside a path: as `step`, of what shares an executor with one of the path's own."""
+        if beside not in self.beside:
+            draft, model = self.draft, self.draft.model
+            own = [self._at_executors(i) for i in beside.of]
+            mean: Terms = []
+            variance: Terms = []
+            waits = _Waits(draft)
+            for pool, picked in self._at_executors(beside.step).items():
+                others = [together for at in own for together in _by_first(at.get(pool, []))]
+                for x, c, option in picked if others else []:
+                    both = model.boolean()
+                    for together in others:
+                        model.add([(both, 1), (x, -1), *((y, -1) for y in together)], -1, None)
+                    mean.append((both, c.mean_us))
+                    variance.append((both, c.var_us2))
+                    waits.at_least(option.first, both, None, tuple(v.server for v in option.visits))
+            self.beside[beside] = self._kept([*mean, *waits.means()], [*variance, *waits.variances()])
+        return self.beside[beside]
+
+    def _at_executors(self, i: int) -> dict[int, list[_Pick]]:
+        """A step's candidates by `time` pool. In merged ones each may have an executor of its own."""
+        draft, found = self.draft, dict[int, list[_Pick]]()
+        for x, c, option in draft.picks(self.g, i):
+            index = draft.problem.stations[option.station].pool
+            pool = draft.problem.pools[index]
+            if pool.sharing == "time" and pool.constraint not in draft.relaxed and option.site not in draft.merged:
+                found.setdefault(index, []).append((x, c, option))
+        return found
+
     def _kept(self, mean: Terms, variance: Terms) -> tuple[Terms, Terms]:
         mean, variance = [t for t in mean if t[1]], [t for t in variance if t[1]]
         if not self.shorten:
@@ -62,8 +97,20 @@ class Timing:
         return [(model.total(mean), 1)] if mean else [], [(model.total(variance), 1)] if variance else []
 
     def path(self, path: Path) -> tuple[Terms, Terms]:
-        parts = [*(self.step(i) for i in path.steps), *(self.edge(e) for e in path.edges)]
+        parts = [
+            *(self.step(i) for i in path.steps),
+            *(self.edge(e) for e in path.edges),
+            *(self.met(beside) for beside in path.beside),
+        ]
         return [t for mean, _ in parts for t in mean], [t for _, variance in parts for t in variance]
+
+
+def _by_first(picked: list[_Pick]) -> Iterable[list[int]]:
+    """The variables of candidates of which at most one is chosen, since they begin with the same task."""
+    found: dict[int, list[int]] = {}
+    for x, _, option in picked:
+        found.setdefault(option.first, []).append(x)
+    return found.values()
 
 
 @dataclass

@@ -9,8 +9,9 @@ from typing import Final
 
 from planner.verification.capacity import HIGHEST_LOAD
 from planner.verification.claims import Claims
+from planner.verification.meeting import shared_queues
 from planner.verification.money import HOURS
-from planner.verification.reading import Reading
+from planner.verification.reading import Flow, Reading
 from planner.verification.throughput import highest_rate
 from specs.application import (
     AccuracyConstraint,
@@ -171,5 +172,16 @@ def _mean_objective(reading: Reading, claims: Claims, name: str, value: float) -
     flows = [f for f in reading.flows if f.source == c.from_]
     asking = sum(f.members for f in flows)  # at the same rate each
     mean = sum(paths[f.name].predicted.mean_ms * f.members for f in flows if f.name in paths) / asking
-    ok = 0.75 * mean - 1 <= value <= 1.35 * mean + 2
+    beside = max((_beside(reading, f) for f in flows), default=0.0)
+    ok = 0.75 * mean - 1 <= value <= 1.35 * (mean + beside) + 2
     claims.add(f"objective latency {name}", value, mean, ok, "close", TABLES)
+
+
+def _beside(reading: Reading, flow: Flow) -> float:
+    """Milliseconds: the tables add to a way what executors that serve it do beside it, as if it always came first."""
+    found = [0.0]
+    for way in reading.patterns(flow):
+        met = [i for stages in shared_queues(reading, flow, way).values() for i in stages]
+        often = {i: way.often(reading.plan.assignments[i].component) for i in met}
+        found.append(sum(reading.service(i).mean * n * 1e3 for i, n in often.items()))
+    return max(found)

@@ -139,7 +139,7 @@ def _stages(reading: Reading, sampling: Sampling, claims: Claims) -> None:
         if not claims.holds(f"stage {name} at {a.site} is named", (claim.name, claim.site) == (name, a.site)):
             continue
         _percentiles(claims, f"stage {name} service", claim.service, np.repeat(sampling.service_times(i), 25), False)
-        waited = sampling.wait(reading.queue_of(i), n) * (sampling.random.random(n) < reading.waiting_share(i))
+        waited = sampling.waited(i, n)
         _percentiles(claims, f"stage {name} wait", claim.wait, waited, False, _slack(reading, i))
         every = sum(f.peak * f.members for f in reading.flows if f.name in a.flows)
         runs = sum(f.peak * f.members * reading.runs(f, a.component) for f in reading.flows if f.name in a.flows)

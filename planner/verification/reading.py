@@ -324,17 +324,6 @@ class Reading:
                     groups.append([i])
         return groups
 
-    def waiting_share(self, index: int) -> float:
-        """Of the runs of a stage, those that begin a visit."""
-        begun = every = 0.0
-        for flow in self.flows:
-            for way, p in self.patterns(flow).items():
-                for visit in self.visits(flow, way):
-                    weight = flow.peak * flow.members * p
-                    begun += weight * (visit[0] == index)
-                    every += weight * (index in visit)
-        return begun / every if every else 1.0
-
     def crossed(self, m: Message) -> list[tuple[str, float, str]]:
         """The queues of the links that a message passes: (name, bytes a second, site with one for each member)."""
         found: list[tuple[str, float, str]] = []

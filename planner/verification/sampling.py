@@ -6,7 +6,7 @@ Requests pass the application's graph one by one, so that joins are exact.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import NormalDist
@@ -17,10 +17,15 @@ from numpy.typing import NDArray
 
 from planner.verification.batches import played_waits
 from planner.verification.fan_out import PlayedQueue, play
+from planner.verification.meeting import Replay, Replayed, awaited, replayed, shared_queues
 from planner.verification.reading import Flow, Message, Pattern, Reading
 
 Sample = NDArray[np.float64]
+_Left = dict[tuple[int | str, str], Sample]
+"""Waits by who sends and the queue of a first link: messages that leave at once wait for it together."""
 SEED: Final = 20_231
+ROUNDS: Final = 3
+"""Between who waits how long and which stages are one visit, where branches meet."""
 VALUES: Final = 4000
 """Equally likely values that stand for a distribution."""
 
@@ -43,10 +48,26 @@ class Sampling:
     _services: dict[int, Sample] = field(default_factory=dict)
     _batches: dict[str, Sample] = field(default_factory=dict)
     _fanned: dict[str, PlayedQueue] = field(default_factory=dict)
+    _latest: dict[str, list[Arrival]] = field(default_factory=dict)
+    _shared: dict[tuple[str, Pattern], dict[str, list[int]]] = field(default_factory=dict)
 
-    @cached_property
+    @property
     def arrivals(self) -> dict[str, list[Arrival]]:
         """What comes to each queue of stages and links."""
+        if not self._latest:
+            first = self._found_arrivals
+            self._latest.update(first)
+            ways = [(f, way, p) for f in self.reading.flows for way, p in self.reading.patterns(f).items()]
+            meeting = [each for each in ways if self.shared(*each[:2])]
+            for _ in range(ROUNDS if meeting else 0):
+                met = [found for flow, way, p in meeting for found in self._met(flow, way, p)]
+                for queue in {queue for queue, _ in met}:
+                    self._latest[queue] = first[queue] + [arrival for q, arrival in met if q == queue]
+        return self._latest
+
+    @cached_property
+    def _found_arrivals(self) -> dict[str, list[Arrival]]:
+        """As `arrivals`, without visits to executors on which branches of a request meet."""
         reading = self.reading
         found: dict[str, list[Arrival]] = {}
         for i in range(len(reading.plan.assignments)):
@@ -59,8 +80,9 @@ class Sampling:
         for flow in reading.flows:
             for way, p in reading.patterns(flow).items():
                 for visit in reading.visits(flow, way):
-                    if reading.queue_of(visit[0]).startswith("pool"):
-                        found[reading.queue_of(visit[0])].append(self._visiting(flow, visit, way, p))
+                    queue = reading.queue_of(visit[0])
+                    if queue.startswith("pool") and queue not in self.shared(flow, way):
+                        found[queue].append(self._visiting(flow, visit, way, p))
             for way, p in reading.patterns(flow).items():
                 for together, crossed in self._bundles(flow, way.runs):
                     sizes = np.sum([self.bytes_of(flow, m, VALUES) for m in together], axis=0)
@@ -68,6 +90,80 @@ class Sampling:
                         requests = flow.peak * flow.members / reading.members(site) * p
                         found.setdefault(queue, []).append(Arrival(requests, sizes / rate))
         return found
+
+    def shared(self, flow: Flow, way: Pattern) -> dict[str, list[int]]:
+        """The executors on which branches of such a request meet, and all others that serve several of its stages."""
+        key = flow.name, way
+        if key not in self._shared:
+            self._shared[key] = shared_queues(self.reading, flow, way)
+        return self._shared[key]
+
+    def _met(self, flow: Flow, way: Pattern, probability: float) -> list[tuple[str, Arrival]]:
+        """Visits of requests whose branches meet, by executor, where waits are as known so far."""
+        visits = self.replay(flow, way, VALUES).visits
+        found: list[tuple[str, Arrival]] = []
+        for queue, stages in self.shared(flow, way).items():
+            members = self.reading.members(self.reading.plan.assignments[stages[0]].site)
+            rate = flow.peak * flow.members / members * probability * len(visits[queue]) / VALUES
+            found.append((queue, Arrival(rate, visits[queue])))
+        return found
+
+    def replay(self, flow: Flow, way: Pattern, n: int) -> Replayed:
+        """Requests whose branches meet on an executor."""
+        reading, sent = self.reading, self._sent(flow, way.runs)
+        shared = self.shared(flow, way)
+        into: dict[int | str, list[tuple[int | str, Sample]]] = {}
+        left: _Left = {}
+        for m in awaited(reading, flow, way):
+            into.setdefault(m.consumer, []).append((m.producer, self.transfer(flow, m, sent, n, left)))
+        running = [c for c in reading.situation.graph.order if c in flow.chains and c in way.runs]
+        order: list[int | str] = [i for c in running for i in flow.chains[c]]
+        order += [to for to in into if isinstance(to, str)]
+        service: dict[int, Sample] = {}
+        for component in running:
+            for i in flow.chains[component]:
+                draws = [self.random.choice(self.service_times(i), n) for _ in range(way.often(component))]
+                service[i] = sum(draws, np.zeros(n))
+        met = {i for stages in shared.values() for i in stages}
+        taken: dict[int | str, Sample] = {}
+        for i in service.keys() - met:
+            queue, items = reading.queue_of(i), way.often(reading.plan.assignments[i].component)
+            played = self.played(queue) if items else None
+            waits = self.wait(queue, n) if items else np.zeros(n)
+            taken[i] = service[i] + waits if played is None else self.random.choice(played.last[items], n)
+        executors = {
+            queue: Replay(
+                stages,
+                np.array([service[i] for i in stages]),
+                np.array([self.wait(queue, n) for _ in stages]),
+                self.random.random((len(stages), n)),
+                self._likenesses(queue),
+            )
+            for queue, stages in shared.items()
+        }
+        return replayed(order, into, taken, executors, (flow.source, np.zeros(n)))
+
+    def waited(self, index: int, n: int) -> Sample:
+        """Waits of a stage's runs, from when it is ready: those that go on with a visit do not wait."""
+        reading = self.reading
+        queue = reading.queue_of(index)
+        parts: list[tuple[float, Sample]] = []
+        for flow in (f for f in reading.flows if f.name in reading.plan.assignments[index].flows):
+            for way, p in reading.patterns(flow).items():
+                weight = flow.peak * flow.members * p
+                if not way.often(reading.plan.assignments[index].component):
+                    continue
+                if queue in self.shared(flow, way):
+                    parts.append((weight, self.replay(flow, way, n).waits[index]))
+                else:
+                    begins = any(visit[0] == index for visit in reading.visits(flow, way))
+                    parts.append((weight, self.wait(queue, n) if begins else np.zeros(n)))
+        weights = np.array([weight for weight, _ in parts])
+        if weights.sum() <= 0:
+            return self.wait(queue, n)
+        which = self.random.choice(len(parts), n, p=weights / weights.sum())
+        drawn: Sample = np.array([waits for _, waits in parts])[which, np.arange(n)]
+        return drawn
 
     def _bundles(
         self, flow: Flow, runs: frozenset[str]
@@ -177,6 +273,10 @@ class Sampling:
         return np.concatenate(parts), joined
 
     def _walk(self, flow: Flow, way: Pattern, to: str, n: int) -> tuple[Sample, bool]:
+        if self.shared(flow, way):
+            node = flow.chains[to][-1] if to in flow.chains else to
+            into = [m.consumer for m in awaited(self.reading, flow, way)]
+            return self.replay(flow, way, n).ends[node], len(into) > len(set(into))
         runs = way.runs
 
         def live(component: str) -> bool:
@@ -186,13 +286,14 @@ class Sampling:
         messages = [m for m in self.reading.messages(flow) if live(m.from_component) and live(m.to_component)]
         joined = False
         sent = self._sent(flow, runs)
+        left: _Left = {}
         before: dict[str, tuple[Sample, Sample]] = {}
 
         def arrive(node: int | str) -> Sample:
             nonlocal joined
             into = [m for m in messages if m.consumer == node]
             joined = joined or len(into) > 1
-            arriving = [done[m.producer] + self.transfer(flow, m, sent, n) for m in into]
+            arriving = [done[m.producer] + self.transfer(flow, m, sent, n, left) for m in into]
             latest: Sample = np.max(arriving, axis=0)
             return latest
 
@@ -224,27 +325,38 @@ class Sampling:
 
         Likeness is the correlation of a reflected Brownian motion after the mean time in between.
         """
+        alike = self._likenesses(queue)(np.array([max(0.0, float(ready.mean() - before.mean()))]))
+        again: Sample = np.where(self.random.random(len(fresh)) < alike, waited, fresh)
+        return again
+
+    def _likenesses(self, queue: str) -> Callable[[Sample], Sample]:
+        """How alike waits are after so many seconds."""
         arrivals = self.arrivals[queue]
         load = sum(a.rate * float(a.times.mean()) for a in arrivals)
         work = sum(a.rate * float((a.times**2).mean()) for a in arrivals)
         if work <= 0:
-            return fresh
-        t = max(0.0, float(ready.mean() - before.mean())) * (1 - load) ** 2 / work
+            return np.zeros_like
         normal = NormalDist()
-        alike = 2 * (1 - 2 * t - t * t) * normal.cdf(-math.sqrt(t)) + 2 * math.sqrt(t) * (1 + t) * normal.pdf(
-            math.sqrt(t)
-        )
-        again: Sample = np.where(self.random.random(len(fresh)) < alike, waited, fresh)
-        return again
+        scaled = np.linspace(0, 7, 400) ** 2
+        known = [
+            2 * (1 - 2 * t - t * t) * normal.cdf(-math.sqrt(t)) + 2 * math.sqrt(t) * (1 + t) * normal.pdf(math.sqrt(t))
+            for t in scaled.tolist()
+        ]
+        return lambda lag: np.interp(lag * (1 - load) ** 2 / work, scaled, known, right=0.0)
 
-    def transfer(self, flow: Flow, m: Message, sent: list[Message], n: int) -> Sample:
-        """`sent` is all that such a request sends."""
+    def transfer(self, flow: Flow, m: Message, sent: list[Message], n: int, left: _Left) -> Sample:
+        """`sent` is all that such a request sends, `left` how long it waited at first links so far."""
         if m.start == m.end:
             return np.zeros(n)
         sizes = self.bytes_of(flow, m, n)
         total = self._hop(self.reading.mean_bytes(flow, m), n) + self._behind(flow, m, sent, n)
+        first = [queue for queue, _, _ in self._queues_of(m, self.reading.passed(m)[0])]
         for queue, rate, _ in self.reading.crossed(m):
-            total = total + sizes / rate + self.wait(queue, n)
+            key = m.producer, queue
+            waits = left[key] if queue in first and key in left else self.wait(queue, n)
+            if queue in first:
+                left[key] = waits
+            total = total + sizes / rate + waits
         for link, _ in self.reading.passed(m):
             delay = self.reading.infra.links[link].delay
             total = total + np.maximum(0.0, self.random.normal(delay.mean, delay.jitter, n))

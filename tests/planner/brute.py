@@ -5,6 +5,7 @@ It shares no code with the solver but the Problem itself.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations, pairwise, product
 from typing import Any
 
@@ -153,13 +154,14 @@ def _best(problem: Problem, table: Any, relaxed: frozenset[int]) -> tuple[int, .
     for position, s in enumerate(scenarios):
         scenario = problem.scenarios[s]
         steps, edges = _times(scenario, uses[position], crossings[position], station_wait, server_wait, n)
+        met = partial(_met, problem, scenario, uses[position], server_wait, relaxed)
         for limit in scenario.limits:
             if limit.constraint in relaxed:
                 continue
             late = np.zeros(n, dtype=np.int64)
             for shape in limit.shapes:
                 for path in shape.paths:
-                    mean, variance = _along(path, steps, edges, n)
+                    mean, variance = _along(path, steps, edges, n) + met(path)
                     excess = np.full(n, PPB * 10, dtype=np.int64)
                     for row in shape.rows:
                         inside = (mean <= row.mean_us) & (variance <= row.var_us2)
@@ -168,7 +170,7 @@ def _best(problem: Problem, table: Any, relaxed: frozenset[int]) -> tuple[int, .
             ok &= late <= limit.allowed_ppb
         for i, shapes in enumerate(scenario.means):
             for shape in shapes:
-                means = [_along(path, steps, edges, n)[0] for path in shape.paths]
+                means = [(_along(path, steps, edges, n) + met(path))[0] for path in shape.paths]
                 latencies[i] += shape.weight * (np.max(means, axis=0) if means else 0)
     if not ok.any():
         return None
@@ -363,4 +365,26 @@ def _along(path: Any, steps: list[Array], edges: list[Array], n: int) -> Array:
         total = total + steps[i]
     for e in path.edges:
         total = total + edges[e]
+    return total
+
+
+def _met(problem: Problem, scenario: Scenario, used: list[Array], server: Array, relaxed: Any, path: Any) -> Array:
+    """What is served beside a path by an executor that serves the path too, pool by pool."""
+    total = np.zeros((2, server.shape[2]), dtype=np.int64)
+    for beside in path.beside:
+        for p, pool in enumerate(problem.pools):
+            if pool.sharing != "time" or pool.constraint in relaxed:
+                continue
+
+            def here(step: int, p: int = p) -> list[tuple[Option, Array]]:
+                options = scenario.steps[step].options
+                return [(o, used[step][k]) for k, o in enumerate(options) if problem.stations[o.station].pool == p]
+
+            shared = np.zeros(server.shape[2], dtype=bool)
+            for step in beside.of:
+                for _, on in here(step):
+                    shared |= on
+            for option, on in here(beside.step):
+                each = np.array([[option.mean_us], [option.var_us2]]) + sum(server[:, v.server] for v in option.visits)
+                total = total + (on & shared) * each
     return total

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from planner import baselines, default_slice, predict, solve
+from planner import baselines, default_slice, predict, solve, verify
 from planner.situation import Situation
 from specs.application import Application
 from specs.behaviour import Behaviour, BranchPattern
@@ -115,14 +115,16 @@ def test_a_link_without_a_route_is_refused() -> None:
         solve(changed(app=pin, infra=infra))
 
 
-def test_branches_that_may_meet_on_one_executor_are_refused() -> None:
+def test_branches_that_may_meet_on_one_executor_are_planned() -> None:
     apart = {"    when: not vision.sure               # a picture that vision is sure about needs no reading\n": ""}
     with pytest.raises(InputError, match="leaves out 'language', which no gate does"):
         solve(changed(app=apart))  # as it was profiled, it had a gate
     given = changed(app=apart)
     behaviours = tuple(b.model_copy(update={"patterns": _ungated(b)}) for b in given.behaviours)
-    with pytest.raises(InputError, match=r"not supported yet: .*run in parallel and may meet on bases\.router"):
-        solve(replace(given, behaviours=behaviours))
+    ungated = replace(given, behaviours=behaviours)
+    plan = solve(ungated)
+    assert plan.status == "optimal"
+    assert not verify(ungated, plan, 30_000).wrong
 
 
 def _ungated(behaviour: Behaviour) -> tuple[BranchPattern, ...]:

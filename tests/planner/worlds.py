@@ -265,6 +265,31 @@ def fanned(seed: int) -> Situation:
     return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
 
 
+def forked(seed: int) -> Situation:
+    """A world whose requests branch and join again, mostly on devices that share their time."""
+    draw = random.Random(seed)
+    infra = _infrastructure(draw)
+    app = _application(draw, infra)
+    more = random.Random(f"fork {seed}")
+    for name, spec in infra["hardware"].items():
+        spec["sharing"] = "time" if name == "small" else more.choice(["time", "time", "cores"])
+    for site in infra["sites"].values():
+        for pool in site["pools"].values():
+            if infra["hardware"][pool["hardware"]]["sharing"] == "time" and pool["devices"] != 1:
+                pool["devices"] = "0..1"
+    components = app["components"]
+    if not any("when" in spec for spec in components.values()):
+        names = list(components)
+        for j in more.sample(range(1, len(names)), more.randint(1, min(2, len(names) - 1))):
+            components[names[j]]["inputs"]["x"] = components[names[j - 1]]["inputs"]["x"]
+            joins = components[names[j + 1]] if j + 1 < len(names) else app["sinks"]["out"]
+            joins["inputs"]["w"] = f"{names[j - 1]}.out"
+    slack = more.choice([1.0, 1.0, 1.5, 2.5])
+    time = app["constraints"]["time"]
+    time |= {level: f"{float(time[level].split()[0]) * slack} ms" for level in ("p50", "p95", "p99") if level in time}
+    return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+
+
 def careful(seed: int) -> Situation:
     """A world with accuracy among its objectives."""
     draw = random.Random(seed)

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from planner.demand import Demand
 from planner.formulation import Formulation
 from planner.layout import plan_layout
 from planner.plan import solve, with_options
 from planner.situation import Situation
+from planner.timings import Timings
 from planner.verification import Meaning, meaning_of
 from runtime.fleet import Member
 from runtime.shaping import Routes, Step
@@ -21,7 +23,7 @@ from specs.load import load_application, load_infrastructure
 from specs.plan import Plan
 from specs.run_result import Slice
 from tests.planner.test_example_plan import planned, recorded
-from tests.planner.worlds import world
+from tests.planner.worlds import forked, world
 from tests.runtime.sample import assignment, copy_project, make_plan, make_slice
 
 LTE_UP, LTE_DOWN = Hop("lte", "up"), Hop("lte", "down")
@@ -215,9 +217,17 @@ def cut_where_possible(given: Formulation) -> Formulation:
     return with_options(given, lambda step, o: step.tasks == 1 or o.first > 0 or o.last == 0)
 
 
+def _branches_meet(given: Situation, plan: Plan) -> bool:
+    layout = plan_layout(given, plan)
+    timings = Timings(layout, Demand(given))
+    return any(timings.meets(of, shape) for of in layout.flows for shape in of.pipeline.shapes)
+
+
 def test_planner_verifier_and_runtime_mean_the_same_by_every_plan() -> None:
     """Stages, queues, routes, batches and links of the example's plan and of random worlds' plans."""
     worlds = [(recorded({}, {}), planned()), (world(221), solve(world(221)))]
+    for given in (forked(seed) for seed in (3, 16, 21, 46)):
+        worlds.append((given, solve(given)))
     for seed in range(60):
         given = world(seed)
         try:
@@ -243,6 +253,7 @@ def test_planner_verifier_and_runtime_mean_the_same_by_every_plan() -> None:
                 "executors of several stages": any(len(q.stages) > 1 for q in top.queues),
                 "several replicas": any(q.servers > 1 for q in top.queues),
                 "both ways of sharing": len(sharing) > 1,
+                "branches on one executor": _branches_meet(given, plan),
                 "shared rates": any("shared" in direction for _, direction, _, _ in meant.links),
                 "routes of several links": any(len(e.hops) > 1 for e in top.edges),
             }

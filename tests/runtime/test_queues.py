@@ -27,6 +27,22 @@ def test_the_oldest_comes_first_unless_the_server_has_a_request_there() -> None:
     assert queue.take("c") == (Task("b", "2"),)
 
 
+def test_a_server_runs_branches_of_one_request_in_one_go() -> None:
+    """`b` came before the second branch of `a`, which is there when the first is done."""
+    queue: BoundedQueue[Task] = BoundedQueue(8)
+    served: list[Task] = []
+
+    def serve(tasks: Sequence[Task]) -> None:
+        served.extend(tasks)
+        if len(served) == 3:
+            queue.close()
+
+    for task in (Task("a", "left"), Task("b", "left"), Task("a", "right")):
+        queue.put(task)
+    Server(queue, serve, "server").join(10.0)
+    assert served == [Task("a", "left"), Task("a", "right"), Task("b", "left")]
+
+
 def test_work_of_no_request_is_served_in_its_turn() -> None:
     queue: BoundedQueue[Task] = BoundedQueue(8)
     for task in (Task("a", "1"), Task("", "1"), Task("", "2")):

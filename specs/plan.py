@@ -328,7 +328,7 @@ def read_plan(file: str | Path) -> Plan:
     try:
         return Plan.model_validate_json(json.dumps(read.value))
     except ValidationError as error:
-        other = another_kind(read.value, "plan", Place(str(file)))
+        other = another_kind(read.value, "plan", read.place("schema"))
         issues = [Issue(f"not a plan: {refusal(e)}", read.place(*e["loc"])) for e in error.errors()[:5]]
         raise InputError(*([other] if other else issues)) from error
     except ValueError as error:

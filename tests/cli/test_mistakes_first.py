@@ -43,7 +43,11 @@ def test_a_mistake_in_a_function_shows_before_anything_is_compiled(
     project: Path, component: str, old: str, new: str, said: str
 ) -> None:
     word = "  word: {function: steps:word, inputs: {verdict: judge.verdict}, outputs: {said: string}}\nsinks:"
-    app = ("    backends: [onnxruntime]\n", ""), ("sinks:", word), ("verdict: judge.verdict}}\ndata", "said: word.said}}\ndata")
+    app = (
+        ("    backends: [onnxruntime]\n", ""),
+        ("sinks:", word),
+        ("verdict: judge.verdict}}\ndata", "said: word.said}}\ndata"),
+    )
     change(project / "app.yaml", *app)
     steps = project / "steps.py"
     steps.write_text(steps.read_text("utf-8") + LAST, "utf-8")

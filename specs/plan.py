@@ -255,6 +255,8 @@ class Inputs(Spec):
 class RefinedLimit(Spec):
     """A path limit that was held against a simulation, in milliseconds; the largest of its flows.
 
+    Of a share that must be answered: of the time in which that share of the requests is, whose limit is the deadline.
+
     `predicted_ms` had to keep `corrected_ms` instead of the limit. From `low_ms` to `high_ms` is the 95 % confidence
     interval of `simulated_ms`.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import ceil, floor, log10
 from typing import Final
@@ -60,6 +60,19 @@ class Dial:
         """With steps that suit `value`: of about a hundredth of a path limit, a thousandth of a budget."""
         size = max(self.limit, value)
         return replace(self, step=nice(size / 100) if self.unit == "ms" else nice(max(size, 1.0) / 1000))
+
+    def doublings(self) -> Iterator[float]:
+        """Values ever looser, each twice or half the one before, the last one `far`; of a figure without bounds."""
+        factor = 2.0 if self.far >= self.limit else 0.5
+        value = self.limit * factor
+        while min(self.limit, self.far) < value < max(self.limit, self.far):
+            yield value
+            value *= factor
+        yield self.far
+
+    def stepping_to(self, value: float) -> Dial:
+        """With steps that suit what is needed, between `value`, which is known to be enough, and half or twice of it."""
+        return replace(self, step=nice(value / (200 if self.far >= self.limit else 100)))
 
     @property
     def steps(self) -> int:
@@ -156,7 +169,7 @@ def _memory(situation: Situation, name: str) -> Dial:
     assert isinstance(found, MemoryConstraint)
     limit = found.memory / 1e6
     text = f"constraint.{name}.memory="
-    return Dial("MB", limit, nice(max(limit, 1.0) / 1000), MOST_MEMORY, lambda v: f"{text}{figure(v)} MB")
+    return Dial("MB", limit, nice(max(limit, 1.0) / 100), MOST_MEMORY, lambda v: f"{text}{figure(v)} MB")
 
 
 def _accuracy(situation: Situation, name: str) -> Dial:

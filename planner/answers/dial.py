@@ -71,8 +71,8 @@ class Dial:
         yield self.far
 
     def stepping_to(self, value: float) -> Dial:
-        """With steps that suit what is needed, between `value`, which is known to be enough, and half or twice of it."""
-        return replace(self, step=nice(value / (200 if self.far >= self.limit else 100)))
+        """With steps that suit what is needed, of which `value` is known to be enough."""
+        return replace(self, step=nice(value / 200))
 
     @property
     def steps(self) -> int:
@@ -169,7 +169,13 @@ def _memory(situation: Situation, name: str) -> Dial:
     assert isinstance(found, MemoryConstraint)
     limit = found.memory / 1e6
     text = f"constraint.{name}.memory="
-    return Dial("MB", limit, nice(max(limit, 1.0) / 100), MOST_MEMORY, lambda v: f"{text}{figure(v)} MB")
+    step = nice(max(limit, 1.0) / 100)
+    return Dial("MB", limit, step, MOST_MEMORY, lambda v: f"{text}{figure(v)} MB", value=_value_of(name))
+
+
+def _value_of(name: str) -> Callable[[Plan], float]:
+    """What a plan has of the constraint `name`; 0 where it does not say."""
+    return lambda plan: next((c.value for c in plan.constraints if c.name == name), 0.0)
 
 
 def _accuracy(situation: Situation, name: str) -> Dial:
@@ -193,7 +199,8 @@ def _throughput(situation: Situation, name: str) -> Dial:
     peak = app.sources[app.source_of(found)].rate.peak
     text = f"constraint.{name}.throughput="
     limit = found.throughput
-    return Dial("/s", limit, nice(limit / 100), min(limit, peak), lambda v: f"{text}{figure(v)}/s")
+    step = nice(limit / 100)
+    return Dial("/s", limit, step, min(limit, peak), lambda v: f"{text}{figure(v)}/s", value=_value_of(name))
 
 
 def _devices(situation: Situation, name: str) -> Dial:

@@ -157,10 +157,11 @@ class _Search:
             guess = ceil(abs(value - dial.at(0)) / dial.step - 1e-9)
 
         elif dial.unit in UNBOUNDED:
-            loose = (v for v in dial.doublings() if self.again.plan([*others, dial.text(v)]) is not None)
-            value = next(loose, None)
-            if value is None:
+            plan = self.again.plan([*others, dial.text(dial.far)])
+            if plan is None:
                 return None
+            loose = (v for v in dial.doublings() if self.again.plan([*others, dial.text(v)]) is not None)
+            value = dial.value(plan) or next(loose, dial.far)
             dial = dial.stepping_to(value)
             guess = ceil(abs(value - dial.at(0)) / dial.step - 1e-9)
 

@@ -84,7 +84,8 @@ def refine(
     the shares that must be answered by their deadline.
 
     The first plan's answer where there is none, or where no limit is asked for. Raises as `solve` does, and NotKnown
-    where no plan was found that a simulation agrees with, or a share is too close to all. `requests` are played at first, more where a branch is rare.
+    where no plan was found that a simulation agrees with, or a share is too close to all. `requests` are played at
+    first, more where a branch is rare.
     """
     ends = time.perf_counter() + time_limit
     best: Plan | None = None
@@ -104,7 +105,9 @@ def refine(
             return plan
         rare = next((name for name, p in found.items() if p.is_share and p.half == math.inf), None)
         if rare is not None:
-            raise NotKnown(f"{rare}: {requests:,} requests are too few to simulate such a share; solve without --refine")
+            raise NotKnown(
+                f"{rare}: {requests:,} requests are too few to simulate such a share; solve without --refine"
+            )
         worst = max(found, key=lambda name: found[name].high / found[name].limit)
         tell(f"round {number}: {worst} is {found[worst].high / found[worst].limit:.1%} of its limit at most")
         missed = [name for name, p in found.items() if p.high > p.limit]
@@ -132,7 +135,7 @@ def refine(
 
 
 def simulated(situation: Situation, plan: Plan, requests: int, seed: int) -> dict[str, _Percentile]:
-    """Each path limit of the plan, by name such as ``answer.p99``, and each share: of the flow where it is kept least."""
+    """Each path limit of the plan, by name such as ``answer.p99``, and each share; of the flow that keeps it least."""
     layout, demand = plan_layout(situation, plan), Demand(situation)
     played = Simulation(layout, demand, seed).run(requests)
     latency = Latency(layout, demand)
@@ -143,7 +146,9 @@ def simulated(situation: Situation, plan: Plan, requests: int, seed: int) -> dic
             for limit in _limits(situation, constraint):
                 level = limit.quantile
                 half = half_width(seconds, level)
-                predicted = latency.slowest(limit.path, level) if limit.is_share else _predicted(plan, constraint, level)
+                predicted = (
+                    latency.slowest(limit.path, level) if limit.is_share else _predicted(plan, constraint, level)
+                )
                 value = _quantile(seconds, level)
                 width = math.inf if half is None else half
                 now = _Percentile(limit.seconds, predicted, value, width, limit.is_share)

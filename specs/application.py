@@ -265,7 +265,8 @@ class Component(Spec):
     with_: list[str] = Field(default_factory=list, alias="with")
     apart_from: list[str] = Field(default_factory=list)
     standby: Annotated[
-        Whole, Field(ge=0, le=16, description="Idle replicas, loaded, wherever it runs: they take over when others die.")
+        Whole,
+        Field(ge=0, le=16, description="Idle replicas, loaded, wherever it runs: they take over when others die."),
     ] = 0
     release: Annotated[
         bool, Field(description="What the component gives is no longer bound by an only_at of what it takes.")

@@ -210,6 +210,12 @@ def test_a_key_is_never_suggested_for_itself(tmp_path: Path) -> None:
 )
 def test_true_and_false_are_no_numbers(tmp_path: Path, old: str, new: str, word: str) -> None:
     new = new.replace("{}", word)
-    found = app_issues(tmp_path, changed(APP, (old, new))) if old in APP else infra_issues(tmp_path, changed(INFRA, (old, new)))
+    found = (
+        app_issues(tmp_path, changed(APP, (old, new)))
+        if old in APP
+        else infra_issues(tmp_path, changed(INFRA, (old, new)))
+    )
     said = (word, word.capitalize())
-    assert any("expected" in line and line.partition(" got ")[2].strip("([').,").startswith(said) for line in found), found
+    assert any("expected" in line and line.partition(" got ")[2].strip("([').,").startswith(said) for line in found), (
+        found
+    )

@@ -95,6 +95,7 @@ def test_independent_conflicts_each_get_theirs_and_are_relaxed_together() -> Non
     assert holds(given, plan) == 2
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("limit", ["throughput: 1e6/s", "memory: 1 kB"])
 def test_steps_suit_what_is_enough_however_far_the_limit_is_from_it(limit: str) -> None:
     given = recorded({"quality: {accuracy": f"far: {{{limit}}}\n  quality: {{accuracy"}, {})

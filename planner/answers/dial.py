@@ -27,6 +27,8 @@ from specs.selector import matching_sites
 
 FAR: Final = 100
 """A limit so many times as loose counts as none."""
+MOST_MS: Final = 10_000.0
+"""What a limit on a path is loosened to at least, however short it is."""
 MORE_DEVICES: Final = 256
 MOST_MONEY: Final = 9e8
 """The largest budget, or energy in kWh, a month that a Problem can hold."""
@@ -130,7 +132,7 @@ def _path(situation: Situation, name: str) -> Dial:
 
     text = f"constraint.{name}="
     best = f"objective=[{{latency: {constraint}}}]"
-    return Dial("ms", ms, nice(ms / 100), FAR * ms, lambda v: f"{text}{figure(v)} ms", best, value)
+    return Dial("ms", ms, nice(ms / 100), max(FAR * ms, MOST_MS), lambda v: f"{text}{figure(v)} ms", best, value)
 
 
 def _budget(situation: Situation, name: str) -> Dial:

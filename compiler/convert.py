@@ -90,7 +90,16 @@ def _place(project: Path, model: str, store: Store, reads: Sequence[str] | None)
     """
     source = digest_source(project, model, reads or ())
     whose = str(project.resolve()) if reads is None else ""
-    return source, store.root / FOLDER / digest_value([source, whose, _versions()])
+    return source, _folder(source, whose, store)
+
+
+def conversion_folder(source: str, store: Store) -> Path:
+    """Where the model of an application whose digest is `source` lies, if it was converted for it."""
+    return _folder(source, "", store)
+
+
+def _folder(source: str, whose: str, store: Store) -> Path:
+    return store.root / FOLDER / digest_value([source, whose, _versions()])
 
 
 def _find(folder: Path, project: Path) -> Conversion | None:

@@ -59,6 +59,21 @@ def source_digest(path: Path) -> str:
     return digest_model(path)
 
 
+def inner_tensors(path: Path) -> tuple[str, ...]:
+    """Names of the tensors at which a prepared model may be cut, in the graph's order: what its operators compute and
+    others read. Weights are not read. Raises InputError where the file is no ONNX model.
+    """
+    try:
+        graph = onnx.load(str(path), load_external_data=False).graph
+    except Exception as error:
+        raise InputError(Issue(f"not an ONNX model: {_first_line(error)}", Place(str(path)))) from error
+    used = {name for node in nodes(graph) for name in node.input}
+    own = used | {value.name for value in graph.output}
+    simple = [new for node in graph.node if node.op_type != "Constant" for new in _simplify(node, own)]
+    read = {name for node in simple for name in node.input} | used
+    return tuple(name for node in simple for name in node.output if name in read)
+
+
 def prepare(model: onnx.ModelProto, dims: Mapping[str, int], file: str, batch: int = 1) -> onnx.ModelProto:
     """The same model with static shapes (`batch`, named dimensions from `dims`) in the form that backends like best.
 

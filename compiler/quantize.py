@@ -45,7 +45,7 @@ def quantize(
         return known
     if not samples:
         raise InputError(Issue(f"{name}: expected at least one input to calibrate with", Place(str(base.file))))
-    folder = _folder(source, store)
+    folder = quantization_folder(source, store)
     with store.workspace() as work:
         save_samples(work / "samples.npz", samples)
         request = {
@@ -65,7 +65,7 @@ def quantize(
 
 def quantized(name: str, source: str, store: Store) -> Given | None:
     """What `quantize` made of `source` before, if it is whole."""
-    folder = _folder(source, store)
+    folder = quantization_folder(source, store)
     try:
         found = Quantization.model_validate_json(read_input(folder / _NOTE, _MOST_BYTES))
         whole = found.file == _MODEL and digest_file(folder / _MODEL) == found.digest
@@ -74,7 +74,8 @@ def quantized(name: str, source: str, store: Store) -> Given | None:
     return Given(name, folder / found.file, source, quantization=found) if whole else None
 
 
-def _folder(source: str, store: Store) -> Path:
+def quantization_folder(source: str, store: Store) -> Path:
+    """Where the quantized variant whose digest is `source` lies, if it was made."""
     return store.root / FOLDER / digest_value([source, _versions()])
 
 

@@ -17,8 +17,9 @@ import numpy as np
 
 from planner.demand import Demand
 from planner.distribution import Reals
-from planner.formulation import limit_name
+from planner.latency import Latency
 from planner.layout import plan_layout
+from planner.path_limits import PathLimit, path_limits
 from planner.plan import solve
 from planner.simulation import Simulation
 from planner.simulation.figures import asked, half_width
@@ -41,12 +42,16 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class _Percentile:
-    """Seconds; `half` is half of the confidence interval of `simulated`, infinite where there are too few requests."""
+    """Seconds; `half` is half of the confidence interval of `simulated`, infinite where there are too few requests.
+
+    Of a share: of the time that it must be answered in, whose limit is the deadline.
+    """
 
     limit: float
     predicted: float
     simulated: float
     half: float
+    is_share: bool = False
 
     @property
     def high(self) -> float:
@@ -54,7 +59,15 @@ class _Percentile:
 
     @property
     def corrected(self) -> float:
-        """The prediction at which the end of the interval would be at the limit."""
+        """The prediction at which the end of the interval would be at the limit.
+
+        That of a share is never loosened: the plan states the share that is predicted, which must be what is asked.
+        """
+        exact = self._exact
+        return min(exact, self.limit) if self.is_share else exact
+
+    @property
+    def _exact(self) -> float:
         return self.limit * self.predicted / self.high if 0 < self.high < math.inf else self.limit
 
 
@@ -67,10 +80,12 @@ def refine(
     requests: int = REQUESTS,
     tell: Tell = lambda text: None,
 ) -> Plan:
-    """The best plan found whose simulated percentiles, to the upper end of their intervals, keep every limit.
+    """The best plan found whose simulated percentiles, to the upper end of their intervals, keep every limit, and so
+    the shares that must be answered by their deadline.
 
     The first plan's answer where there is none, or where no limit is asked for. Raises as `solve` does, and NotKnown
-    where no plan was found that a simulation agrees with. `requests` are played at first, more where a branch is rare.
+    where no plan was found that a simulation agrees with, or a share is too close to all. `requests` are played at
+    first, more where a branch is rare.
     """
     ends = time.perf_counter() + time_limit
     best: Plan | None = None
@@ -88,6 +103,11 @@ def refine(
             found = simulated(situation, plan, requests, seed)
         if not found:
             return plan
+        rare = next((name for name, p in found.items() if p.is_share and p.half == math.inf), None)
+        if rare is not None:
+            raise NotKnown(
+                f"{rare}: {requests:,} requests are too few to simulate such a share; solve without --refine"
+            )
         worst = max(found, key=lambda name: found[name].high / found[name].limit)
         tell(f"round {number}: {worst} is {found[worst].high / found[worst].limit:.1%} of its limit at most")
         missed = [name for name, p in found.items() if p.high > p.limit]
@@ -115,27 +135,34 @@ def refine(
 
 
 def simulated(situation: Situation, plan: Plan, requests: int, seed: int) -> dict[str, _Percentile]:
-    """Each path limit of the plan, by name such as ``answer.p99``: of the flow where it is kept least."""
-    layout = plan_layout(situation, plan)
-    played = Simulation(layout, Demand(situation), seed).run(requests)
+    """Each path limit of the plan, by name such as ``answer.p99``, and each share; of the flow that keeps it least."""
+    layout, demand = plan_layout(situation, plan), Demand(situation)
+    played = Simulation(layout, demand, seed).run(requests)
+    latency = Latency(layout, demand)
     found: dict[str, _Percentile] = {}
     for of in layout.flows:
         for constraint, patterns in asked(layout, of):
             seconds = played.flows[of.flow.name].times(constraint.to, patterns)
-            for name, level, limit in _limits(situation, constraint):
-                value = _quantile(seconds, level)
+            for limit in _limits(situation, constraint):
+                level = limit.quantile
                 half = half_width(seconds, level)
-                now = _Percentile(limit, _predicted(plan, constraint, level), value, math.inf if half is None else half)
-                if name not in found or now.high > found[name].high:
-                    found[name] = now
+                predicted = (
+                    latency.slowest(limit.path, level) if limit.is_share else _predicted(plan, constraint, level)
+                )
+                value = _quantile(seconds, level)
+                width = math.inf if half is None else half
+                now = _Percentile(limit.seconds, predicted, value, width, limit.is_share)
+                if limit.name not in found or now.high > found[limit.name].high:
+                    found[limit.name] = now
     return found
 
 
-def _limits(situation: Situation, path: PathConstraint) -> Iterator[tuple[str, float, float]]:
-    """(name, level, seconds) of every limit that the user sets on that path."""
-    for name, c in situation.app.value.constraints.items():
-        if isinstance(c, PathConstraint) and (c.from_, c.to, c.about) == (path.from_, path.to, path.about):
-            yield from ((limit_name(name, level), level, limit) for level, limit in c.limits.items())
+def _limits(situation: Situation, path: PathConstraint) -> Iterator[PathLimit]:
+    """Every limit that the user sets on that path."""
+    for limit in path_limits(situation.app.value):
+        of = limit.path
+        if (of.from_, of.to, of.about) == (path.from_, path.to, path.about):
+            yield limit
 
 
 def _quantile(seconds: Reals, level: float) -> float:
@@ -171,6 +198,6 @@ def _refined(
 
 
 def _checked(check: ConstraintCheck, of: _Percentile | None) -> ConstraintCheck:
-    if of is None:
+    if of is None or of.is_share:
         return check
     return check.model_copy(update={"value": of.simulated * 1e3, "slack": (of.limit - of.simulated) * 1e3})

@@ -27,6 +27,7 @@ from specs.errors import InputError, Issue, Place
 from specs.function_files import package_files
 from specs.infrastructure import Infrastructure
 from specs.input_file import read_input
+from specs.kinds import another_kind
 from specs.load import Document, load_application, load_infrastructure
 from specs.manifest import MANIFEST_FILE, BundledArtefact, Manifest
 from specs.output_file import whole_folder
@@ -165,7 +166,11 @@ def _read_manifest(root: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(data)
     except ValidationError as error:
-        raise InputError(Issue(f"not a manifest: {refusal(error.errors()[0])}", place)) from error
+        try:
+            other = another_kind(json.loads(data), "bundle", place)
+        except (ValueError, RecursionError):
+            other = None
+        raise InputError(other or Issue(f"not a manifest: {refusal(error.errors()[0])}", place)) from error
 
 
 def _unsafe(manifest: Manifest, place: Place) -> list[Issue]:

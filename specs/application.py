@@ -15,7 +15,17 @@ from specs.base import Name, Spec, TypeText
 from specs.deadline import deadline_of
 from specs.function_files import is_function_name
 from specs.nearest import SIMILAR
-from specs.quantities import AtLeastRate, AtLeastShare, AtMostEnergy, AtMostPrice, AtMostSize, Duration, Frequency, Size
+from specs.quantities import (
+    AtLeastRate,
+    AtLeastShare,
+    AtMostEnergy,
+    AtMostPrice,
+    AtMostSize,
+    Duration,
+    Frequency,
+    Size,
+    Whole,
+)
 
 Selector = Annotated[dict[str, str], Field(min_length=1)]
 """Matches sites: ``tier`` and ``site`` by name, anything else is a label; all must hold."""
@@ -196,7 +206,7 @@ def _batch(value: object) -> object:
 class Batch(Spec):
     """Requests that a model may take at once: at most `max`, of which the first waits at most `wait` for the others."""
 
-    max: Annotated[int, Field(ge=2, le=64)]
+    max: Annotated[Whole, Field(ge=2, le=64)]
     wait: Annotated[Duration, Field(ge=0, le=60)] = 0.0
 
     @property
@@ -247,7 +257,7 @@ class Component(Spec):
     ] = Field(default_factory=list)
     state: dict[str, Any] | None = None
     split: Literal["allowed"] | Cuts | None = None
-    dims: dict[Name, list[int]] = Field(default_factory=dict)
+    dims: dict[Name, list[Whole]] = Field(default_factory=dict)
     backends: list[Backend] | None = None
     batch: Annotated[Batch, BeforeValidator(_batch, json_schema_input_type=Batch | int)] | None = None
     at: Selector | None = None
@@ -255,7 +265,8 @@ class Component(Spec):
     with_: list[str] = Field(default_factory=list, alias="with")
     apart_from: list[str] = Field(default_factory=list)
     standby: Annotated[
-        int, Field(ge=0, le=16, description="Idle replicas, loaded, wherever it runs: they take over when others die.")
+        Whole,
+        Field(ge=0, le=16, description="Idle replicas, loaded, wherever it runs: they take over when others die."),
     ] = 0
     release: Annotated[
         bool, Field(description="What the component gives is no longer bound by an only_at of what it takes.")

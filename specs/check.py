@@ -12,6 +12,7 @@ from specs.application import (
     AccuracyConstraint,
     Application,
     CostConstraint,
+    Cuts,
     EnergyConstraint,
     LatencyObjective,
     MemoryConstraint,
@@ -253,10 +254,20 @@ def _realisations(app: Document[Application]) -> Iterator[Issue]:
                 yield from _function(app, real.function, (*at, "function"))
             if real.quantize is not None:
                 yield from _quantized(app, name, real, at)
+        yield from _cuts(app, name)
         if component.split is not None and any(v.function for v in component.realisations.values()):
             yield Issue(f"{name!r} is a function; only models can be split", app.place("components", name, "split"))
         if not component.outputs and any(v.function for v in component.realisations.values()):
             yield Issue(f"the outputs of function {name!r} are missing", app.place("components", name), "add outputs:")
+
+
+def _cuts(app: Document[Application], component: str) -> Iterator[Issue]:
+    """A cut for each variant names variants that there are."""
+    spec = app.value.components[component]
+    for index, cut in enumerate(spec.split.at if isinstance(spec.split, Cuts) else ()):
+        for variant in cut if isinstance(cut, dict) else ():
+            place: Path_ = ("components", component, "split", "at", index, variant)
+            yield from _known(app, place, f"variant of {component!r}", variant, spec.realisations)
 
 
 def _quantized(app: Document[Application], component: str, real: Variant, at: Path_) -> Iterator[Issue]:

@@ -83,7 +83,7 @@ class CatalogueResult(Spec):
 
 
 class GcResult(Spec):
-    """`planner hub gc`: artefacts that nothing names any more."""
+    """`planner hub gc`: artefacts, and models converted or quantized, that nothing speaks of any more."""
 
     schema_: Literal["tierplan.hub-gc/v1"] = Field(alias="schema", default="tierplan.hub-gc/v1")
     store: str

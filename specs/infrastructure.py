@@ -19,6 +19,7 @@ from specs.quantities import (
     Fraction,
     PowerRange,
     Price,
+    Real,
     Share,
     Size,
 )
@@ -37,9 +38,9 @@ class Speed(Spec):
     `gb_per_s` what all cores together read from memory.
     """
 
-    ghz: Annotated[float, Field(gt=0, le=20)]
-    flops: Annotated[float, Field(gt=0, le=4096)]
-    gb_per_s: Annotated[float, Field(gt=0, le=100_000)]
+    ghz: Annotated[Real, Field(gt=0, le=20)]
+    flops: Annotated[Real, Field(gt=0, le=4096)]
+    gb_per_s: Annotated[Real, Field(gt=0, le=100_000)]
 
 
 class Hardware(Spec):

@@ -1,7 +1,9 @@
-"""Kinds of files by the ``schema`` that they name, so that one given for another is said to be that."""
+"""Kinds of files by the ``schema`` that they name, so that one given for another, or of another version, is said to be
+that."""
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, get_args
 
 from specs.base import Spec
@@ -28,14 +30,40 @@ def kind_of(model: type[Spec]) -> str:
     return _short(schema)
 
 
+AGAIN: Final[dict[str, str]] = {
+    "plan": "make it again with `planner solve`",
+    "run": "run again",
+    "simulation": "simulate again",
+    "bundle": "make it again with `planner compile`",
+    "artefact": "remove the folder and compile again",
+}
+"""Short name -> the way out where a file that tierplan wrote is of another version."""
+
+
 def another_kind(value: Any, expected: str, place: Place) -> Issue | None:
-    """What to say where a file's plain `value` is of another known kind than `expected`; else nothing."""
+    """What to say where a file's plain `value` is of another known kind than `expected`, or of another version of it;
+    else nothing."""
     schema = value.get("schema") if isinstance(value, dict) else None
     name = _short(schema) if isinstance(schema, str) else ""
-    if name == expected or name not in KINDS:
+    if name == expected:
+        return another_version(value, f"tierplan.{expected}/v1", place, AGAIN.get(expected, ""))
+    if name not in KINDS:
         return None
     what, where = KINDS[name]
     return Issue(f"this is {what}, not {KINDS[expected][0]}", place, where)
+
+
+def another_version(value: Any, expected: str, place: Place, way_out: str) -> Issue | None:
+    """What to say where a file's plain `value` is of the kind of the schema `expected`, but not of its version."""
+    schema = value.get("schema") if isinstance(value, dict) else None
+    name = re.escape(_short(expected))
+    if (
+        not isinstance(schema, str)
+        or schema == expected
+        or not re.fullmatch(rf"tierplan\.{name}/v[0-9]{{1,6}}", schema)
+    ):
+        return None
+    return Issue(f"this is of another version of tierplan: expected {expected!r}, got {schema!r}", place, way_out)
 
 
 def _short(schema: str) -> str:

@@ -100,7 +100,7 @@ def _whole(read: YamlFile, model: type[S]) -> S:
 
 
 def _valid(read: YamlFile, model: type[S]) -> S:
-    if other := another_kind(read.value, kind_of(model), Place(read.file)):
+    if other := another_kind(read.value, kind_of(model), read.place("schema")):
         raise InputError(other)
     try:
         return model.model_validate(read.value)

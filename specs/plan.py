@@ -255,6 +255,8 @@ class Inputs(Spec):
 class RefinedLimit(Spec):
     """A path limit that was held against a simulation, in milliseconds; the largest of its flows.
 
+    Of a share that must be answered: of the time in which that share of the requests is, whose limit is the deadline.
+
     `predicted_ms` had to keep `corrected_ms` instead of the limit. From `low_ms` to `high_ms` is the 95 % confidence
     interval of `simulated_ms`.
     """
@@ -328,7 +330,7 @@ def read_plan(file: str | Path) -> Plan:
     try:
         return Plan.model_validate_json(json.dumps(read.value))
     except ValidationError as error:
-        other = another_kind(read.value, "plan", Place(str(file)))
+        other = another_kind(read.value, "plan", read.place("schema"))
         issues = [Issue(f"not a plan: {refusal(e)}", read.place(*e["loc"])) for e in error.errors()[:5]]
         raise InputError(*([other] if other else issues)) from error
     except ValueError as error:

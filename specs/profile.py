@@ -14,6 +14,7 @@ from specs.cuts import CUTS_FILE
 from specs.digest import digest_value
 from specs.errors import InputError, Issue, Place
 from specs.input_file import read_input
+from specs.kinds import another_version
 from specs.moments import check_moments, check_quantiles
 from specs.quantities import Number
 from specs.refusal import refusal
@@ -182,9 +183,20 @@ def read_jsonl(file: Path, model: type[T]) -> list[T]:
             try:
                 result.append(model.model_validate_json(line))
             except ValidationError as error:
+                place = Place(str(file), number, 1)
                 message = f"not a {model.__name__}: {refusal(error.errors()[0])}"
-                raise InputError(Issue(message, Place(str(file), number, 1), LINE_HINT)) from error
+                raise InputError(_foreign(line, model, place) or Issue(message, place, LINE_HINT)) from error
     return result
+
+
+def _foreign(line: bytes, model: type[Spec], place: Place) -> Issue | None:
+    """What to say of a line that another version of tierplan wrote; nothing of others."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    schema: str = model.model_fields["schema_"].default
+    return another_version(value, schema, place, "remove the file and profile again")
 
 
 def json_line(value: Spec) -> str:

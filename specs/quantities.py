@@ -16,6 +16,19 @@ from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 HOURS_PER_MONTH: Final = 730.0
 
+
+def _not_boolean(value: object) -> object:
+    """Python, and pydantic with it, takes true for 1."""
+    if isinstance(value, bool):
+        raise ValueError(f"expected a number, got {str(value).lower()}")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_not_boolean)]
+"""A whole number, where true is none."""
+Real = Annotated[float, BeforeValidator(_not_boolean)]
+"""A number, where true is none."""
+
 TIME: Final = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "day": 86400.0}
 SIZE: Final = {
     "B": 1.0,
@@ -161,7 +174,7 @@ AtMostEnergy = Annotated[float, *_bound("<=", lambda v: parse_quantity(v, ENERGY
 
 def _range(value: object) -> tuple[int, int]:
     if isinstance(value, (list, tuple)) and len(value) == 2:
-        low, high = value
+        low, high = map(_not_boolean, value)
         if isinstance(low, int) and isinstance(high, int) and 0 <= low <= high:
             return low, high
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1_000_000:
@@ -180,7 +193,9 @@ CountRange = Annotated[
 
 def _power(value: object) -> tuple[float, float]:
     if isinstance(value, (list, tuple)) and len(value) == 2:
-        return float(value[0]), float(value[1])
+        idle, busy = (float(str(_not_boolean(watts))) for watts in value)
+        if 0 <= idle <= busy <= 1e18:
+            return idle, busy
     match = re.match(r"^\s*([\d.]+)\s*\.\.\s*([\d.]+\s*[a-zA-Z]+)\s*$", value) if isinstance(value, str) else None
     if not match:
         watts = parse_quantity(value, POWER, "4..9 W")
@@ -197,8 +212,8 @@ PowerRange = Annotated[
 ]
 """Watts when idle and when busy."""
 
-Fraction = Annotated[float, Field(gt=0, le=1)]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Fraction = Annotated[Real, Field(gt=0, le=1)]
+Count = Annotated[Whole, Field(ge=1, le=1_000_000)]
 Rounded = PlainSerializer(lambda x: float(f"{x:.6g}"), return_type=float, when_used="json")
 """Six significant digits in files, so that they read and diff well."""
 Number = Annotated[float, Field(allow_inf_nan=False), Rounded]

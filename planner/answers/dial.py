@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from math import ceil, floor, log10
 from typing import Final
@@ -27,6 +27,8 @@ from specs.selector import matching_sites
 
 FAR: Final = 100
 """A limit so many times as loose counts as none."""
+MOST_MS: Final = 10_000.0
+"""What a limit on a path is loosened to at least, however short it is."""
 MORE_DEVICES: Final = 256
 MOST_MONEY: Final = 9e8
 """The largest budget, or energy in kWh, a month that a Problem can hold."""
@@ -60,6 +62,19 @@ class Dial:
         """With steps that suit `value`: of about a hundredth of a path limit, a thousandth of a budget."""
         size = max(self.limit, value)
         return replace(self, step=nice(size / 100) if self.unit == "ms" else nice(max(size, 1.0) / 1000))
+
+    def doublings(self) -> Iterator[float]:
+        """Values ever looser, each twice or half the one before, the last one `far`; of a figure without bounds."""
+        factor = 2.0 if self.far >= self.limit else 0.5
+        value = self.limit * factor
+        while min(self.limit, self.far) < value < max(self.limit, self.far):
+            yield value
+            value *= factor
+        yield self.far
+
+    def stepping_to(self, value: float) -> Dial:
+        """With steps that suit what is needed, of which `value` is known to be enough."""
+        return replace(self, step=nice(value / 200))
 
     @property
     def steps(self) -> int:
@@ -117,7 +132,7 @@ def _path(situation: Situation, name: str) -> Dial:
 
     text = f"constraint.{name}="
     best = f"objective=[{{latency: {constraint}}}]"
-    return Dial("ms", ms, nice(ms / 100), FAR * ms, lambda v: f"{text}{figure(v)} ms", best, value)
+    return Dial("ms", ms, nice(ms / 100), max(FAR * ms, MOST_MS), lambda v: f"{text}{figure(v)} ms", best, value)
 
 
 def _budget(situation: Situation, name: str) -> Dial:
@@ -156,7 +171,13 @@ def _memory(situation: Situation, name: str) -> Dial:
     assert isinstance(found, MemoryConstraint)
     limit = found.memory / 1e6
     text = f"constraint.{name}.memory="
-    return Dial("MB", limit, nice(max(limit, 1.0) / 1000), MOST_MEMORY, lambda v: f"{text}{figure(v)} MB")
+    step = nice(max(limit, 1.0) / 100)
+    return Dial("MB", limit, step, MOST_MEMORY, lambda v: f"{text}{figure(v)} MB", value=_value_of(name))
+
+
+def _value_of(name: str) -> Callable[[Plan], float]:
+    """What a plan has of the constraint `name`; 0 where it does not say."""
+    return lambda plan: next((c.value for c in plan.constraints if c.name == name), 0.0)
 
 
 def _accuracy(situation: Situation, name: str) -> Dial:
@@ -180,7 +201,8 @@ def _throughput(situation: Situation, name: str) -> Dial:
     peak = app.sources[app.source_of(found)].rate.peak
     text = f"constraint.{name}.throughput="
     limit = found.throughput
-    return Dial("/s", limit, nice(limit / 100), min(limit, peak), lambda v: f"{text}{figure(v)}/s")
+    step = nice(limit / 100)
+    return Dial("/s", limit, step, min(limit, peak), lambda v: f"{text}{figure(v)}/s", value=_value_of(name))
 
 
 def _devices(situation: Situation, name: str) -> Dial:

@@ -18,6 +18,8 @@ from planner.situation import Situation
 from planner.solver.solve import is_feasible
 from specs.plan import Conflict, Plan, Relaxation, RelaxedLimit
 
+UNBOUNDED: Final = ("MB", "Mbit/s", "/s")
+"""Units of which the limit says nothing about how much is needed: a step suits what is found to be enough."""
 MOST: Final = 8
 """How many joint relaxations are worked out before the cheapest of them is named."""
 
@@ -152,6 +154,15 @@ class _Search:
                 return None
             value = dial.value(plan)
             dial = dial.for_values(value)
+            guess = ceil(abs(value - dial.at(0)) / dial.step - 1e-9)
+
+        elif dial.unit in UNBOUNDED:
+            plan = self.again.plan([*others, dial.text(dial.far)])
+            if plan is None:
+                return None
+            loose = (v for v in dial.doublings() if self.again.plan([*others, dial.text(v)]) is not None)
+            value = dial.value(plan) or next(loose, dial.far)
+            dial = dial.stepping_to(value)
             guess = ceil(abs(value - dial.at(0)) / dial.step - 1e-9)
 
         def exists(steps: int, anew: bool = False) -> bool:

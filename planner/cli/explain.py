@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from planner.cli.conflicts import no_plan, show_conflicts
 from planner.cli.options import PROFILES, AppFile, InfraFile, PlanFile, ProfilesFolder, Seed, SetOption, TimeLimit
 from planner.cli.output import Format, FormatOption, emit, number, table
 from specs.errors import NotKnown
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from planner.cli.results import ExplainCandidate, ExplainPart, ExplainResult, ExplainWorth
+    from planner.situation import Situation
+    from specs.plan import Plan
 
 
 def explain(
@@ -33,18 +36,24 @@ def explain(
 ) -> None:
     """Say of every choice what it would cost instead, what each limit is worth, and where the time goes.
 
-    Everything is found by solving again. Exit code 4 where time ran out before all was: what was found is written.
+    Of a plan that says that there is none: every conflict, and what would be enough (exit code 1). Everything is found
+    by solving again. Exit code 4 where time ran out before all was: what was found is written.
 
     Example: planner explain plan.yaml app.yaml --infra infra.yaml
     """
     from dataclasses import asdict
 
     from planner.answers.explain import explain as find
-    from planner.cli.loading import load_planned
+    from planner.cli.loading import load_planned, load_situation_checked
     from planner.cli.results import ExplainCandidate, ExplainGain, ExplainPart, ExplainResult, ExplainWorth
     from specs.changes import parse_changes
+    from specs.plan import read_plan
 
-    read, situation = load_planned(plan, app, infra, profiles, parse_changes(sets or []))
+    changes = parse_changes(sets or [])
+    read = read_plan(plan)
+    if read.status == "infeasible":
+        _why_not(read, load_situation_checked(app, infra, profiles, changes), (time_limit, seed), fmt)
+    read, situation = load_planned(plan, app, infra, profiles, changes)
     found = find(situation, read, components=component or [], time_limit=time_limit, seed=seed)
     gains = [w.next_gain and ExplainGain(by=w.next_gain[0], difference=w.next_gain[1]) for w in found.worths]
     result = ExplainResult(
@@ -60,6 +69,32 @@ def explain(
     emit(result.dump(), fmt, lambda out: _show(result, out))
     if not result.complete:
         raise NotKnown(f"not all was found out within {time_limit:g} s; allow more --time-limit, or name a --component")
+
+
+def _why_not(plan: Plan, situation: Situation, within: tuple[float, int], fmt: Format) -> NoReturn:
+    """Say what cannot hold together, and what would be enough, found anew `within` seconds and with a seed.
+
+    Raises AnswerIsNo, and InputError where the plan is older than its inputs.
+    """
+    from planner.answers.relaxations import with_relaxations
+    from planner.cli.results import ExplainResult
+    from planner.units import units_of
+    from planner.verification.inputs import check_inputs
+
+    check_inputs(situation, plan)
+    found = with_relaxations(situation, plan, time_limit=within[0], seed=within[1])
+    result = ExplainResult(
+        plan=plan.digest,
+        objectives=units_of(situation.app.value, situation.infra.value.currency),
+        candidates=(),
+        constraints=(),
+        critical_path=(),
+        complete=bool(found.relaxations),
+        conflicts=(found.conflict, *found.further_conflicts),
+        relaxations=found.relaxations,
+    )
+    emit(result.dump(), fmt, lambda out: show_conflicts(found, out))
+    raise no_plan(found)
 
 
 def _show(result: ExplainResult, out: Console) -> None:

@@ -69,21 +69,25 @@ def load_checked(
     if app is not None:
         issues += unsupported(app, infra)
         if models:
-            from planner.cli.models import hand_in_all, read_signatures
+            from planner.cli.models import cut_issues, hand_in_all, read_signatures
 
             right = not issues and not check(app, infra)  # what is wrong is said before anything is run
             given, unread = hand_in_all(app, store, convert and right, step)
             signatures, more = read_signatures(app, given)
-            issues += [*unread, *more]
+            issues += [*unread, *more, *cut_issues(app, {key: given[key] for key in signatures})]
         issues += [*check(app, infra, signatures)]
         if models and infra is not None and not issues:
             issues += _traces(app, infra)  # without models the facts come next, which read them
     if app is None or issues:
         raise InputError(*issues)
     if models:
+        from planner.cli.models import cut_issues
         from planner.cli.quantizing import quantize_all
 
         made = quantize_all(app, given, signatures, store, convert, step)
+        wrong = cut_issues(app, made)
+        if wrong:
+            raise InputError(*wrong)
         given |= made
         signatures |= {(c, v): signatures[c, str(app.value.components[c].variants[v].quantize)] for c, v in made}
     return Loaded(app, infra, signatures, given)

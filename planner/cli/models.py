@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from specs.application import Cuts
 from specs.errors import InputError, Issue
 from specs.model_source import form_of
 
@@ -106,6 +107,29 @@ def read_signatures(
             except InputError as error:
                 issues += [Issue(f"{real.model}: {i.message}", app.place(*path), i.hint) for i in error.issues]
     return signatures, issues
+
+
+def cut_issues(app: Document[Application], models: Mapping[tuple[str, str], Given]) -> list[Issue]:
+    """An issue, at its place, for each tensor of a declared cut that is not between two operators of its model."""
+    from compiler.model import inner_tensors
+    from specs.nearest import near
+
+    issues: dict[str, Issue] = {}
+    for (name, variant), given in models.items():
+        component = app.value.components[name]
+        if not isinstance(component.split, Cuts):
+            continue
+        known = inner_tensors(given.file)
+        what = f"{name}/{variant}" if component.variants else name
+        for index, cut in enumerate(component.split.at):
+            at: Path_ = ("components", name, "split", "at", index)
+            mine, at = (cut.get(variant, []), (*at, variant)) if isinstance(cut, dict) else (cut, at)
+            for number, tensor in enumerate([mine] if isinstance(mine, str) else mine):
+                if tensor not in known:
+                    message = f"the model of {what} has no tensor {tensor!r} between two operators"
+                    issue = Issue(message, app.place(*at, number), near(tensor, known))
+                    issues[str(issue)] = issue
+    return list(issues.values())
 
 
 def said_of(conversion: Conversion | None) -> Iterator[str]:

@@ -14,6 +14,7 @@ from specs.emulation_status import EmulationStatus
 from specs.errors import Issue
 from specs.export import ExportResult
 from specs.hub import ArchiveResult, CatalogueResult, CoverageResult, GcResult, HubResult
+from specs.plan import Conflict, Relaxation
 from specs.profile import Record
 from specs.quantities import Money, Number
 from specs.replan import ReplanResult
@@ -319,7 +320,10 @@ class ExplainPart(Spec):
 
 
 class ExplainResult(Spec):
-    """`planner explain`: what was rejected and why, what limits are worth, and the critical path."""
+    """`planner explain`: what was rejected and why, what limits are worth, and the critical path.
+
+    Where there is no plan: every conflict that is independent of the others, and what would be enough.
+    """
 
     schema_: Literal["tierplan.explain/v1"] = Field(alias="schema", default="tierplan.explain/v1")
     plan: str
@@ -328,6 +332,8 @@ class ExplainResult(Spec):
     constraints: tuple[ExplainWorth, ...]
     critical_path: tuple[ExplainPart, ...]
     complete: bool
+    conflicts: tuple[tuple[Conflict, ...], ...] = ()
+    relaxations: tuple[Relaxation, ...] = ()
 
 
 class ParetoPoint(Spec):

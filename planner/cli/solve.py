@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from planner.cli.conflicts import no_plan, show_conflicts
 from planner.cli.ends import ends
 from planner.cli.options import PROFILES, ProfilesFolder, Seed, SetOption, TimeLimit
 from planner.cli.output import Format, FormatOption, Progress, emit, number, table
@@ -133,10 +134,7 @@ def solve(
 
     emit(plan.dump(), fmt, show)
     if plan.status == "infeasible":
-        names = ", ".join(f"{c.name} ({c.file}:{c.line})" for c in plan.conflict)
-        if len(plan.conflict) == 1:
-            raise AnswerIsNo(f"no plan keeps {names}")
-        raise AnswerIsNo(f"no plan keeps all constraints; these cannot hold together: {names}")
+        raise no_plan(plan)
     if plan.status == "unknown" and strategy not in ("auto", "pair", "cond"):
         raise NotKnown(
             f"the strategy {strategy} found no plan, which proves nothing; --strategy auto says if there is one"
@@ -218,18 +216,7 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
     for c in binding:
         spare = "" if c.unit == "sites" else f", kept with {number(c.slack)} {c.unit} to spare"
         out.print(f"  {c.name} ({c.file}:{c.line}){spare}")
-    if plan.conflict:
-        out.print(table(["cannot hold together", "where"], [[c.name, f"{c.file}:{c.line}"] for c in plan.conflict]))
-    for conflict in plan.further_conflicts:
-        where = ", ".join(f"{c.name} ({c.file}:{c.line})" for c in conflict)
-        out.print(f"these cannot hold together either, whatever is done about the others: {where}")
-    for relaxation in plan.relaxations:
-        said = " and ".join(f"--set '{c.set}'" for c in relaxation.changes)
-        steps = ", ".join(f"{c.name} by {number(c.step)} {c.unit}" for c in relaxation.changes if c.step)
-        price = relaxation.per_month
-        money = "" if price is None else f": a plan for {price:,.2f} {relaxation.currency or ''}/month"
-        mark = " (the cheapest change)" if relaxation.cheapest and len(plan.relaxations) > 1 else ""
-        out.print(f"enough: {said}{money}{mark}" + (f" (tried in steps: {steps})" if steps else ""))
+    show_conflicts(plan, out)
     emulated = sorted({a.hardware for a in plan.assignments if a.provenance == "emulated"})
     if emulated:
         out.print(f"emulated: this machine, slowed, stood for {', '.join(emulated)}")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Final
 
-from planner.formulation.numbers import sayable
-from planner.problem import MILLION, Throughput
+from planner.problem import LIMIT, MILLION, Throughput
 from planner.situation import Situation
 from specs.application import ThroughputConstraint
+from specs.errors import InputError, Issue
 
 WITHOUT_END: Final = 10**15
 """Parts per million of the peak, asked where throughput is an objective: replicas are there up to a pool's room."""
@@ -26,8 +27,11 @@ def throughputs_of(situation: Situation, index: Mapping[str, int]) -> tuple[Thro
             source = app.value.source_of(c)
             flows = tuple(f for f, flow in enumerate(situation.flows) if flow.source == source)
             times = max(1.0, c.throughput / app.value.sources[source].rate.peak)
-            scale = sayable(times * MILLION * (1 - 1e-12), f"throughput {name}", app.place("constraints", name))
-            found.append(Throughput(index[name], flows, scale))
+            if times * MILLION > LIMIT:
+                message = f"{name} asks for {c.throughput:.6g}/s, which is {times:.3g} times the peak of {source!r}"
+                hint = f"ask for less: at most {LIMIT / MILLION:.3g} times the peak can be planned with"
+                raise InputError(Issue(message, app.place("constraints", name, "throughput"), hint))
+            found.append(Throughput(index[name], flows, ceil(times * MILLION * (1 - 1e-12))))
     return tuple(found)
 
 

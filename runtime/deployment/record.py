@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -28,6 +28,8 @@ LINKS: Final = "links"
 LOGS: Final = "logs"
 PORTS: Final = "ports"
 ALTERNATIVES: Final = "without"
+VERSION: Final = 1
+"""Raised when processes of a deployment come to speak otherwise with each other, or with the commands that ask them."""
 
 
 class Listening(Spec):
@@ -55,10 +57,12 @@ class Record(Spec):
 
     `alternatives` are the digests of the plans without a site, by site; their bundles are in the folder of state.
     `manifest` is the digest of the bundle's manifest, and so of all that is in it; "" where any will do.
+    `version` is `VERSION` of whoever deployed; before there were versions there is none.
     `deadline` in seconds bounds each request; `shape` slows links and processors as the infrastructure says.
     """
 
     schema_: Literal["tierplan.deployment/v1"] = Field(alias="schema", default="tierplan.deployment/v1")
+    version: int = VERSION
     name: str
     plan: str
     bundle: str
@@ -121,7 +125,8 @@ def names() -> list[str]:
 
 
 def read_record(name: str) -> Record | None:
-    """None where there is none. Raises InputError for a file that is no record."""
+    """None where there is none. Raises InputError for a file that is no record, EnvironmentFailed for one of another
+    version of tierplan."""
     return record_in(state_folder(name))
 
 
@@ -138,13 +143,41 @@ def moving_in(folder: Path) -> Moving | None:
 _Kept = TypeVar("_Kept", Record, Moving)
 
 
+def cluster_in(folder: Path) -> str:
+    """The address of the cluster of the deployment whose state is in `folder`, whatever version wrote it; "" where it
+    has its own, or nothing can be read."""
+    address = _plain(folder / RECORD).get("address", "")
+    return address if isinstance(address, str) else ""
+
+
+def _plain(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _read(file: Path, kind: type[_Kept], what: str) -> _Kept | None:
+    found = _plain(file)
+    record = found.get("new") if kind is Moving else found
+    ours = str(found.get("schema")).startswith(("tierplan.deployment/", "tierplan.moving/"))
+    if ours and isinstance(record, dict) and record.get("version") != VERSION:
+        raise _of_another_version(file)
     try:
         return kind.model_validate_json(file.read_bytes())
     except FileNotFoundError:
         return None
     except ValidationError as error:
         raise InputError(Issue(f"not {what}: {error.errors()[0]['msg']}", Place(str(file)))) from error
+
+
+def _of_another_version(file: Path) -> EnvironmentFailed:
+    name = file.parent.name
+    return EnvironmentFailed(
+        f"{name} was deployed by another version of tierplan, which its processes still run (ask it with that version, "
+        f"or planner undeploy {name} and deploy it again)"
+    )
 
 
 def write_record(record: Record) -> None:

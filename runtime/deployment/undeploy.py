@@ -7,7 +7,7 @@ from typing import Final
 
 from runtime.cluster.connection import Connection
 from runtime.deployment.local import keeper_of, stop_nodes
-from runtime.deployment.record import locked, read_record, remove_state, state_folder
+from runtime.deployment.record import cluster_in, locked, remove_state, state_folder
 
 CLOSE_LIMIT: Final = 10.0
 
@@ -15,14 +15,14 @@ CLOSE_LIMIT: Final = 10.0
 def undeploy(name: str, address: str = "") -> bool:
     """End the hosts of `name`, and its nodes where they are our own; whether there was anything.
 
-    `address` is of a cluster, for a machine that has no state of the deployment. Nothing at all is no error. Raises
+    `address` is of a cluster, for a machine that has no state of the deployment. Also ends what another version of
+    tierplan deployed. Nothing at all is no error. Raises
     EnvironmentFailed where a cluster that is not ours cannot be reached: then its hosts may still run, and the state
     stays for another try.
     """
     with locked(name):
-        record = read_record(name)
         was = state_folder(name).exists() or keeper_of(name) is not None
-        cluster = address or (record.address if record else "")
+        cluster = address or cluster_in(state_folder(name))
         if cluster:
             was |= _end_hosts(name, cluster)
         stop_nodes(name)

@@ -66,3 +66,21 @@ def test_an_infeasible_answer_says_what_would_be_enough(solved: Path) -> None:
     assert enough.code == 0, enough.err
     shown = planner("solve", *FILES, *impossible, "-o", "none.yaml", folder=solved)
     assert f"enough: --set '{budget['set']}'" in shown.out
+
+
+def test_explain_of_no_plan_names_every_conflict_and_what_is_enough_for_all(solved: Path) -> None:
+    file = solved / "app.yaml"
+    two = "answer_time: {from: ask, to: answer, p99: 1 us}\n  room: {memory: 1 B}"
+    file.write_text(file.read_text("utf-8").replace("answer_time: {from: ask, to: answer, p99: 500 ms}", two), "utf-8")
+    solving = planner("solve", *FILES, folder=solved)
+    assert solving.code == 1
+    called = planner("explain", "plan.yaml", *FILES, "-f", "json", folder=solved)
+    assert called.code == 1, called.err
+    value = json.loads(called.out)
+    assert {c["name"] for conflict in value["conflicts"] for c in conflict} >= {"answer_time.p99", "room"}
+    assert len(value["conflicts"]) == 2
+    (relaxation,) = value["relaxations"]
+    assert sorted(c["name"] for c in relaxation["changes"]) == ["answer_time.p99", "room"]
+    for said in (solving.err, called.err):
+        assert "answer_time.p99 (app.yaml:24)" in said
+        assert "room (app.yaml:25)" in said

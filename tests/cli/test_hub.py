@@ -14,6 +14,9 @@ from typing import Any
 import jsonschema
 import pytest
 
+from compiler.convert import conversion_folder
+from compiler.quantize import quantization_folder
+from compiler.store import Store
 from planner.cli import results
 from planner.cli.hub.archive import export_archive, import_archive
 from planner.cli.hub.collect import STALE_SECONDS, collect
@@ -21,6 +24,7 @@ from planner.cli.hub.query import select
 from specs.catalogue import catalogue
 from specs.errors import InputError
 from specs.hub import HubRow
+from specs.profile import read_records
 from specs.schema import MODELS, json_schema
 from tests.cli.calling import Called, planner
 
@@ -114,6 +118,26 @@ def test_collecting_removes_what_nothing_names_and_nothing_else(solved: Path) ->
     assert {p.name for p in store.iterdir()} == named | {".making-new", "mine"}
     called = planner("compile", "plan.yaml", "app.yaml", "--infra", "infra.yaml", "-f", "json", folder=solved)
     assert answer(called, "compile")["compiled"] == 0
+
+
+def test_collecting_removes_models_that_were_made_for_what_is_gone(solved: Path) -> None:
+    store = Store((solved / STORE).absolute())
+    (source,) = {r.source for r in read_records(solved / "profiles") if r.artefact}
+    used = [conversion_folder(source, store), quantization_folder(source, store)]
+    old = [conversion_folder("0" * 64, store), quantization_folder("0" * 64, store)]
+    for folder in (*used, *old, store.root / "converted" / "mine"):
+        folder.mkdir(parents=True)
+        (folder / "model.onnx").write_bytes(b"a model")
+    value = answer(planner("hub", "gc", "-f", "json", folder=solved), "hub-gc")
+    assert value["removed"] == sorted(f"{folder.parent.name}/{folder.name}" for folder in old)
+    assert value["bytes"] == 14
+    assert all(folder.exists() for folder in (*used, store.root / "converted" / "mine"))
+    assert not any(folder.exists() for folder in old)
+    (solved / "profiles" / "profiles.jsonl").write_text("")
+    by_plan = answer(planner("hub", "gc", "--plan", "plan.yaml", "-f", "json", folder=solved), "hub-gc")
+    assert not any("/" in name for name in by_plan["removed"])
+    without = answer(planner("hub", "gc", "-f", "json", folder=solved), "hub-gc")
+    assert {f"{folder.parent.name}/{folder.name}" for folder in used} <= set(without["removed"])
 
 
 def _unnamed(folder: Path, keys: set[str]) -> int:

@@ -55,6 +55,8 @@ def test_a_function_that_returns_a_model_goes_all_the_way_to_a_bundle(made: Path
     compiled = planner("compile", "plan.yaml", *ON, folder=made)
     assert compiled.code == 0, compiled.err
     assert "(0 compiled now)" in compiled.out
+    collected = json.loads(planner("hub", "gc", "--format", "json", folder=made).out)
+    assert not any(name.startswith("converted/") for name in collected["removed"])
     assert not list((made / "bundle").rglob("make*"))  # it was needed to make the model, not to run it
     # What the function reads is a part of the model: another file, another model.
     (made / "judge.onnx").write_bytes(judge().SerializeToString() + b"")

@@ -73,6 +73,8 @@ def test_a_faster_variant_in_int8_is_chosen_only_where_accuracy_allows_it(solved
     made = in_two_variants(solved)  # in which hops between sites are measured already
     profiled = planner("profile", *ON, "--budget", "0.05", folder=made, timeout=300)
     assert profiled.code == 0, profiled.err
+    collected = json.loads(planner("hub", "gc", "--dry-run", "--format", "json", folder=made).out)
+    assert not any(name.startswith("quantized/") for name in collected["removed"])
     behaviour = [json.loads(line) for line in (made / "profiles" / "behaviour.jsonl").read_text().splitlines()]
     accuracy = {b["variants"]["judge"]: b["accuracy"][0]["value"] for b in behaviour if b["accuracy"]}
     assert accuracy["fp32"] == 1.0

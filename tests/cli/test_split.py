@@ -137,3 +137,30 @@ def test_without_time_to_confirm_no_estimate_is_promised(project: Path) -> None:
     value = json.loads(planner("solve", *on, "--format", "json", folder=project).out)
     assert value["cuts"] == []
     assert {a["provenance"] for a in value["assignments"]} == {"emulated"}
+
+
+@pytest.mark.parametrize(
+    ("cuts", "column", "said"),
+    [
+        ("[coarse, h22]", 26, "the model of look has no tensor 'h22' between two operators (did you mean 'h2'?)"),
+        ("[[coarse, picture]]", 27, "no tensor 'picture' between two operators"),
+        ("[seen]", 18, "no tensor 'seen' between two operators"),
+        ("[w3000_1600]", 18, "no tensor 'w3000_1600' between two operators"),
+    ],
+)
+def test_a_cut_where_the_model_has_no_tensor_is_refused_at_its_place(
+    project: Path, cuts: str, column: int, said: str
+) -> None:
+    app = project / "app.yaml"
+    app.write_text(APP.replace("split: allowed", f"split: {{at: {cuts}}}"), "utf-8")
+    called = planner("validate", "app.yaml", "--infra", "infra.yaml", folder=project)
+    assert (called.code, called.out) == (2, "")
+    assert f"app.yaml:11:{column}: the model of look has no tensor" in called.err
+    assert said in called.err
+
+
+def test_every_cut_that_a_model_has_is_valid(project: Path) -> None:
+    app = project / "app.yaml"
+    app.write_text(APP.replace("split: allowed", "split: {at: [coarse, [vector], h3]}"), "utf-8")
+    called = planner("validate", "app.yaml", "--infra", "infra.yaml", folder=project)
+    assert called.code == 0, called.err

@@ -6,6 +6,8 @@ from functools import cache
 
 import pytest
 
+from planner import refinement
+from planner.answers.again import vary
 from planner.plan import solve
 from planner.refinement import refine, simulated
 from planner.situation import Situation
@@ -14,6 +16,7 @@ from specs.errors import NotKnown
 from specs.plan import Plan
 from tests.planner.blog import situation
 from tests.planner.pressed import pressed
+from tests.planner.worlds import patient
 
 SOME = ((0, 0.3), (3, 0.3), (4, 0.6), (6, 0.3), (8, 0.6), (16, 0.6), (31, 0.6))
 """Worlds and loads that have a plan; the last but one is tightened, the last is loosened."""
@@ -104,3 +107,21 @@ def test_refining_says_what_it_did_and_is_the_same_every_time() -> None:
     assert [r.name for r in plan.refined.limits] == ["answer_time.p99"]
     assert len(said) >= plan.refined.rounds
     assert refine(given, requests=30_000).digest == plan.digest
+
+
+def test_a_share_is_held_against_the_simulation_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = patient(0)
+    plan = refine(given, requests=30_000)
+    assert plan.refined is not None
+    (share,) = (r for r in plan.refined.limits if r.name == "answered")
+    assert share.limit_ms == pytest.approx(given.app.value.deadline * 1e3)
+    assert share.corrected_ms <= share.limit_ms
+    assert 0 < share.simulated_ms <= share.high_ms <= share.limit_ms
+    (stated,) = (c for c in plan.constraints if c.name == "answered")
+    assert stated.unit == "share"
+    assert stated.value >= stated.limit
+    assert not verify(given, plan, 20_000).wrong
+    monkeypatch.setattr(refinement, "MOST_REQUESTS", 30_000)
+    rare = vary(given, ["constraint.answered.share=0.9999"])
+    with pytest.raises(NotKnown, match=r"answered: 30,000 requests are too few to simulate such a share"):
+        refine(rare, requests=30_000)

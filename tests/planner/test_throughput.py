@@ -13,6 +13,7 @@ from planner.answers.relaxations import with_relaxations
 from planner.formulation import formulate
 from planner.situation import Situation
 from specs.check import check
+from specs.errors import InputError
 from tests.planner.planned import planned
 from tests.planner.test_example_plan import recorded
 from tests.planner.test_solver import compare_all
@@ -122,3 +123,13 @@ def test_a_throughput_without_a_source_needs_one_source() -> None:
     )
     (issue,) = [i for i in check(given.app, given.infra) if "throughput" in str(i)]
     assert re.search(r"app\.yaml:\d+:\d+: a throughput of which source\? There are several.*add from: ", str(issue))
+
+
+def test_a_throughput_beyond_all_that_can_be_planned_is_told_as_what_it_is() -> None:
+    with pytest.raises(InputError) as caught:
+        solve(example("1e17/s"))
+    (issue,) = caught.value.issues
+    assert issue.place is not None
+    assert issue.place.line > 0
+    assert re.match(r"crowd asks for 1e\+17/s, which is .* times the peak of 'upload'", issue.message)
+    assert "at most" in issue.hint

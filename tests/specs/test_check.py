@@ -285,3 +285,10 @@ def test_an_objective_that_is_given_twice_is_told_at_its_line(tmp_path: Path, ob
     line = next(i for i, text in enumerate(app.splitlines(), 1) if text.startswith("objective"))
     assert problem.startswith(f"app.yaml:{line}:")
     assert said in problem
+
+
+def test_a_cut_names_a_variant_that_there_is(tmp_path: Path) -> None:
+    (tmp_path / "embed.onnx").touch()
+    variants = "variants: {small: {model: embed.onnx}}\n    split: {at: [{smal: t1}]}"
+    found = problems(tmp_path, changed(with_model(tmp_path), ("model: embed.onnx", variants)))
+    assert any("unknown variant of 'embed' 'smal' (did you mean 'small'?)" in line for line in found), found

@@ -167,3 +167,55 @@ def test_a_key_is_never_suggested_for_itself(tmp_path: Path) -> None:
     assert len(found) == 2
     assert "unknown key 'p99' (known keys: accuracy, on)" in found[0]
     assert "unknown key 'accurcy' (did you mean 'accuracy'?)" in found[1]
+
+
+@pytest.mark.parametrize("word", ["true", "false"])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("function: steps:embed", "function: steps:embed\n    standby: {}"),
+        ("function: steps:embed", "model: embed.onnx\n    dims: {T: [{}]}"),
+        ("function: steps:embed", "model: embed.onnx\n    batch: {}"),
+        ("function: steps:embed", "model: embed.onnx\n    batch: {max: {}}"),
+        ("function: steps:embed", "model: embed.onnx\n    batch: {max: 4, wait: {}}"),
+        ("rate: 1/s", "rate: {}"),
+        ("size: 80 B", "size: {}"),
+        ("p99: 200 ms", "p99: {}"),
+        ("constraints:", "constraints:\n  c: {cost: {}}"),
+        ("constraints:", "constraints:\n  c: {energy: {}}"),
+        ("constraints:", "constraints:\n  c: {memory: {}}"),
+        ("constraints:", "constraints:\n  c: {throughput: {}}"),
+        ("constraints:", "constraints:\n  c: {share: {}, from: ask, to: answer}"),
+        ("constraints:", "constraints:\n  c: {accuracy: {}, on: d}"),
+        ("cores: 1", "cores: {}"),
+        ("cores: 1", "cores: 1, memory: {}"),
+        ("cores: 1", "cores: 1, power: {}"),
+        ("cores: 1", "cores: 1, power: [{}, {}]"),
+        ("cores: 1", "cores: 1, speed: {ghz: {}, flops: 8, gb_per_s: 8}"),
+        ("cores: 1", "cores: 1, speed: {ghz: 1, flops: {}, gb_per_s: 8}"),
+        ("cores: 1", "cores: 1, speed: {ghz: 1, flops: 8, gb_per_s: {}}"),
+        ("cpu: 0.2", "cpu: {}"),
+        ("price: 0.1/h", "price: {}"),
+        ("count: 2", "count: {}"),
+        ("devices: 1,", "devices: {},"),
+        ("devices: 1,", "devices: [{}, {}],"),
+        ("devices: 1,", "devices: 1, price: {},"),
+        ("delay: 5 ms", "delay: {}"),
+        ("delay: 5 ms", "delay: {mean: {}}"),
+        ("rate: 10 Mbit/s", "rate: {}"),
+        ("rate: 10 Mbit/s", "rate: 10 Mbit/s, egress: {}"),
+        ("rate: 10 Mbit/s", "rate: 10 Mbit/s, loss: {}"),
+        ("tier: edge\n    count", "tier: edge\n    electricity: {}\n    count"),
+    ],
+)
+def test_true_and_false_are_no_numbers(tmp_path: Path, old: str, new: str, word: str) -> None:
+    new = new.replace("{}", word)
+    found = (
+        app_issues(tmp_path, changed(APP, (old, new)))
+        if old in APP
+        else infra_issues(tmp_path, changed(INFRA, (old, new)))
+    )
+    said = (word, word.capitalize())
+    assert any("expected" in line and line.partition(" got ")[2].strip("([').,").startswith(said) for line in found), (
+        found
+    )

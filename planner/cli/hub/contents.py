@@ -74,6 +74,14 @@ def read_store(store: Path) -> tuple[dict[str, tuple[Artefact, int]], tuple[str,
     return artefacts, tuple(broken)
 
 
+def made_models(store: Path) -> Iterator[str]:
+    """Models that were converted or quantized, as ``converted/DIGEST``."""
+    from compiler import convert, quantize
+
+    for kind in (convert.FOLDER, quantize.FOLDER):
+        yield from (f"{kind}/{folder.name}" for folder in _folders(store / kind))
+
+
 def _folders(store: Path) -> Iterator[Path]:
     """Named by a digest alone: whatever else stands there is not the store's."""
     if store.is_dir():

@@ -136,7 +136,9 @@ def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
     fmt: FormatOption = Format.table,
 ) -> None:
-    """Remove artefacts that neither the profiles nor the plans given name; they can be compiled again.
+    """Remove artefacts, and converted and quantized models, that neither the profiles nor the plans given speak of.
+
+    They can be made again.
 
     Example: planner hub gc --profiles profiles --plan plan.yaml --dry-run
     """
@@ -145,7 +147,7 @@ def gc(
     result = collect(store, profiles or [PROFILES], plan or [], dry_run)
     what = "would be removed" if dry_run else "removed"
     size = number(result.bytes / 1e6)
-    text = f"{len(result.removed)} artefacts {what}, {size} MB; {result.kept} kept in {store}"
+    text = f"{len(result.removed)} artefacts and models {what}, {size} MB; {result.kept} kept in {store}"
     emit(result.dump(), fmt, lambda out: out.print(text))
 
 

@@ -93,12 +93,12 @@ class Profiler:
         """Do what is missing. Raises InputError where the data, a model or a function is wrong."""
         outcome = Outcome()
         hardware = self._hardware(outcome)
+        self._behaviour(outcome)
         found = found_cuts(self)
         targets = Targets(self.app, self.models, found)
         measured = list(targets.measured(max((h.cores for h in hardware), default=0), self.only))
         built = self._build(measured, list(targets.references()), outcome)
         reality = Reality(self.app, self.signatures, targets, built, self.secrets)
-        self._behaviour(reality, outcome)
         samples = reality.samples()
         records = Ledger(self.folder / RECORDS_FILE)
         # A record of an artefact that would now be made otherwise (by a newer compiler, say) is measured again.
@@ -166,8 +166,12 @@ class Profiler:
             self.problem(outcome, "not in batches", text)
         return built
 
-    def _behaviour(self, reality: Reality, outcome: Outcome) -> None:
-        """Measure how requests behave, unless it is known of exactly these models, functions and data."""
+    def _behaviour(self, outcome: Outcome) -> None:
+        """Measure how requests behave, unless it is known of exactly these models, functions and data.
+
+        It needs the references alone, which are there in seconds: a mistake in a function or in the data shows before
+        anything is compiled or measured.
+        """
         file = self.folder / BEHAVIOUR_FILE
         ledger = Ledger(file)
         digests = source_digests(self.app)
@@ -176,8 +180,11 @@ class Profiler:
         fresh = [
             b.variants for b in known if data <= set(b.inputs) and all(digests.get(k) == v for k, v in b.inputs.items())
         ]
-        if all(variants in fresh for variants in reality.combinations):
+        targets = Targets(self.app, self.models)
+        if all(variants in fresh for variants in Reality(self.app, self.signatures, targets, {}).combinations):
             return
+        built = self._build([], list(targets.references()), outcome)
+        reality = Reality(self.app, self.signatures, targets, built, self.secrets)
 
         def tell(done: int, total: int) -> None:
             if done % 25 == 0 or done == total:

@@ -95,6 +95,20 @@ def test_independent_conflicts_each_get_theirs_and_are_relaxed_together() -> Non
     assert holds(given, plan) == 2
 
 
+@pytest.mark.deep
+@pytest.mark.parametrize("limit", ["throughput: 1e6/s", "memory: 1 kB"])
+def test_steps_suit_what_is_enough_however_far_the_limit_is_from_it(limit: str) -> None:
+    given = recorded({"quality: {accuracy": f"far: {{{limit}}}\n  quality: {{accuracy"}, {})
+    (relaxation,) = with_relaxations(given, solve(given), time_limit=600).relaxations
+    (change,) = relaxation.changes
+    assert change.name == "far"
+    assert change.relaxed is not None
+    assert change.step is not None
+    assert 0.0005 <= change.step / change.relaxed <= 0.02
+    assert exists(vary(given, [change.set]))
+    assert not exists(vary(given, [one_step_less(given, change)]))
+
+
 def test_a_pin_that_leaves_no_plan_is_told_where_else() -> None:
     given = vary(recorded({}, {}), ["component.language.at={tier: edge}", "hardware.phone.memory=100 MB"])
     plan = with_relaxations(given, solve(given))

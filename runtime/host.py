@@ -6,7 +6,6 @@ Neighbours in the host hand over by a call; what leaves goes through the shaper 
 from __future__ import annotations
 
 import random
-import secrets
 import sys
 import threading
 import time
@@ -147,7 +146,6 @@ class Host:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self.dropped = 0
-        self.incarnation = secrets.token_hex(8)
         self._channel = open_channel(self._undelivered)
         self._shaper = Shaper(self._channel.send, state, options.seed, self._late)
         self.origin = Origin(

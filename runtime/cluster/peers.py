@@ -34,6 +34,13 @@ def adopt_everywhere(actors: Mapping[str, Any], release: str, site: str, limit: 
             raise EnvironmentFailed(f"{process} cannot take part in the plan without {site}: {reason}") from error
 
 
+def node_address() -> str:
+    """Of this actor's node, where the others of its cluster reach it."""
+    import ray
+
+    return str(ray.util.get_node_ip_address())
+
+
 def was_restarted() -> bool:
     """Whether the process of this actor is not its first."""
     import ray

@@ -198,6 +198,59 @@ def test_a_flow_that_keeps_state_is_not_sent_again(make_world: Callable[..., Wor
     assert all("bases-0 cannot be reached" in e.reason for e in world.ended)
 
 
+class Yielding:
+    """A lock after which other threads always come first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        time.sleep(1e-4)
+
+
+def test_threads_that_find_out_at_once_send_each_attempt_once(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.origin.MOST_DEATHS", 1_000_000)
+    world = make_world()
+    origin = world.origin.origin
+    sent: list[tuple[str, int, str]] = []
+    monkeypatch.setattr(origin, "_lock", Yielding())
+    monkeypatch.setattr(origin, "send", lambda m, site, now: sent.append((m.request, m.attempt, m.consumer)))
+    world.submit(10)
+
+    def find_out() -> None:
+        for _ in range(10):
+            origin._went_down("bases-0", "it died", True)
+            for request, number, consumer in sent[-20:]:
+                word = Message("unreached", request, FLOW, "phones-0", consumer, 0.0, attempt=number)
+                origin.unreached(word, "bases-0", "no answer")
+            origin._came_up("bases-0")
+
+    threads = [threading.Thread(target=find_out) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {number for _, number, _ in sent} != {0}
+    assert max(Counter(sent).values()) == 1
+
+
+def test_a_request_from_outside_of_which_nothing_is_heard_ends_after_its_deadline(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world()
+    world.deliver["bases-0"] = lambda message: None
+    world.submit(3, deadline=0.1)
+    assert until(lambda: bool(world.origin.origin.progress()) and len(world.ended) == 3, 10)
+    assert {(e.status, e.reason) for e in world.all_ended()} == {("lost", "no answer of any kind")}
+    assert world.origin.origin.pending() == 0
+
+
 def test_a_process_that_died_and_came_back_between_two_beats_is_told_as_down_and_up() -> None:
     told: list[tuple[str, str]] = []
     lives = iter(["a", "a", "b", "b", "b"])

@@ -412,7 +412,10 @@ class Host:
         """The channel could not bring `message` to `member`."""
         if self._stop.is_set():
             return
-        if message.kind == "values" or (message.kind == "skip" and self._needed(message)):
+        if time.monotonic() > message.deadline:  # which tells nothing of `member`
+            if message.kind == "values":
+                self._late(message, f"it was on its way to {member}")
+        elif message.kind == "values" or (message.kind == "skip" and self._needed(message)):
             self._unreached(message, member, reason)
 
     def _needed(self, message: Message) -> bool:

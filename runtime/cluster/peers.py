@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Final
 
 from runtime.cluster.connection import NAMESPACE
 from specs.errors import EnvironmentFailed
+
+LISTEN: Final = "listen"
+"""The label of a node whose machine has an address for messages between hosts, apart from that of Ray."""
 
 
 def find_peers(prefix: str, processes: Collection[str]) -> dict[str, Any]:
@@ -35,10 +38,11 @@ def adopt_everywhere(actors: Mapping[str, Any], release: str, site: str, limit: 
 
 
 def node_address() -> str:
-    """Of this actor's node, where the others of its cluster reach it."""
+    """Where the others are to reach this actor's process: its node's label `listen`, or else the node's address."""
     import ray
 
-    return str(ray.util.get_node_ip_address())
+    labels = ray.get_runtime_context().get_node_labels()
+    return str(labels.get(LISTEN) or ray.util.get_node_ip_address())
 
 
 def was_restarted() -> bool:

@@ -102,7 +102,8 @@ class _Task:
 
     @property
     def request(self) -> str:
-        return self.message.request
+        """With the attempt: the next one waits its turn like any other."""
+        return f"{self.message.request}#{self.message.attempt}" if self.message.attempt else self.message.request
 
     @property
     def given_up(self) -> bool:

@@ -252,8 +252,12 @@ class Origin:
             self._enter(trip)
 
     def _chosen(self, wanted: Callable[[Entry, Attempt], bool]) -> list[tuple[Entry, Attempt]]:
-        """Requests that can be sent again; for who holds the lock, and decides about them before letting it go."""
-        pairs = [(self._entries[request], attempt) for request, attempt in self._attempts.items()]
+        """Requests that can be sent again; for who holds the lock, and decides about them before letting it go.
+
+        The oldest is last: queues are served in order, so of all that a process held it is the one that it may have
+        died of, and the others are done before it is there again.
+        """
+        pairs = [(self._entries[request], attempt) for request, attempt in reversed(self._attempts.items())]
         return [(e, a) for e, a in pairs if self._again[e.flow] and e.status == "pending" and wanted(e, a)]
 
     def withdraw(self) -> list[Withdrawn]:

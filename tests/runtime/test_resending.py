@@ -23,6 +23,7 @@ from runtime.opening import fills_of_sinks, open_stage
 from runtime.replicas import at_standby, member_of, standby_of
 from runtime.request import Entry
 from runtime.topology import Topology, topology
+from runtime.values import Value
 from tests.runtime.memory_limit import memory_limit
 from tests.runtime.processes import children, until
 from tests.runtime.sample import copy_project, make_bundle, make_items, make_plan, make_slice
@@ -173,7 +174,7 @@ def test_a_request_under_way_at_several_deaths_is_not_sent_again(make_world: Cal
 def test_the_one_that_processes_die_of_fails_and_those_behind_it_do_not(make_world: Callable[..., World]) -> None:
     total = '    total = float(pixels.sum())\n    return {"score": np.array([total, -total]'
     world = make_world(edits={"steps": (total, f"    time.sleep(30 * (pixels[0] == 7))\n{total}")})
-    poison = {"photo": bytes([7] * 8), "caption": "ab"}
+    poison: dict[str, Value] = {"photo": bytes([7] * 8), "caption": "ab"}
     world.origin.submit("poison", FLOW, poison, 60.0, world.ended.append)
     time.sleep(0.3)
     world.submit(10)
@@ -204,7 +205,7 @@ def test_a_function_that_is_killed_for_its_memory_fails_its_request_and_no_other
     assert until(lambda: len(world.ended) == 10, 20)
     workers = [p for p in children() if "runtime.isolated_worker" in psutil.Process(p).cmdline()]
     with memory_limit(workers, 100_000_000):
-        values = {"photo": bytes([34] + [0] * 7), "caption": "zzz"}
+        values: dict[str, Value] = {"photo": bytes([34] + [0] * 7), "caption": "zzz"}
         world.origin.submit("greedy", FLOW, values, 20.0, world.ended.append)
         world.submit(20)
         assert until(lambda: len(world.ended) == 31, 20)

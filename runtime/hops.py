@@ -47,7 +47,7 @@ class HopProbe:
         return self._channel.endpoint
 
     async def open(self, ends: Mapping[str, str], to_open: Sequence[str]) -> None:
-        self._channel.connect(ends, lambda member, message, reason: self._problems.append(reason))
+        self._channel.connect(ends.get, lambda member, message, reason: self._problems.append(reason))
         self._channel.start(self._deliver, to_open)
 
     def _deliver(self, message: Message) -> None:

@@ -6,7 +6,6 @@ Neighbours in the host hand over by a call; what leaves goes through the shaper 
 from __future__ import annotations
 
 import random
-import secrets
 import sys
 import threading
 import time
@@ -103,7 +102,8 @@ class _Task:
 
     @property
     def request(self) -> str:
-        return self.message.request
+        """With the attempt: the next one waits its turn like any other."""
+        return f"{self.message.request}#{self.message.attempt}" if self.message.attempt else self.message.request
 
     @property
     def given_up(self) -> bool:
@@ -147,7 +147,6 @@ class Host:
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self.dropped = 0
-        self.incarnation = secrets.token_hex(8)
         self._channel = open_channel(self._undelivered)
         self._shaper = Shaper(self._channel.send, state, options.seed, self._late)
         self.origin = Origin(
@@ -414,7 +413,10 @@ class Host:
         """The channel could not bring `message` to `member`."""
         if self._stop.is_set():
             return
-        if message.kind == "values" or (message.kind == "skip" and self._needed(message)):
+        if time.monotonic() > message.deadline:  # which tells nothing of `member`
+            if message.kind == "values":
+                self._late(message, f"it was on its way to {member}")
+        elif message.kind == "values" or (message.kind == "skip" and self._needed(message)):
             self._unreached(message, member, reason)
 
     def _needed(self, message: Message) -> bool:

@@ -41,6 +41,23 @@ class Withdrawn:
     on_end: OnEnd
 
 
+@dataclass(frozen=True, slots=True)
+class _Trip:
+    """One attempt of a request, as it was when it was decided on: other threads may have begun the next by now."""
+
+    entry: Entry
+    item: Item
+    number: int
+    avoid: tuple[str, ...]
+
+
+def _again(entry: Entry, attempt: Attempt, avoid: tuple[str, ...]) -> _Trip:
+    """The next attempt, which avoids these processes; for who holds the lock under which it was decided."""
+    attempt.again(avoid)
+    entry.attempts = attempt.number
+    return _Trip(entry, attempt.item, attempt.number, avoid)
+
+
 @dataclass
 class Origin:
     """Of one host. All methods may be called from any thread."""
@@ -115,18 +132,19 @@ class Origin:
             if on_end is not None:
                 self._outside[entry.request] = on_end
             attempt = self._attempts[entry.request] = Attempt(item, entry.attempts, self._avoided(entry.flow))
-        self._enter(entry, attempt)
+            trip = _Trip(entry, item, attempt.number, attempt.avoid)
+        self._enter(trip)
 
     def _avoided(self, flow: str) -> tuple[str, ...]:
         return tuple(sorted(self._uses[flow] & set(self.health.down())))
 
-    def _enter(self, entry: Entry, attempt: Attempt) -> None:
+    def _enter(self, trip: _Trip) -> None:
         """The source: what its consumers take goes to them."""
+        entry = trip.entry
         flow = self.top.flow_by_name[entry.flow]
-        sent = entry.started if not attempt.number else time.monotonic()
-        number, avoid = attempt.number, attempt.avoid
+        sent = entry.started if not trip.number else time.monotonic()
         for edge in self.edges[entry.flow, flow.source]:
-            values = {key: attempt.item.values[key.partition(".")[2]] for key in edge.values}
+            values = {key: trip.item.values[key.partition(".")[2]] for key in edge.values}
             message = Message(
                 kind="values",
                 request=entry.request,
@@ -138,8 +156,8 @@ class Origin:
                 sent=sent,
                 clock=self.clock,
                 values=values,
-                attempt=number,
-                avoid=avoid,
+                attempt=trip.number,
+                avoid=trip.avoid,
                 plan=self.plan,
             )
             self.send(message, edge.to_site, sent)
@@ -202,39 +220,45 @@ class Origin:
             if target in attempt.avoid and target in avoid:  # nobody stands in for it
                 attempt.parked, attempt.reason = target, self.health.down().get(target, reason)
                 return
-        self._go_again(entry, attempt, avoid)
+            trip = _again(entry, attempt, avoid)
+        self._enter(trip)
 
     def _went_down(self, target: str, reason: str, died: bool) -> None:
         """Send again what `target` may have held. Where it is only silent and nobody stands in, it may yet answer."""
         other = standby_of(target)
         if not died and not any(other in uses for uses in self._uses.values()):
             return
-        for entry, attempt in self._chosen(lambda e, a: target in self._uses[e.flow] and target not in a.avoid):
-            with self._lock:
+        trips, poisoned = [], []
+        with self._lock:
+            for entry, attempt in self._chosen(lambda e, a: target in self._uses[e.flow] and target not in a.avoid):
                 attempt.deaths += died
-                poison = attempt.deaths >= MOST_DEATHS
-                avoid = tuple(sorted({*attempt.avoid, target, *self._avoided(entry.flow)}))
-            if poison:
-                why = f"{target} died while it may have held it, as {attempt.deaths - 1} processes did before: {reason}"
-                self.end(entry.request, "failed", why)
-            else:
-                self._go_again(entry, attempt, avoid)
+                if attempt.deaths >= MOST_DEATHS:
+                    why = f"{target} died while it may have held it, as {attempt.deaths - 1} processes did before"
+                    poisoned.append((entry.request, f"{why}: {reason}"))
+                else:
+                    avoid = tuple(sorted({*attempt.avoid, target, *self._avoided(entry.flow)}))
+                    trips.append(_again(entry, attempt, avoid))
+        for request, why in poisoned:
+            self.end(request, "failed", why)
+        for trip in trips:
+            self._enter(trip)
 
     def _came_up(self, target: str) -> None:
         """Send again what waited for `target`."""
-        for entry, attempt in self._chosen(lambda _, a: bool(a.parked) and target in a.avoid):
-            self._go_again(entry, attempt, self._avoided(entry.flow))
+        with self._lock:
+            waiting = self._chosen(lambda _, a: bool(a.parked) and target in a.avoid)
+            trips = [_again(entry, attempt, self._avoided(entry.flow)) for entry, attempt in waiting]
+        for trip in trips:
+            self._enter(trip)
 
     def _chosen(self, wanted: Callable[[Entry, Attempt], bool]) -> list[tuple[Entry, Attempt]]:
-        with self._lock:
-            pairs = [(self._entries[request], attempt) for request, attempt in self._attempts.items()]
-            return [(e, a) for e, a in pairs if self._again[e.flow] and e.status == "pending" and wanted(e, a)]
+        """Requests that can be sent again; for who holds the lock, and decides about them before letting it go.
 
-    def _go_again(self, entry: Entry, attempt: Attempt, avoid: tuple[str, ...]) -> None:
-        with self._lock:
-            attempt.again(avoid)
-            entry.attempts = attempt.number
-        self._enter(entry, attempt)
+        The oldest is last: queues are served in order, so of all that a process held it is the one that it may have
+        died of, and the others are done before it is there again.
+        """
+        pairs = [(self._entries[request], attempt) for request, attempt in reversed(self._attempts.items())]
+        return [(e, a) for e, a in pairs if self._again[e.flow] and e.status == "pending" and wanted(e, a)]
 
     def withdraw(self) -> list[Withdrawn]:
         """Requests from outside, which may wait for a process that is gone: they are no longer this host's."""
@@ -261,12 +285,16 @@ class Origin:
         """How many measured requests have which status. Those past their deadline are ended first."""
         now = time.monotonic()
         counts: dict[Status, int] = {"pending": 0, "answered": 0, "refused": 0, "failed": 0, "lost": 0}
+        given_up: list[Entry] = []
         with self._lock:
             for entry in self._entries.values():
                 if entry.status == "pending" and now > entry.deadline + _grace(entry):
                     self._give_up(entry)
+                    given_up.append(entry)
                 if entry.measured:
                     counts[entry.status] += 1
+        for entry in given_up:
+            self._word_outside(entry)
         return counts
 
     def _give_up(self, entry: Entry) -> None:

@@ -9,7 +9,7 @@ from runtime.health import OnPulse
 from runtime.message import Message
 
 CHANNEL: Final = "zeromq"
-"""Which one runs use, and what a hop costs is measured of."""
+"""Which one runs and deployments use, and what a hop costs is measured of."""
 
 OnError = Callable[[str, Message, str], None]
 """(process, message, reason): the message did not reach the process."""

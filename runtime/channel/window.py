@@ -8,15 +8,17 @@ bytes are on their way than it has room for.
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from runtime.message import Message
 
-MOST_SESSIONS: Final = 1024
-"""Of senders that are remembered; each time a process starts there is a new one for each of its peers."""
+REMEMBER: Final = 3600.0
+"""Seconds after which a sender that has said nothing is forgotten. One that lives says something every half second; one
+that was cut off for so long has nothing left to send again, for messages are dropped at their requests' deadlines."""
 
 Frames = Sequence[bytes | memoryview]
 
@@ -101,25 +103,56 @@ class Outbox:
         return dropped
 
 
-class Inbox:
-    """What a receiver knows of its senders, by session."""
+@dataclass(slots=True)
+class _Sender:
+    """Of one session: the number to take next, bytes taken since the last acknowledgement, when it was last heard."""
 
-    def __init__(self) -> None:
-        self._expected: OrderedDict[bytes, int] = OrderedDict()
+    expected: int = 0
+    held: int = 0
+    heard: float = 0.0
+
+
+class Inbox:
+    """What a receiver knows of its senders, by session, however many there are."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._senders: OrderedDict[bytes, _Sender] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._senders)
+
+    def _sender(self, session: bytes) -> _Sender:
+        now = self._clock()
+        if session not in self._senders:
+            while self._senders and next(iter(self._senders.values())).heard < now - REMEMBER:
+                self._senders.popitem(last=False)
+            self._senders[session] = _Sender()
+        self._senders.move_to_end(session)
+        found = self._senders[session]
+        found.heard = now
+        return found
 
     def expected(self, session: bytes, oldest: int) -> int:
         """The next number to take, where the sender has nothing before `oldest` any more."""
-        number = max(self._expected.get(session, 0), oldest)
-        self._expected[session] = number
-        self._expected.move_to_end(session)
-        if len(self._expected) > MOST_SESSIONS:
-            self._expected.popitem(last=False)
-        return number
+        sender = self._sender(session)
+        sender.expected = max(sender.expected, oldest)
+        return sender.expected
 
     def take(self, session: bytes, number: int, oldest: int) -> Literal["new", "seen", "gap"]:
         """Whether message `number` is the one to handle now, was before, or comes after one that is missing."""
         expected = self.expected(session, oldest)
         if number != expected:
             return "seen" if number < expected else "gap"
-        self._expected[session] = number + 1
+        self._senders[session].expected = number + 1
         return "new"
+
+    def hold(self, session: bytes, size: int) -> int:
+        """So many more bytes were taken; how many have been since the last acknowledgement."""
+        sender = self._sender(session)
+        sender.held += size
+        return sender.held
+
+    def acknowledged(self, session: bytes) -> None:
+        """All that was taken has been acknowledged."""
+        self._sender(session).held = 0

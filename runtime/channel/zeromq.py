@@ -3,7 +3,12 @@
 A message is a ZeroMQ message of several frames: the word of `_WORD`, the JSON header, and each value as it lies in
 memory. All hosts of a run share a secret, and who does not have it is let in nowhere. Connections are encrypted where
 they leave the machine (CURVE, RFC 26/CurveZMQ); that takes 2 ms of processor time for 1 MB, so within a machine the
-secret is a password (PLAIN, RFC 23). What is lost with a connection is sent again (`runtime.channel.window`).
+secret is a password (PLAIN, RFC 23).
+
+A connection that breaks is made anew to where the peer listens by then. Before anything else the sender says where it
+stands, and the peer, who it is: the same process gets what was lost with the connection once more
+(`runtime.channel.window`); of one that has died, and may have been started again, each message that was not
+acknowledged is told to have failed, for nobody knows what became of it.
 """
 
 from __future__ import annotations
@@ -16,13 +21,15 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import zmq
 
 from runtime.channel import OnError
+from runtime.channel.probe import Probe
 from runtime.channel.window import Inbox, Outbox, Parcel
 from runtime.health import OnPulse
 from runtime.message import Message, frames, from_frames
@@ -37,8 +44,6 @@ LONGEST: Final = 1 << 30
 """Bytes of a frame; a connection that brings more is closed."""
 BROKEN_AFTER: Final = 4000
 """Milliseconds without progress of TCP after which a connection is given up for another one."""
-RECONNECT: Final = (50, 1000)
-"""Milliseconds to wait before another connection, at first and at most."""
 OPENING: Final = 1_000_000
 """Bytes sent to a peer in advance: TCP starts slowly, so the first message over a long link would need several round
 trips."""
@@ -46,11 +51,14 @@ trips."""
 DOMAIN: Final = b"tierplan"
 
 _WORD: Final = struct.Struct("<c8sQQ")
-"""Kind, session, number, and the oldest number that the sender may still send (from sender to receiver)."""
+"""Kind, session, number; then the oldest number that the sender may still send or, from a receiver, its incarnation."""
 _DATA, _BEAT, _PAD, _ACK, _AGAIN, _ASK, _PULSE = b"D", b"B", b"P", b"A", b"G", b"Q", b"U"
 _LOG: Final = logging.getLogger(__name__)
 
 Deliver = Callable[[Message], None]
+Find = Callable[[str], str | None]
+"""Where a process listens by now; None where it does not say."""
+GONE: Final = "its process has died"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +75,23 @@ class Secret:
 
 
 class _Peer:
-    """The way to one other host."""
+    """The way to one other process: `probe` while it is not known whether it is there, then `socket` and `monitor`.
 
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
-        self.socket = socket
+    `greeted` once it has answered on this connection, `broken` while another one is wanted, not before `try_at`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.outbox = Outbox(WINDOW)
         self.session = os.urandom(8)
-        self.heard = time.monotonic()
         self.pulses: list[OnPulse] = []
+        self.incarnation = 0
+        self.probe: Probe | None = None
+        self.socket: zmq.Socket[bytes] | None = None
+        self.monitor: zmq.Socket[bytes] | None = None
+        self.greeted = self.broken = False
+        self.to_open = False
+        self.try_at = 0.0
 
 
 class ZeroMQChannel:
@@ -97,15 +114,14 @@ class ZeroMQChannel:
         self._listener.maxmsgsize = LONGEST
         self._listener.bind(f"tcp://{address}:*")
         self.endpoint = bytes(self._listener.last_endpoint).decode()  # type: ignore[arg-type]
-        self._ends: dict[str, str] = {}
+        self._find: Find = lambda member: None
         self._on_error: OnError = lambda member, message, reason: None
         self._deliver: Deliver | None = None
         self._peers: dict[str, _Peer] = {}
         self._dead: dict[str, str] = {}
-        self._incarnation = os.urandom(8).hex()
-        self._by_socket: dict[Any, str] = {}
+        self._incarnation = int.from_bytes(os.urandom(8), "little") or 1
+        self._watched: dict[Any, Callable[[], None]] = {}
         self._inbox = Inbox()
-        self._unacknowledged: dict[bytes, int] = {}
         self._asked: deque[tuple[str, Message | OnPulse | None]] = deque()
         self._awake, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._waking = threading.Lock()
@@ -119,36 +135,39 @@ class ZeroMQChannel:
         socket.sndhwm = socket.rcvhwm = 0  # the windows are what limits
         socket.set(zmq.TCP_MAXRT, BROKEN_AFTER)
         socket.set(zmq.CONNECT_TIMEOUT, BROKEN_AFTER)
-        socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT
+        socket.reconnect_ivl = -1  # the peer may listen elsewhere by then
         if self._secret.encrypted:
             socket.curve_publickey, socket.curve_secretkey = self._secret.public, self._secret.private
         return socket
 
-    def connect(self, ends: Mapping[str, str], on_error: OnError) -> None:
-        """`ends` are the endpoints of the others; a connection is made when one is first needed."""
-        self._ends = dict(ends)
+    def connect(self, find: Find, on_error: OnError) -> None:
+        """`find` says where the others listen; it is asked for each connection, when one is first needed."""
+        self._find = find
         self._on_error = on_error
 
     def start(self, deliver: Deliver, to_open: Iterable[str] = ()) -> None:
         """Begin to carry: what comes is given to `deliver`, in one thread. `to_open` are peers to be near from the
         first message on."""
         self._deliver = deliver
-        self._asked.extend((member, None) for member in to_open)
         self._thread.start()
+        self.near(to_open)
+
+    def near(self, members: Iterable[str]) -> None:
+        """Have connections to `members`, as far as they are there, before there is anything to send."""
+        self._asked.extend((member, None) for member in members)
         self._stir()
 
     def send(self, member: str, message: Message) -> None:
-        if not self._open or member in self._dead or member not in self._ends:
-            known = self._dead.get(member, f"no host for {member}")
-            self._on_error(member, message, known if self._open else "the channel is closed")
+        if not self._open or member in self._dead:
+            self._on_error(member, message, self._dead[member] if self._open else "the channel is closed")
             return
         self._asked.append((member, message))
         self._stir()
 
     def beat(self, target: str, on_pulse: OnPulse) -> None:
         """See `runtime.channel.Channel`. Each channel that is opened is another incarnation."""
-        if not self._open or target in self._dead or target not in self._ends:
-            on_pulse(None, self._dead.get(target, f"no host for {target}") if self._open else "the channel is closed")
+        if not self._open or target in self._dead:
+            on_pulse(None, self._dead[target] if self._open else "the channel is closed")
             return
         self._asked.append((target, on_pulse))
         self._stir()
@@ -162,11 +181,6 @@ class ZeroMQChannel:
             if not self._released:
                 with contextlib.suppress(BlockingIOError):  # it is awake already
                     os.write(self._wake, b".")
-
-    def silence(self) -> dict[str, float]:
-        """Seconds since each peer that was sent something was last heard."""
-        now = time.monotonic()
-        return {member: now - peer.heard for member, peer in list(self._peers.items())}
 
     def close(self) -> None:
         """Stop. What is on its way may still arrive or not."""
@@ -182,25 +196,30 @@ class ZeroMQChannel:
     # --- the thread
 
     def _loop(self) -> None:
-        self._poller.register(self._awake, zmq.POLLIN)
-        self._poller.register(self._listener, zmq.POLLIN)
+        self._watch(self._awake, zmq.POLLIN, self._wake_up)
+        self._watch(self._listener, zmq.POLLIN, self._listen)
         next_beat = time.monotonic() + BEAT
         while self._open:
             for end, _ in self._poller.poll(max(0, math.ceil((next_beat - time.monotonic()) * 1e3))):
-                try:
-                    self._handle(end)
-                except Exception:  # a thread that dies would lose all messages after this one
-                    _LOG.exception("what came was dropped")
-            self._take_asked()
-            self._bury()
+                self._do(self._watched.get(end))  # what came before may have ended it
+            self._do(self._take_asked)
+            self._do(self._bury)
             if time.monotonic() >= next_beat:
                 next_beat = time.monotonic() + BEAT
-                self._beat()
+                self._do(self._beat)
         self._release()
+
+    @staticmethod
+    def _do(what: Callable[[], None] | None) -> None:
+        try:
+            if what is not None:
+                what()
+        except Exception:  # a thread that dies would lose all messages after this one
+            _LOG.exception("what came was dropped")
 
     def _release(self) -> None:
         for peer in self._peers.values():
-            peer.socket.close()
+            self._disconnect(peer)
         self._listener.close()
         self._authenticator.stop()
         self._context.term()
@@ -209,93 +228,195 @@ class ZeroMQChannel:
             os.close(self._wake)
             os.close(self._awake)
 
-    def _handle(self, end: Any) -> None:
-        if end == self._awake:
-            while _read(self._awake):
-                pass
-        elif end is self._listener:
-            while (parts := _receive(self._listener)) is not None:
-                self._come(parts)
-        else:
-            member = self._by_socket[end]
-            while (parts := _receive(end)) is not None:
-                self._told(self._peers[member], parts)
-            self._flush(self._peers[member])
+    def _watch(self, end: Any, what: int, handle: Callable[[], None]) -> None:
+        self._poller.register(end, what)
+        self._watched[end] = handle
+
+    def _forget(self, end: Any) -> None:
+        if self._watched.pop(end, None) is not None:
+            self._poller.unregister(end)
+
+    def _wake_up(self) -> None:
+        while _read(self._awake):
+            pass
 
     def _take_asked(self) -> None:
-        touched: dict[str, None] = {}
+        touched: dict[str, _Peer] = {}
         while self._asked:
-            member, message = self._asked.popleft()
-            peer = self._peers.get(member) or self._new_peer(member)
-            touched[member] = None
-            if message is None:
-                _put(peer.socket, [_WORD.pack(_PAD, peer.session, 0, 0), bytes(OPENING)])
-            elif not isinstance(message, Message):
-                peer.pulses.append(message)
-                _put(peer.socket, [_WORD.pack(_ASK, peer.session, 0, 0)])
+            member, asked = self._asked.popleft()
+            peer = self._peers.get(member)
+            if peer is None:
+                peer = self._peers[member] = _Peer(member)
+            touched[member] = peer
+            if asked is None:
+                peer.to_open = True
+            elif isinstance(asked, Message):
+                self._pack(peer, asked)
             else:
-                self._pack(member, peer, message)
-        for member in touched:
-            self._flush(self._peers[member])
+                peer.pulses.append(asked)
+                if peer.greeted:
+                    self._put(peer, _ASK)
+        for peer in touched.values():
+            self._reach(peer)
+            self._flush(peer)
 
-    def _pack(self, member: str, peer: _Peer, message: Message) -> None:
+    def _pack(self, peer: _Peer, message: Message) -> None:
         """Give `message` to the outbox, or tell why it can never arrive: behind it all others would wait in vain."""
         try:
             parts = frames(message)
         except Exception as error:  # a value from anywhere; the thread must go on
-            self._on_error(member, message, f"it cannot be written: {type(error).__name__}: {error}")
+            self._on_error(peer.name, message, f"it cannot be written: {type(error).__name__}: {error}")
             return
         sizes = [len_of(part) for part in parts]
         if max(sizes) > LONGEST:
-            self._on_error(member, message, f"a value of {max(sizes)} bytes is too large: at most {LONGEST} are sent")
+            why = f"a value of {max(sizes)} bytes is too large: at most {LONGEST} are sent"
+            self._on_error(peer.name, message, why)
             return
         peer.outbox.add(Parcel(message, parts, sum(sizes)))
 
-    def _new_peer(self, member: str) -> _Peer:
-        socket = self._socket(zmq.DEALER)
+    # --- connections
+
+    def _reach(self, peer: _Peer) -> None:
+        """Begin to find out whether `peer` is there, where there is no connection and none is being made."""
+        if peer.socket is not None or peer.probe is not None or time.monotonic() < peer.try_at:
+            return
+        endpoint = self._find(peer.name)
+        if endpoint is None:
+            self._lost(peer, f"no host for {peer.name}")
+            return
+        probe = peer.probe = Probe(endpoint)
+        self._watch(probe.fileno(), zmq.POLLOUT, lambda: self._tried(peer, probe, endpoint))
+
+    def _tried(self, peer: _Peer, probe: Probe, endpoint: str) -> None:
+        found = probe.outcome()
+        if found is None:
+            return
+        self._disconnect(peer)
+        if found == "there":
+            self._connect(peer, endpoint)
+        elif found == "refused":
+            self._lost(peer, GONE)
+        else:
+            peer.broken, peer.try_at = True, time.monotonic() + BEAT
+
+    def _connect(self, peer: _Peer, endpoint: str) -> None:
+        socket = peer.socket = self._socket(zmq.DEALER)
         if self._secret.encrypted:
             socket.curve_serverkey = self._secret.public
         else:
             socket.plain_username, socket.plain_password = DOMAIN, self._secret.private
-        socket.connect(self._ends[member])
-        peer = self._peers[member] = _Peer(socket)
-        self._by_socket[socket] = member
-        self._poller.register(socket, zmq.POLLIN)
-        return peer
+        peer.monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
+        self._watch(peer.monitor, zmq.POLLIN, lambda: self._broke(peer))
+        self._watch(socket, zmq.POLLIN, lambda: self._hear(peer))
+        socket.connect(endpoint)
+        self._greet(peer)
+
+    def _disconnect(self, peer: _Peer) -> None:
+        """End the connection, or the try to make one."""
+        if peer.probe is not None:
+            self._forget(peer.probe.fileno())
+            peer.probe.close()
+        if peer.monitor is not None and peer.socket is not None:
+            self._forget(peer.monitor)
+            peer.socket.disable_monitor()
+            peer.monitor.close(linger=0)
+        if peer.socket is not None:
+            self._forget(peer.socket)
+            peer.socket.close()
+        peer.probe = peer.monitor = peer.socket = None
+        peer.greeted = False
+
+    def _broke(self, peer: _Peer) -> None:
+        """A connection has ended: make another at once, unless this one had been good for nothing."""
+        peer.broken, peer.try_at = True, 0.0 if peer.greeted else time.monotonic() + BEAT
+        self._disconnect(peer)
+        self._reach(peer)
+
+    def _lost(self, peer: _Peer, reason: str) -> None:
+        """There is no such process any more; where it is asked for again, it may have been started again."""
+        self._disconnect(peer)
+        peer.broken, peer.try_at, peer.incarnation = False, 0.0, 0
+        pulses, peer.pulses = peer.pulses, []
+        for on_pulse in pulses:
+            on_pulse(None, reason)
+        self._drop(peer, reason)
+
+    def _drop(self, peer: _Peer, reason: str) -> None:
+        for message in peer.outbox.clear():
+            self._on_error(peer.name, message, reason)
+
+    def _put(self, peer: _Peer, kind: bytes, number: int = 0, parts: Sequence[bytes | memoryview] = ()) -> None:
+        if peer.socket is not None:
+            _put(peer.socket, [_WORD.pack(kind, peer.session, number, peer.outbox.oldest), *parts])
 
     def _flush(self, peer: _Peer) -> None:
-        for number, parcel in peer.outbox.to_send():
-            _put(peer.socket, [_WORD.pack(_DATA, peer.session, number, peer.outbox.oldest), *parcel.frames])
+        if peer.greeted:
+            for number, parcel in peer.outbox.to_send():
+                self._put(peer, _DATA, number, parcel.frames)
+
+    def _greet(self, peer: _Peer) -> None:
+        """Say where we stand."""
+        self._put(peer, _BEAT, peer.outbox.end)
 
     def _beat(self) -> None:
         now = time.monotonic()
-        for member, peer in self._peers.items():
+        for peer in list(self._peers.values()):
             for message in peer.outbox.expire(now):
-                self._on_error(member, message, "the deadline passed before it was acknowledged")
-            _put(peer.socket, [_WORD.pack(_BEAT, peer.session, peer.outbox.end, peer.outbox.oldest)])
+                self._on_error(peer.name, message, "the deadline passed before it was acknowledged")
+            if peer.probe is not None and peer.probe.overdue(now):
+                self._disconnect(peer)
+                peer.broken = True
+            if peer.broken or len(peer.outbox):
+                self._reach(peer)
+            self._greet(peer)
             self._flush(peer)
 
     def _bury(self) -> None:
         """Tell what the dead may not have handled."""
         for member, reason in list(self._dead.items()):
-            if (peer := self._peers.get(member)) is not None:
-                for message in peer.outbox.clear():
-                    self._on_error(member, message, reason)
+            if (peer := self._peers.pop(member, None)) is not None:
+                self._lost(peer, reason)
+
+    # --- what comes
+
+    def _hear(self, peer: _Peer) -> None:
+        while peer.socket is not None and (parts := _receive(peer.socket)) is not None:
+            self._told(peer, parts)
+        self._flush(peer)
 
     def _told(self, peer: _Peer, parts: list[memoryview]) -> None:
         """What a receiver says of what we sent."""
-        kind, session, number, _ = _WORD.unpack(parts[0])
+        kind, session, number, incarnation = _WORD.unpack(parts[0])
         if session != peer.session:
             return
-        peer.heard = time.monotonic()
-        if kind == _ACK:
+        if not peer.greeted:
+            self._meet(peer, number, incarnation)
+        elif kind == _ACK:
             peer.outbox.acknowledge(number)
         elif kind == _AGAIN:
             peer.outbox.go_back(number)
         elif kind == _PULSE:
-            asked, peer.pulses = peer.pulses, []
-            for on_pulse in asked:
-                on_pulse(str(parts[1], "ascii"), "")
+            self._pulse(peer)
+
+    def _meet(self, peer: _Peer, number: int, incarnation: int) -> None:
+        """`peer` has answered on a new connection, and has all before `number` if it is the one that we knew."""
+        if peer.incarnation not in (0, incarnation):
+            self._drop(peer, "it died and was started again")
+        peer.incarnation, peer.greeted, peer.broken = incarnation, True, False
+        peer.outbox.go_back(number)
+        self._pulse(peer)
+        if peer.to_open:
+            peer.to_open = False
+            self._put(peer, _PAD, 0, [bytes(OPENING)])
+
+    def _pulse(self, peer: _Peer) -> None:
+        pulses, peer.pulses = peer.pulses, []
+        for on_pulse in pulses:
+            on_pulse(f"{peer.incarnation:016x}", "")
+
+    def _listen(self) -> None:
+        while (parts := _receive(self._listener)) is not None:
+            self._do(partial(self._come, parts))
 
     def _come(self, parts: list[memoryview]) -> None:
         """What a sender sent."""
@@ -305,26 +426,20 @@ class ZeroMQChannel:
             expected = self._inbox.expected(session, oldest)
             self._answer(who, _ACK if expected >= number else _AGAIN, session, expected)
         elif kind == _ASK:
-            _put(self._listener, [who, _WORD.pack(_PULSE, session, 0, 0), self._incarnation.encode()])
+            _put(self._listener, [who, _WORD.pack(_PULSE, session, 0, self._incarnation)])
         elif kind == _DATA:
             verdict = self._inbox.take(session, number, oldest)
             if verdict == "new":
                 assert self._deliver is not None
                 self._deliver(from_frames(rest[0], rest[1:]))
-                self._count(who, session, number, sum(map(len, rest)))
+                if self._inbox.hold(session, sum(map(len, rest))) >= ACKNOWLEDGE:
+                    self._answer(who, _ACK, session, number + 1)
             elif verdict == "gap":
                 self._answer(who, _AGAIN, session, self._inbox.expected(session, oldest))
 
-    def _count(self, who: memoryview, session: bytes, number: int, size: int) -> None:
-        held = self._unacknowledged.get(session, 0) + size
-        if held >= ACKNOWLEDGE:
-            self._answer(who, _ACK, session, number + 1)
-            held = 0
-        self._unacknowledged[session] = held
-
     def _answer(self, who: memoryview, kind: bytes, session: bytes, number: int) -> None:
-        self._unacknowledged[session] = 0
-        _put(self._listener, [who, _WORD.pack(kind, session, number, 0)])
+        self._inbox.acknowledged(session)
+        _put(self._listener, [who, _WORD.pack(kind, session, number, self._incarnation)])
 
 
 def len_of(part: bytes | memoryview) -> int:

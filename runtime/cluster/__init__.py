@@ -1,1 +1,1 @@
-"""Ray: nodes, labels and actors. Nothing outside this folder and `runtime.channel.ray_calls` knows it."""
+"""Ray: nodes, labels and actors. Nothing outside this folder knows it."""

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from runtime.bundle import open_bundle
 from runtime.channel import Channel, OnError
-from runtime.channel.ray_calls import RayChannel
 from runtime.channel.zeromq import Secret, ZeroMQChannel
 from runtime.fleet import Member
 from runtime.host import Host, HostOptions, Hum, Noise
 from runtime.items import Item
 from runtime.machine import machine_id
-from runtime.message import decode
 from runtime.opening import fills_of_sinks, open_works
 from runtime.request import Departure, Entry
 from runtime.secrets import NO_SECRETS, Secrets
@@ -29,10 +26,9 @@ from specs.errors import EnvironmentFailed
 
 @dataclass(frozen=True, slots=True)
 class HostOrder:
-    """What an actor needs to become a host. `bundle` is a folder on its machine, `links` the file of link state.
+    """What a process needs to become a host. `bundle` is a folder on its machine, `links` the file of link state.
 
-    Messages go by ZeroMQ where `address` says where to listen for them, and `secret` what the hosts share; else they
-    are calls of actors. `secrets` are those that functions at this member name.
+    `secrets` are those that functions at this member name.
     """
 
     member: Member
@@ -40,46 +36,44 @@ class HostOrder:
     bundle: str
     links: str
     options: HostOptions
-    address: str = ""
-    secret: Secret | None = None
     secrets: Secrets = NO_SECRETS
 
 
 class HostActor:
     """Methods are asynchronous and short; what takes long runs in a thread, so that messages always get in."""
 
-    def __init__(self, order: HostOrder) -> None:
+    def __init__(self, order: HostOrder, address: str, secret: Secret) -> None:
+        """Listens at `address` for messages of those that share the `secret`."""
         self._order = order
         self._host: Host | None = None
-        self._channel = ZeroMQChannel(order.address, order.secret) if order.secret is not None else None
+        self._channel = ZeroMQChannel(address, secret)
 
     async def machine(self) -> str:
         """Which machine this is."""
         return machine_id()
 
     async def endpoint(self) -> str:
-        """Where this host listens for messages by ZeroMQ; empty where it does not."""
-        return self._channel.endpoint if self._channel is not None else ""
+        """Where this host listens for messages."""
+        return self._channel.endpoint
 
-    async def open(self, peers: Mapping[str, Any]) -> None:
-        """Load the stages of this member and become its host; `peers` are the actors of the others, or endpoints."""
-        self._host = await asyncio.to_thread(self._open, peers)
+    async def open(self, ends: Mapping[str, str]) -> None:
+        """Load the stages of this member and become its host; `ends` are the endpoints of all hosts."""
+        self._host = await asyncio.to_thread(self._open, ends)
 
-    def _open(self, peers: Mapping[str, Any]) -> Host:
-        return open_host(self._order, peers, self._channel)
+    def _open(self, ends: Mapping[str, str]) -> Host:
+        def channel(on_error: OnError) -> Channel:
+            self._channel.connect(ends.get, on_error)
+            return self._channel
+
+        host = open_host(self._order, channel)
+        self._channel.start(host.deliver, self._order.top.sends_to(self._order.member))
+        return host
 
     @property
     def host(self) -> Host:
         if self._host is None:
             raise EnvironmentFailed(f"the host {self._order.member} is not open")
         return self._host
-
-    async def deliver(self, data: bytes) -> None:
-        self.host.deliver(decode(data))
-
-    async def beat(self) -> str:
-        """A sign of life: which incarnation of this process it is. Raises EnvironmentFailed while it is not open."""
-        return self.host.incarnation
 
     async def warm_up(self, stage: str, inputs: Sequence[Mapping[str, Value | None]], rounds: int) -> None:
         await asyncio.to_thread(self.host.warm_up, stage, inputs, rounds)
@@ -107,28 +101,15 @@ class HostActor:
             await asyncio.to_thread(self._host.close)
 
 
-def open_host(order: HostOrder, peers: Mapping[str, Any], zeromq: ZeroMQChannel | None = None) -> Host:
-    """The host that `order` asks for, with all that it runs loaded.
-
-    `peers` are the actors of the other processes or, with the channel `zeromq`, their endpoints.
-    """
+def open_host(order: HostOrder, open_channel: Callable[[OnError], Channel]) -> Host:
+    """The host that `order` asks for, with all that it runs loaded. Raises InputError where something cannot be."""
     stages = order.top.stages_at(order.member.site)
     _limit_pools(max((s.threads for s in stages), default=1))
     bundle = open_bundle(order.bundle)
     works = open_works(bundle, order.top, order.member.site, order.secrets)
     state = LinkState(Path(order.links)) if order.links else None
-
-    def channel(on_error: OnError) -> Channel:
-        if zeromq is None:
-            return RayChannel(peers, on_error)
-        zeromq.connect(peers, on_error)
-        return zeromq
-
-    fills = fills_of_sinks(bundle)
-    host = Host(order.member, order.top, bundle.app.value, works, channel, state, order.options, fills)
-    if zeromq is not None:
-        zeromq.start(host.deliver, order.top.sends_to(order.member))
-    return host
+    app, fills = bundle.app.value, fills_of_sinks(bundle)
+    return Host(order.member, order.top, app, works, open_channel, state, order.options, fills)
 
 
 def _limit_pools(threads: int) -> None:

@@ -83,10 +83,8 @@ class RayHosts:
         secret = Secret.new(encrypted=False)  # no message leaves this machine
         for member in self._top.hosts:
             at = self._places[str(member)].links if self._places else LOOPBACK
-            order = HostOrder(
-                member, self._top, str(self._bundle.resolve()), links, self._options, at, secret, self._secrets
-            )
-            self._actors[str(member)] = self._connection.place(str(member), HostActor, order)
+            order = HostOrder(member, self._top, str(self._bundle.resolve()), links, self._options, self._secrets)
+            self._actors[str(member)] = self._connection.place(str(member), HostActor, order, at, secret)
         machines = self._ray.call(self._actors, "machine")
         self._check_machines(machines)
         self._ray.call(self._actors, "open", self._ray.call(self._actors, "endpoint"))

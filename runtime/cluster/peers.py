@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Final
 
 from runtime.cluster.connection import NAMESPACE
 from specs.errors import EnvironmentFailed
+
+LISTEN: Final = "listen"
+"""The label of a node whose machine has an address for messages between hosts, apart from that of Ray."""
 
 
 def find_peers(prefix: str, processes: Collection[str]) -> dict[str, Any]:
@@ -32,6 +35,14 @@ def adopt_everywhere(actors: Mapping[str, Any], release: str, site: str, limit: 
         except ray.exceptions.RayError as error:
             reason = next(reversed(str(error).strip().splitlines()), "no reason given")
             raise EnvironmentFailed(f"{process} cannot take part in the plan without {site}: {reason}") from error
+
+
+def node_address() -> str:
+    """Where the others are to reach this actor's process: its node's label `listen`, or else the node's address."""
+    import ray
+
+    labels = ray.get_runtime_context().get_node_labels()
+    return str(labels.get(LISTEN) or ray.util.get_node_ip_address())
 
 
 def was_restarted() -> bool:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.cluster.peers import was_restarted
+from runtime.cluster.keeper import LOOPBACK
+from runtime.cluster.peers import node_address, was_restarted
+from runtime.deployment.exchange import Exchange
 from runtime.deployment.orders import Orders
 from runtime.deployment.record import Record, moving_in, record_in
 from runtime.deployment.release import Release
@@ -25,7 +27,7 @@ from runtime.ingress.door import DoorOptions
 from runtime.ingress.member import MemberDoor
 from runtime.ingress.service import Service
 from runtime.machine import machine_id
-from runtime.message import decode
+from runtime.message import Message
 from runtime.secrets import Secrets
 from runtime.values import Value
 from specs.errors import EnvironmentFailed
@@ -49,8 +51,8 @@ class DeployedHost:
         self._draining: list[tuple[str, Service]] = []
         self._serving = ""
         self._door: MemberDoor | None = None
-        self._incarnation = secrets.token_hex(8)
-        self._whole = False
+        self._exchange: Exchange | None = None
+        self._adopting = ThreadPoolExecutor(1, "adopt")
         self._changing = threading.RLock()
         if was_restarted():
             threading.Thread(target=self._open_again, name="open again", daemon=True).start()
@@ -63,7 +65,7 @@ class DeployedHost:
                     raise EnvironmentFailed(f"the state of the deployment is gone from {self._folder}")
                 for each in {r.key: r for r in ((moving.old, moving.new) if moving else ()) + (record,)}.values():
                     self._load(each)
-                self._whole = True
+                self._listen(record)
                 if record.key in self._releases:
                     self._serve(record.key)
         except Exception:  # whatever it is: the next process may have better luck
@@ -89,7 +91,7 @@ class DeployedHost:
             raise EnvironmentFailed(f"nothing of release {key} is in {self._folder}")
         with self._changing:
             self._load(wanted)
-            self._whole = True
+            self._listen(wanted)
 
     def _load(self, record: Record) -> None:
         """Nothing where the record has no work for this process."""
@@ -98,7 +100,18 @@ class DeployedHost:
             return
         orders = Orders.kept(record, self._folder, self._given)
         if self._process in orders.processes:
-            self._releases[record.key] = Release(orders.of(self._process))
+            self._releases[record.key] = Release(orders.of(self._process), self._exchange_of(record))
+
+    def _exchange_of(self, record: Record) -> Exchange:
+        """Messages are encrypted in a cluster that may have nodes on other machines."""
+        if self._exchange is None:
+            address = node_address() if record.address else LOOPBACK
+            self._exchange = Exchange(self._folder, self._process, address, encrypted=bool(record.address))
+        return self._exchange
+
+    def _listen(self, record: Record) -> None:
+        """Take messages, now that all is loaded: whoever asks for a sign of life gets one from here on."""
+        self._exchange_of(record).start(self._deliver)
 
     async def warm_up(self, key: str, stage: str, inputs: Sequence[Mapping[str, Value | None]], rounds: int) -> None:
         await asyncio.to_thread(self._release(key).warm_up, stage, inputs, rounds)
@@ -119,6 +132,7 @@ class DeployedHost:
             elif self._door is not None:
                 self._draining.append((self._serving, release.take_over(self._door)))
             self._serving = key
+            release.come_near()
 
     async def pending(self, key: str) -> int:
         """How many requests that entered here by that release have not ended."""
@@ -145,24 +159,30 @@ class DeployedHost:
             raise EnvironmentFailed(f"{self._process} has not loaded release {key}")
         return self._releases[key]
 
-    async def deliver(self, data: bytes) -> None:
+    def _deliver(self, message: Message) -> None:
         """Of a plan without a site, too, that an earlier process of this actor was a host of."""
-        message = decode(data)
         key, _, site = message.plan.partition("/")
-        release = self._release(key)
-        if not release.has(site):
-            await self.adopt(key, site)
-        release.adopt(site).deliver(message)
+        release = self._releases.get(key)
+        if release is None:
+            self._turn_away(message, f"{self._process} has not loaded release {key}")
+        elif release.has(site):
+            release.adopt(site).deliver(message)
+        else:  # which takes time
+            self._adopting.submit(self._adopt_for, release, site, message)
+
+    def _adopt_for(self, release: Release, site: str, message: Message) -> None:
+        try:
+            release.adopt(site).deliver(message)
+        except Exception as error:  # of whatever the plan has to load: the request's origin must know
+            self._turn_away(message, f"{type(error).__name__}: {error}")
+
+    def _turn_away(self, message: Message, reason: str) -> None:
+        if self._exchange is not None:
+            self._exchange.turn_away(message, reason)
 
     async def adopt(self, key: str, site: str) -> None:
         """Be a host of the release's plan without `site` as well; at once where that has happened before."""
         await asyncio.to_thread(self._release(key).adopt, site)
-
-    async def beat(self) -> str:
-        """A sign of life: which incarnation of this process it is. Raises EnvironmentFailed until all is loaded."""
-        if not self._whole:
-            raise EnvironmentFailed(f"{self._process} is not open")
-        return self._incarnation
 
     async def state(self) -> tuple[str, tuple[str, ...]]:
         """The key of the release that is served, "" while none is; and those of all that are loaded."""
@@ -187,6 +207,9 @@ class DeployedHost:
             await asyncio.to_thread(door.close)
         for release in self._releases.values():
             await asyncio.to_thread(release.close)
+        self._adopting.shutdown(wait=False)
+        if self._exchange is not None:
+            await asyncio.to_thread(self._exchange.close)
 
 
 def _port(address: str) -> int:

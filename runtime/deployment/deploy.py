@@ -9,6 +9,7 @@ from typing import Final
 
 from runtime.bundle import Bundle, open_bundle
 from runtime.cluster.connection import Connection
+from runtime.deployment.exchange import make_key
 from runtime.deployment.local import ensure_nodes, stop_nodes
 from runtime.deployment.move import movable, move, unfinished
 from runtime.deployment.orders import Orders, door_options, topology_of
@@ -75,6 +76,7 @@ def deploy(wanted: Wanted, tell: Tell) -> bool:
             write_record(record)
         else:
             write_moving(moving)
+        make_key(orders.folder)
         tell("nodes")
         tiers = {str(m): bundle.infra.value.sites[m.site].tier for m in orders.members}
         connection = _connect(record, tiers, anew=moving is None)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from runtime.bundle import Bundle, open_bundle
 from runtime.cluster.actor import HostOrder, open_host
 from runtime.cluster.peers import adopt_everywhere, find_peers
+from runtime.deployment.exchange import Exchange
 from runtime.deployment.failover import Failover
 from runtime.host import Host
 from runtime.ingress.door import DoorOptions
@@ -42,12 +43,12 @@ def plan_name(key: str, without: str = "") -> str:
 class Release:
     """Loaded from construction to `close`. Methods may be called from any thread."""
 
-    def __init__(self, order: DeployOrder) -> None:
+    def __init__(self, order: DeployOrder, exchange: Exchange) -> None:
         """Raises InputError where something cannot be loaded. The processes of the others must have been placed."""
-        self.order = order
+        self.order, self._exchange = order, exchange
         # Looked up once: later the head may be gone, which alone knows them by name.
         self._peers = find_peers(order.prefix, order.processes)
-        self.host = open_host(order.host, self._peers)
+        self.host = self._open(order.host)
         self._others: dict[str, Host] = {}
         self._adopting = threading.Lock()
         self._entrance: Failover | None = None
@@ -60,16 +61,23 @@ class Release:
 
     def adopt(self, site: str) -> Host:
         """Be a host of the plan without `site` as well; at once where that has happened before. "": the plan itself."""
-        if not site:
-            return self.host
+        if self.has(site):
+            return self._others[site] if site else self.host
         with self._adopting:
             if site not in self._others:
-                self._others[site] = open_host(self.order.alternatives[site], self._peers)
+                self._others[site] = self._open(self.order.alternatives[site])
             return self._others[site]
+
+    def _open(self, order: HostOrder) -> Host:
+        return open_host(order, self._exchange.line(order.options.plan))
 
     def has(self, site: str) -> bool:
         """Whether the host of the plan without `site` is open."""
         return not site or site in self._others
+
+    def come_near(self) -> None:
+        """Have connections to those that this process sends to, before the first request."""
+        self._exchange.near(self.order.host.top.sends_to(self.order.host.member))
 
     def open_door(self, options: DoorOptions) -> MemberDoor:
         """A door where there was none."""

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.channel.window import Inbox, Outbox, Parcel
+from runtime.channel.window import REMEMBER, Inbox, Outbox, Parcel
 from runtime.channel.zeromq import LONGEST, Secret, ZeroMQChannel
 from runtime.message import Message
 from tests.runtime.processes import until
@@ -75,10 +75,9 @@ class Ends:
         self.undelivered: list[tuple[str, str, str]] = []
 
     def start(self, way: str = "") -> None:
-        self.a.connect(
-            {"b": way or self.b.endpoint}, lambda m, msg, why: self.undelivered.append((m, msg.request, why))
-        )
-        self.b.connect({}, lambda *_: None)
+        ends = {"b": way or self.b.endpoint}
+        self.a.connect(ends.get, lambda m, msg, why: self.undelivered.append((m, msg.request, why)))
+        self.b.connect(lambda _: None, lambda *_: None)
         self.b.start(self.came.append)
         self.a.start(lambda _: None, ["b"])
 
@@ -99,7 +98,7 @@ def test_values_arrive_as_they_were_sent(encrypted: bool) -> None:
         np.testing.assert_array_equal(values["x"], array)
         assert (values["y"], values["z"], float(values["n"])) == (b"\x00jpeg", "text", 2.5)
         ends.a.send("nobody", message("2"))
-        assert ends.undelivered == [("nobody", "2", "no host for nobody")]
+        assert until(lambda: ends.undelivered == [("nobody", "2", "no host for nobody")], 10)
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
@@ -127,7 +126,7 @@ def test_what_cannot_be_sent_is_told_at_once_and_does_not_hold_up_the_rest(ends:
 def test_a_channel_that_is_closed_writes_to_no_file_that_was_opened_since() -> None:
     """The system gives the numbers of closed files to those that are opened next."""
     channel = ZeroMQChannel("127.0.0.1", Secret.new(encrypted=False))
-    channel.connect({"b": "tcp://127.0.0.1:1"}, lambda *_: None)
+    channel.connect(lambda _: "tcp://127.0.0.1:1", lambda *_: None)
     channel.start(lambda _: None)
     channel.close()
     pairs = [socket.socketpair() for _ in range(20)]
@@ -159,6 +158,88 @@ def test_a_peer_that_lives_gives_a_sign_and_always_the_same_and_a_dead_one_none(
     ends.a.give_up("b", "it died")
     ends.a.beat("b", lambda incarnation, reason: signs.append((incarnation, reason)))
     assert signs[2] == (None, "it died")
+
+
+class Restarted:
+    """A process that dies and is started again: each time it listens at another port, and remembers nothing."""
+
+    def __init__(self) -> None:
+        self.secret = Secret.new(encrypted=False)
+        self.sender = ZeroMQChannel("127.0.0.1", self.secret)
+        self.lives: list[ZeroMQChannel] = []
+        self.came: list[list[str]] = []
+        self.undelivered: list[tuple[str, str]] = []
+        self.sender.connect(
+            lambda name: self.lives[-1].endpoint if self.lives and name == "b" else None,
+            lambda _, msg, why: self.undelivered.append((msg.request, why)),
+        )
+        self.sender.start(lambda _: None)
+
+    def live(self, *, handles: bool = True) -> None:
+        """One that does not handle what comes is there, but still loads."""
+        channel, came = ZeroMQChannel("127.0.0.1", self.secret), list[str]()
+        self.lives.append(channel)
+        self.came.append(came)
+        channel.connect(lambda _: None, lambda *_: None)
+        if handles:
+            channel.start(lambda m: came.append(m.request))
+
+    def sign(self) -> str | None:
+        """The incarnation that answers, or None where none can."""
+        signs: list[str | None] = []
+        self.sender.beat("b", lambda incarnation, _: signs.append(incarnation))
+        assert until(lambda: bool(signs), 10)
+        return signs[0]
+
+    def close(self) -> None:
+        for channel in (self.sender, *self.lives):
+            channel.close()
+
+
+def test_one_that_died_is_told_at_once_and_the_next_is_found_where_it_listens() -> None:
+    with contextlib.closing(Restarted()) as ends:
+        assert ends.sign() is None
+        ends.live()
+        first = ends.sign()
+        ends.sender.send("b", message("1"))
+        assert until(lambda: ends.came == [["1"]], 10)
+        ends.lives[0].close()
+        assert ends.sign() is None
+        ends.sender.send("b", message("2"))
+        assert until(lambda: ("2", "its process has died") in ends.undelivered, 10)
+        ends.live()
+        assert ends.sign() not in (None, first)
+        ends.sender.send("b", message("3"))
+        assert until(lambda: ends.came == [["1"], ["3"]], 10)
+
+
+def test_what_one_that_died_may_have_had_is_told_and_not_given_to_the_next() -> None:
+    """It was on its way, not acknowledged, when the process died; the next was there before anybody noticed."""
+    with contextlib.closing(Restarted()) as ends:
+        ends.live()
+        assert ends.sign()
+        ends.live(handles=False)  # from here on the sender looks there
+        ends.sender.send("b", message("1"))
+        assert until(lambda: ends.came[0] == ["1"], 10)
+        ends.lives[0].close()  # before its acknowledgement
+        ends.sender.send("b", message("2"))
+        ends.lives[1].start(lambda m: ends.came[1].append(m.request))
+        assert ends.sign()
+        known = {request: why for request, why in ends.undelivered}
+        assert known["1"] == "it died and was started again"
+        assert set(known) | set(ends.came[1]) == {"1", "2"}
+        assert "1" not in ends.came[1]
+
+
+def test_any_number_of_senders_is_remembered_and_one_that_is_silent_for_long_forgotten() -> None:
+    now = 0.0
+    inbox = Inbox(lambda: now)
+    sessions = [str(n).encode() for n in range(3000)]
+    assert {inbox.take(session, 0, 0) for session in sessions} == {"new"}
+    assert {inbox.take(session, 0, 0) for session in sessions} == {"seen"}
+    now = REMEMBER + 1.0
+    assert inbox.take(b"later", 0, 0) == "new"
+    assert len(inbox) == 1
 
 
 class Relay:
@@ -216,4 +297,4 @@ def test_messages_arrive_once_and_in_order_though_their_connection_is_cut_again_
                 relay.cut()
         assert until(lambda: len(ends.came) >= 60, 20)
         assert [m.request for m in ends.came] == [str(n) for n in range(60)]
-        assert until(lambda: ends.a.silence()["b"] < 1.0, 5)
+        assert not ends.undelivered

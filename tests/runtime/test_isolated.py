@@ -19,6 +19,7 @@ from specs.emulation import Stopwatch
 from specs.errors import EnvironmentFailed, InputError
 from specs.load import load_application
 from specs.tensors import parse_type
+from tests.runtime.memory_limit import memory_limit
 from tests.runtime.processes import alive, until
 from tests.runtime.sample import copy_project, make_bundle, make_items, make_plan, make_prediction, make_slice
 
@@ -48,6 +49,9 @@ def loud(x):
 
 def dies(x):
     os._exit(3)
+
+def greedy(x):
+    return {"y": f"{len(bytearray(b'x') * int(x))} {os.getpid()}"}
 
 def works(x):
     end = time.thread_time() + 0.02
@@ -141,6 +145,17 @@ def test_a_process_that_ends_fails_one_call_and_the_next_starts_another(
     for _ in range(2):
         with pytest.raises(EnvironmentFailed, match=r"the process of isolated_steps:dies ended with exit code 3"):
             call_function(function, "dies", {"x": "a"}, TEXT)
+
+
+def test_a_process_that_the_kernel_kills_for_its_memory_fails_that_call_alone(
+    home: Path, opened: list[IsolatedFunction]
+) -> None:
+    function = start(home, "greedy", opened)
+    count, first = str(call_function(function, "greedy", {"x": "1000"}, TEXT)["y"]).split()
+    assert count == "1000"
+    with memory_limit([int(first)], 100_000_000), pytest.raises(EnvironmentFailed, match="ended with signal 9"):
+        call_function(function, "greedy", {"x": "400000000"}, TEXT)
+    assert not str(call_function(function, "greedy", {"x": "1000"}, TEXT)["y"]).endswith(f" {first}")
 
 
 def test_a_process_ends_with_what_holds_it(home: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from runtime.attempts import MOST_DEATHS
@@ -22,7 +23,9 @@ from runtime.opening import fills_of_sinks, open_stage
 from runtime.replicas import at_standby, member_of, standby_of
 from runtime.request import Entry
 from runtime.topology import Topology, topology
-from tests.runtime.processes import until
+from runtime.values import Value
+from tests.runtime.memory_limit import memory_limit
+from tests.runtime.processes import children, until
 from tests.runtime.sample import copy_project, make_bundle, make_items, make_plan, make_slice
 from tests.runtime.test_reference import by_hand
 
@@ -168,6 +171,52 @@ def test_a_request_under_way_at_several_deaths_is_not_sent_again(make_world: Cal
     assert "bases-0 died while it may have held it" in entry.reason
 
 
+def test_the_one_that_processes_die_of_fails_and_those_behind_it_do_not(make_world: Callable[..., World]) -> None:
+    total = '    total = float(pixels.sum())\n    return {"score": np.array([total, -total]'
+    world = make_world(edits={"steps": (total, f"    time.sleep(30 * (pixels[0] == 7))\n{total}")})
+    poison: dict[str, Value] = {"photo": bytes([7] * 8), "caption": "ab"}
+    world.origin.submit("poison", FLOW, poison, 60.0, world.ended.append)
+    time.sleep(0.3)
+    world.submit(10)
+    time.sleep(0.3)
+    attempts = world.origin.origin._attempts
+    for _ in range(MOST_DEATHS - 1):
+        world.kill("bases-0")
+        assert until(lambda: all(a.parked for a in attempts.values()), 20)
+        world.start("bases-0")
+        assert until(lambda: len(world.ended) == 10, 20), "the one that was being served comes last"
+        time.sleep(0.3)
+    world.kill("bases-0")
+    assert until(lambda: len(world.ended) == 11, 20)
+    fates = {e.request: e for e in world.ended}
+    assert fates.pop("poison").reason.startswith("bases-0 died while it may have held it")
+    assert all(e.status == "answered" and right(e) for e in fates.values())
+
+
+def test_a_function_that_is_killed_for_its_memory_fails_its_request_and_no_other(
+    make_world: Callable[..., World],
+) -> None:
+    own = "function: pictures.steps:language"
+    greedy = '    bytearray(b"x") * (int(ids[:3].min() > 20) * 400_000_000)\n    return {"vector"'
+    world = make_world(
+        edits={"app": (own, f"{own}\n    environment: {{MODE: own}}"), "steps": ('    return {"vector"', greedy)}
+    )
+    world.submit(10)
+    assert until(lambda: len(world.ended) == 10, 20)
+    workers = [p for p in children() if "runtime.isolated_worker" in psutil.Process(p).cmdline()]
+    with memory_limit(workers, 100_000_000):
+        values: dict[str, Value] = {"photo": bytes([34] + [0] * 7), "caption": "zzz"}
+        world.origin.submit("greedy", FLOW, values, 20.0, world.ended.append)
+        world.submit(20)
+        assert until(lambda: len(world.ended) == 31, 20)
+    fates = {e.request: e for e in world.ended}
+    found = fates.pop("greedy")
+    assert (found.status, found.attempts) == ("failed", 0)
+    assert "language at cloud-0" in found.reason
+    assert "ended with signal 9" in found.reason
+    assert all(e.status == "answered" and right(e) for e in fates.values())
+
+
 def test_what_a_silent_process_holds_is_not_sent_again_where_nobody_stands_in(make_world: Callable[..., World]) -> None:
     world = make_world()
     reach, held = world.deliver["bases-0"], list[Message]()
@@ -196,6 +245,59 @@ def test_a_flow_that_keeps_state_is_not_sent_again(make_world: Callable[..., Wor
     world.submit(3)
     assert Counter(e.status for e in world.all_ended()) == {"failed": 3}
     assert all("bases-0 cannot be reached" in e.reason for e in world.ended)
+
+
+class Yielding:
+    """A lock after which other threads always come first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        time.sleep(1e-4)
+
+
+def test_threads_that_find_out_at_once_send_each_attempt_once(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runtime.origin.MOST_DEATHS", 1_000_000)
+    world = make_world()
+    origin = world.origin.origin
+    sent: list[tuple[str, int, str]] = []
+    monkeypatch.setattr(origin, "_lock", Yielding())
+    monkeypatch.setattr(origin, "send", lambda m, site, now: sent.append((m.request, m.attempt, m.consumer)))
+    world.submit(10)
+
+    def find_out() -> None:
+        for _ in range(10):
+            origin._went_down("bases-0", "it died", True)
+            for request, number, consumer in sent[-20:]:
+                word = Message("unreached", request, FLOW, "phones-0", consumer, 0.0, attempt=number)
+                origin.unreached(word, "bases-0", "no answer")
+            origin._came_up("bases-0")
+
+    threads = [threading.Thread(target=find_out) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {number for _, number, _ in sent} != {0}
+    assert max(Counter(sent).values()) == 1
+
+
+def test_a_request_from_outside_of_which_nothing_is_heard_ends_after_its_deadline(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world()
+    world.deliver["bases-0"] = lambda message: None
+    world.submit(3, deadline=0.1)
+    assert until(lambda: bool(world.origin.origin.progress()) and len(world.ended) == 3, 10)
+    assert {(e.status, e.reason) for e in world.all_ended()} == {("lost", "no answer of any kind")}
+    assert world.origin.origin.pending() == 0
 
 
 def test_a_process_that_died_and_came_back_between_two_beats_is_told_as_down_and_up() -> None:

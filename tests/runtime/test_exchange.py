@@ -1,0 +1,101 @@
+"""The channel that the hosts of a deployed process share: who is let in, who is told, and where others are found."""
+
+from __future__ import annotations
+
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from runtime.channel.zeromq import Secret
+from runtime.deployment.exchange import ENDPOINT, KEY, Exchange, make_key, read_key
+from runtime.deployment.record import PORTS
+from runtime.message import Message
+from specs.errors import EnvironmentFailed
+from tests.runtime.processes import until
+
+
+def message(name: str, plan: str = "k/", seconds: float = 60.0) -> Message:
+    return Message("values", name, "flow", "a", "stage", time.monotonic() + seconds, plan=plan)
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Callable[[str], Exchange]]:
+    (tmp_path / PORTS).mkdir()
+    make_key(tmp_path)
+    made: list[Exchange] = []
+
+    def open_(process: str) -> Exchange:
+        made.append(Exchange(tmp_path, process, "127.0.0.1", encrypted=False))
+        return made[-1]
+
+    yield open_
+    for exchange in made:
+        exchange.close()
+
+
+def test_the_key_is_for_its_user_alone_and_stays(tmp_path: Path) -> None:
+    make_key(tmp_path)
+    assert stat.S_IMODE((tmp_path / KEY).stat().st_mode) == 0o600
+    first = read_key(tmp_path, encrypted=True)
+    make_key(tmp_path)
+    assert read_key(tmp_path, encrypted=True) == first
+    assert first.private.decode() not in repr(first)
+    with pytest.raises(EnvironmentFailed, match="key cannot be read"):
+        read_key(tmp_path / "nowhere", encrypted=True)
+
+
+def test_each_host_is_told_of_its_own_messages_and_the_channel_outlives_it(opened: Callable[[str], Exchange]) -> None:
+    told: list[tuple[str, str]] = []
+    came: list[str] = []
+    a, b = opened("a"), opened("b")
+    one = a.line("k/")(lambda _, msg, why: told.append(("one", msg.request)))
+    other = a.line("k/cloud")(lambda _, msg, why: told.append(("other", msg.request)))
+    a.start(lambda _: None)
+    one.send("b", message("1"))
+    other.send("b", message("2", "k/cloud"))
+    assert until(lambda: sorted(told) == [("one", "1"), ("other", "2")], 10), "b does not listen yet"
+    b.start(lambda m: came.append(m.request))
+    one.close()
+    other.send("b", message("3", "k/cloud"))
+    assert until(lambda: came == ["3"], 10)
+    one.send("c", message("4"))
+    other.send("c", message("5", "k/cloud"))
+    assert until(lambda: ("other", "5") in told, 10)
+    assert ("one", "4") not in told
+
+
+def test_who_has_another_key_is_not_let_in(opened: Callable[[str], Exchange], tmp_path: Path) -> None:
+    came: list[str] = []
+    told: list[str] = []
+    b = opened("b")
+    b.start(lambda m: came.append(m.request))
+    other = Secret.new(encrypted=False)
+    (tmp_path / KEY).write_bytes(other.public + b"\n" + other.private + b"\n")
+    a = opened("a")
+    a.start(lambda _: None)
+    a.line("k/")(lambda _, msg, why: told.append(msg.request)).send("b", message("1", seconds=1.5))
+    assert until(lambda: told == ["1"], 10)
+    assert came == []
+
+
+def test_what_a_process_cannot_take_is_told_to_its_origin(opened: Callable[[str], Exchange]) -> None:
+    words: list[Message] = []
+    a, b = opened("a"), opened("b")
+    a.start(words.append)
+    b.start(lambda m: b.turn_away(m, "not here"))
+    a.line("k/")(lambda *_: None).send("b", message("1"))
+    assert until(lambda: len(words) == 1, 10)
+    assert (words[0].kind, words[0].request, words[0].consumer, words[0].reason) == ("unreached", "1", "b", "not here")
+
+
+def test_where_a_process_listens_is_known_only_once_it_takes_messages(
+    opened: Callable[[str], Exchange], tmp_path: Path
+) -> None:
+    file = tmp_path / PORTS / f"b{ENDPOINT}"
+    b = opened("b")
+    assert not file.exists()
+    b.start(lambda _: None)
+    assert file.read_text().startswith("tcp://127.0.0.1:")

@@ -16,7 +16,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -39,10 +39,6 @@ BROKEN_AFTER: Final = 4000
 """Milliseconds without progress of TCP after which a connection is given up for another one."""
 RECONNECT: Final = (50, 1000)
 """Milliseconds to wait before another connection, at first and at most."""
-OPENING: Final = 1_000_000
-"""Bytes sent to a peer in advance: TCP starts slowly, so the first message over a long link would need several round
-trips."""
-
 DOMAIN: Final = b"tierplan"
 
 _WORD: Final = struct.Struct("<c8sQQ")
@@ -100,6 +96,7 @@ class ZeroMQChannel:
         self._ends: dict[str, str] = {}
         self._on_error: OnError = lambda member, message, reason: None
         self._deliver: Deliver | None = None
+        self._openings: dict[str, int] = {}
         self._peers: dict[str, _Peer] = {}
         self._dead: dict[str, str] = {}
         self._incarnation = os.urandom(8).hex()
@@ -129,11 +126,13 @@ class ZeroMQChannel:
         self._ends = dict(ends)
         self._on_error = on_error
 
-    def start(self, deliver: Deliver, to_open: Iterable[str] = ()) -> None:
+    def start(self, deliver: Deliver, to_open: Mapping[str, int] | None = None) -> None:
         """Begin to carry: what comes is given to `deliver`, in one thread. `to_open` are peers to be near from the
-        first message on."""
+        first message on, each with the bytes to send it in advance: TCP starts slowly, and the first message over a
+        long link would else need several round trips."""
         self._deliver = deliver
-        self._asked.extend((member, None) for member in to_open)
+        self._openings = dict(to_open or {})
+        self._asked.extend((member, None) for member in self._openings)
         self._thread.start()
         self._stir()
 
@@ -229,7 +228,7 @@ class ZeroMQChannel:
             peer = self._peers.get(member) or self._new_peer(member)
             touched[member] = None
             if message is None:
-                _put(peer.socket, [_WORD.pack(_PAD, peer.session, 0, 0), bytes(OPENING)])
+                _put(peer.socket, [_WORD.pack(_PAD, peer.session, 0, 0), bytes(self._openings[member])])
             elif not isinstance(message, Message):
                 peer.pulses.append(message)
                 _put(peer.socket, [_WORD.pack(_ASK, peer.session, 0, 0)])

@@ -80,7 +80,7 @@ class Ends:
         )
         self.b.connect({}, lambda *_: None)
         self.b.start(self.came.append)
-        self.a.start(lambda _: None, ["b"])
+        self.a.start(lambda _: None, {"b": 1_000_000})
 
     def close(self) -> None:
         self.a.close()

@@ -38,6 +38,10 @@ def limit(time: str) -> Edits:
     return {"constraints": {"answer_time": {"p99": time}}}
 
 
+def budget(most: str) -> Edits:
+    return {"constraints": {"budget": {"cost": f"<= {most}"}}}
+
+
 def cpu(**shares: float) -> Edits:
     """Speeds of classes, as shares of this machine's."""
     return {"hardware": {name: {"emulate": {"cpu": share}} for name, share in shares.items()}}
@@ -98,24 +102,32 @@ CASES: Final = (
         EDGE,
         {"phones": 2},
         merged(
-            pinned(shrink="edge", vision="edge", tokens="edge", language="base_station", decide="edge"), limit("1 s")
+            pinned(shrink="edge", vision="edge", tokens="edge", language="base_station", decide="edge"),
+            limit("1 s"),
+            budget("1000 USD/month"),
         ),
-        cpu(phone=0.5),
+        merged(cpu(phone=0.5), {"hardware": {"phone": {"memory": "400 MB"}}}),
     ),
     Case(
         "blog_upload",
         MIXED,
         {"phones": 2},
         merged(
-            pinned(shrink="edge", vision="base_station", tokens="edge", language="cloud", decide="cloud"), limit("1 s")
+            pinned(shrink="edge", vision="base_station", tokens="edge", language="cloud", decide="cloud"),
+            limit("1 s"),
+            budget("1000 USD/month"),
         ),
-        cpu(phone=0.4),
+        cpu(phone=0.4, gateway=0.4),
     ),
     Case(
         "blog_upload",
         CLOUD,
-        {"phones": 2},
-        merged(pinned(shrink="cloud", vision="cloud", tokens="cloud", language="cloud", decide="cloud"), limit("1 s")),
-        {"links": {"lte": {"up": {"rate": "200 Mbit/s", "shared": {"by": "bases", "rate": "400 Mbit/s"}}}}},
+        {"phones": 1},
+        merged(
+            pinned(shrink="cloud", vision="cloud", tokens="cloud", language="cloud", decide="cloud"),
+            limit("1 s"),
+            budget("1000 USD/month"),
+        ),
+        {"links": {"lte": {"up": {"rate": "150 Mbit/s", "shared": {"by": "bases", "rate": "400 Mbit/s"}}}}},
     ),
 )

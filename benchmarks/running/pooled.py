@@ -23,15 +23,12 @@ Row = dict[str, Any]
 def interval(runs: Sequence[Reals], quantile: float, seed: int = 0) -> tuple[float, float]:
     """95 % of a quantile of all `runs` together, by bootstrap over blocks of each run (H. Künsch, 1989)."""
     rng = np.random.default_rng(seed)
-    drawn = np.empty(RESAMPLES)
-    for n in range(RESAMPLES):
-        parts = []
-        for run in runs:
-            block = min(BLOCK, len(run))
-            begins = rng.integers(0, len(run) - block + 1, -(-len(run) // block))
-            parts.append(run[(begins[:, None] + np.arange(block)).ravel()[: len(run)]])
-        drawn[n] = np.quantile(np.concatenate(parts), quantile)
-    low, high = np.quantile(drawn, (0.025, 0.975))
+    drawn: list[Reals] = []
+    for run in runs:
+        block = min(BLOCK, len(run))
+        begins = rng.integers(0, len(run) - block + 1, (RESAMPLES, -(-len(run) // block), 1))
+        drawn.append(run[(begins + np.arange(block)).reshape(RESAMPLES, -1)[:, : len(run)]])
+    low, high = np.quantile(np.quantile(np.concatenate(drawn, axis=1), quantile, axis=1), (0.025, 0.975))
     return float(low), float(high)
 
 

@@ -34,6 +34,7 @@ from runtime.emulate.process import NotAllowed
 from runtime.emulate.topology import Host, Network, Way
 from runtime.hops import GAP, HopProbe
 from runtime.machine import host_name
+from runtime.topology import OPENING
 
 SIZES: Final = (1_000, 100_000, 1_000_000)
 COUNT: Final = 40
@@ -156,7 +157,7 @@ def _rows(
     connection = Connection(address, local=True, node=node)
     try:
         ends = {site: connection.place(site, Probe, own, secret) for site, own in zip(("a", "b"), at, strict=True)}
-        connection.call(ends, "open", connection.call(ends, "endpoint"), ["b"])
+        connection.call(ends, "open", connection.call(ends, "endpoint"), {"b": OPENING})
         connection.gather({"a": ends["a"].connect_pipe.remote(connection.call(ends, "pipe")["b"])})
         _medians(connection, ends, SIZES[-1])  # connections, caches, and windows of TCP
         return [row for payload in SIZES for row in _of_size(where, connection, ends, payload, delay, rate)]

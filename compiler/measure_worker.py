@@ -47,7 +47,8 @@ def _open(request: dict[str, Any]) -> tuple[Callable[[dict[str, Any]], Any], Cal
     folder = Path(request["folder"])
     if request["function"]:
         own = () if request["environment"] is None else (request["environment"], request["secrets"])
-        function = opener(folder, request["function"], *own)
+        typed = {"outputs": request["outputs"]} if request["outputs"] else {}
+        function = opener(folder, request["function"], *own, **typed)
         return lambda sample: function(**sample), getattr(function, "peak_memory", lambda: 0)
     executor = opener(folder, int(request["threads"]))
     return lambda sample: executor.run(sample), lambda: 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -19,6 +19,7 @@ from runtime.cluster.local import local_cluster
 from runtime.machine import host_name
 from runtime.message import Message
 from runtime.shaping import Shaper, Step
+from runtime.topology import OPENING
 from runtime.values import Value
 from specs.errors import EnvironmentFailed
 from specs.profile import Distribution, HopOverhead
@@ -46,7 +47,7 @@ class HopProbe:
     async def endpoint(self) -> str:
         return self._channel.endpoint
 
-    async def open(self, ends: Mapping[str, str], to_open: Sequence[str]) -> None:
+    async def open(self, ends: Mapping[str, str], to_open: Mapping[str, int]) -> None:
         self._channel.connect(ends.get, lambda member, message, reason: self._problems.append(reason))
         self._channel.start(self._deliver, to_open)
 
@@ -94,7 +95,7 @@ def measure_hops(
         try:
             secret = Secret.new(encrypted=False)
             ends = {site: connection.place(site, HopProbe, LOOPBACK, secret) for site in ("hop-a", "hop-b")}
-            connection.call(ends, "open", connection.call(ends, "endpoint"), ["hop-b"])
+            connection.call(ends, "open", connection.call(ends, "endpoint"), {"hop-b": OPENING})
             a, b = ends.values()
             connection.gather({"a": a.send.remote("hop-b", 1000, 20, GAP)})
             connection.gather({"b": b.take.remote(20)})

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Final, Literal
 
 from runtime.fleet import Member, ancestors, chosen, serving
 from specs.application import Application
@@ -22,6 +22,9 @@ from specs.run_result import Slice
 from specs.selector import matching_sites, sink_site
 
 Direction = Literal["up", "down"]
+
+OPENING: Final = 1_000_000
+"""Bytes, at most, that are sent to a peer before its first message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,16 +195,25 @@ class Topology:
         """Of each origin by name."""
         return {str(s.origin): s.origin.site for s in self.serving}
 
-    def sends_to(self, member: Member) -> tuple[str, ...]:
-        """The other members that get values of `member`."""
-        found = {
-            str(self.member[str(origin), edge.to_site])
-            for flow in self.flows
-            for origin in flow.members
-            for edge in self.edges
-            if edge.flow == flow.name and edge.hops and self.member[str(origin), edge.from_site] == member
-        }
-        return tuple(sorted(found - {str(member)}))
+    def sends_to(self, member: Member) -> Mapping[str, int]:
+        """The other members that get values of `member`, and the bytes that open TCP's window on the way there."""
+        found: dict[str, int] = {}
+        for flow in self.flows:
+            for origin in flow.members:
+                for edge in self.edges:
+                    if edge.flow == flow.name and edge.hops and self.member[str(origin), edge.from_site] == member:
+                        target = str(self.member[str(origin), edge.to_site])
+                        found[target] = max(found.get(target, 0), self._opening(edge))
+        found.pop(str(member), None)
+        return dict(sorted(found.items()))
+
+    def _opening(self, edge: Edge) -> int:
+        """Twice what is on its way over the edge's links in a round trip: a window beyond that is of no use, and on a
+        narrow link what is sent for it would be in the way of the first requests.
+        """
+        links = [self.link[hop] for hop in edge.hops]
+        rate = min(min(use.rate, use.shared_rate or use.rate) for use in links)
+        return min(OPENING, int(4 * rate * sum(use.delay for use in links)))
 
     def stages_at(self, site: str) -> tuple[Stage, ...]:
         return tuple(stage for stage in self.stages if stage.site == site)

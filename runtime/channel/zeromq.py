@@ -21,7 +21,7 @@ import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -44,10 +44,6 @@ LONGEST: Final = 1 << 30
 """Bytes of a frame; a connection that brings more is closed."""
 BROKEN_AFTER: Final = 4000
 """Milliseconds without progress of TCP after which a connection is given up for another one."""
-OPENING: Final = 1_000_000
-"""Bytes sent to a peer in advance: TCP starts slowly, so the first message over a long link would need several round
-trips."""
-
 DOMAIN: Final = b"tierplan"
 
 _WORD: Final = struct.Struct("<c8sQQ")
@@ -90,7 +86,7 @@ class _Peer:
         self.socket: zmq.Socket[bytes] | None = None
         self.monitor: zmq.Socket[bytes] | None = None
         self.greeted = self.broken = False
-        self.to_open = False
+        self.to_open = 0
         self.try_at = 0.0
 
 
@@ -122,7 +118,7 @@ class ZeroMQChannel:
         self._incarnation = int.from_bytes(os.urandom(8), "little") or 1
         self._watched: dict[Any, Callable[[], None]] = {}
         self._inbox = Inbox()
-        self._asked: deque[tuple[str, Message | OnPulse | None]] = deque()
+        self._asked: deque[tuple[str, Message | OnPulse | int]] = deque()
         self._awake, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._waking = threading.Lock()
         self._open, self._released = True, False
@@ -145,16 +141,17 @@ class ZeroMQChannel:
         self._find = find
         self._on_error = on_error
 
-    def start(self, deliver: Deliver, to_open: Iterable[str] = ()) -> None:
+    def start(self, deliver: Deliver, to_open: Mapping[str, int] | None = None) -> None:
         """Begin to carry: what comes is given to `deliver`, in one thread. `to_open` are peers to be near from the
-        first message on."""
+        first message on, each with the bytes to send it in advance: TCP starts slowly, and the first message over a
+        long link would else need several round trips."""
         self._deliver = deliver
         self._thread.start()
-        self.near(to_open)
+        self.near(to_open or {})
 
-    def near(self, members: Iterable[str]) -> None:
-        """Have connections to `members`, as far as they are there, before there is anything to send."""
-        self._asked.extend((member, None) for member in members)
+    def near(self, to_open: Mapping[str, int]) -> None:
+        """Have connections to members, as far as they are there, before there is anything to send."""
+        self._asked.extend(to_open.items())
         self._stir()
 
     def send(self, member: str, message: Message) -> None:
@@ -248,8 +245,8 @@ class ZeroMQChannel:
             if peer is None:
                 peer = self._peers[member] = _Peer(member)
             touched[member] = peer
-            if asked is None:
-                peer.to_open = True
+            if isinstance(asked, int):
+                peer.to_open = asked
             elif isinstance(asked, Message):
                 self._pack(peer, asked)
             else:
@@ -406,8 +403,8 @@ class ZeroMQChannel:
         peer.outbox.go_back(number)
         self._pulse(peer)
         if peer.to_open:
-            peer.to_open = False
-            self._put(peer, _PAD, 0, [bytes(OPENING)])
+            self._put(peer, _PAD, 0, [bytes(peer.to_open)])
+            peer.to_open = 0
 
     def _pulse(self, peer: _Peer) -> None:
         pulses, peer.pulses = peer.pulses, []

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -109,7 +109,7 @@ class Exchange:
             self._channel.start(deliver)
             write_whole(self._folder / PORTS / f"{self._process}{ENDPOINT}", self._channel.endpoint + "\n")
 
-    def near(self, others: Iterable[str]) -> None:
+    def near(self, others: Mapping[str, int]) -> None:
         """See `runtime.channel.zeromq.ZeroMQChannel.near`."""
         self._channel.near(others)
 

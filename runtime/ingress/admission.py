@@ -9,9 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from runtime.ingress.concurrency import Concurrency
 from runtime.ingress.protocol import Code, ProtocolError
+from runtime.request import Entry
 from specs.errors import InputError, Issue, Place
 
+LATE: Final = "the deadline passed"
+"""How the reason begins of a request that was given up."""
 MIN_TOKEN: Final = 16
 MAX_TOKEN_FILE: Final = 100_000
 
@@ -66,17 +70,19 @@ def read_tokens(file: str) -> Tokens:
 
 
 class Admission:
-    """At most `requests` at a time, and `data` bytes of bodies. Used by one thread."""
+    """At most `requests` at a time, fewer where they are answered too late, and `data` bytes of bodies. Used by one
+    thread.
+    """
 
     def __init__(self, requests: int, data: int) -> None:
-        self._requests, self._data = requests, data
+        self._concurrency, self._data = Concurrency(requests), data
         self.inside = 0
         self._held = 0
 
     @contextmanager
     def enter(self, size: int) -> Iterator[None]:
         """For as long as a request of `size` bytes is inside. Raises ProtocolError where there is no room for it."""
-        if self.inside >= self._requests or self._held + size > self._data:
+        if self.inside >= int(self._concurrency.limit) or self._held + size > self._data:
             raise ProtocolError(Code.refused, f"{self.inside} requests are being served: try again later")
         self.inside += 1
         self._held += size
@@ -85,3 +91,13 @@ class Admission:
         finally:
             self.inside -= 1
             self._held -= size
+
+    def ended(self, entry: Entry) -> None:
+        """Learn from what became of a request that is still inside. One that failed for another reason than time says
+        nothing of load.
+        """
+        deadline = entry.deadline - entry.started
+        if entry.status == "answered":
+            self._concurrency.answered(entry.latency, deadline, self.inside)
+        elif entry.status in ("refused", "lost") or entry.reason.startswith(LATE):
+            self._concurrency.late(deadline, self.inside)

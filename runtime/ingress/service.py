@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from runtime.ingress.admission import Admission, Tokens
+from runtime.ingress.admission import LATE, Admission, Tokens
 from runtime.ingress.models import ServedModel
 from runtime.ingress.protocol import Code, InferAnswer, InferRequest, ProtocolError
 from runtime.ingress.repeats import Repeats
@@ -20,7 +20,6 @@ from runtime.observe.requests import Ended, Listener, TurnedAway
 from runtime.request import Entry, OnEnd
 from runtime.values import Value
 
-LATE: Final = "the deadline passed"
 GRACE: Final = 0.1
 """Seconds for the word of a stage that the deadline passed there, which says more than that it passed."""
 
@@ -115,6 +114,7 @@ class Service:
             entry = await self._through(name, model.flow, request.values, deadline)
         finally:
             self._listener.left()
+        self.admission.ended(entry)
         origin = request.origin
         self._listener.ended(Ended(model.name, request.id, origin.protocol, origin.carrier, entry, time.monotonic()))
         if entry.status != "answered":

@@ -79,7 +79,7 @@ class Ends:
         self.a.connect(ends.get, lambda m, msg, why: self.undelivered.append((m, msg.request, why)))
         self.b.connect(lambda _: None, lambda *_: None)
         self.b.start(self.came.append)
-        self.a.start(lambda _: None, ["b"])
+        self.a.start(lambda _: None, {"b": 1_000_000})
 
     def close(self) -> None:
         self.a.close()

@@ -78,6 +78,15 @@ def test_links_have_the_rates_and_instances_of_the_infrastructure(tmp_path: Path
     }
 
 
+def test_no_more_opens_a_connection_than_the_links_hold_in_two_round_trips(tmp_path: Path) -> None:
+    top = derive(copy_project(tmp_path))
+    bytes_a_second, there_and_back = 1e6, 2 * 0.005  # of lte up
+    assert top.sends_to(Member("phones", 0)) == {
+        "bases-0": 2 * bytes_a_second * there_and_back,
+        "cloud-0": 2 * bytes_a_second * (there_and_back + 2 * 0.003),
+    }
+
+
 def test_flows_run_at_the_peak_times_the_multiplier(tmp_path: Path) -> None:
     top = derive(copy_project(tmp_path), part=make_slice(multiplier=2.5))
     members = (Member("phones", 0), Member("phones", 1))

@@ -23,9 +23,9 @@ from planner.cli.profiling.reality import Part, Reality, Sample
 from planner.cli.profiling.targets import Target, Targets
 from planner.situation import source_digests
 from runtime.executors import open_executor
-from runtime.isolated import open_isolated
 from runtime.machine import host_name
 from runtime.secrets import NO_SECRETS, Secrets
+from runtime.served import open_served_function, open_served_model
 from runtime.work import environment_of
 from specs.application import Application
 from specs.artefact import WHOLE, ModelSignature
@@ -232,9 +232,10 @@ class Profiler:
                     source = digests[f"{name}/{variant}"]
                     real = samples[name, variant, WHOLE]
                     own = environment_of(self.app.value, name, self.secrets) if component.has_environment else None
+                    types = {output: str(kind) for output, kind in component.outputs.items()}
                     yield (
                         f"{name}/{variant}",
-                        FunctionSubject(self.app.folder, made.function, source, real, own, component.secrets),
+                        FunctionSubject(self.app.folder, made.function, source, real, own, component.secrets, types),
                     )
 
     def _measure(
@@ -250,7 +251,7 @@ class Profiler:
         done = 0
         values = list(subjects.values())
         with ended(
-            measure_all(values, hardware, open_executor, open_isolated, self.budget, frozenset(known))
+            measure_all(values, hardware, open_served_model, open_served_function, self.budget, frozenset(known))
         ) as outcomes:
             for done, found in enumerate(outcomes, 1):
                 name = f"{names[id(found.subject)]} on {found.hardware}"

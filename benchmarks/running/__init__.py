@@ -1,0 +1,1 @@
+"""Predicted and measured: plans of three applications, run on the emulated network."""

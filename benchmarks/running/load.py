@@ -1,0 +1,64 @@
+"""The slice in which what is busiest has the load that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from planner.demand import Demand
+from planner.layout import plan_layout
+from planner.measured import moments
+from planner.situation import Situation
+from planner.slicing import default_slice
+from planner.timings import Queue, Timings
+from specs.plan import Plan
+from specs.run_result import Slice
+
+MOST_CORES: Final = 0.6
+"""Of this machine, that the work of all emulated sites may take: beyond it a run measures its own contention."""
+STEPS: Final = 60
+
+
+@dataclass(frozen=True)
+class Busy:
+    """`queue` is the busiest, with `load` and `rate` requests (or messages) a second; `cores` of this machine work."""
+
+    part: Slice
+    queue: str
+    load: float
+    rate: float
+    cores: float
+
+
+def busy_slice(
+    situation: Situation, plan: Plan, members: Mapping[str, int], load: float, requests: int, seed: int
+) -> Busy:
+    """`members` take part, each asking so much that the busiest queue has `load`, or the machine `MOST_CORES` of work.
+
+    Raises InputError for a plan that places nothing or members that are not there.
+    """
+
+    def at(multiplier: float) -> Busy:
+        return _busy(situation, plan, default_slice(situation, plan, members, multiplier, requests, seed))
+
+    low, high = 1e-6, 1e6
+    for _ in range(STEPS):
+        middle = (low * high) ** 0.5
+        found = at(middle)
+        low, high = (middle, high) if found.load < load and found.cores < MOST_CORES else (low, middle)
+    return at(low)
+
+
+def _busy(situation: Situation, plan: Plan, part: Slice) -> Busy:
+    layout = plan_layout(situation, plan)
+    timings = Timings(layout, Demand(situation, part))
+    queue: Queue = max(timings.queues.values(), key=lambda q: q.load)
+    hardware = situation.infra.value.hardware
+    cores = 0.0
+    for index, stage in enumerate(layout.stages):
+        a = stage.assignment
+        spec = hardware[a.hardware]
+        share = spec.emulate.cpu if spec.emulate else 1.0
+        cores += part.members.get(a.site, 1) * timings.rate(index) * moments(stage.record).mean * share
+    return Busy(part, queue.name, queue.load, sum(a.rate for a in queue.arrivals), cores)

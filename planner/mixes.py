@@ -43,10 +43,12 @@ def with_mixes(records: Iterable[Record], app: Application, digests: Mapping[str
     for name, component in app.components.items():
         for variant in component.realisations:
             wanted.setdefault(digests[f"{name}/{variant}"], []).append(mixes.get(name, {}))
-    found: dict[str, Record] = {}
+    found: list[Record] = []
     for record in records:
-        for mix in wanted[record.source]:
-            if list(mix) == list(record.shares):
-                mixed = remixed(record, mix)
-                found[mixed.digest] = mixed
-    return list(found.values())
+        fitting = [mix for mix in wanted[record.source] if list(mix) == list(record.shares)]
+        if record.buckets is None:
+            found += [record] if fitting else []
+        else:
+            mixed = (remixed(record, mix) for mix in fitting)
+            found += {each.digest: each for each in mixed}.values()
+    return found

@@ -83,9 +83,9 @@ class Lengths:
         found = dict(inputs)
         for key, axes in self._inputs.items():
             value = np.asarray(inputs[key])
-            after = [(0, size - length if axis in axes else 0) for axis in range(value.ndim)]
-            pad = value.dtype.type(self._buckets.pad.get(key, 0))
-            found[key] = np.pad(value, after, constant_values=pad)
+            shape = tuple(size if axis in axes else n for axis, n in enumerate(value.shape))
+            found[key] = np.full(shape, self._buckets.pad.get(key, 0), value.dtype)
+            found[key][tuple(slice(n) for n in value.shape)] = value
         return found
 
     def brought_to(self, size: int, inputs: Arrays) -> dict[str, Any]:

@@ -128,9 +128,6 @@ def _dims(component: Component) -> _Found:
         yield ("batch",), "batches of a model that has dims", "leave batch out"
     if component.per is not None:
         yield ("per",), "dims of a component that runs per item", "export the model with fixed sizes"
-    for name, real in component.variants.items():
-        if real.quantize is not None:
-            yield ("variants", name), "quantizing a model that has dims", "hand in a model that is quantized already"
 
 
 _COMPONENT_KEYS = {

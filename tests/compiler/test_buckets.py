@@ -10,14 +10,15 @@ import pytest
 from onnx import helper, numpy_helper
 
 from compiler.backends import installed
+from compiler.buckets import in_buckets
 from compiler.build import build
 from compiler.job import job
-from compiler.numerics import compare
+from compiler.numerics import check, compare
 from compiler.store import Store
 from runtime.executors import open_executor
 from specs.artefact import Buckets, Executor
 from specs.artefact_folder import read_artefact
-from specs.errors import InputError
+from specs.errors import AnswerIsNo, InputError
 
 BUCKETS = Buckets(name="T", sizes=(4, 16, 32))
 WIDTH = 32
@@ -118,6 +119,58 @@ def test_a_length_that_no_bucket_holds_is_refused_by_every_backend(folders: dict
 def test_inputs_of_different_lengths_are_refused(folders: dict[str, Path], backend: str) -> None:
     with pytest.raises(InputError, match="'T' is 5 in 'ids', but 6 in 'mask'"):
         open_executor(folders[backend], 1).run({"ids": text(5)["ids"], "mask": text(6)["mask"]})
+
+
+def test_a_model_whose_answer_what_fills_up_changes_is_found_by_running(tmp_path: Path) -> None:
+    onnx.save(attention(masked=False), str(tmp_path / "model.onnx"))
+    few = Buckets(name="T", sizes=(8,))
+    ours, theirs = (
+        build(job(tmp_path / "model.onnx", name, buckets=few), Store(tmp_path / "store"))
+        for name in ("tvm", "onnxruntime")
+    )
+    assert check(ours, theirs, [text(8)], open_executor).relative < 2e-5
+    with pytest.raises(AnswerIsNo, match="filling inputs up to a bucket may change the answer: give the model a mask"):
+        check(ours, theirs, [text(5)], open_executor)
+
+
+def test_inputs_are_filled_up_with_what_is_declared(tmp_path: Path) -> None:
+    """A model without a mask that knows 0 for a word and -1 for none: a count of words that are not -1."""
+    node, value, kinds = helper.make_node, helper.make_tensor_value_info, onnx.TensorProto
+    nodes = [
+        node("Equal", ["ids", "none"], ["absent"]),
+        node("Not", ["absent"], ["there"]),
+        node("Cast", ["there"], ["one"], to=kinds.FLOAT),
+        node("ReduceSum", ["one", "row"], ["count"], keepdims=1),
+    ]
+    constants = [numpy_helper.from_array(np.array(v), n) for n, v in (("none", -1), ("row", [1]))]
+    ends = [value("ids", kinds.INT64, ["N", "T"])], [value("count", kinds.FLOAT, ["N", 1])]
+    graph = helper.make_graph(nodes, "count", *ends, constants)
+    file = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(file))
+    found = {}
+    for pad in (-1.0, 0.0):
+        made = build(
+            job(file, "tvm", buckets=Buckets(name="T", sizes=(8,), pad={"ids": pad})), Store(tmp_path / "store")
+        )
+        (found[pad],) = open_executor(made, 1).run({"ids": np.array([[0, 5, 0]])})["count"][0]
+    assert found == {-1.0: 3, 0.0: 8}
+
+
+def test_an_output_that_is_another_multiple_of_the_dimension_is_refused(tmp_path: Path) -> None:
+    value, kinds = helper.make_tensor_value_info, onnx.TensorProto
+    graph = helper.make_graph(
+        [helper.make_node("Concat", ["x", "x"], ["y"], axis=1)],
+        "twice",
+        [value("x", kinds.FLOAT, ["N", "T"])],
+        [value("y", kinds.FLOAT, ["N", "S"])],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    with pytest.raises(
+        InputError, match="'y' has an axis that is neither of a fixed size nor 'T' itself: 6 at 3, 8 at 4"
+    ):
+        in_buckets(proto, Buckets(name="T", sizes=(4,)), "model.onnx")
+    with pytest.raises(InputError, match="dimension 'T' of input 'x' has no size"):
+        in_buckets(proto, Buckets(name="L", sizes=(4,)), "model.onnx")
 
 
 def test_types_keep_the_name_wherever_the_dimension_is(folders: dict[str, Path]) -> None:

@@ -11,6 +11,7 @@ from planner import verify
 from planner.demand import Demand
 from planner.formulation import formulate
 from planner.layout import plan_layout
+from planner.observation import scaled
 from planner.simulation import Simulation
 from planner.situation import Situation, situation_of
 from specs.errors import InputError
@@ -111,3 +112,13 @@ def test_behaviour_that_knows_no_lengths_is_stale() -> None:
     without = [b.model_copy(update={"lengths": None}) for b in given.behaviours]
     with pytest.raises(InputError, match="stale: dims changed since"):
         situation_of(given.app, given.infra, given.records, without, given.hops, dict(given.digests))
+
+
+def test_a_record_whose_times_are_scaled_is_mixed_of_scaled_buckets() -> None:
+    """What a run observed is so kept: all buckets are off by as much."""
+    record = next(r for r in with_several().records if r.buckets and len(r.buckets) > 1)
+    slower = scaled(record, 3.0)
+    only = {size: float(size == max(record.shares)) for size in record.shares}
+    assert remixed(slower, only).latency.mean == pytest.approx(3 * remixed(record, only).latency.mean)
+    assert slower.latency.mean == pytest.approx(3 * record.latency.mean)
+    assert Record.model_validate(slower.dump()).digest == slower.digest

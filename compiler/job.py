@@ -11,7 +11,7 @@ from pydantic import Field
 
 from compiler.backends import BACKENDS, backend
 from compiler.given import Given
-from specs.artefact import WHOLE, ModelBackend, Segment
+from specs.artefact import WHOLE, Buckets, ModelBackend, Segment
 from specs.base import Spec
 from specs.digest import digest_bytes, digest_value
 
@@ -19,7 +19,8 @@ __all__ = ["BACKENDS", "Job", "job", "versions"]
 
 
 class Job(Spec):
-    """One artefact to build. `source` is the digest of what the user handed in; `dims` are sizes of named dimensions.
+    """One artefact to build. `source` is the digest of what the user handed in; `dims` are sizes of named dimensions,
+    `buckets` those of one that has several.
 
     `model` is what errors call it. What was converted or quantized lies in `file`, whose digest is `content`; both are
     empty where the ONNX file itself was handed in.
@@ -35,13 +36,15 @@ class Job(Spec):
     batch: int = Field(ge=1, le=64, default=1)
     segment: Segment = WHOLE
     dims: dict[str, int] = Field(default_factory=dict)
+    buckets: Buckets | None = None
 
     @property
     def key(self) -> str:
         """The content address: equal keys mean equal artefacts. The model's path is no part of it."""
-        unsaid = (
-            {"model", "file"} | ({"content"} if not self.content else set()) | ({"batch"} if self.batch == 1 else set())
-        )
+        unsaid = {"model", "file"}
+        unsaid |= {
+            name for name, same in (("content", ""), ("batch", 1), ("buckets", None)) if getattr(self, name) == same
+        }
         return digest_value(self.model_dump(mode="json", exclude=unsaid) | {"versions": versions(self.backend)})
 
 
@@ -54,6 +57,7 @@ def job(
     target: dict[str, Any] | None = None,
     segment: Segment = WHOLE,
     dims: dict[str, int] | None = None,
+    buckets: Buckets | None = None,
 ) -> Job:
     """The job of building `model`; without a target, for this machine. Raises InputError where it cannot be read."""
     from compiler.model import source_digest
@@ -70,6 +74,7 @@ def job(
         batch=batch,
         segment=segment,
         dims=dims or {},
+        buckets=buckets,
     )
 
 

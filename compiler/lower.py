@@ -9,6 +9,7 @@ from typing import Any
 import tvm
 from tvm import relax
 
+from compiler.entries import merge_entries
 from compiler.layout import block_channels
 from compiler.legalize import legalizations, winograd_convolutions
 from compiler.schedules.apply import apply_schedules
@@ -37,6 +38,29 @@ def lower(mod: tvm.IRModule, target: Mapping[str, Any], threads: int, *, winogra
 
     `winograd` allows Winograd's algorithm where it pays.
     """
+    scheduled = _schedule(mod, target, threads, winograd)
+    return replace(scheduled, executable=_compile(scheduled.executable, target))
+
+
+def lower_entries(entries: Mapping[str, tvm.IRModule], target: Mapping[str, Any], threads: int) -> Lowered:
+    """Compile the `main` of each module as a function of that name, all into one executable.
+
+    A constant that several have alike (packed weights) is in it once: the virtual machine's builder sees to that.
+    """
+    found = {name: _schedule(mod, target, threads, True) for name, mod in entries.items()}
+    executable = _compile(merge_entries({name: each.executable for name, each in found.items()}), target)
+    fallback = sorted({operator for each in found.values() for operator in each.fallback})
+    return Lowered(executable, tuple(fallback), next(iter(found.values())).winograd)
+
+
+def _compile(mod: tvm.IRModule, target: Mapping[str, Any]) -> Any:
+    tvm_target = tvm.target.Target(dict(target))
+    with tvm_target, tvm.transform.PassContext(opt_level=3):
+        return tvm.compile(mod, target=tvm_target)
+
+
+def _schedule(mod: tvm.IRModule, target: Mapping[str, Any], threads: int, winograd: bool) -> Lowered:
+    """All passes but the last: `executable` is still a module."""
     machine = replace(machine_of(target, threads), winograd=winograd)
     tvm_target = tvm.target.Target(dict(target))
     with tvm_target, tvm.transform.PassContext(opt_level=3):
@@ -55,8 +79,7 @@ def lower(mod: tvm.IRModule, target: Mapping[str, Any], threads: int, *, winogra
             ]
         )(mod)
         applied = apply_schedules(mod, machine)
-        executable = tvm.compile(applied.mod, target=tvm_target)
-    return Lowered(executable, applied.fallback, used)
+    return Lowered(applied.mod, applied.fallback, used)
 
 
 def graph_passes(mod: tvm.IRModule) -> tvm.IRModule:

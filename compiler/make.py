@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from compiler.backends import backend
+from compiler.buckets import in_buckets
 from compiler.cut import extract
 from compiler.job import Job, versions
 from compiler.model import load_model, prepare
@@ -22,12 +23,19 @@ def make(job: Job, store: Store) -> Path:
     """
     if (folder := store.find(job.key)) is not None:
         return folder
-    whole = prepare(load_model(Path(job.file or job.model)), job.dims, job.model, job.batch)
-    model = extract(whole, job.segment, job.model)
-    signature = signature_of(model, job.model, job.batch)
-    check_static(signature, job.model)
+    read = load_model(Path(job.file or job.model))
+    if job.buckets is not None:
+        bucketed = in_buckets(read, job.buckets, job.model)
+        signature = bucketed.signature
+    else:
+        model = extract(prepare(read, job.dims, job.model, job.batch), job.segment, job.model)
+        signature = signature_of(model, job.model, job.batch)
+        check_static(signature, job.model)
     with store.workspace() as folder:
-        made = backend(job.backend).build(model, job, folder)
+        if job.buckets is not None:
+            made = backend(job.backend).build_buckets(bucketed, job, folder)
+        else:
+            made = backend(job.backend).build(model, job, folder)
         artefact = Artefact(
             key=job.key,
             backend=job.backend,
@@ -36,6 +44,7 @@ def make(job: Job, store: Store) -> Path:
             batch=job.batch,
             source=job.source,
             segment=job.segment,
+            buckets=job.buckets,
             inputs=signature.inputs,
             outputs=signature.outputs,
             versions=versions(job.backend),

@@ -23,7 +23,8 @@ from specs.artefact_folder import read_artefact
 from specs.emulation import METHOD
 from specs.errors import EnvironmentFailed, InputError, TierplanError
 from specs.infrastructure import Hardware
-from specs.profile import Distribution, EmulatedBy, Record
+from specs.mixture import mixture
+from specs.profile import BucketTimes, Distribution, EmulatedBy, Record
 
 LoadFunction = Callable[..., Callable[..., Any]]
 """(project folder, "module:function"[, environment, names of secrets][, outputs=types by name]) -> the function. One
@@ -68,14 +69,22 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class ArtefactSubject:
-    """An artefact, and real inputs for it (arrays of as many items as it takes at once)."""
+    """An artefact, and real inputs for it (arrays of as many items as it takes at once).
+
+    Where it has buckets, `shares` are those of requests in each, and `samples` are `by_bucket`, one bucket after
+    another.
+    """
 
     folder: Path
     samples: Sequence[Sample]
+    shares: Mapping[int, float] = field(default_factory=dict)
+    by_bucket: Mapping[int, Sequence[Sample]] = field(default_factory=dict)
     artefact: Artefact = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "artefact", read_artefact(self.folder))
+        if self.by_bucket:
+            object.__setattr__(self, "samples", [sample for part in self.by_bucket.values() for sample in part])
 
     @property
     def backend(self) -> str:
@@ -200,6 +209,7 @@ def _measure(
         "outputs": {} if isinstance(subject, ArtefactSubject) else dict(subject.outputs),
         "threads": subject.threads,
         "samples": str(file),
+        "parts": _parts(subject),
         "cpus": [_share(place) for place in places],
         "budget": {name: getattr(budget, name) for name in Budget.__slots__},
     }
@@ -209,18 +219,33 @@ def _measure(
         yield from (Outcome(subject, place.name, None, error) for place in places)
         return
     for place in places:
-        latency = Distribution.model_validate(answer["latency"][_share(place)])
-        record = _record(subject, place, latency, float(answer["memory"]), budget.method)
+        latencies = [Distribution.model_validate(each) for each in answer["latency"][_share(place)]]
+        record = _record(subject, place, latencies, float(answer["memory"]), budget.method)
         yield Outcome(subject, place.name, record, None)
+
+
+def _parts(subject: Subject) -> list[int]:
+    """How many of its samples are measured together: all, or those of each bucket."""
+    if isinstance(subject, ArtefactSubject) and subject.by_bucket:
+        return [len(samples) for samples in subject.by_bucket.values()]
+    return [len(subject.samples)]
 
 
 def _share(place: HardwareClass) -> str:
     return repr(place.cpu or 1.0)
 
 
-def _record(subject: Subject, place: HardwareClass, latency: Distribution, memory: float, method: str) -> Record:
+def _record(
+    subject: Subject, place: HardwareClass, latencies: Sequence[Distribution], memory: float, method: str
+) -> Record:
+    """`latencies` are of each of the subject's parts."""
     artefact = subject.artefact if isinstance(subject, ArtefactSubject) else None
     emulated = place.emulated_by
+    shares = subject.shares if isinstance(subject, ArtefactSubject) else {}
+    buckets = [
+        BucketTimes(size=size, share=share, latency=latency)
+        for (size, share), latency in zip(shares.items(), latencies, strict=bool(shares))
+    ]
     return Record(
         source=subject.artefact.source if isinstance(subject, ArtefactSubject) else subject.source,
         segment=str(artefact.segment) if artefact else "..",
@@ -232,7 +257,8 @@ def _record(subject: Subject, place: HardwareClass, latency: Distribution, memor
         provenance="emulated" if emulated else "measured",
         method=method,
         host=str(host()),
-        latency=latency,
+        latency=mixture(buckets) if buckets else latencies[0],
+        buckets=tuple(buckets) or None,
         memory=memory,
         artefact=artefact.key if artefact else "",
         fallback=artefact.fallback if artefact else (),
@@ -243,7 +269,7 @@ def _record(subject: Subject, place: HardwareClass, latency: Distribution, memor
 def _key(subject: Subject, place: HardwareClass) -> tuple[object, ...]:
     """The key that this measurement's record would have."""
     nothing = Distribution(mean=0, second=0, third=0, quantiles={"0.5": 0}, n=0, spread=0)
-    return _record(subject, place, nothing, 0, "").key
+    return _record(subject, place, [nothing] * len(_parts(subject)), 0, "").key
 
 
 def _name(subject: Subject) -> str:

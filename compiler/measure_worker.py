@@ -28,9 +28,14 @@ def handle(request: dict[str, Any]) -> dict[str, Any]:
     others = np.ones(request["budget"]["evict"], np.uint8)  # before memory is counted: it is not the subject's
     before = settle()
     run, elsewhere = _open(request)
-    runs = _time(run, samples, request["budget"], others)
+    ends = list(itertools.accumulate(request["parts"]))
+    parts = [samples[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+    timed = [_time(run, part, request["budget"], others) for part in parts]
     memory = status("VmHWM") - before + elsewhere()
-    latency = {cpu: summarise([emulated_seconds(*r, float(cpu)) for r in runs]).dump() for cpu in request["cpus"]}
+    latency = {
+        cpu: [summarise([emulated_seconds(*r, float(cpu)) for r in runs]).dump() for runs in timed]
+        for cpu in request["cpus"]
+    }
     return {"latency": latency, "memory": memory}
 
 

@@ -18,6 +18,7 @@ from compiler.given import Given
 from compiler.made import publish
 from compiler.samples import Sample, save_samples
 from compiler.store import Store
+from specs.artefact import Buckets
 from specs.digest import digest_bytes, digest_file, digest_value
 from specs.errors import InputError, Issue, Place
 from specs.input_file import read_input
@@ -34,9 +35,16 @@ _PACKAGES: Final = ("onnxruntime", "onnx", "numpy")
 
 
 def quantize(
-    name: str, base: Given, source: str, samples: Sequence[Sample], store: Store, limits: Limits = LIMITS
+    name: str,
+    base: Given,
+    source: str,
+    samples: Sequence[Sample],
+    store: Store,
+    limits: Limits = LIMITS,
+    buckets: Buckets | None = None,
 ) -> Given:
-    """`base` in int8, called `name`. `source` is the digest of all that it is made from, `samples` are inputs.
+    """`base` in int8, called `name`. `source` is the digest of all that it is made from, `samples` are inputs, whose
+    lengths may differ in the dimension of `buckets`.
 
     Raises InputError where nothing in the model can be computed with integers, or there is no sample; NotKnown beyond
     the limits.
@@ -51,6 +59,7 @@ def quantize(
         request = {
             "model": str(base.file.resolve()),
             "name": base.name,
+            "buckets": None if buckets is None else buckets.dump(),
             "samples": str((work / "samples.npz").resolve()),
             "file": str((work / _MODEL).resolve()),
         }
@@ -84,7 +93,8 @@ def _versions() -> dict[str, str]:
     """Versions of all that decides what quantizing gives, our own code by its digest."""
     here = Path(__file__).parent
     files = [
-        here / name for name in ("quantize_worker.py", "quantizable.py", "batch_norm.py", "constants.py", "model.py")
+        here / name
+        for name in ("quantize_worker.py", "quantizable.py", "batch_norm.py", "constants.py", "model.py", "buckets.py")
     ]
     found = {package: version(package) for package in _PACKAGES}
     return found | {"compiler": digest_bytes(b"".join(f.read_bytes() for f in files))[:16]}

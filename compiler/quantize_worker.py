@@ -13,10 +13,12 @@ import onnx
 from onnx import version_converter
 
 from compiler.batch_norm import fold_batch_norm
+from compiler.buckets import in_buckets
 from compiler.child import serve
 from compiler.model import load_model, prepare
 from compiler.quantizable import Quantizable, quantizable
 from compiler.samples import Sample, load_samples
+from specs.artefact import Buckets
 from specs.errors import InputError, Issue, Place
 
 _OPSET: Final = 17
@@ -26,7 +28,8 @@ _OPSET_NEEDED: Final = 13
 
 def handle(request: dict[str, Any]) -> dict[str, Any]:
     name, file = str(request["name"]), Path(request["file"])
-    simple = simplified(load_model(Path(request["model"])), name)
+    buckets = None if request["buckets"] is None else Buckets.model_validate(request["buckets"])
+    simple = simplified(load_model(Path(request["model"])), name, buckets)
     chosen = quantizable(simple.graph)
     if not chosen.products:
         why = f": {next(iter(chosen.floats.values()))}" if chosen.floats else ""
@@ -40,10 +43,10 @@ def handle(request: dict[str, Any]) -> dict[str, Any]:
     return {"integers": list(chosen.products), "floats": dict(chosen.floats)}
 
 
-def simplified(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
-    """The model with static shapes, normalisations in its weights, a name for every node, and scales by channel
-    allowed by its opset. Raises InputError where its opset cannot be raised."""
-    found = prepare(model, {}, name)
+def simplified(model: onnx.ModelProto, name: str, buckets: Buckets | None = None) -> onnx.ModelProto:
+    """The model with static shapes but for a dimension with `buckets`, normalisations in its weights, a name for every
+    node, and scales by channel allowed by its opset. Raises InputError where its opset cannot be raised."""
+    found = prepare(model, {}, name) if buckets is None else in_buckets(model, buckets, name).open
     opset = next(o.version for o in found.opset_import if o.domain in ("", "ai.onnx"))
     folded = onnx.ModelProto()
     folded.CopyFrom(found)

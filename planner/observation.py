@@ -13,7 +13,7 @@ from typing import Final
 from planner.situation import Situation
 from specs.digest import digest_value
 from specs.plan import Assignment, Plan
-from specs.profile import Record, winners
+from specs.profile import Distribution, Record, winners
 from specs.run_result import MeasuredStage, RunResult
 
 OBSERVED: Final = "planner run"
@@ -77,10 +77,18 @@ def _observe(
     if by != run.host:
         return replace(seen, reason=f"profiled on {by!r}, run on {run.host!r}")
     method = f"{OBSERVED} {digest[:16]} of plan {run.plan[:16]}: {stage.n} requests at {stage.site}"
-    promoted = record.model_copy(update={"latency": stage.service, "method": method, "measured_at": run.ended_at})
+    times = _as_observed(record, stage.service)
+    promoted = times.model_copy(update={"method": method, "measured_at": run.ended_at})
     if promoted.digest not in known and newest[record.key].measured_at >= run.ended_at:
         return replace(seen, reason="profiled again since")
     return replace(seen, promoted=promoted)
+
+
+def _as_observed(record: Record, service: Distribution) -> Record:
+    """`record` with the times observed. A run does not tell buckets apart: all are off by as much as their mean is."""
+    if record.buckets is None:
+        return record.model_copy(update={"latency": service})
+    return record.times(service.mean / record.latency.mean if record.latency.mean > 0 else 1.0)
 
 
 def is_observed(record: Record) -> bool:
@@ -122,7 +130,7 @@ def _factors(situation: Situation, records: Iterable[Record]) -> dict[str, float
 
 def scaled(record: Record, factor: float) -> Record:
     """`record` with all times `factor` times as long."""
-    return record.model_copy(update={"latency": record.latency.times(factor)})
+    return record.times(factor)
 
 
 def placement(plan: Plan) -> list[tuple[object, ...]]:

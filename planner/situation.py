@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from planner.flows import Flow, flows_of
+from planner.mixes import knows_lengths, mixes_of, with_mixes
 from planner.network import Network
 from specs.application import Application, Cuts, Trace
 from specs.artefact import Segment
@@ -79,14 +80,21 @@ class Situation:
     def records_of(self, component: str, variant: str, segment: Segment, hardware: str) -> list[Record]:
         """The ways to run a segment on a class of hardware; none where it was not profiled there.
 
-        A device that shares its time takes one request at a time.
+        A device that shares its time takes one request at a time. Times of a model with buckets are of the component's
+        own mix of lengths.
         """
         source = self.digests[f"{component}/{variant}"]
         spec = self.app.value.components[component]
         together = self.infra.value.hardware[hardware].sharing == "cores"
         sizes = spec.batch_sizes if together else (1,)
         found = self._records_of.get((source, str(segment), hardware), [])
-        return [r for r in found if r.batch in sizes and (spec.backends is None or r.backend in spec.backends)]
+        mix = self._mixes.get(component, {})
+        known = [r for r in found if r.batch in sizes and r.shares == mix]
+        return [r for r in known if spec.backends is None or r.backend in spec.backends]
+
+    @cached_property
+    def _mixes(self) -> dict[str, dict[int, float]]:
+        return mixes_of(self.app.value, self.behaviours)
 
     def cuts(self, component: str, variant: str) -> CutPoints:
         """The tensors of each cut of `variant`, in order: declared, or found and an end of something profiled."""
@@ -172,6 +180,7 @@ def situation_of(
     cuts = {f.source: f for f in sorted(found, key=lambda f: f.measured_at) if f.source in ours}
     sized = tuple(_with_cuts(b, cuts, digests) for b in fresh)
     traces = _recordings(app, infra)
+    usable = with_mixes(usable, app.value, digests, mixes_of(app.value, sized))
     situation = Situation(app, infra, tuple(usable), sized, _one_channel(hops), digests, tuple(cuts.values()), traces)
     issues = _missing(situation, [r for r in winning if not stands_for(r, infra.value, host)], host)
     if not situation.hops and len(infra.value.sites) > 1:
@@ -338,6 +347,7 @@ def _fresh(
             continue
         needed = [f"{c}/{v}" for c, v in variants.items()] + [f"data:{name}" for name in app.value.data]
         changed = [k for k in {*found.inputs, *needed} if found.inputs.get(k) != digests.get(k)]
+        changed += [] if knows_lengths(found, app.value) else ["dims"]
         if changed:
             what = ", ".join(sorted(changed))
             issues.append(

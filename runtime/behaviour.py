@@ -68,7 +68,9 @@ def measure_behaviour(
     now = datetime.now(UTC).isoformat(timespec="seconds")
     for variants, tally in zip(combinations, tallies, strict=True):
         used = {key: sources[key] for key in (f"{c}/{v}" for c, v in variants.items())}
-        yield tally.behaviour(variants, total, {**inputs, **used}, now)
+        made = tally.behaviour(variants, total, {**inputs, **used}, now)
+        dims = [name for name, component in spec.components.items() if component.dims]
+        yield made.model_copy(update={"lengths": {name: tally.shares(name) for name in dims}}) if dims else made
 
 
 def _combinations(app: Application) -> list[dict[str, str]]:
@@ -158,9 +160,17 @@ class _Tally:
         self.patterns: Counter[tuple[str, tuple[str, ...], tuple[tuple[str, int], ...]]] = Counter()
         self.sizes: dict[str, list[int]] = {}
         self.right: dict[str, list[bool]] = {}
+        self.lengths: dict[str, Counter[int]] = {}
+
+    def shares(self, component: str) -> dict[str, float]:
+        """The share of a component's runs by how long its inputs were; nothing where it never ran."""
+        found = self.lengths.get(component, Counter[int]())
+        return {str(length): count / found.total() for length, count in sorted(found.items())}
 
     def add(self, source: str, outcome: Outcome, data: str, right: bool | None) -> None:
         self.patterns[source, outcome.runs, tuple(outcome.items.items())] += 1
+        for component, length in outcome.lengths.items():
+            self.lengths.setdefault(component, Counter())[length] += 1
         for key, value in outcome.values.items():
             self.sizes.setdefault(key, []).append(size(value))
         if right is not None:

@@ -12,7 +12,7 @@ from functools import cached_property
 from runtime.fan_out import split, stack
 from runtime.items import Item
 from runtime.values import Value, conform, sink_fills
-from runtime.work import Work
+from runtime.work import ModelWork, Work
 from specs.application import Application
 from specs.errors import InputError, Issue
 from specs.fan_out import item_inputs
@@ -26,7 +26,8 @@ Memo = dict[tuple[object, ...], dict[str, Value]]
 class Outcome:
     """`answers` by sink and input name; the components that ran, in order; every value by reference.
 
-    `items` says of each component that runs per item how many there were. References are ``source.value``,
+    `items` says of each component that runs per item how many there were, `lengths` of each whose model has buckets how
+    long its inputs were. References are ``source.value``,
     ``component.output`` and ``component@tensor`` for what crosses a cut.
     """
 
@@ -34,6 +35,7 @@ class Outcome:
     runs: tuple[str, ...]
     values: Mapping[str, Value]
     items: Mapping[str, int] = field(default_factory=dict)
+    lengths: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Reference:
         reach = graph.descendants([item.source])
         gates: dict[str, bool] = {}
         ran: list[str] = []
+        lengths: dict[str, int] = {}
         for name in graph.order:
             component = self.app.components[name]
             if name not in reach:
@@ -79,12 +82,15 @@ class Reference:
                 made = self._component(name, inputs)
                 if memo is not None:
                     memo[key_] = made
+            first = self.chains[name][0]
+            if isinstance(first, ModelWork) and (length := first.length(inputs)) is not None:
+                lengths[name] = length
             values.update(made)
             origin.update({key: (key_, key) for key in made})
             ran.append(name)
         per = {name: self.app.components[name].per for name in ran}
         items = {name: len(values[value]) for name, value in per.items() if value is not None}
-        return Outcome(self._answers(values, reach), tuple(ran), values, items)
+        return Outcome(self._answers(values, reach), tuple(ran), values, items, lengths)
 
     def _component(self, name: str, inputs: Mapping[str, Value | None]) -> dict[str, Value]:
         """What `name` gives of `inputs`: of each item, stacked, where it runs per item."""

@@ -53,7 +53,10 @@ class Work(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ModelWork:
-    """A model or a segment of one, built for `batch` requests at once. `fills` stand for skipped inputs."""
+    """A model or a segment of one, built for `batch` requests at once. `fills` stand for skipped inputs.
+
+    `dimension` is the name of the dimension that its artefact has buckets of, if any.
+    """
 
     name: str
     executor: Executor
@@ -61,6 +64,15 @@ class ModelWork:
     outputs: Mapping[str, TensorType]
     fills: Mapping[str, Value]
     batch: int = 1
+    dimension: str = ""
+
+    def length(self, inputs: Given) -> int | None:
+        """How long the dimension with buckets is in one request's inputs; None where there is none."""
+        for key, kind in self.inputs.items():
+            value = inputs.get(key)
+            if self.dimension in kind.shape and isinstance(value, np.ndarray):
+                return int(value.shape[kind.shape.index(self.dimension)])
+        return None
 
     def run(self, inputs: Given) -> dict[str, Value]:
         return self._run([self._row(inputs)])[0]
@@ -148,7 +160,8 @@ def open_model(app: Application, component: str, folder: Path, open_executor: Op
         if ref.if_skipped is not None and key in artefact.inputs
     }
     executor = open_executor(folder, threads)
-    return ModelWork(component, executor, artefact.inputs, artefact.outputs, fills, artefact.batch)
+    dimension = artefact.buckets.name if artefact.buckets else ""
+    return ModelWork(component, executor, artefact.inputs, artefact.outputs, fills, artefact.batch, dimension)
 
 
 def open_function(

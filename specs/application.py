@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
@@ -23,6 +24,7 @@ from specs.quantities import (
     AtMostSize,
     Duration,
     Frequency,
+    Share,
     Size,
     Whole,
 )
@@ -215,6 +217,37 @@ class Batch(Spec):
         return tuple(sorted({2**k for k in range(1, 7) if 2**k <= self.max} | {self.max}))
 
 
+def _dimension(value: object) -> object:
+    return {"buckets": value} if isinstance(value, list) else value
+
+
+MOST_BUCKETS: Final = 16
+"""Of one dimension: each is compiled and measured."""
+
+
+class Dimension(Spec):
+    """Lengths that a named dimension of a model is compiled for; a request takes the smallest that holds it.
+
+    `mix` is the share of requests in each bucket, in their order; without it, it is measured on the data. `pad` is what
+    fills an input up to its bucket, by the input's name; 0 where it is not named.
+    """
+
+    buckets: Annotated[list[Annotated[int, Field(ge=1, le=1_000_000)]], Field(min_length=1, max_length=MOST_BUCKETS)]
+    mix: Annotated[list[Share], Field(min_length=1)] | None = None
+    pad: dict[Name, float] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Dimension:
+        if any(a >= b for a, b in pairwise(self.buckets)):
+            raise ValueError("expected buckets that rise, as in [16, 64, 128]")
+        if self.mix is not None:
+            if len(self.mix) != len(self.buckets):
+                raise ValueError(f"expected a share for each of {len(self.buckets)} buckets, got {len(self.mix)}")
+            if abs(sum(self.mix) - 1) > 1e-3:
+                raise ValueError(f"the shares of the mix sum to {sum(self.mix):g}, not to 1")
+        return self
+
+
 _TAKEN: Final = ("PYTHON", "LD_", "RAY_", "TIERPLAN_")
 """How variables begin that Python, the loader, Ray and tierplan itself read."""
 
@@ -228,6 +261,7 @@ def _environment_name(name: str) -> str:
 
 
 EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
+_Dimension = Annotated[Dimension, BeforeValidator(_dimension, json_schema_input_type=Dimension | list[int])]
 Backend = Literal["tvm", "onnxruntime", "openvino", "python"]
 DEFAULT_VARIANT = "default"
 
@@ -257,7 +291,9 @@ class Component(Spec):
     ] = Field(default_factory=list)
     state: dict[str, Any] | None = None
     split: Literal["allowed"] | Cuts | None = None
-    dims: dict[Name, list[Whole]] = Field(default_factory=dict)
+    dims: Annotated[
+        dict[Name, _Dimension], Field(description="Buckets of the dimensions to which the model gives names only.")
+    ] = Field(default_factory=dict)
     backends: list[Backend] | None = None
     batch: Annotated[Batch, BeforeValidator(_batch, json_schema_input_type=Batch | int)] | None = None
     at: Selector | None = None
@@ -280,6 +316,8 @@ class Component(Spec):
         _reads_of_a_model(self)
         if self.batch is not None and any(v.function for v in self.realisations.values()):
             raise ValueError("batch belongs to a model: a function takes one request at a time")
+        if self.dims and any(v.function for v in self.realisations.values()):
+            raise ValueError("dims belongs to a model: a function takes values of any length")
         self._environment_of_functions()
         return self
 
@@ -306,6 +344,11 @@ class Component(Spec):
     def realisations(self) -> dict[str, Variant]:
         """Every variant by name; a component without variants has one, called ``default``."""
         return self.variants or {DEFAULT_VARIANT: Variant(model=self.model, reads=self.reads, function=self.function)}
+
+    @property
+    def dimension(self) -> tuple[str, Dimension] | None:
+        """The named dimension of its models that has buckets, where there is one; `specs.support` refuses several."""
+        return next(iter(self.dims.items()), None)
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:

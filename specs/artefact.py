@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 from pydantic import Field
 
@@ -33,6 +33,18 @@ class Segment(Spec):
 WHOLE = Segment()
 
 
+class Buckets(Spec):
+    """The dimension called `name` of a model, compiled for these `sizes`; `pad` fills up inputs, 0 those not named."""
+
+    name: str
+    sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]
+    pad: dict[str, float] = Field(default_factory=dict)
+
+    def holding(self, length: int) -> int | None:
+        """The smallest size that holds `length`, None where none does."""
+        return next((size for size in self.sizes if size >= length), None)
+
+
 class ModelSignature(Spec):
     """Typed inputs and outputs of a model, by name, without the batch dimension."""
 
@@ -45,7 +57,8 @@ class Artefact(Spec):
 
     `key` is the content address: the digest of all that decides the artefact's bytes. `fallback` names the operators
     that no schedule of ours covered, so that slow generic code was taken; `winograd` the convolutions that Winograd's
-    algorithm computes, faster and with a larger float32 error. It takes exactly `batch` items at once.
+    algorithm computes, faster and with a larger float32 error. It takes exactly `batch` items at once. With `buckets`,
+    that dimension has a name in `inputs` and `outputs`, and any length up to the largest size.
     """
 
     schema_: Literal["tierplan.artefact/v1"] = Field(alias="schema", default="tierplan.artefact/v1")
@@ -56,12 +69,22 @@ class Artefact(Spec):
     batch: int = Field(ge=1, le=64, default=1)
     source: str
     segment: Segment = WHOLE
+    buckets: Buckets | None = None
     inputs: dict[str, TypeText]
     outputs: dict[str, TypeText]
     versions: dict[str, str]
     files: dict[str, str]
     fallback: tuple[str, ...] = ()
     winograd: tuple[str, ...] = ()
+
+    def of_bucket(self, size: int) -> Artefact:
+        """As if it had been compiled for this size of its dimension alone."""
+        name = self.buckets.name if self.buckets else ""
+        ends = {end: {key: kind.sized(name, size) for key, kind in getattr(self, end).items()} for end in _ENDS}
+        return self.model_copy(update={"buckets": None, **ends})
+
+
+_ENDS: Final = ("inputs", "outputs")
 
 
 class Executor(Protocol):
@@ -74,3 +97,8 @@ class Executor(Protocol):
 
 OpenExecutor = Callable[[Path, int], Executor]
 """(artefact folder, threads) -> Executor. Raises InputError where a file does not match its digest."""
+
+
+def entry_name(size: int) -> str:
+    """The function of a library that computes a bucket of this size."""
+    return f"bucket_{size}"

@@ -10,6 +10,9 @@ from specs.base import Spec
 from specs.moments import check_moments, check_quantiles
 from specs.quantities import Number
 
+Length = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}$")]
+"""A whole number, as JSON's keys are."""
+
 
 class BranchPattern(Spec):
     """One way requests of `source` go: the components that run, and the share of them that go this way.
@@ -64,13 +67,15 @@ class Behaviour(Spec):
     """For one combination of variants (component -> variant, components with one variant included).
 
     `inputs` are digests of all that decided it: models, functions, data. `payloads` is by value, ``source.value`` or
-    ``component.output``.
+    ``component.output``. `lengths` says of each component with ``dims`` how long its inputs were: the share of its runs
+    by length ("17"), nothing where it never ran.
     """
 
     schema_: Literal["tierplan.behaviour/v1"] = Field(alias="schema", default="tierplan.behaviour/v1")
     variants: dict[str, str]
     patterns: tuple[BranchPattern, ...]
     payloads: dict[str, PayloadSize]
+    lengths: dict[str, dict[Length, Annotated[Number, Field(gt=0, le=1)]]] | None = None
     accuracy: tuple[Accuracy, ...] = ()
     items: int = Field(ge=0)
     inputs: dict[str, str]
@@ -85,4 +90,7 @@ class Behaviour(Spec):
         for source, share in shares.items():
             if abs(share - 1) > 1e-3:
                 raise ValueError(f"the probabilities of the patterns of {source!r} sum to {share:g}, not to 1")
+        for component, found in (self.lengths or {}).items():
+            if found and abs(sum(found.values()) - 1) > 1e-3:
+                raise ValueError(f"the shares of the lengths of {component!r} sum to {sum(found.values()):g}, not to 1")
         return self

@@ -27,6 +27,7 @@ from specs.application import (
     Variant,
 )
 from specs.artefact import ModelSignature
+from specs.dimensions import check_dimensions
 from specs.edges import check_edges, gate_can_be
 from specs.errors import InputError, Issue
 from specs.fan_out import check_fan_outs, value_type
@@ -56,6 +57,7 @@ def check(
     """
     issues = [*_names(app), *_references(app), *_cycles(app), *_realisations(app), *_skips(app)]
     issues += [*check_fan_outs(app, signatures), *check_edges(app, signatures or {})]
+    issues += check_dimensions(app, signatures or {})
     if infra is not None:
         issues += [*_infrastructure(infra), *_placement(app, infra), *_powerless(app, infra), *_budgets(app, infra)]
     files = [app.file, infra.file if infra else ""]

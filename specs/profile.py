@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal, Self, TypeVar
 
@@ -80,12 +81,21 @@ class EmulatedBy(Spec):
     cpu: float = Field(gt=0)
 
 
+class BucketTimes(Spec):
+    """Service times of inputs that one bucket holds, of `size` at most; `share` of all are such."""
+
+    size: int = Field(ge=1)
+    share: Number = Field(ge=0, le=1)
+    latency: Distribution
+
+
 class Record(Spec):
     """One measurement: of `source` (digest of a model or function) from `segment`, run one way on one class.
 
     `hardware` is the class's name in the infrastructure. `memory` is bytes at the peak. `artefact` is the content
     address of what ran ("" for functions). `interval` is of an estimate: with 90 %, every quantile lies between these
-    multiples of what is stated.
+    multiples of what is stated. Of a model with buckets, `buckets` are the times in each, by rising size, and `latency`
+    is their mixture.
     """
 
     schema_: Literal["tierplan.profile/v1"] = Field(alias="schema", default="tierplan.profile/v1")
@@ -101,6 +111,7 @@ class Record(Spec):
     host: str
     latency: Distribution
     interval: tuple[Number, Number] | None = None
+    buckets: tuple[BucketTimes, ...] | None = None
     memory: float = Field(ge=0)
     artefact: str = ""
     fallback: tuple[str, ...] = ()
@@ -112,7 +123,18 @@ class Record(Spec):
             raise ValueError("expected at least one quantile of the latency")
         if (self.emulated_by is not None) != (self.provenance == "emulated"):
             raise ValueError("expected emulated_by exactly where the provenance is 'emulated'")
+        if self.buckets is not None:
+            self._of_buckets(self.buckets)
         return self
+
+    def _of_buckets(self, buckets: tuple[BucketTimes, ...]) -> None:
+        if not buckets or any(a.size >= b.size for a, b in pairwise(buckets)):
+            raise ValueError("expected buckets of rising size")
+        if abs(sum(b.share for b in buckets) - 1) > 1e-3:
+            raise ValueError(f"the shares of the buckets sum to {sum(b.share for b in buckets):g}, not to 1")
+        mean = sum(b.share * b.latency.mean for b in buckets)
+        if abs(mean - self.latency.mean) > 1e-3 * max(mean, self.latency.mean):
+            raise ValueError(f"the latency has the mean {self.latency.mean:g}, its buckets {mean:g}")
 
     @property
     def service(self) -> Distribution:
@@ -122,14 +144,29 @@ class Record(Spec):
         return self.latency
 
     @property
+    def shares(self) -> dict[int, float]:
+        """Of inputs in each bucket, by its size; nothing where there are no buckets."""
+        return {b.size: b.share for b in self.buckets or ()}
+
+    def times(self, factor: float) -> Record:
+        """The same with every time `factor` times as long."""
+        of = None if self.buckets is None else tuple(_longer(b, factor) for b in self.buckets)
+        return self.model_copy(update={"latency": self.latency.times(factor), "buckets": of})
+
+    @property
     def key(self) -> tuple[object, ...]:
         """What makes two records speak of the same thing; the newest measured one wins."""
         emulated = self.emulated_by.model_dump_json() if self.emulated_by else ""
-        return (self.source, self.segment, self.backend, self.threads, self.batch, self.hardware, emulated)
+        sizes = tuple(b.size for b in self.buckets or ())
+        return (self.source, self.segment, self.backend, self.threads, self.batch, self.hardware, emulated, sizes)
 
     @property
     def digest(self) -> str:
         return digest_value(self.dump())
+
+
+def _longer(bucket: BucketTimes, factor: float) -> BucketTimes:
+    return bucket.model_copy(update={"latency": bucket.latency.times(factor)})
 
 
 class HopOverhead(Spec):

@@ -108,13 +108,29 @@ def _component(component: Component) -> _Found:
     for key, what in _COMPONENT_KEYS.items():
         if getattr(component, {"with": "with_"}.get(key, key)):
             yield (key,), what, ""
+    yield from _dims(component)
     if component.batch is not None and component.batch.wait:
         hint = "leave it out: a batch then leaves as soon as a server is free"
         yield ("batch", "wait"), "waiting for a batch to fill (wait)", hint
 
 
+def _dims(component: Component) -> _Found:
+    """Beside buckets of one dimension stands nothing else that makes several artefacts of one model."""
+    if not component.dims:
+        return
+    first, *others = component.dims
+    if others:
+        what = f"buckets of several dimensions ({first} and {others[0]})"
+        yield ("dims", others[0]), what, "export the model with a fixed size for all but one"
+    if component.split is not None:
+        yield ("split",), "cutting a model that has dims", "leave split out"
+    if component.batch is not None:
+        yield ("batch",), "batches of a model that has dims", "leave batch out"
+    if component.per is not None:
+        yield ("per",), "dims of a component that runs per item", "export the model with fixed sizes"
+
+
 _COMPONENT_KEYS = {
-    "dims": "buckets of a named dimension (dims)",
     "state": "components that keep state",
 }
 

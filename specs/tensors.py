@@ -66,6 +66,10 @@ class TensorType:
         """Of `size` such values along a new first axis."""
         return TensorType(self.dtype, (size, *self.shape))
 
+    def sized(self, name: str, size: int) -> TensorType:
+        """With `size` where a dimension has this name."""
+        return TensorType(self.dtype, tuple(size if dim == name else dim for dim in self.shape))
+
     def __str__(self) -> str:
         return f"{self.dtype}[{','.join(map(str, self.shape))}]" if self.shape else self.dtype
 

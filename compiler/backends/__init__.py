@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 
 import onnx
 
+from compiler.buckets import Bucketed
 from specs.artefact import ModelBackend
 
 
@@ -55,6 +56,10 @@ class Backend(Protocol):
 
     def build(self, model: onnx.ModelProto, job: Request, folder: Path) -> Made:
         """Write the artefact's files to `folder`. Raises InputError for a model that it cannot take."""
+        ...
+
+    def build_buckets(self, bucketed: Bucketed, job: Request, folder: Path) -> Made:
+        """As `build`, for a model with a dimension of several sizes; weights are in the files once, where they can."""
         ...
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import onnx
 
 from compiler.backends import Made, Request
+from compiler.buckets import Bucketed
 from specs.errors import EnvironmentFailed, InputError, Issue, Place
 
 PACKAGES = ("openvino", "onnx")
-CODE = ("model.py", "batching.py", "constants.py", "cut.py")
+CODE = ("model.py", "batching.py", "constants.py", "cut.py", "buckets.py")
 
 
 def available() -> bool:
@@ -44,3 +45,8 @@ def build(model: onnx.ModelProto, job: Request, folder: Path) -> Made:
     finally:
         source.unlink(missing_ok=True)
     return Made((file, file.with_suffix(".bin")))
+
+
+def build_buckets(bucketed: Bucketed, job: Request, folder: Path) -> Made:
+    """One model whose dimension is open, which its executor compiles for each bucket: weights are on disk once."""
+    return build(bucketed.open, job, folder)

@@ -98,8 +98,10 @@ def _known(loaded: Loaded, components: list[str], variants: list[str]) -> None:
 def _facts(loaded: Loaded, profiles: Path, refusal: Refusal) -> Facts:
     from planner.coverage import Facts
     from planner.hub import fresh
+    from planner.mixes import mixes_of
     from planner.situation import source_digests, stands_for
     from specs.behaviour import Behaviour
+    from specs.mixture import remixed
     from specs.profile import BEHAVIOUR_FILE, Record, read_jsonl, read_records, winners
 
     assert loaded.infra is not None
@@ -108,14 +110,18 @@ def _facts(loaded: Loaded, profiles: Path, refusal: Refusal) -> Facts:
     names: dict[str, list[str]] = {}
     for name, digest in digests.items():
         names.setdefault(digest, []).append(name)
+    file = profiles / BEHAVIOUR_FILE
+    behaviours = fresh(read_jsonl(file, Behaviour), digests) if file.exists() else []
+    mixes = mixes_of(app, behaviours)
     records: dict[tuple[str, str], list[Record]] = {}
     for record in winners(read_records(profiles)).values() if profiles.is_dir() else ():
         for name in names.get(record.source, ()) if record.segment == ".." and record.batch == 1 else ():
-            allowed = app.components[name.split("/")[0]].backends
+            component = name.split("/")[0]
+            allowed, mix = app.components[component].backends, mixes.get(component, {})
+            if list(mix) != list(record.shares):
+                continue  # measured in other buckets
             if stands_for(record, infra, None) and (allowed is None or record.backend in allowed):
-                records.setdefault((name, record.hardware), []).append(record)
-    file = profiles / BEHAVIOUR_FILE
-    behaviours = fresh(read_jsonl(file, Behaviour), digests) if file.exists() else []
+                records.setdefault((name, record.hardware), []).append(remixed(record, mix))
     return Facts(app, infra, records, behaviours, refusal)
 
 

@@ -15,11 +15,14 @@ from specs.errors import InputError, Issue, Place
 from specs.model_source import FORMS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from planner.cli.results import ModelComparison, ModelProfile, ProfileResult
     from specs.application import Application
     from specs.load import Document
+    from specs.profile import Record
 
 
 def profile(
@@ -255,6 +258,7 @@ def _show_application(result: ProfileResult, app: Document[Application], out: Co
     numbers = ["threads", *(["at once"] if batched else [])]
     columns = ["component", "backend", *numbers, *hardware]
     out.print(table(columns, rows, title="p50 / p99, ms", right=[*numbers, *hardware]))
+    _show_buckets([r for r in result.records if r.buckets and r.source in names], names, hardware, out)
     if any(cell.endswith(DASH) for found in cells.values() for cell in found.values()):
         out.print(TOO_FEW)
     emulated = sorted({f"{r.hardware} (cpu {r.emulated_by.cpu:g})" for r in result.records if r.emulated_by})
@@ -267,6 +271,26 @@ def _show_application(result: ProfileResult, app: Document[Application], out: Co
     counts += f", {result.estimated} estimated" if estimated else ""
     counts += f", {result.behaviours} behaviours, {result.hops} hops"
     out.print(f"{counts}, {len(result.problems)} problems; {result.seconds:.0f} s; in {result.folder}")
+
+
+def _show_buckets(records: list[Record], names: Mapping[str, list[str]], hardware: list[str], out: Console) -> None:
+    """Of models with buckets, the times in each, and how many requests it has. `names` are by digest of a model."""
+    cells: dict[tuple[str, str, str, str, str], dict[str, str]] = {}
+    for r in records:
+        for bucket in r.buckets or ():
+            times = " / ".join(_milliseconds(bucket.latency.quantiles.get(q)) for q in ("0.5", "0.99"))
+            share = f"{100 * bucket.share:.3g} %"
+            way = (", ".join(names[r.source]), r.backend, str(r.threads), str(bucket.size), share)
+            cells.setdefault(way, {})[r.hardware] = times
+    if cells:
+        rows = [[*way, *(found.get(h, "") for h in hardware)] for way, found in sorted(cells.items(), key=_by_bucket)]
+        numbers = ["threads", "up to", "share", *hardware]
+        out.print(table(["component", "backend", *numbers], rows, title="by bucket, p50 / p99, ms", right=numbers))
+
+
+def _by_bucket(cell: tuple[tuple[str, str, str, str, str], object]) -> tuple[object, ...]:
+    component, backend, threads, size, _ = cell[0]
+    return component, backend, int(threads), int(size)
 
 
 def _by_count(cell: tuple[tuple[str, ...], object]) -> tuple[object, ...]:

@@ -36,6 +36,7 @@ def quantize_all(
     """
     from compiler.quantize import quantize, quantized
     from compiler.store import Store
+    from planner.cli.profiling.targets import buckets_of
 
     found: dict[Key, Given] = {}
     for component, variant, base in _all(app.value):
@@ -46,7 +47,8 @@ def quantize_all(
             if step is not None:
                 step(f"quantizing {name}")
             samples = _samples(app, component, variant, models, signatures, Store(store))
-            known = quantize(name, models[component, base], source, samples, Store(store))
+            buckets = buckets_of(app.value.components[component])
+            known = quantize(name, models[component, base], source, samples, Store(store), buckets=buckets)
         if known is not None:
             found[component, variant] = known
     return found

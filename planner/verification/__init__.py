@@ -15,6 +15,7 @@ from planner.verification.constraints import check_constraints, check_proof
 from planner.verification.inputs import check_inputs
 from planner.verification.latency import check_latency, check_shares
 from planner.verification.meaning import Meaning, meaning_of
+from planner.verification.mixes import check_mixes
 from planner.verification.money import check_cost, check_energy
 from planner.verification.placement import check_behaviour, check_pins_and_residency, check_placement
 from planner.verification.reading import Reading
@@ -50,6 +51,8 @@ def verify(situation: Situation, plan: Plan, samples: int = SAMPLES) -> Report:
         with claims.about("routes and cuts"):
             check_routes(reading, claims)
     if claims.ok:
+        with claims.about("buckets"):
+            check_mixes(reading, claims)
         _numbers(reading, claims, samples)
     return Report(tuple(claims.checks))
 

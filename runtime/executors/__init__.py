@@ -27,5 +27,8 @@ def open_executor(folder: Path, threads: int) -> Executor:
     """
     artefact = read_artefact(folder, threads)
     module = importlib.import_module(f"runtime.executors.{artefact.backend}")
+    if artefact.buckets is not None:
+        bucketed: Executor = module.open_buckets(folder, artefact, artefact.buckets)
+        return bucketed
     executor: Executor = getattr(module, _EXECUTORS[artefact.backend])(folder, artefact)
     return executor

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from runtime.executors.buckets import OpenExecutor
 from runtime.executors.values import Arguments
-from specs.artefact import Artefact
+from specs.artefact import Artefact, Buckets
 from specs.artefact_folder import the_file
 from specs.errors import EnvironmentFailed
 
@@ -42,3 +43,8 @@ class OnnxExecutor:
         """Arrays by name, with the batch dimension. Raises InputError for inputs of another type or shape."""
         feed = dict(zip(self._arguments.names, self._arguments(inputs), strict=True))
         return dict(zip(self._outputs, self._session.run(self._outputs, feed), strict=True))
+
+
+def open_buckets(folder: Path, artefact: Artefact, buckets: Buckets) -> OpenExecutor:
+    """One session for all lengths: nothing is filled up."""
+    return OpenExecutor(artefact, buckets, OnnxExecutor(folder, artefact))

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from runtime.executors.buckets import PaddedExecutor
 from runtime.executors.values import Arguments
-from specs.artefact import Artefact
+from specs.artefact import Artefact, Buckets
 from specs.artefact_folder import the_file
 from specs.errors import EnvironmentFailed
 
@@ -32,7 +33,12 @@ class OpenVinoExecutor:
             "ENABLE_CPU_PINNING": False,  # several stages share a machine: none may pin its cores
         }
         try:
-            compiled = openvino.Core().compile_model(str(file), "CPU", options)
+            core = openvino.Core()
+            model = core.read_model(str(file))
+            if model.is_dynamic():  # of a bucket: the file leaves the dimension open
+                shapes = [(artefact.batch, *map(int, kind.shape)) for kind in artefact.inputs.values()]
+                model.reshape({index: openvino.PartialShape(shape) for index, shape in enumerate(shapes)})
+            compiled = core.compile_model(model, "CPU", options)
         except Exception as error:  # OpenVINO raises RuntimeError and others of its own
             raise EnvironmentFailed(f"cannot load {file}: {str(error).strip().splitlines()[-1]}") from error
         self._request = compiled.create_infer_request()
@@ -47,3 +53,9 @@ class OpenVinoExecutor:
         feed = dict(enumerate(self._arguments(inputs)))
         found = self._request.infer(feed, share_inputs=True, share_outputs=True)
         return {name: np.array(found[output]) for name, output in self._outputs}
+
+
+def open_buckets(folder: Path, artefact: Artefact, buckets: Buckets) -> PaddedExecutor:
+    """The model compiled for each bucket, since a shape that it has not seen yet takes long."""
+    by_size = {size: OpenVinoExecutor(folder, artefact.of_bucket(size)) for size in buckets.sizes}
+    return PaddedExecutor(artefact, buckets, by_size)

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from runtime.executors.buckets import PaddedExecutor
 from runtime.executors.values import Arguments
-from specs.artefact import Artefact
+from specs.artefact import Artefact, Buckets, entry_name
 from specs.artefact_folder import the_file
 from specs.errors import EnvironmentFailed
 
@@ -21,7 +22,7 @@ from specs.errors import EnvironmentFailed
 class TvmExecutor:
     """One virtual machine over a shared library; machines of one process share the library and its weights."""
 
-    def __init__(self, folder: Path, artefact: Artefact) -> None:
+    def __init__(self, folder: Path, artefact: Artefact, entry: str = "main") -> None:
         file = the_file(folder, artefact, ".so")
         self._arguments = Arguments(artefact)
         self._threads = artefact.threads
@@ -30,7 +31,7 @@ class TvmExecutor:
         from tvm.runtime import cpu, empty
         from tvm.runtime.vm import VirtualMachine
 
-        self._main = VirtualMachine(self._library, cpu())["main"]
+        self._main = VirtualMachine(self._library, cpu())[entry]
         self._tensors = [empty((artefact.batch, *map(int, t.shape)), t.numpy) for t in artefact.inputs.values()]
         self._views = [writable(tensor) for tensor in self._tensors]
         self._pool_of = threading.local()
@@ -59,6 +60,12 @@ class TvmExecutor:
         if self._threads > 1 and not hasattr(self._pool_of, "ready"):
             _configure_pool(self._threads)
             self._pool_of.ready = True
+
+
+def open_buckets(folder: Path, artefact: Artefact, buckets: Buckets) -> PaddedExecutor:
+    """The library once, and a machine for each of its functions."""
+    by_size = {n: TvmExecutor(folder, artefact.of_bucket(n), entry_name(n)) for n in buckets.sizes}
+    return PaddedExecutor(artefact, buckets, by_size)
 
 
 def writable(tensor: Any) -> np.ndarray[Any, Any]:

@@ -16,8 +16,7 @@ class Arguments:
 
     def __init__(self, artefact: Artefact) -> None:
         self._expected = tuple(
-            (name, np.dtype(type_.numpy), (artefact.batch, *map(int, type_.shape)))
-            for name, type_ in artefact.inputs.items()
+            (name, np.dtype(type_.numpy), (artefact.batch, *type_.shape)) for name, type_ in artefact.inputs.items()
         )
         self.names = tuple(artefact.inputs)
 
@@ -28,8 +27,15 @@ class Arguments:
         result = []
         for name, dtype, shape in self._expected:
             value = np.asarray(inputs[name])
-            if value.dtype != dtype or value.shape != shape:
+            if value.dtype != dtype or (value.shape != shape and not _fits(value.shape, shape)):
                 wanted, found = f"{dtype}{list(shape)}", f"{value.dtype}{list(value.shape)}"
                 raise InputError(Issue(f"input {name!r}: expected {wanted}, found {found}"))
             result.append(value if value.flags.c_contiguous else np.ascontiguousarray(value))
         return result
+
+
+def _fits(found: tuple[int, ...], expected: tuple[int | str, ...]) -> bool:
+    """Whether the shapes agree, of which one may have names for sizes."""
+    return len(found) == len(expected) and all(
+        isinstance(want, str) or have == want for have, want in zip(found, expected, strict=True)
+    )

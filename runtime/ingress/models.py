@@ -11,17 +11,22 @@ from runtime.ingress.protocol import Code, ProtocolError
 from runtime.topology import Flow, Topology
 from runtime.values import Value
 from specs.application import Application
+from specs.dimensions import longest
 from specs.tensors import TensorType
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """An input or output. `sink` is the one that an output comes from."""
+    """An input or output. `sink` is the one that an output comes from.
+
+    `most` are the greatest sizes of an input's axes that what takes it has buckets for; None: any.
+    """
 
     name: str
     type: TensorType
     sink: str = ""
     value: str = ""
+    most: tuple[int | None, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,10 @@ def served_models(
             name=f"{app.name}.{flow.source}" if several else app.name,
             version=version,
             flow=flow.name,
-            inputs=tuple(Port(name, spec.type) for name, spec in app.sources[flow.source].values.items()),
+            inputs=tuple(
+                Port(name, spec.type, most=longest(app, flow.source, name))
+                for name, spec in app.sources[flow.source].values.items()
+            ),
             outputs=tuple(_outputs(app, types, top, flow)),
         )
         for flow in top.flows

@@ -71,6 +71,9 @@ def check_header(port: Port, given: object, shape: Sequence[object]) -> tuple[in
     )
     if not agrees:
         raise _wrong(port, f"expected shape {declared_shape(port.type)} ({port.type}), got {list(dims)}")
+    for name, have, most in zip(port.type.shape, dims, port.most, strict=False):
+        if most is not None and have > most:
+            raise _wrong(port, f"{name} is {have}, but the largest bucket is {most}")
     return dims
 
 

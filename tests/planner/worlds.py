@@ -16,7 +16,8 @@ from specs.digest import digest_bytes
 from specs.graph import Graph
 from specs.infrastructure import Infrastructure
 from specs.load import Document
-from specs.profile import Distribution, HopOverhead, Record
+from specs.mixture import mixture
+from specs.profile import BucketTimes, Distribution, HopOverhead, Record
 from specs.yamlfile import parse_yaml
 
 WHEN = "2026-01-01T00:00:00Z"
@@ -174,6 +175,56 @@ def _in_batches(given: Situation, more: random.Random) -> Situation:
             found.append(one.model_copy(update={"batch": size, "latency": latency, "artefact": artefact}))
     records = [*given.records, *found]
     return situation_of(given.app, given.infra, records, given.behaviours, given.hops, dict(given.digests))
+
+
+def lengthy(seed: int) -> Situation:
+    """A world whose models have buckets of lengths: of some the mix is declared, of others the data say how long."""
+    draw = random.Random(seed)
+    infra = _infrastructure(draw)
+    app = _application(draw, infra)
+    given = facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+    more = random.Random(f"lengths {seed}")
+    for spec in app["components"].values():
+        if not spec.get("split") and more.random() < 0.8:
+            sizes = more.choice([[16], [16, 64], [8, 32, 128]])
+            mix = [f"{p} %" for p in {1: (100,), 2: (70, 30), 3: (60, 35, 5)}[len(sizes)]]
+            spec["dims"] = {"T": more.choice([sizes, {"buckets": sizes, "mix": mix}])}
+    changed = document(app, Application, "app.yaml")
+    dims = {name: spec.dims["T"].buckets for name, spec in changed.value.components.items() if spec.dims}
+    behaviours = [
+        b.model_copy(update={"lengths": {name: _some_lengths(more, sizes) for name, sizes in dims.items()}})
+        for b in given.behaviours
+    ]
+    records = _in_buckets(given, dims, more)
+    return situation_of(changed, given.infra, records, behaviours, given.hops, dict(given.digests))
+
+
+def _some_lengths(draw: random.Random, sizes: list[int]) -> dict[str, float]:
+    """Shares of up to six lengths that the buckets hold."""
+    lengths = draw.sample(range(1, sizes[-1] + 1), draw.randint(1, 6))
+    weights = [draw.choice([1, 2, 5, 20]) for _ in lengths]
+    return {str(n): w / sum(weights) for n, w in sorted(zip(lengths, weights, strict=True))}
+
+
+def _in_buckets(given: Situation, dims: Mapping[str, list[int]], draw: random.Random) -> list[Record]:
+    """Times that grow with the bucket, between as the root of its size and as its square; mixed in equal parts."""
+    sources = {given.digests[f"{c}/{v}"]: c for c, s in given.app.value.components.items() for v in s.realisations}
+    found: list[Record] = []
+    for one in given.records:
+        sizes = dims.get(sources[one.source], [])
+        power = draw.choice([0.5, 1, 2])
+        buckets = tuple(
+            BucketTimes(
+                size=size,
+                share=1 / len(sizes),
+                latency=spread(one.latency.mean * (size / sizes[-1]) ** power * 2, draw.choice([0.05, 0.3])),
+            )
+            for size in sizes
+        )
+        if buckets:
+            one = one.model_copy(update={"buckets": buckets, "latency": mixture(buckets)})
+        found.append(one)
+    return found
 
 
 def thrifty(seed: int) -> Situation:

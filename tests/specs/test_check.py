@@ -258,9 +258,66 @@ def test_a_function_named_otherwise_is_told_how(tmp_path: Path, written: str) ->
     assert line.endswith("(write steps:split)")
 
 
-def test_a_named_dimension_agrees_with_any_size(tmp_path: Path) -> None:
-    signatures = {("embed", "default"): signature({"ids": "i64[T]"}, {"vector": "f32[8]"})}
-    assert problems(tmp_path, with_model(tmp_path), signatures=signatures) == []
+NAMED = {("embed", "default"): signature({"ids": "i64[T]"}, {"vector": "f32[8]"})}
+
+
+def with_dims(folder: Path, dims: str, *changes: tuple[str, str]) -> str:
+    """The application with a model whose component has `dims`."""
+    text = with_model(folder, *changes)
+    return changed(
+        text,
+        (
+            "    inputs: {ids: split.ids}\n    outputs: {vec",
+            f"    dims: {dims}\n    inputs: {{ids: split.ids}}\n    outputs: {{vec",
+        ),
+    )
+
+
+def test_a_named_dimension_with_buckets_agrees_with_any_size_that_they_hold(tmp_path: Path) -> None:
+    assert problems(tmp_path, with_dims(tmp_path, "{T: [4, 16]}"), signatures=NAMED) == []
+
+
+@pytest.mark.parametrize(
+    ("dims", "expected"),
+    [
+        ("{}", "dimension 'T' of input 'ids' of model embed.onnx has no size (add dims: {T: [16, 64, 128]})"),
+        ("{t: [16]}", "no input of model embed.onnx has a dimension 't' (known: T)"),
+        ("{T: [4, 8]}", "split.ids is i64[16], but the largest bucket of 'T' in 'embed' is 8 (add a bucket of 16)"),
+        ("{T: {buckets: [16], pad: {idx: 1}}}", "'embed' has no input 'idx' to pad (did you mean 'ids'?)"),
+    ],
+)
+def test_dims_must_be_those_of_the_model_and_hold_what_is_given(tmp_path: Path, dims: str, expected: str) -> None:
+    found = problems(tmp_path, with_dims(tmp_path, dims), signatures=NAMED)
+    assert any(expected in line for line in found), found
+    assert all(line.startswith("app.yaml:") for line in found)
+
+
+@pytest.mark.parametrize(
+    ("dims", "expected"),
+    [
+        ("{T: [16, 4]}", "expected buckets that rise"),
+        ("{T: []}", "expected at least so many items: 1"),
+        ("{T: [0]}", "expected a number of at least 1, got 0"),
+        ("{T: {buckets: [4, 16], mix: [1]}}", "expected a share for each of 2 buckets, got 1"),
+        ("{T: {buckets: [4, 16], mix: [50 %, 20 %]}}", "the shares of the mix sum to 0.7, not to 1"),
+    ],
+)
+def test_buckets_and_their_mix_are_checked_where_they_stand(tmp_path: Path, dims: str, expected: str) -> None:
+    with pytest.raises(InputError, match=expected) as error:
+        problems(tmp_path, with_dims(tmp_path, dims))
+    assert "app.yaml:" in str(error.value)
+
+
+def test_a_dimension_of_a_source_is_called_as_the_model_calls_it(tmp_path: Path) -> None:
+    """Else nobody could tell at the door which lengths are held."""
+    direct = [("text: {type: string, size: 80 B}", "text: {type: string, size: 80 B}\n      ids: {type: 'i64[L]'}")]
+    text = changed(
+        with_dims(tmp_path, "{T: [4, 16]}", *direct),
+        ("{ids: split.ids}\n    outputs: {vec", "{ids: ask.ids}\n    outputs: {vec"),
+    )
+    found = problems(tmp_path, text, signatures=NAMED)
+    assert any("ask.ids is i64[L]; 'embed' calls that dimension 'T' (write T for L" in line for line in found), found
+    assert problems(tmp_path, text.replace("i64[L]", "i64[T]"), signatures=NAMED) == []
 
 
 def test_all_problems_of_both_files_come_at_once(tmp_path: Path) -> None:

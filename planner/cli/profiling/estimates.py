@@ -76,6 +76,11 @@ class Estimator:
 
     def _model(self, source: str, name: str, variant: str, segment: Segment) -> Iterator[Record]:
         given = self.models[name, variant]
+        component = self.app.value.components[name]
+        if component.dims:
+            text = f"{name}/{variant}: an estimate is of one size, not of the buckets in dims"
+            self.problem("not estimated", text)
+            return
         work = work_of(extract(_prepared(given.file, given.name), segment, given.name))
         allowed = self.app.value.components[name].backends
         for place, spec in self.places:

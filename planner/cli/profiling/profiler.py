@@ -19,8 +19,11 @@ from planner.cli.ledger import Ledger
 from planner.cli.profiling.confirm import confirm
 from planner.cli.profiling.estimates import Estimator, add_estimates
 from planner.cli.profiling.found import found_cuts
+from planner.cli.profiling.lengths import by_bucket
 from planner.cli.profiling.reality import Part, Reality, Sample
 from planner.cli.profiling.targets import Target, Targets
+from planner.hub import fresh
+from planner.mixes import knows_lengths, mixes_of
 from planner.situation import source_digests
 from runtime.executors import open_executor
 from runtime.machine import host_name
@@ -29,6 +32,7 @@ from runtime.served import open_served_function, open_served_model
 from runtime.work import environment_of
 from specs.application import Application
 from specs.artefact import WHOLE, ModelSignature
+from specs.artefact_folder import read_artefact
 from specs.behaviour import Behaviour
 from specs.emulation import NOT_HERE
 from specs.errors import AnswerIsNo, EnvironmentFailed, InputError, Issue, NotKnown
@@ -99,6 +103,7 @@ class Profiler:
         measured = list(targets.measured(max((h.cores for h in hardware), default=0), self.only))
         built = self._build(measured, list(targets.references()), outcome)
         reality = Reality(self.app, self.signatures, targets, built, self.secrets)
+        mixes = self._mixes()
         samples = reality.samples()
         records = Ledger(self.folder / RECORDS_FILE)
         # A record of an artefact that would now be made otherwise (by a newer compiler, say) is measured again.
@@ -107,7 +112,7 @@ class Profiler:
         proven = {record.artefact for record in known.values()}
         sound = [t for t in measured if t.job.key in built]
         sound = [t for t in sound if t.job.key in proven or self._sound(t, reality, samples, outcome)]
-        self._measure(hardware, dict(self._subjects(sound, built, samples)), known.keys(), records, outcome)
+        self._measure(hardware, dict(self._subjects(sound, built, samples, mixes)), known.keys(), records, outcome)
         self._hops(outcome)
         if self.estimate:
             estimator = Estimator(self.app, self.infra.value, self.models, self.only, partial(self.problem, outcome))
@@ -124,7 +129,7 @@ class Profiler:
         of.built.update(self._build(parts, references, outcome))
         built = [p for p in parts if p.job.key in of.built]
         sound = [p for p in built if self._sound(p, of.reality, of.samples, outcome)]
-        subjects = dict(self._subjects(sound, of.built, of.samples, functions=False))
+        subjects = dict(self._subjects(sound, of.built, of.samples, {}, functions=False))
         self._measure(of.hardware, subjects, (), Ledger(self.folder / RECORDS_FILE), outcome)
 
     def _hardware(self, outcome: Outcome) -> list[HardwareClass]:
@@ -178,7 +183,11 @@ class Profiler:
         known = read_jsonl(file, Behaviour) if file.exists() else []
         data = {key for key in digests if key.startswith("data:")}
         fresh = [
-            b.variants for b in known if data <= set(b.inputs) and all(digests.get(k) == v for k, v in b.inputs.items())
+            b.variants
+            for b in known
+            if data <= set(b.inputs)
+            and all(digests.get(k) == v for k, v in b.inputs.items())
+            and knows_lengths(b, self.app.value)
         ]
         targets = Targets(self.app, self.models)
         if all(variants in fresh for variants in Reality(self.app, self.signatures, targets, {}).combinations):
@@ -193,6 +202,13 @@ class Profiler:
         for behaviour in reality.behaviours(tell):
             ledger.append(behaviour)
             outcome.behaviours += 1
+
+    def _mixes(self) -> dict[str, dict[int, float]]:
+        """The shares of requests in each bucket, by component with ``dims``."""
+        file = self.folder / BEHAVIOUR_FILE
+        app = self.app.value
+        known = read_jsonl(file, Behaviour) if file.exists() and any(c.dims for c in app.components.values()) else []
+        return mixes_of(app, fresh(known, source_digests(self.app)))
 
     def _sound(
         self, target: Target, reality: Reality, samples: Mapping[Part, Sequence[Sample]], outcome: Outcome
@@ -218,11 +234,17 @@ class Profiler:
         targets: Sequence[Target],
         built: Mapping[str, Path],
         samples: Mapping[Part, Sequence[Sample]],
+        mixes: Mapping[str, Mapping[int, float]],
         functions: bool = True,
     ) -> Iterator[tuple[str, Subject]]:
-        """What is measured, by the name that progress calls it."""
+        """What is measured, by the name that progress calls it; `mixes` are the shares of buckets by component."""
         for target in targets:
             real = samples[target.component, target.variant, target.job.segment]
+            if target.job.buckets is not None:
+                parts = by_bucket(real, read_artefact(built[target.job.key]), target.job.buckets)
+                shares = mixes[target.component]
+                yield target.name, ArtefactSubject(built[target.job.key], (), shares, parts)
+                continue
             together = [joined(group) for group in in_groups(real, target.job.batch)]
             yield target.name, ArtefactSubject(built[target.job.key], together)
         digests = source_digests(self.app)

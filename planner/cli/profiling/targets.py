@@ -12,8 +12,8 @@ from compiler.given import Given
 from compiler.host import host
 from compiler.job import Job, job
 from planner.situation import CutPoints
-from specs.application import Application, Cuts
-from specs.artefact import WHOLE, ModelBackend, Segment
+from specs.application import Application, Component, Cuts
+from specs.artefact import WHOLE, Buckets, ModelBackend, Segment
 from specs.load import Document
 
 
@@ -31,6 +31,14 @@ class Target:
         threads = f", {self.job.threads} threads" if self.job.threads > 1 else ""
         batch = f", {self.job.batch} at once" if self.job.batch > 1 else ""
         return f"{self.component}/{self.variant}{part} {self.job.backend}{threads}{batch}"
+
+
+def buckets_of(component: Component) -> Buckets | None:
+    """What the models of a component are compiled for, where it has ``dims``."""
+    if component.dimension is None:
+        return None
+    name, spec = component.dimension
+    return Buckets(name=name, sizes=tuple(spec.buckets), pad=spec.pad)
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class Targets:
         for name, component in self.app.value.components.items():
             for variant, real in component.realisations.items():
                 if real.is_model:
-                    first = job(self.models[name, variant], BACKENDS[0])
+                    first = job(self.models[name, variant], BACKENDS[0], buckets=buckets_of(component))
                     for kind in BACKENDS:
                         update = {"backend": kind, "target": backend(kind).target()}
                         found[name, variant, kind] = first.model_copy(update=update)

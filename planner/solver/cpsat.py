@@ -185,6 +185,15 @@ def _text(
         when = "" if row.when is None else f"enforcement_literal:[{row.when}] "
         parts.append(f"constraints{{{when}linear{{vars:[{variables}] coeffs:[{factors}] domain:[{low},{high}]}}}}")
     parts += [f"constraints{{exactly_one{{literals:[{','.join(map(str, one))}]}}}}" for one in model.one_of]
+    made = len(parts) - len(model.domains)  # constraints know each other by their number
+    for apart in model.apart:
+        for each in apart:
+            at = f"vars:[{each.start}] coeffs:[1]"
+            interval = f"start{{{at}}} size{{offset:{each.size}}} end{{{at} offset:{each.size}}}"
+            parts.append(f"constraints{{enforcement_literal:[{each.present}] interval{{{interval}}}}}")
+        numbers = ",".join(map(str, range(made, made + len(apart))))
+        parts.append(f"constraints{{no_overlap{{intervals:[{numbers}]}}}}")
+        made += len(apart) + 1
     if objective:
         terms = summed(objective) or ((0, 0),)
         variables = ",".join(str(v) for v, _ in terms)

@@ -1,0 +1,60 @@
+"""Random isolated requests of any size, made from a seed: DAG scheduling as SAGA's heuristics know it.
+
+Devices differ in speed alone and links in bandwidth alone, which is all that SAGA's networks can say. Costs are
+multiples of `UNIT`, which every speed divides, so that all times are whole microseconds on both sides.
+
+`python -m benchmarks.task_graphs FILE --steps 15 --seed 3` writes one as a Problem, for `planner solve --problem FILE`.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Final
+
+from planner.problem import Problem
+from planner.scheduling import isolated_request
+
+SPEEDS: Final = (1, 2, 3, 4, 6)
+UNIT: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class TaskGraph:
+    """`costs` by step, `sizes` by edge; `speeds` by device, `rates` by pair of devices, either way."""
+
+    costs: tuple[int, ...]
+    sizes: dict[tuple[int, int], int]
+    speeds: tuple[int, ...]
+    rates: dict[tuple[int, int], int]
+
+    def problem(self, name: str) -> Problem:
+        """The same as a Problem."""
+        devices = range(len(self.speeds))
+        return isolated_request(
+            {f"t{i}": {f"d{k}": cost // self.speeds[k] for k in devices} for i, cost in enumerate(self.costs)},
+            {
+                (f"t{a}", f"t{b}"): {
+                    (f"d{p}", f"d{q}"): size // self.rates[min(p, q), max(p, q)]
+                    for p in devices
+                    for q in devices
+                    if p != q
+                }
+                for (a, b), size in self.sizes.items()
+            },
+            name,
+        )
+
+
+def task_graph(steps: int, devices: int, ratio: float, seed: int) -> TaskGraph:
+    """A random DAG with one first and one last step. A message takes about `ratio` times as long as a step."""
+    draw = random.Random(f"{steps} {devices} {ratio} {seed}")
+    speeds = tuple(draw.choice(SPEEDS) for _ in range(devices))
+    rates = {(p, q): draw.choice(SPEEDS) for q in range(devices) for p in range(q)}
+    costs = tuple(UNIT * draw.randint(200, 2000) for _ in range(steps))
+    last = steps - 1
+    edges = {(draw.randrange(max(0, i - steps // 2), i), i) for i in range(1, last)}
+    edges |= {(draw.randrange(max(0, i - steps // 2), i), i) for i in range(2, last) if draw.random() < 0.6}
+    edges |= {(i, last) for i in range(last) if not any(a == i for a, _ in edges)}
+    sizes = {edge: UNIT * max(1, round(ratio * draw.randint(200, 2000))) for edge in sorted(edges)}
+    return TaskGraph(costs, sizes, speeds, rates)

@@ -8,11 +8,13 @@ multiples of `UNIT`, which every speed divides, so that all times are whole micr
 
 from __future__ import annotations
 
+import argparse
 import random
 from dataclasses import dataclass
 from typing import Final
 
 from planner.problem import Problem
+from planner.problem_file import write_problem
 from planner.scheduling import isolated_request
 
 SPEEDS: Final = (1, 2, 3, 4, 6)
@@ -58,3 +60,19 @@ def task_graph(steps: int, devices: int, ratio: float, seed: int) -> TaskGraph:
     edges |= {(i, last) for i in range(last) if not any(a == i for a, _ in edges)}
     sizes = {edge: UNIT * max(1, round(ratio * draw.randint(200, 2000))) for edge in sorted(edges)}
     return TaskGraph(costs, sizes, speeds, rates)
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description="Write a random isolated request as a Problem.")
+    words.add_argument("file")
+    words.add_argument("--steps", type=int, default=15)
+    words.add_argument("--devices", type=int, default=4)
+    words.add_argument("--ratio", type=float, default=0.3)
+    words.add_argument("--seed", type=int, default=0)
+    given = words.parse_args()
+    graph = task_graph(given.steps, given.devices, given.ratio, given.seed)
+    write_problem(graph.problem(f"{given.steps} steps on {given.devices} devices #{given.seed}"), given.file)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from benchmarks.task_graphs import task_graph
 from planner.problem import Limit, Objective, Problem, Throughput
-from planner.problem_file import parse_problem, problem_json
+from planner.problem_file import parse_problem, problem_json, write_problem
+from planner.problem_schema import solution_schema
 from planner.scheduling import Schedule, isolated_request, wrong_in
 from planner.solver import solve_problem
 from specs.errors import InputError
+from tests.cli.calling import planner
 from tests.planner.scheduling.brute import best
 from tests.planner.scheduling.requests import request
 
@@ -65,6 +71,31 @@ def test_waiting_for_the_better_device_is_found() -> None:
     assert (found.status, found.objectives) == ("optimal", (8,))
     assert found.orders == ((1,), (0, 2))
     assert found.starts == (0, 0, 5)
+
+
+def test_the_example_of_the_page_is_solved_as_it_says() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "scheduling.md").read_text("utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(example, "docs/scheduling.md", "exec"), {})
+
+
+def test_the_command_shows_the_order_and_answers_by_its_schema(tmp_path: Path) -> None:
+    file = tmp_path / "problem.json"
+    problem = isolated_request(
+        {"a": {"slow": 9, "fast": 4}, "b": {"slow": 5, "fast": 4}, "c": {"fast": 3}}, {("a", "c"): {}}
+    )
+    write_problem(problem, file)
+    shown = planner("solve", "--problem", str(file), folder=tmp_path)
+    assert shown.code == 0
+    assert "makespan: 0.007 ms, bound 0.007 ms" in shown.out
+    called = planner("solve", "--problem", str(file), "--format", "json", folder=tmp_path)
+    value = json.loads(called.out)
+    jsonschema.validate(value, solution_schema())
+    assert value["schema"] == "tierplan.solution/v1"
+    assert value["orders"] == [[1], [0, 2]]
+    refused = planner("solve", "--problem", str(file), "--strategy", "greedy", folder=tmp_path)
+    assert refused.code == 2
+    assert "expected auto, heft" in refused.err
 
 
 def test_fifteen_steps_are_proven_and_better_than_heft() -> None:

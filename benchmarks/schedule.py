@@ -3,8 +3,9 @@
 `python -m benchmarks.schedule` writes benchmarks/results/schedule.json. Instances are those of
 benchmarks/task_graphs.py, made from seeds only. SAGA's licence allows no commercial use: it is in the extra `bench`
 alone. What its heuristics place, in the order in which they do, is played by our rules, each step as soon as it can
-start, and checked; times are whole microseconds on both sides, so that nothing is lost by rounding. Seconds are of the
-processor, of one thread. A ratio below 1 is in our favour.
+start; times are whole microseconds on both sides, so that nothing is lost by rounding. Some of SAGA's ties are broken
+by the order of Python's sets, a little otherwise in each run. Seconds are of the processor, of one thread. A ratio
+below 1 is in our favour.
 """
 
 from __future__ import annotations

@@ -139,8 +139,8 @@ FIELDS: Final[dict[type, dict[str, str]]] = {
         "beside": "steps that run beside it, and may meet it on a device",
     },
     Beside: {
-        "step": "index into the scenario's `steps`, of one that is not on the path: what of it is in a `time` pool with one "
-        "of the others counts as if it were on the path, unless the pool's constraint is relaxed",
+        "step": "index into the scenario's `steps`, of one that is not on the path: what of it is in a `time` pool "
+        "with one of the others counts as if it were on the path, unless the pool's constraint is relaxed",
         "of": "indices of steps of the path",
     },
     TailRow: {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import types
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
@@ -68,14 +67,8 @@ def _check_version(value: Any, place: Place) -> None:
     if other := another_kind(value, "problem", place):
         raise InputError(other)
     named = value.pop("schema", None)
-    if named == FORMAT:
-        return
-    version = re.fullmatch(r"tierplan\.problem/v(\d{1,9})", named) if isinstance(named, str) else None
-    if version is None:
+    if named != FORMAT:
         raise _Wrong("schema", f"expected {FORMAT!r}, got {_short(named)}")
-    older = int(version[1]) < int(FORMAT.rpartition("v")[2])
-    hint = "write it again with planner solve --save-problem" if older else "a newer tierplan reads it"
-    raise InputError(Issue(f"not a Problem of this version: schema: expected {FORMAT!r}, got {named!r}", place, hint))
 
 
 class _Wrong(Exception):

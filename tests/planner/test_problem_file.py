@@ -76,7 +76,10 @@ def remove(key: str) -> Callable[[dict[str, Any]], None]:
 
 HOSTILE = {
     "an older version": (change("schema", to="tierplan.problem/v0"), "got 'tierplan.problem/v0' .*write it again"),
-    "a newer version": (change("schema", to="tierplan.problem/v9"), "got 'tierplan.problem/v9' .*a newer tierplan"),
+    "a newer version": (
+        change("schema", to="tierplan.problem/v9"),
+        "another version of tierplan: .*got 'tierplan.problem/v9'",
+    ),
     "another kind": (change("schema", to="tierplan.plan/v1"), "this is a plan, not the numbers alone"),
     "no kind": (remove("schema"), "schema: expected 'tierplan.problem/v1', got None"),
     "a kind that is no text": (change("schema", to=["tierplan.problem/v1"]), "schema: expected"),

@@ -4,10 +4,14 @@ An application is a random DAG of components of which one has two variants. Ever
 in every pool, none of which another beats in mean, variance, memory and reserved cores; queue tables come from
 planner/queueing.py, as in planner/formulation/. Devices are bought whole; memory and threads that do not divide the
 cores make packing count. Base stations are too small for everything, and the limit is tight for what the cloud adds.
+
+`python -m benchmarks.instances FILE --kind tree --components 10 --sites 10 --seed 3` writes one as a Problem, for
+`planner solve --problem FILE`.
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import random
 from collections.abc import Iterable, Mapping
@@ -15,7 +19,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from heapq import heappop, heappush
 from math import ceil, sqrt
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from planner.formulation.servers import WAIT_RATIO
 from planner.formulation.stations import Served, station_levels
@@ -43,6 +47,7 @@ from planner.problem import (
     Visit,
     WaitLevel,
 )
+from planner.problem_file import write_problem
 from planner.queueing import MAX_UTILISATION, Moments
 from planner.tail import largest_variance
 
@@ -432,3 +437,20 @@ def with_budget(problem: Problem, limit: int) -> Problem:
     named = Constraint("budget", "budget", "generated", len(problem.constraints) + 1)
     budget = Budget(len(problem.constraints), limit)
     return replace(problem, constraints=(*problem.constraints, named), budgets=(budget,))
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description="Write a random Problem.")
+    words.add_argument("file")
+    words.add_argument("--kind", choices=get_args(Kind), default="tree")
+    words.add_argument("--components", type=int, default=10)
+    words.add_argument("--sites", type=int, default=10)
+    words.add_argument("--slack", type=float, default=1.25)
+    words.add_argument("--seed", type=int, default=0)
+    given = words.parse_args()
+    shape = Shape(given.kind, given.components, given.sites, slack=given.slack)
+    write_problem(instance(shape, given.seed), given.file)
+
+
+if __name__ == "__main__":
+    main()

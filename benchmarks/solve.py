@@ -247,14 +247,14 @@ def _write(rows: list[dict[str, Any]]) -> None:
         "schema": "tierplan.benchmark/v1",
         "versions": {name: version(name) for name in ("ortools", "numpy", "pydantic")}
         | {"python": platform.python_version()},
-        "machine": {"cpu": _cpu(), "cores": len(os.sched_getaffinity(0))},
+        "machine": {"cpu": cpu(), "cores": len(os.sched_getaffinity(0))},
         "rows": rows,
     }
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def _cpu() -> str:
+def cpu() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 

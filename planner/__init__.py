@@ -7,23 +7,42 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from planner.baseline import baselines
+    from planner.formulation import formulate
     from planner.plan import solve
     from planner.prediction import predict
+    from planner.problem_file import read_problem, write_problem
     from planner.refinement import refine
     from planner.situation import load_situation
     from planner.slicing import default_slice
+    from planner.solver import solve_problem
     from planner.verification import verify
 
-__all__ = ["baselines", "default_slice", "load_situation", "predict", "refine", "solve", "verify"]
+__all__ = [
+    "baselines",
+    "default_slice",
+    "formulate",
+    "load_situation",
+    "predict",
+    "read_problem",
+    "refine",
+    "solve",
+    "solve_problem",
+    "verify",
+    "write_problem",
+]
 
 _HOME = {
     "baselines": "planner.baseline",
     "default_slice": "planner.slicing",
+    "formulate": "planner.formulation",
     "load_situation": "planner.situation",
     "predict": "planner.prediction",
+    "read_problem": "planner.problem_file",
     "refine": "planner.refinement",
     "solve": "planner.plan",
+    "solve_problem": "planner.solver",
     "verify": "planner.verification",
+    "write_problem": "planner.problem_file",
 }
 
 

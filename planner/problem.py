@@ -262,9 +262,12 @@ class Objective:
     """Lexicographic, in order, each the less the better. A latency is in us times parts per million; accuracy is the
     share of requests answered wrong, in ppb; throughput is how full the fullest queue is at the peak, in ppb of what it
     may carry: each visit's (option's) load by `Server.max_load` (by the replicas' `REPLICA_LOAD`), rounded up, summed.
+
+    A makespan (us) is when one request that meets no other is done, each device running one step at a time
+    (planner/scheduling/); only cost and energy go with it.
     """
 
-    kind: Literal["cost", "energy", "accuracy", "throughput", "latency"]
+    kind: Literal["cost", "energy", "accuracy", "throughput", "latency", "makespan"]
     name: str
 
 

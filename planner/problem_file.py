@@ -1,4 +1,4 @@
-"""Reads and writes a Problem as JSON, format version 0 (docs/problem-format.md)."""
+"""Reads and writes a Problem as JSON, format version 1 (docs/problem-format.md)."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import dataclasses
 import json
 import types
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from pathlib import Path as FilePath
-from typing import Any, Final, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, NoReturn, get_args, get_origin, get_type_hints
 
 from planner.problem import LIMIT, MILLION, End, Path, Problem, Scenario, Station, Transfer, Visit
 from planner.tree import tree_of
 from specs.errors import InputError, Issue, Place
 from specs.input_file import read_input
+from specs.kinds import another_kind
+from specs.nearest import near
 from specs.output_file import write_whole
-from specs.schema import DRAFT
 
-FORMAT: Final = "tierplan.problem/v0"
-SOLUTION_FORMAT: Final = "tierplan.solution/v0"
+FORMAT: Final = "tierplan.problem/v1"
+SOLUTION_FORMAT: Final = "tierplan.solution/v1"
 MAX_BYTES: Final = 64_000_000
 MAX_ITEMS: Final = 100_000
 MAX_TEXT: Final = 500
@@ -34,93 +36,81 @@ def problem_json(problem: Problem) -> str:
     return json.dumps({"schema": FORMAT, **dataclasses.asdict(problem)}, indent=1, ensure_ascii=False) + "\n"
 
 
-def problem_schema() -> dict[str, Any]:
-    """The JSON Schema of a Problem's file. Indices that must point somewhere are beyond it: `read_problem` checks."""
-    numbers = {"type": "integer", "minimum": -1, "maximum": LIMIT}
-    return _schema(Problem, FORMAT, numbers, optional=True)
-
-
-def solution_schema() -> dict[str, Any]:
-    """The JSON Schema of what `planner solve --problem` answers."""
-    from planner.solver.solution import Solution
-
-    return _schema(Solution, SOLUTION_FORMAT, {"type": "integer"}, optional=False)
-
-
-def _schema(kind: Any, name: str, integer: dict[str, Any], *, optional: bool) -> dict[str, Any]:
-    """Of a dataclass written with its ``schema`` and its fields, those with a default only perhaps if `optional`;
-    `integer` bounds each integer.
-    """
-    from pydantic import TypeAdapter
-
-    made = TypeAdapter(kind).json_schema()
-    for part in (made, *made.get("$defs", {}).values()):
-        every = list(part["properties"])
-        part |= {"required": part["required"] if optional else every, "additionalProperties": False}
-    made["properties"] = {"schema": {"const": name}, **made["properties"]}
-    made["required"] = ["schema", *made["required"]]
-    bounded: dict[str, Any] = _with_integers(made, integer)
-    return DRAFT | bounded
-
-
-def _with_integers(value: Any, integer: dict[str, Any]) -> Any:
-    if isinstance(value, list):
-        return [_with_integers(item, integer) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if value.get("type") == "integer":
-        return value | integer
-    return {key: _with_integers(item, integer) for key, item in value.items()}
-
-
 def read_problem(file: str | FilePath) -> Problem:
-    """Read a Problem. Raises InputError, naming the value, for what is not one."""
+    """Read a Problem. Raises InputError, naming the value, for what is not one, and for another version's."""
     return parse_problem(read_input(file, MAX_BYTES), str(file))
 
 
 def parse_problem(text: str | bytes, name: str = "<problem>") -> Problem:
     """As `read_problem`, from text."""
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, parse_int=_small_int)
+        value = json.loads(
+            text, parse_constant=_NotHere, parse_float=_NotHere, parse_int=_integer, object_pairs_hook=_object
+        )
+    except json.JSONDecodeError as error:
+        raise InputError(Issue(f"not a Problem: {error.msg}", Place(name, error.lineno, error.colno))) from error
     except (ValueError, RecursionError) as error:
         raise InputError(Issue(f"not a Problem: {error}", Place(name))) from error
     try:
-        if not isinstance(value, dict) or value.pop("schema", None) != FORMAT:
-            raise _Wrong("schema", f"expected {FORMAT!r}")
-        problem: Problem = _read(value, Problem, "problem")
+        _check_version(value, Place(name))
+        problem: Problem = _read(value, Problem, "")
         _check(problem)
     except _Wrong as error:
-        raise InputError(Issue(f"not a Problem: {error}", Place(name))) from error
+        raise InputError(Issue(f"not a Problem: {error}", Place(name), error.hint)) from error
     return problem
 
 
+def _check_version(value: Any, place: Place) -> None:
+    """Takes ``schema`` out of `value`. Raises InputError where it names another kind or version."""
+    if not isinstance(value, dict):
+        raise _Wrong("the file", f"expected an object with the key 'schema', got {_short(value)}")
+    if other := another_kind(value, "problem", place):
+        raise InputError(other)
+    named = value.pop("schema", None)
+    if named != FORMAT:
+        raise _Wrong("schema", f"expected {FORMAT!r}, got {_short(named)}")
+
+
 class _Wrong(Exception):
-    def __init__(self, where: str, expected: str) -> None:
-        super().__init__(f"{where}: {expected}")
+    def __init__(self, where: str, expected: str, hint: str = "") -> None:
+        super().__init__(f"{where}: {expected}" if where else expected)
+        self.hint = hint
 
 
-def _refuse_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not a number here")
+class _NotHere:
+    """A value that JSON's reader met and no Problem holds: it is refused where it stands."""
+
+    def __init__(self, said: str) -> None:
+        self.said = said
+
+    def __repr__(self) -> str:
+        return self.said
 
 
-def _small_int(text: str) -> int:
-    if len(text) > 20:
-        raise ValueError(f"the number {text[:20]}... is too large")
-    return int(text)
+def _integer(text: str) -> int | _NotHere:
+    return int(text) if len(text) <= 20 else _NotHere(f"{text[:20]}..., which is too large")
 
 
-def _read(value: Any, kind: Any, where: str) -> Any:
-    """`value` as `kind`: a dataclass, a tuple of such, an integer, or text."""
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _NotHere:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    names = [key for key, _ in pairs]
+    return _NotHere(f"the key {_short(next(key for key in names if names.count(key) > 1))} twice")
+
+
+def _read(value: Any, kind: Any, where: str, least: int = 0) -> Any:
+    """`value` as `kind`: a dataclass, a tuple of such, an integer from `least`, or text."""
     if kind is int:
-        if not isinstance(value, int) or isinstance(value, bool) or not -1 <= value <= LIMIT:
-            raise _Wrong(where, f"expected an integer from 0 to {LIMIT}, got {_short(value)}")
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= LIMIT:
+            raise _Wrong(where, f"expected an integer from {least} to {LIMIT}, got {_short(value)}")
         return value
     if kind is str:
         if not isinstance(value, str) or len(value) > MAX_TEXT:
             raise _Wrong(where, f"expected text of at most {MAX_TEXT} characters, got {_short(value)}")
         return value
     if get_origin(kind) is Literal:
-        if value not in get_args(kind):
+        if not isinstance(value, str) or value not in get_args(kind):
             raise _Wrong(where, f"expected one of {', '.join(get_args(kind))}, got {_short(value)}")
         return value
     if get_origin(kind) is tuple:
@@ -128,9 +118,22 @@ def _read(value: Any, kind: Any, where: str) -> Any:
             raise _Wrong(where, f"expected a list of at most {MAX_ITEMS} items, got {_short(value)}")
         return tuple(_read(item, get_args(kind)[0], f"{where}[{i}]") for i, item in enumerate(value))
     hints = _hints(kind)
-    if not isinstance(value, dict) or not _required(kind) <= set(value) <= set(hints):
-        raise _Wrong(where, f"expected exactly the keys {', '.join(hints)}")
-    return kind(**{key: _read(value[key], hint, f"{where}.{key}") for key, hint in hints.items() if key in value})
+    if not isinstance(value, dict):
+        raise _Wrong(where or "the file", f"expected an object with the keys {', '.join(hints)}, got {_short(value)}")
+    if not value.keys() <= hints.keys() or not _required(kind) <= value.keys():
+        _refuse_keys(value, kind, where)
+    least = -1 if kind is End else 0
+    inside = f"{where}." if where else ""
+    return kind(**{key: _read(value[key], hints[key], f"{inside}{key}", least) for key in hints if key in value})
+
+
+def _refuse_keys(value: dict[str, Any], kind: Any, where: str) -> NoReturn:
+    hints = _hints(kind)
+    for key in value:
+        if key not in hints:
+            raise _Wrong(where, f"the key {_short(key)} is not known", near(key, hints, most=len(hints)))
+    missing = next(key for key in hints if key in _required(kind) and key not in value)
+    raise _Wrong(where, f"the key {missing!r} is missing")
 
 
 _KNOWN: dict[Any, dict[str, Any]] = {}
@@ -143,7 +146,7 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 
 def _required(kind: Any) -> set[str]:
-    """Fields without a default: the others came later, and files that were written before have none of them."""
+    """Fields without a default."""
     return {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
 
 
@@ -169,14 +172,13 @@ def numbers_of(value: Any, where: str) -> Iterator[tuple[str, int]]:
 
 
 def _check(problem: Problem) -> None:
-    """Signs, indices and the order of levels, so that solving can rely on them."""
-    for where, number in numbers_of(problem, "problem"):
-        if number < 0:
-            raise _Wrong(where, f"expected zero or more, got {number}")
+    """Indices and the order of levels, so that solving can rely on them."""
     if not problem.sites or not problem.flows or not problem.objectives:
-        raise _Wrong("problem", "expected at least one site, one flow and one objective")
+        raise _Wrong("the file", "expected at least one site, one flow and one objective")
     if len(problem.members) != len(problem.flows):
         raise _Wrong("members", "expected one for each flow")
+    if 0 in problem.members:
+        raise _Wrong(f"members[{problem.members.index(0)}]", "expected at least 1, got 0")
     named = len(problem.constraints)
     for i, pool in enumerate(problem.pools):
         _index(pool.constraint, named, f"pools[{i}].constraint")
@@ -193,6 +195,8 @@ def _check(problem: Problem) -> None:
         _check_station(problem, station, f"stations[{i}]")
     for i, budget in enumerate(problem.budgets):
         _index(budget.constraint, named, f"budgets[{i}].constraint")
+        if budget.pools and budget.of != "memory":
+            raise _Wrong(f"budgets[{i}].pools", f"expected none, for it is of {budget.of}")
         for k in budget.pools:
             _index(k, len(problem.pools), f"budgets[{i}].pools")
     for i, throughput in enumerate(problem.throughputs):
@@ -244,16 +248,35 @@ def _check_scenario(problem: Problem, scenario: Scenario, where: str) -> None:
         _check_transfers(problem, edge.hops, f"{at}.hops")
         if edge.hops and edge.transfers:
             raise _Wrong(at, "expected transfers or hops, not both")
+        if not edge.hops and (edge.apart_us or edge.apart_us2):
+            raise _Wrong(f"{at}.apart_us", "expected 0 without hops")
         try:
             tree_of((hop.start, hop.end) for hop in edge.hops)
         except ValueError as error:
             raise _Wrong(f"{at}.hops", str(error)) from error
+    _check_order(scenario, where)
     for limit in scenario.limits:
         _index(limit.constraint, len(problem.constraints), f"{where}.limits")
     paths = [p for limit in scenario.limits for shape in limit.shapes for p in shape.paths]
     paths += [p for mean in scenario.means for shape in mean for p in shape.paths]
     for path in paths:
         _check_path(scenario, path, where)
+
+
+def _check_order(scenario: Scenario, where: str) -> None:
+    """Steps do not wait for each other, nor tasks of a step for later ones."""
+    before: dict[int, set[int]] = {}
+    for e, edge in enumerate(scenario.edges):
+        a, b = edge.producer, edge.consumer
+        if a.step >= 0 and a.step == b.step and a.task >= b.task:
+            raise _Wrong(f"{where}.edges[{e}]", "expected a message from a task to a later one")
+        if a.step >= 0 and b.step >= 0 and a.step != b.step:
+            before.setdefault(b.step, set()).add(a.step)
+    try:
+        TopologicalSorter(before).prepare()
+    except CycleError as error:
+        circle = " -> ".join(scenario.steps[i].name for i in error.args[1])
+        raise _Wrong(f"{where}.edges", f"steps wait for each other in a circle: {circle}") from error
 
 
 def _check_transfers(problem: Problem, transfers: tuple[Transfer, ...], where: str) -> None:

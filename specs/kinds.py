@@ -36,6 +36,7 @@ AGAIN: Final[dict[str, str]] = {
     "simulation": "simulate again",
     "bundle": "make it again with `planner compile`",
     "artefact": "remove the folder and compile again",
+    "problem": "write it again with `planner solve --save-problem`",
 }
 """Short name -> the way out where a file that tierplan wrote is of another version."""
 

@@ -1,4 +1,4 @@
-"""A linear model over booleans and bounded integers, which any integer solver could take.
+"""A linear model over booleans and bounded integers, which any integer solver could take; schedules add intervals.
 
 docs/solver.md gives each constraint in mathematical notation under the name of the function that adds it; they are in
 cover.py, crossing.py, tree_crossing.py, capacity.py and timing.py, which build.py calls in turn.
@@ -22,6 +22,15 @@ class Row:
     when: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """From the variable `start`, as long as the constant `size`, if the literal `present` is true."""
+
+    start: int
+    size: int
+    present: int
+
+
 def summed(terms: Terms) -> tuple[tuple[int, int], ...]:
     """One term a variable, and none without effect."""
     found: dict[int, int] = {}
@@ -36,11 +45,14 @@ def row_of(terms: Terms, low: int | None, high: int | None, when: int | None = N
 
 @dataclass
 class Model:
-    """Variables are indices into `domains`. `impossible` says that something has no way to hold at all."""
+    """Variables are indices into `domains`. Of the intervals of each of `apart`, no two that are present overlap.
+    `impossible` says that something has no way to hold at all.
+    """
 
     domains: list[tuple[int, int]] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     one_of: list[tuple[int, ...]] = field(default_factory=list)
+    apart: list[tuple[Interval, ...]] = field(default_factory=list)
     objectives: list[Terms] = field(default_factory=list)
     impossible: bool = False
 

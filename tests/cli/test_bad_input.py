@@ -220,7 +220,7 @@ def test_a_report_of_another_plans_run(solved: Path) -> None:
 
 
 def test_a_problem_file_that_is_none(project: Path) -> None:
-    (project / "problem.json").write_text('{"schema": "tierplan.problem/v0", "flows": 1e400}')
+    (project / "problem.json").write_text('{"schema": "tierplan.problem/v1", "flows": 1e400}')
     one_line(planner("solve", "--problem", "problem.json", folder=project), 2, "not a Problem")
 
 

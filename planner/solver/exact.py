@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, Literal
 
 from planner.problem import Problem
 from planner.solver import cpsat
@@ -27,10 +27,15 @@ HARDER: Final = 4
 """A branch gets so many times as much where it was not enough."""
 CHOICES: Final = 6
 """For a first plan of a branch, so many of the choices of each step are looked at."""
+TRIES: Final = 3
+"""Relaxations of which any answer is asked for, whatever it costs."""
 FAR: Final = 10**18
 """No objective is as large."""
 BLOCKS: Final = 0.5
 """Sites are merged if at most this share of them is left."""
+
+
+Possible = Literal["yes", "no", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,19 @@ class Exact:
         except KeyboardInterrupt:  # between two searches, which end themselves
             search.interrupted, proven = True, False
         return replace(search.solution(proven), strategy=self.name)
+
+    def possible(self, problem: Problem, relaxed: frozenset[int], stop: Stop) -> Possible:
+        """Whether any choice keeps the constraints not in `relaxed`, as far as `stop` allows to find out.
+
+        Raises KeyboardInterrupt where Ctrl-C ended the search.
+        """
+        clock = Clock(stop)
+        search = _Search(reduced(problem, relaxed), clock, self.encoding)
+        small = sum(map(len, search.given.candidates.values())) <= self.at_once
+        answer = search.possible(Relaxation(Scope(self.encoding)) if small else search.start(self.blocks))
+        if search.interrupted:
+            raise KeyboardInterrupt
+        return answer
 
 
 @dataclass(frozen=True)
@@ -113,7 +131,7 @@ class _Search:
     def _offer(self, choice: Choice) -> Evaluation:
         """Evaluate `choice`; it becomes the best if it keeps all constraints, is wanted and better."""
         choice = fewest_replicas(self.given, choice)
-        found = evaluate(self.given.problem, choice, ways=self.given.ways)
+        found = evaluate(self.given.problem, choice, self.given.relaxed, self.given.ways)
         at_most = self.clock.stop.at_most
         wanted = found.holds() and (at_most is None or found.objectives[0] <= at_most)
         if wanted and (self.best is None or found.objectives < self.best[1].objectives):
@@ -132,6 +150,38 @@ class _Search:
             proven = proven and status == "optimal"
             self.held.append(self.best[1].objectives[k])
         return proven
+
+    def possible(self, relaxation: Relaxation) -> Possible:
+        """Whether there is any choice: of relaxations for a moment, then by the search for the best one, to the first.
+
+        If a relaxation has none, there is none.
+        """
+        for _ in range(TRIES):
+            coarse, draft = self._built(relaxation)
+            whole = relaxation.scope.servers is None
+            answer = self._any(draft, None if whole else EFFORT)
+            if answer.status == "infeasible":
+                return "no"
+            if not answer.values:
+                break
+            used = used_blocks(coarse, draft, answer.values)
+            found = None if used else self._offer(real(self.given.problem, read_choice(draft, answer.values)))
+            if self.best is not None or (whole and not used):
+                return "yes"
+            relaxation = self._tighter(relaxation, coarse, draft, answer.values, found, used)
+        status, _ = self._divided(relaxation, first=True)
+        return "yes" if self.best is not None else "no" if status == "infeasible" else "unknown"
+
+    def _any(self, draft: Draft, effort: float | None) -> cpsat.Answer:
+        """Any answer of the model."""
+        model, most = draft.model, self.clock.stop.at_most
+        if model.impossible:
+            return cpsat.Answer("infeasible")
+        within = [] if most is None else [(model.objectives[0], most)]
+        left, seed = self.clock.left, self.clock.stop.seed
+        answer = cpsat.run(model, within=within, time_limit=left, effort=effort, seed=seed)
+        self.interrupted = self.interrupted or answer.interrupted
+        return answer
 
     def solution(self, proven: bool) -> Solution:
         """What was found; `proven`: that it is optimal, or that there is nothing."""
@@ -156,12 +206,15 @@ class _Search:
             interrupted=self.interrupted,
         )
 
-    def _divided(self, relaxation: Relaxation) -> tuple[str, Relaxation]:
-        """The first objective: branches by what is bought, the one with the least bound next once there is a plan."""
+    def _divided(self, relaxation: Relaxation, *, first: bool = False) -> tuple[str, Relaxation]:
+        """The first objective: branches by what is bought, the one with the least bound next once there is a plan.
+
+        To the `first` plan, if that is all that is asked for.
+        """
         groups = groups_of(self.given.problem, self._built(relaxation)[0]) if self.clock.left > 0 else ()
         todo = [replace(every_choice(self.given.problem, groups), effort=EFFORT, choices=CHOICES)]
         settled = [FAR]
-        while todo and self.clock.left > 0 and not self.interrupted:
+        while todo and self.clock.left > 0 and not self.interrupted and not (first and self.best):
             ceiling = self._ceiling()
             branch = todo.pop() if ceiling is None else todo.pop(min(range(len(todo)), key=lambda i: todo[i].bound))
             relaxation, left = self._branch(branch, relaxation, groups, ceiling)
@@ -436,15 +489,15 @@ def hint_of(draft: Draft, choice: Choice) -> dict[int, int]:
 
 def fewest_replicas(given: Reduced, choice: Choice) -> Choice:
     """`choice` without replicas that nothing asks for (they are free where devices are bought anyway)."""
-    problem, ways = given.problem, given.ways
-    current, value = choice, evaluate(problem, choice, ways=ways)
+    problem, relaxed, ways = given.problem, given.relaxed, given.ways
+    current, value = choice, evaluate(problem, choice, relaxed, ways)
     for k, station in enumerate(problem.stations):
         if not current.replicas[k]:
             continue
         for fewer in sorted({level.replicas for level in station.levels if level.replicas < current.replicas[k]}):
             replicas = (*current.replicas[:k], fewer, *current.replicas[k + 1 :])
             trial = Choice(current.scenarios, current.options, current.members, replicas)
-            found = evaluate(problem, trial, ways=ways)
+            found = evaluate(problem, trial, relaxed, ways)
             if found.holds() and found.objectives <= value.objectives:
                 current, value = trial, found
                 break

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 from planner.problem import Problem
 from planner.solver import cpsat
-from planner.solver.build import build, reduced
+from planner.solver.exact import Possible
 from planner.solver.greedy import greedy_choices
 from planner.solver.solution import Solution
 from planner.solver.stop import Clock, Progress, Stop, silent
-from planner.solver.strategy import STRATEGIES, strategy_for
+from planner.solver.strategy import STRATEGIES, exact_for
 from specs.errors import InputError, Issue
 
 
@@ -42,32 +41,24 @@ def solve_problem(
             return solve_schedule(problem, Stop(time_limit, gap, seed, tell, at_most), strategy)
     if strategy != "auto" and strategy not in STRATEGIES:
         raise InputError(Issue(f"no strategy {strategy!r}: expected auto, {', '.join(STRATEGIES)}"))
-    chosen = strategy_for(problem) if strategy == "auto" else STRATEGIES[strategy]
+    chosen = exact_for(problem) if strategy == "auto" else STRATEGIES[strategy]
     with _in_64_bits(problem):
         return chosen.solve(problem, Stop(time_limit, gap, seed, tell, at_most))
 
 
 def is_feasible(
     problem: Problem, relaxed: frozenset[int], time_limit: float, below: int | None = None, seed: int = 0
-) -> Literal["yes", "no", "unknown"]:
+) -> Possible:
     """Whether any choice keeps the constraints not in `relaxed` (with a first objective below `below`, if given).
 
-    Where a better first objective is asked for, a greedy choice that has it is proof enough, in a hundredth of the
-    time. Without it the answer is no as often as not, on which greedy choices are lost.
+    A greedy choice is proof enough, in a hundredth of the time.
     """
     clock = Clock(Stop(time_limit))
-    if below is not None and any(found.objectives[0] < below for _, found in greedy_choices(problem, clock, relaxed)):
+    if any(below is None or found.objectives[0] < below for _, found in greedy_choices(problem, clock, relaxed)):
         return "yes"
-    model = build(reduced(problem, relaxed)).model
-    if below is not None and not model.impossible:
-        model.add(list(model.objectives[0]), None, below - 1)
     with _in_64_bits(problem):
-        answer = cpsat.run(model, time_limit=clock.left, seed=seed)
-    if answer.interrupted:
-        raise KeyboardInterrupt
-    if answer.status == "unknown":
-        return "unknown"
-    return "no" if answer.status == "infeasible" else "yes"
+        at_most = None if below is None else below - 1
+        return exact_for(problem).possible(problem, relaxed, Stop(clock.left, seed=seed, at_most=at_most))
 
 
 @contextmanager

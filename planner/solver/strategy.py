@@ -26,13 +26,15 @@ class Strategy(Protocol):
     def solve(self, problem: Problem, stop: Stop) -> Solution: ...
 
 
+PAIR, COND = Exact("pair", "pair"), Exact("cond", "cond")
+
 STRATEGIES: Final[dict[str, Strategy]] = {
-    s.name: s for s in (Exact("pair", "pair"), Exact("cond", "cond"), Greedy(), Heft(), MinCut(), AllEdge(), AllCloud())
+    s.name: s for s in (PAIR, COND, Greedy(), Heft(), MinCut(), AllEdge(), AllCloud())
 }
 """By name. Messages on trees are encoded by links in both `pair` and `cond`."""
 
 
-def strategy_for(problem: Problem) -> Strategy:
+def exact_for(problem: Problem) -> Exact:
     """The exact strategy that fits the size: products of sites where there are few, conditions where there are many."""
     pairs = sum(len(edge.transfers) for scenario in problem.scenarios for edge in scenario.edges)
-    return STRATEGIES["cond" if pairs > PAIRS else "pair"]
+    return COND if pairs > PAIRS else PAIR

@@ -28,7 +28,7 @@ from planner.solver.coarse import Coarse, Labels, coarsen, labels_of
 from planner.solver.evaluate import evaluate
 from planner.solver.exact import Exact
 from planner.solver.stop import Progress, Stop
-from planner.solver.strategy import STRATEGIES, strategy_for
+from planner.solver.strategy import STRATEGIES, exact_for
 from specs.errors import InputError, TierplanError
 from tests.planner.brute import TooLarge, brute_force
 from tests.planner.transformed import (
@@ -92,6 +92,19 @@ def test_every_exact_strategy_equals_brute_force(tables: bool) -> None:
             equal(problem, best, strategy)
 
 
+def test_whether_there_is_any_plan_and_a_better_one_is_as_brute_force_says() -> None:
+    """Also without some of the constraints; of the whole model and of relaxations."""
+    for number, (problem, best) in enumerate(known(range(30))):
+        without = frozenset(range(number % 3, len(problem.constraints), 3))
+        other = brute_force(with_tables(problem), without)
+        for strategy in EXACT.values():
+            assert strategy.possible(problem, frozenset(), Stop()) == ("no" if best is None else "yes")
+            assert strategy.possible(problem, without, Stop()) == ("no" if other is None else "yes")
+            if other is not None:
+                assert strategy.possible(problem, without, Stop(at_most=other[0])) == "yes"
+                assert strategy.possible(problem, without, Stop(at_most=other[0] - 1)) == "no"
+
+
 @pytest.mark.deep
 @pytest.mark.parametrize("tables", [True, False], ids=["tables", "hops"])
 def test_every_exact_strategy_equals_brute_force_on_many_more(tables: bool) -> None:
@@ -139,7 +152,7 @@ def test_an_unknown_strategy_is_named_with_those_there_are() -> None:
 
 
 def test_the_strategy_follows_the_size() -> None:
-    assert strategy_for(formulate(world(0))).name == "pair"
+    assert exact_for(formulate(world(0))).name == "pair"
 
 
 # What a change of the Problem may do

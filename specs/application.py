@@ -24,6 +24,7 @@ from specs.quantities import (
     AtMostSize,
     Duration,
     Frequency,
+    Real,
     Share,
     Size,
     Whole,
@@ -232,9 +233,9 @@ class Dimension(Spec):
     fills an input up to its bucket, by the input's name; 0 where it is not named.
     """
 
-    buckets: Annotated[list[Annotated[int, Field(ge=1, le=1_000_000)]], Field(min_length=1, max_length=MOST_BUCKETS)]
+    buckets: Annotated[list[Annotated[Whole, Field(ge=1, le=1_000_000)]], Field(min_length=1, max_length=MOST_BUCKETS)]
     mix: Annotated[list[Share], Field(min_length=1)] | None = None
-    pad: dict[Name, float] = Field(default_factory=dict)
+    pad: dict[Name, Real] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _ordered(self) -> Dimension:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from specs.application import Cuts
 from specs.errors import InputError, Issue
 from specs.model_source import form_of
 
@@ -112,6 +111,7 @@ def read_signatures(
 def cut_issues(app: Document[Application], models: Mapping[tuple[str, str], Given]) -> list[Issue]:
     """An issue, at its place, for each tensor of a declared cut that is not between two operators of its model."""
     from compiler.model import inner_tensors
+    from specs.application import Cuts
     from specs.nearest import near
 
     issues: dict[str, Issue] = {}

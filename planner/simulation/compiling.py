@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
@@ -15,9 +16,21 @@ otherwise, the loop runs ten times as fast."""
 
 
 def compiled(function: F) -> F:
-    """Once for a machine: the result is kept in __pycache__, or in the user's cache."""
-    made: F = njit(cache=True, **_OPTIONS)(function)
-    return made
+    """Once for a machine: the result is kept in __pycache__, or in the user's cache; where that cannot be written, or
+    its disk is full, once for a process.
+    """
+    made = njit(**_OPTIONS)(function)
+    with contextlib.suppress(RuntimeError):  # numba finds no folder
+        made.enable_caching()
+        save = made._cache.save_overload
+
+        def saved(*arguments: Any) -> None:
+            with contextlib.suppress(OSError):
+                save(*arguments)
+
+        made._cache.save_overload = saved
+    kept: F = made
+    return kept
 
 
 def inlined(function: F) -> F:

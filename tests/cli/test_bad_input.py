@@ -235,9 +235,10 @@ def test_a_word_that_an_option_does_not_know_is_told_with_those_that_it_does(pro
 
 def test_an_infrastructure_given_as_an_application_is_said_to_be_one(project: Path) -> None:
     called = planner("validate", "infra.yaml", folder=project)
-    one_line(called, 2, "infra.yaml: this is an infrastructure, not an application (give it with --infra)")
+    one_line(called, 2, "infra.yaml:1:1: this is an infrastructure, not an application (give it with --infra)")
     reverse = planner("validate", "app.yaml", "--infra", "app.yaml", folder=project)
-    one_line(reverse, 2, "app.yaml: this is an application, not an infrastructure (verbs that take one call it APP)")
+    said = "app.yaml:1:1: this is an application, not an infrastructure (verbs that take one call it APP)"
+    one_line(reverse, 2, said)
 
 
 def test_a_plan_that_is_missing_is_told_with_what_makes_one(project: Path) -> None:

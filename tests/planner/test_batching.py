@@ -24,8 +24,8 @@ from tests.planner.worlds import batching
 
 WITHIN = 0.035
 """Of wait and service together: 3 % of the formula, and what a simulation misses."""
-SMALL = (30, 63, 119, 172)
-BATCHED = (8, 10, 30)
+SMALL = (6, 10, 26, 63)
+BATCHED = (8, 27, 39)
 BLOCK = 40
 
 

@@ -188,7 +188,7 @@ def measure_all(
                         yield from (Outcome(subject, h.name, None, error) for h in wanted)
                         continue
                     if child is None or not child.alive:
-                        child = Child(_WORKER, limits or Limits(seconds=120))
+                        child = Child(_WORKER, limits or Limits(seconds=120 * max(len(_parts(s)) for s in group)))
                     yield from _measure(child, subject, wanted, opener, file, budget or Budget())
             finally:
                 if child is not None:

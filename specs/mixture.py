@@ -97,7 +97,9 @@ def _quantiles(parts: Sequence[tuple[float, list[tuple[float, float]]]]) -> dict
     last = -1.0
     for p, x in sorted(found):
         p = min(1.0, round(p, 7))
-        if p > last or not quantiles or x == quantiles[f"{last:.7g}"]:
+        if quantiles and p <= last and x == quantiles[f"{last:.7g}"]:
+            continue
+        if p > last or not quantiles:
             quantiles[f"{p:.7g}"] = x
             last = p
         elif last + _STEP < 1:  # a jump: no time lies between those of two buckets

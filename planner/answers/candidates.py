@@ -82,7 +82,10 @@ class _Search:
     def _forbidding(self, restrict: Restrict) -> tuple[str, ...]:
         """The constraints that cannot hold with a choice; path limits where only predictions miss them."""
         problem = restrict(self.again.given).problem
-        if is_feasible(problem, frozenset(), self.again.left, seed=self.again.seed) != "no":
+        answer = is_feasible(problem, frozenset(), self.again.left, seed=self.again.seed)
+        if answer == "unknown":
+            raise TimeIsUp
+        if answer == "yes":
             return tuple(c.name for c in problem.constraints if c.kind in ("path", "share"))
         found = minimal_conflict(problem, self.again.left, self.again.seed)
         return tuple(problem.constraints[i].name for i in found or ())

@@ -137,6 +137,7 @@ def _compiles(loaded: Loaded, store: Path, step: Callable[[str], None]) -> Refus
     from compiler.job import job
     from compiler.store import Store
     from compiler.targets import find_target
+    from planner.cli.profiling.targets import buckets_of
     from specs.catalogue import entry_of
 
     assert loaded.infra is not None
@@ -151,7 +152,7 @@ def _compiles(loaded: Loaded, store: Path, step: Callable[[str], None]) -> Refus
             return None
         step(f"compiling {component}/{variant} for {hardware} ({entry.target})")
         try:
-            build(job(model, "tvm", target=find_target(entry.target).tvm), Store(store))
+            build(job(model, "tvm", target=find_target(entry.target).tvm, buckets=buckets_of(spec)), Store(store))
         except InputError as error:
             return f"{error.issues[0].message} (on {hardware}, {entry.target})"
         except (EnvironmentFailed, NotKnown):

@@ -65,6 +65,9 @@ def _ways(made: Formulated, graph: TaskGraph, horizon: int) -> None:
     for ways, heads, tails in zip(graph.ways, spans.heads, spans.tails, strict=True):
         spent = [h + w.time_us + t for w, h, t in zip(ways, heads, tails, strict=True)]
         least = max(least, min(spent, default=horizon + 1))
+    for edge in (e for e in graph.scenario.edges if e.producer.step < 0 and e.consumer.step < 0):
+        moved = graph.moved(edge, edge.producer.site, edge.consumer.site)
+        least = max(least, horizon + 1 if moved is None else moved[0])
     if least > horizon:
         model.impossible = True
         return

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from planner.problem import Problem
+from planner.solver.build import Reduced
 from planner.solver.coarse import Coarse
 from planner.solver.draft import Draft
 from planner.solver.linear import Bound
@@ -64,15 +65,19 @@ class Branch:
                 yield [(v, -f) for v, f in bought], -low
 
 
-def groups_of(problem: Problem, coarse: Coarse) -> tuple[Group, ...]:
-    """What the first objective pays for by the device, the cheapest first. Pools that are one in `coarse` are one."""
+def groups_of(given: Reduced, coarse: Coarse) -> tuple[Group, ...]:
+    """What the first objective pays for by the device, the cheapest first. Pools that are one in `coarse` are one.
+
+    Not those of which there are as many devices as anybody wants, since their constraint is relaxed.
+    """
+    problem, relaxed = given.problem, given.relaxed
     first = problem.objectives[0].kind
     if first not in ("cost", "energy"):
         return ()
     price = {i: p.price if first == "cost" else p.energy for i, p in enumerate(problem.pools)}
     alike: dict[int, list[int]] = {}
     for index, pool in enumerate(problem.pools):
-        if price[index] > 0 and not pool.minimum and pool.maximum > 0:
+        if price[index] > 0 and not pool.minimum and pool.maximum > 0 and pool.constraint not in relaxed:
             alike.setdefault(coarse.pool.get(index, index), []).append(index)
     found = [Group(tuple(pools), price[pools[0]]) for pools in alike.values()]
     return tuple(sorted(found, key=lambda group: (group.price, group.pools)))
@@ -83,15 +88,17 @@ def every_choice(problem: Problem, groups: tuple[Group, ...]) -> Branch:
     return Branch(tuple((0, sum(problem.pools[p].maximum for p in group.pools)) for group in groups))
 
 
-def parts_of(group: tuple[Group, ...], branch: Branch, bound: Bound) -> tuple[Branch, Branch] | None:
+def parts_of(groups: tuple[Group, ...], branch: Branch, bound: Bound) -> tuple[Branch, Branch] | None:
     """`branch` in two where the linear relaxation buys a part of a device, the more promising last; None where it buys
     whole ones.
     """
     best: tuple[float, int] | None = None
     for index, value in enumerate(bound.sums):
-        part = value - int(value + ROUND)
-        weight = group[index].price * part * (1 - part)
-        if part > ROUND and (best is None or weight > best[0]):
+        low, high = branch.limits[index]
+        part = value - int(value)
+        weight = groups[index].price * part * (1 - part)
+        # What is nearly whole may be so, and beyond the limits: sums are as exact as Glop's tolerances.
+        if ROUND < part < 1 - ROUND and low <= int(value) < high and (best is None or weight > best[0]):
             best = weight, index
     if best is None:
         return None

@@ -151,7 +151,7 @@ def _search(wrapper: Any, proto: Any, listener: _Listener) -> tuple[list[Any], b
 def _answer(response: Any, objective: Terms | None, interrupted: bool, proto: Any) -> Answer:
     name = response.status.name
     if name == "INFEASIBLE":
-        return Answer("infeasible")
+        return Answer("infeasible", interrupted=interrupted)
     if name == "MODEL_INVALID":
         said = str(helper.CpSatHelper.validate_model(proto))
         if "overflow" in said or "kint64max" in said:

@@ -29,7 +29,7 @@ CHOICES: Final = 6
 """For a first plan of a branch, so many of the choices of each step are looked at."""
 TRIES: Final = 3
 """Relaxations of which any answer is asked for, whatever it costs."""
-FAR: Final = 10**18
+FAR: Final = 2**63 - 1
 """No objective is as large."""
 BLOCKS: Final = 0.5
 """Sites are merged if at most this share of them is left."""
@@ -211,7 +211,13 @@ class _Search:
 
         To the `first` plan, if that is all that is asked for.
         """
-        groups = groups_of(self.given.problem, self._built(relaxation)[0]) if self.clock.left > 0 else ()
+        groups: tuple[Group, ...] = ()
+        if self.clock.left > 0:
+            coarse, draft = self._built(relaxation)
+            if draft.model.impossible:
+                self.bounds.append(0)
+                return "infeasible", relaxation
+            groups = groups_of(self.given, coarse)
         todo = [replace(every_choice(self.given.problem, groups), effort=EFFORT, choices=CHOICES)]
         settled = [FAR]
         while todo and self.clock.left > 0 and not self.interrupted and not (first and self.best):
@@ -225,11 +231,13 @@ class _Search:
                     settled.append(part.bound)
                 else:
                     todo.append(part)
-            self.clock.proven(min(settled + [part.bound for part in todo]))
+            least = min(settled + [part.bound for part in todo])
+            if least < FAR or self.best is not None:
+                self.clock.proven(least if self.best is None else min(least, self.best[1].objectives[0]))
         here, bound = self._best(0), min(settled + [part.bound for part in todo])
         self.bounds.append(bound if here is None else min(bound, here))
         if here is None:
-            return ("unknown" if todo else "infeasible"), relaxation
+            return ("unknown" if todo or len(settled) > 1 else "infeasible"), relaxation
         return ("optimal" if bound >= here else "feasible"), relaxation
 
     def _ceiling(self) -> int | None:

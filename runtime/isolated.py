@@ -6,6 +6,7 @@ call costs beside the function is part of what `planner profile` measures, since
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
@@ -158,14 +159,19 @@ def _relay(stream: IO[bytes], secrets: Secrets) -> None:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            try:
-                stream.close()
-            except OSError:
-                continue
+    """Ask it to end by the end of its input, and kill it where it does not: a thread may be reading what it answers, so
+    that this is closed last.
+    """
+    _close(process.stdin)
     try:
         process.wait(END_LIMIT)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+    _close(process.stdout)
+
+
+def _close(stream: IO[bytes] | None) -> None:
+    if stream is not None:
+        with contextlib.suppress(OSError):
+            stream.close()

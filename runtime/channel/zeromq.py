@@ -44,6 +44,8 @@ LONGEST: Final = 1 << 30
 """Bytes of a frame; a connection that brings more is closed."""
 BROKEN_AFTER: Final = 4000
 """Milliseconds without progress of TCP after which a connection is given up for another one."""
+KEEPALIVE: Final = 60
+"""Seconds of silence after which TCP asks whether the other end is there: one that was cut off leaves its socket."""
 DOMAIN: Final = b"tierplan"
 
 _WORD: Final = struct.Struct("<c8sQQ")
@@ -132,6 +134,7 @@ class ZeroMQChannel:
         socket.set(zmq.TCP_MAXRT, BROKEN_AFTER)
         socket.set(zmq.CONNECT_TIMEOUT, BROKEN_AFTER)
         socket.reconnect_ivl = -1  # the peer may listen elsewhere by then
+        socket.tcp_keepalive, socket.tcp_keepalive_idle = 1, KEEPALIVE
         if self._secret.encrypted:
             socket.curve_publickey, socket.curve_secretkey = self._secret.public, self._secret.private
         return socket
@@ -290,7 +293,12 @@ class ZeroMQChannel:
             return
         self._disconnect(peer)
         if found == "there":
-            self._connect(peer, endpoint)
+            try:
+                self._connect(peer, endpoint)
+            except Exception:  # no more files, say: once more later
+                self._disconnect(peer)
+                peer.broken, peer.try_at = True, time.monotonic() + BEAT
+                raise
         elif found == "refused":
             self._lost(peer, GONE)
         else:

@@ -105,9 +105,9 @@ class Exchange:
     def start(self, deliver: Deliver) -> None:
         """Give what comes to `deliver`, and let the others know where we listen. Nothing where that was done before."""
         if not self._started:
-            self._started = True
-            self._channel.start(deliver)
             write_whole(self._folder / PORTS / f"{self._process}{ENDPOINT}", self._channel.endpoint + "\n")
+            self._channel.start(deliver)
+            self._started = True
 
     def near(self, others: Mapping[str, int]) -> None:
         """See `runtime.channel.zeromq.ZeroMQChannel.near`."""

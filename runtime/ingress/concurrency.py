@@ -15,6 +15,12 @@ GOAL: Final = 0.5
 """Share of its deadline that a request may be inside."""
 LEAST: Final = 2.0
 """Requests that are let in whatever happens, so that it is noticed when things are well again."""
+FEWEST: Final = 8
+"""Requests that must have ended before the limit is set anew: one that is late may be so by chance."""
+ROOM: Final = 1.2
+"""How many times the share of their deadline that requests use alone they may use among others."""
+FORGET: Final = 0.1
+"""Part of the way that this share follows a smaller one: an outage while few were inside is over some time."""
 
 
 class Concurrency:
@@ -28,6 +34,7 @@ class Concurrency:
         self._most = float(most)
         self.limit = self._most
         self._fastest = inf
+        self._alone = 0.0
         self._shares: list[float] = []
         self._inside = 0
 
@@ -46,13 +53,21 @@ class Concurrency:
             return
         self._shares.append(min(share, 1.0))
         self._inside = max(self._inside, inside)
-        if len(self._shares) >= self._inside:
+        if len(self._shares) >= max(FEWEST, self._inside):
             self._set(sum(self._shares) / len(self._shares), self._inside)
             self._shares, self._inside = [], 0
 
     def _set(self, share: float, inside: int) -> None:
-        """`inside` is how many there were at most while that `share` of deadlines was used."""
-        if share > GOAL:
-            self.limit = max(LEAST, min(self.limit, inside) * GOAL / share)
+        """`inside` is how many there were at most while that `share` of deadlines was used.
+
+        What is used while next to nobody is inside is no fault of load, and no smaller limit makes it less.
+        """
+        if inside <= LEAST:
+            self._alone = share
+        elif share < self._alone:
+            self._alone += FORGET * (share - self._alone)
+        goal = max(GOAL, ROOM * self._alone)
+        if share > goal:
+            self.limit = max(LEAST, min(self.limit, inside) * goal / share)
         elif inside >= int(self.limit):
             self.limit = min(self._most, self.limit + 1)

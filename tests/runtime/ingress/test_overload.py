@@ -124,3 +124,30 @@ def test_what_fails_for_another_reason_than_time_says_nothing_of_load() -> None:
         admission.ended(Entry("r", "f", 0, False, 0.0, DEADLINE, "failed", "shrink at phones-0: ValueError: no JPEG"))
     with admission.enter(1), admission.enter(1), admission.enter(1):
         assert admission.inside == 3
+
+
+def test_one_request_that_is_late_by_itself_changes_nothing() -> None:
+    limit = Concurrency(256)
+    limit.late(1.0, 1)
+    for _ in range(50):
+        limit.answered(0.1, 1.0, 3)
+    assert limit.limit == 256
+
+
+def test_what_takes_most_of_its_deadline_alone_does_not_shut_the_door() -> None:
+    """Seven of ten take 0.72 s of a deadline of 1 s, however few are inside."""
+    limit = Concurrency(64)
+    for number in range(40_000):
+        limit.answered(0.05 if number % 10 < 3 else 0.72, 1.0, int(limit.limit))
+    assert limit.limit > 2 * LEAST
+
+
+def test_after_an_outage_with_few_inside_overload_is_noticed() -> None:
+    limit = Concurrency(64)
+    for _ in range(100):
+        limit.late(1.0, 2)
+    for _ in range(1_000):
+        limit.answered(0.2, 1.0, 4)
+    for _ in range(2_000):
+        limit.answered(min(1.0, limit.limit / 16), 1.0, int(limit.limit))
+    assert limit.limit < 12

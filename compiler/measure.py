@@ -172,7 +172,8 @@ def measure_all(
     """
     openers = {False: open_executor, True: load_function}
     ordered = sorted(subjects, key=lambda s: (s.backend, s.threads))
-    for (backend, threads), group in groupby(ordered, key=lambda s: (s.backend, s.threads)):
+    for (backend, threads), members in groupby(ordered, key=lambda s: (s.backend, s.threads)):
+        group = list(members)
         opener = _reference(openers[backend == FUNCTION], backend)
         child: Child | None = None
         with tempfile.TemporaryDirectory(prefix="tierplan-") as folder:

@@ -47,8 +47,9 @@ def limits_of(shape: Shape, to: str) -> tuple[str, ...]:
         one,
         "Links and processors are as they are: nothing is slowed as infra.yaml says, so that times are those of this "
         "machine, not those that the plan predicts for its sites.",
-        "Containers of one network trust one another: Ray's ports, and the channel between hosts, ask for no tokens "
-        "and do not encrypt.",
+        "Containers of one network trust one another: Ray's ports ask for no tokens and do not encrypt.",
+        "Hosts find one another, and the key of their messages, in TIERPLAN_STATE: where there are several containers, "
+        "mount one folder there for all of them.",
         "Where a container is lost, the head starts all hosts anew once it is back: requests under way then fail, and "
         "those that come meanwhile are refused. Nothing scales by itself; the plan says how many of what.",
     ]

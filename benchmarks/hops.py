@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from typing import Any, Final
 
 import zmq
 
+from benchmarks.about import about
 from runtime.channel.zeromq import Secret
 from runtime.cluster.connection import Connection
 from runtime.cluster.keeper import LOOPBACK
@@ -33,7 +33,6 @@ from runtime.emulate.namespaces import enter
 from runtime.emulate.process import NotAllowed
 from runtime.emulate.topology import Host, Network, Way
 from runtime.hops import GAP, HopProbe
-from runtime.machine import host_name
 from runtime.topology import OPENING
 
 SIZES: Final = (1_000, 100_000, 1_000_000)
@@ -107,7 +106,7 @@ def main() -> int:
         )
         rows += json.loads(done.stdout)
     RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps({**about(), "rows": rows}, indent=1) + "\n", "utf-8")
+    RESULT.write_text(json.dumps({**about("ray", "pyzmq"), "rows": rows}, indent=1) + "\n", "utf-8")
     return 0
 
 
@@ -199,18 +198,6 @@ def _medians(connection: Connection, ends: dict[str, Any], payload: int) -> tupl
         connection.gather({"a": getattr(ends["a"], method).remote(*arguments, COUNT, gap)})
         found.append(statistics.median(connection.gather({"b": ends["b"].take.remote(COUNT)})["b"]))
     return found[0], found[1], found[2]
-
-
-def about() -> dict[str, object]:
-    """Schema, versions and machine."""
-    import ray
-
-    versions = {"python": platform.python_version(), "ray": ray.__version__, "pyzmq": zmq.pyzmq_version()}
-    return {
-        "schema": "tierplan.benchmark/v1",
-        "versions": {**versions, "zeromq": zmq.zmq_version()},
-        "machine": {"cpu": host_name(), "cores": os.cpu_count()},
-    }
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ import argparse
 import base64
 import http.client
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -22,10 +20,10 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.about import about
 from planner.cli.run import some_items
 from runtime.bundle import Bundle, open_bundle
 from runtime.host import HostOptions
@@ -33,7 +31,6 @@ from runtime.in_process import InProcessHosts
 from runtime.ingress.door import DoorOptions
 from runtime.ingress.member import MemberDoor
 from runtime.items import Item
-from runtime.machine import host_name
 from runtime.observe.requests import Listeners
 from runtime.observe.tracing import TraceOptions
 from runtime.topology import Topology, topology
@@ -229,18 +226,9 @@ def main() -> int:
     for row in rows:
         print(row, file=sys.stderr)
     RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps({**about(), "rows": rows}, indent=1) + "\n", "utf-8")
+    result = about("prometheus-client", "opentelemetry-sdk", "aiohttp") | {"rows": rows}
+    RESULT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     return 0
-
-
-def about() -> dict[str, object]:
-    """Schema, versions and machine."""
-    names = ("prometheus-client", "opentelemetry-sdk", "aiohttp")
-    return {
-        "schema": "tierplan.benchmark/v1",
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in names},
-        "machine": {"cpu": host_name(), "cores": os.cpu_count()},
-    }
 
 
 if __name__ == "__main__":

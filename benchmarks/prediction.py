@@ -9,8 +9,6 @@ than a third of the target are left out and counted.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from benchmarks.about import about
 from planner.demand import Demand
 from planner.layout import Layout, plan_layout
 from planner.plan import solve
@@ -26,7 +25,6 @@ from planner.simulation import Simulation
 from planner.simulation.outcome import paths_of
 from planner.situation import Situation
 from planner.timings import Timings
-from runtime.machine import host_name
 from specs.errors import TierplanError
 from specs.run_result import Slice
 from tests.planner.blog import situation
@@ -60,7 +58,7 @@ def main() -> int:
     for row in rows:
         print(row, file=sys.stderr)
     worst = sorted(errors, key=lambda e: -abs(e.error) / TARGETS[e.percentile])[:20]
-    value = {**about(), "rows": rows, "worst": [e._asdict() for e in worst]}
+    value = {**about("numpy", "numba"), "rows": rows, "worst": [e._asdict() for e in worst]}
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(value, indent=1) + "\n", "utf-8")
     return 0
@@ -136,17 +134,6 @@ def _speed() -> dict[str, object]:
         "ratio": round(float(np.median(took)) / 60.0, 4),
         "runs": RUNS,
         "spread": round((max(took) - min(took)) / 2, 2),
-    }
-
-
-def about() -> dict[str, object]:
-    """Schema, versions and machine."""
-    import numba
-
-    return {
-        "schema": "tierplan.benchmark/v1",
-        "versions": {"python": platform.python_version(), "numpy": np.__version__, "numba": numba.__version__},
-        "machine": {"cpu": host_name(), "cores": os.cpu_count()},
     }
 
 

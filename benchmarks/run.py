@@ -13,21 +13,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from benchmarks.about import about
 from benchmarks.running.cases import CASES, Case, merged
 from benchmarks.running.once import Order, RunRecord, read_record
 from benchmarks.running.overload import overload_rows
 from benchmarks.running.pipes import pipe_rows
 from benchmarks.running.pooled import Row, rows
-from runtime.machine import host_name
 from specs.yamlfile import read_yaml, yaml_text
 
 ROOT: Final = Path(__file__).parents[1]
@@ -171,23 +170,11 @@ def hop_rows() -> list[Row]:
 
 def write(found: list[Row], file: Path) -> None:
     file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps({**about(), "rows": found}, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    file.write_text(json.dumps({**about("ray", "pyzmq"), "rows": found}, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
 def said(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def about() -> dict[str, Any]:
-    """Schema, versions and machine."""
-    import ray
-    import zmq
-
-    return {
-        "schema": "tierplan.benchmark/v1",
-        "versions": {"python": platform.python_version(), "ray": ray.__version__, "zeromq": zmq.zmq_version()},
-        "machine": {"cpu": host_name(), "cores": os.cpu_count()},
-    }
 
 
 if __name__ == "__main__":

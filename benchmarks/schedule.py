@@ -11,18 +11,16 @@ below 1 is in our favour.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.solve import cpu, row, spread
+from benchmarks.about import about
+from benchmarks.solve import row, spread
 from benchmarks.task_graphs import TaskGraph, task_graph
 from planner.scheduling import Schedule, wrong_in
 from planner.scheduling.dispatch import play
@@ -152,13 +150,7 @@ def main() -> None:
         for each in found:
             print(each, flush=True)
         rows += found
-        result = {
-            "schema": "tierplan.benchmark/v1",
-            "versions": {name: version(name) for name in ("ortools", "anrg-saga")}
-            | {"python": platform.python_version()},
-            "machine": {"cpu": cpu(), "cores": len(os.sched_getaffinity(0))},
-            "rows": rows,
-        }
+        result = about("ortools", "anrg-saga") | {"rows": rows}
         RESULT.parent.mkdir(exist_ok=True)
         RESULT.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -7,18 +7,16 @@ tests/planner/worlds.py, made from seeds only, so that the rows can be made agai
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.about import about
 from benchmarks.instances import Shape, instance
 from planner import baselines, solve
 from planner.formulation import formulate
@@ -243,20 +241,9 @@ def main() -> None:
 
 
 def _write(rows: list[dict[str, Any]]) -> None:
-    result = {
-        "schema": "tierplan.benchmark/v1",
-        "versions": {name: version(name) for name in ("ortools", "numpy", "pydantic")}
-        | {"python": platform.python_version()},
-        "machine": {"cpu": cpu(), "cores": len(os.sched_getaffinity(0))},
-        "rows": rows,
-    }
+    result = about("ortools", "numpy", "pydantic") | {"rows": rows}
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
-
-
-def cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmarks.prediction import about
+from benchmarks.about import about
 from benchmarks.solve import row
 from planner.distribution import Grid, from_quantiles
 from planner.draft import Draft
@@ -284,8 +284,8 @@ def main() -> int:
 
 
 def write(rows: list[dict[str, Any]]) -> None:
-    value = about()
-    value["versions"] = {**value["versions"], "ortools": version("ortools")}  # type: ignore[dict-item]
+    value = about("numpy", "numba")
+    value["versions"] = {**value["versions"], "ortools": version("ortools")}
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps({**value, "rows": rows}, indent=1) + "\n", "utf-8")
 

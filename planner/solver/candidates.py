@@ -17,7 +17,7 @@ from planner.solver.groups import Group, allowed
 from planner.solver.packing import memory_can_bind, totals_suffice
 from planner.solver.throughput import fullness, is_objective, scales
 
-FAR: Final = 10**18
+UNLIMITED: Final = 10**18
 """More replicas than there are."""
 
 
@@ -152,7 +152,7 @@ class _Replicated:
         if not station.levels:
             return [Candidate(o, -1, option.mean_us, option.var_us2, 1)]
         pool = self._problem.pools[station.pool]
-        most = FAR if pool.constraint in self._relaxed else pool.maximum * (pool.cores // station.threads)
+        most = UNLIMITED if pool.constraint in self._relaxed else pool.maximum * (pool.cores // station.threads)
         key = id(station.levels), option.load_ppb, scale, most
         if key not in self._known:
             self._known[key] = self._levels(station.levels, option.load_ppb, scale, most)

@@ -29,7 +29,7 @@ CHOICES: Final = 6
 """For a first plan of a branch, so many of the choices of each step are looked at."""
 TRIES: Final = 3
 """Relaxations of which any answer is asked for, whatever it costs."""
-FAR: Final = 2**63 - 1
+MOST: Final = 2**63 - 1
 """No objective is as large."""
 BLOCKS: Final = 0.5
 """Sites are merged if at most this share of them is left."""
@@ -100,7 +100,8 @@ def _ignore(_: int) -> None:
 class _Search:
     """`best` is the best choice known that keeps all constraints; `held` has the values of earlier objectives.
 
-    `built` is the relaxation whose model was built last, `merged` the labels for which sites were merged last.
+    `built` is the relaxation whose model was built last, `merged` the labels for which sites were merged last, `linear`
+    the relaxation whose linear one was made last. `groups` are what the first objective pays for by the device.
     """
 
     given: Reduced
@@ -113,6 +114,7 @@ class _Search:
     built: tuple[Relaxation, Coarse, Draft] | None = None
     merged: tuple[Labels, Coarse] | None = None
     linear: tuple[Relaxation, LinearRelaxation] | None = None
+    groups: tuple[Group, ...] = ()
 
     def start(self, blocks: float) -> Relaxation:
         """The first relaxation: waits at the application's own ends, between near sites and on the way from the ends to
@@ -211,34 +213,37 @@ class _Search:
 
         To the `first` plan, if that is all that is asked for.
         """
-        groups: tuple[Group, ...] = ()
         if self.clock.left > 0:
             coarse, draft = self._built(relaxation)
             if draft.model.impossible:
                 self.bounds.append(0)
                 return "infeasible", relaxation
-            groups = groups_of(self.given, coarse)
-        todo = [replace(every_choice(self.given.problem, groups), effort=EFFORT, choices=CHOICES)]
-        settled = [FAR]
+            self.groups = groups_of(self.given, coarse)
+        todo = [replace(every_choice(self.given.problem, self.groups), effort=EFFORT, choices=CHOICES)]
+        settled: list[Branch] = []
         while todo and self.clock.left > 0 and not self.interrupted and not (first and self.best):
-            ceiling = self._ceiling()
-            branch = todo.pop() if ceiling is None else todo.pop(min(range(len(todo)), key=lambda i: todo[i].bound))
-            relaxation, left = self._branch(branch, relaxation, groups, ceiling)
+            least = min(range(len(todo)), key=lambda i: todo[i].bound)
+            branch = todo.pop(-1 if self._ceiling() is None else least)
+            relaxation, left = self._branch(branch, relaxation)
             for part in left:
-                here = self._best(0)
-                near = here is not None and here - part.bound <= self.clock.stop.gap * abs(here)
-                if part.done or near:
-                    settled.append(part.bound)
-                else:
-                    todo.append(part)
-            least = min(settled + [part.bound for part in todo])
-            if least < FAR or self.best is not None:
-                self.clock.proven(least if self.best is None else min(least, self.best[1].objectives[0]))
-        here, bound = self._best(0), min(settled + [part.bound for part in todo])
-        self.bounds.append(bound if here is None else min(bound, here))
+                (settled if part.done or self._settles(part.bound) else todo).append(part)
+            if self.best is not None or settled or todo:
+                self.clock.proven(self._least([*settled, *todo]))
+        here, bound = self._best(0), self._least([*settled, *todo])
+        self.bounds.append(bound)
         if here is None:
-            return ("unknown" if todo or len(settled) > 1 else "infeasible"), relaxation
+            return ("unknown" if todo or settled else "infeasible"), relaxation
         return ("optimal" if bound >= here else "feasible"), relaxation
+
+    def _least(self, branches: Sequence[Branch]) -> int:
+        """The least that a choice in one of `branches`, or the best one known, may cost."""
+        here = self._best(0)
+        return min([branch.bound for branch in branches] + [MOST if here is None else here])
+
+    def _settles(self, bound: int) -> bool:
+        """Whether the best choice known is as near to `bound` as was asked for."""
+        here = self._best(0)
+        return here is not None and here - bound <= self.clock.stop.gap * abs(here)
 
     def _ceiling(self) -> int | None:
         """Only choices with a first objective below this are looked for."""
@@ -247,42 +252,35 @@ class _Search:
             return None if most is None else most + 1
         return here if most is None else min(here, most + 1)
 
-    def _branch(
-        self, branch: Branch, relaxation: Relaxation, groups: tuple[Group, ...], ceiling: int | None
-    ) -> tuple[Relaxation, list[Branch]]:
+    def _branch(self, branch: Branch, relaxation: Relaxation) -> tuple[Relaxation, list[Branch]]:
         """One step: the branch's linear relaxation, then its parts or a search. What it took, and what is left to do.
 
-        Nothing is left of a branch where no choice is below the `ceiling`.
+        Nothing is left of a branch where no choice is below the ceiling.
         """
-        linear = self._linear(relaxation, groups).solve(branch.limits, self.clock.left)
+        ceiling = self._ceiling()
+        linear = self._linear(relaxation).solve(branch.limits, self.clock.left)
         if linear is not None:
             branch = replace(branch, bound=max(branch.bound, linear.value))
         if ceiling is not None and branch.bound >= ceiling:
             return relaxation, []
-        if linear is not None and (parts := parts_of(groups, branch, linear)):
+        if linear is not None and (parts := parts_of(self.groups, branch, linear)):
             return relaxation, list(parts)
-        return self._searched(branch, relaxation, groups, ceiling, linear)
+        return self._searched(branch, relaxation, linear, ceiling)
 
     def _searched(
-        self,
-        branch: Branch,
-        relaxation: Relaxation,
-        groups: tuple[Group, ...],
-        ceiling: int | None,
-        linear: Bound | None,
+        self, branch: Branch, relaxation: Relaxation, linear: Bound | None, ceiling: int | None
     ) -> tuple[Relaxation, list[Branch]]:
         """The same by CP-SAT, over what answers below the ceiling can use: first over the `choices` that add least."""
         coarse, draft = self._built(relaxation)
-        domains = (
-            draft.model.domains if linear is None or ceiling is None else linear.below(ceiling, draft.model.domains)
-        )
-        kept = (
-            domains if linear is None or not branch.choices else linear.cheapest(branch.choices, draft.model, domains)
-        )
+        domains = kept = draft.model.domains
+        if linear is not None and ceiling is not None:
+            domains = kept = linear.below(ceiling, domains)
+        if linear is not None and branch.choices:
+            kept = linear.cheapest(branch.choices, draft.model, domains)
         narrow = kept != domains
-        between = (branch.bound, FAR if ceiling is None else ceiling - 1)
-        limits = list(branch.rows(groups, draft))
-        effort = branch.effort if groups else None
+        between = (branch.bound, MOST if ceiling is None else ceiling - 1)
+        limits = list(branch.rows(self.groups, draft))
+        effort = branch.effort if self.groups else None
         answer = self._run(draft, 0, domains=kept, limits=limits, between=between, effort=effort)
         if answer.status == "infeasible":
             choices = 0 if self.best or branch.choices > CHOICES else HARDER * branch.choices
@@ -304,11 +302,11 @@ class _Search:
             return relaxation, [replace(branch, done=True)]
         return self._tighter(relaxation, coarse, draft, answer.values, found, used), [branch]
 
-    def _linear(self, relaxation: Relaxation, groups: tuple[Group, ...]) -> LinearRelaxation:
+    def _linear(self, relaxation: Relaxation) -> LinearRelaxation:
         """That of the model of `relaxation`."""
         if self.linear is None or self.linear[0] is not relaxation:
             draft = self._built(relaxation)[1]
-            sums = [group.bought(draft) for group in groups]
+            sums = [group.bought(draft) for group in self.groups]
             self.linear = relaxation, LinearRelaxation(draft.model, draft.model.objectives[0], sums)
         return self.linear[1]
 

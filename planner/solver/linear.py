@@ -16,8 +16,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ortools.linear_solver import linear_solver_pb2, pywraplp
-
 from planner.solver.model import Model, Terms, summed
 
 SCALE: Final = 60
@@ -76,6 +74,8 @@ class LinearRelaxation:
         self._sums = [summed(terms) for terms in sums]
         self._rows = _rows(model)
         self._scales = [_scale(terms) for terms in (*(r.terms for r in self._rows), *self._sums)]
+        from ortools.linear_solver import pywraplp  # 0.1 s, which small Problems need not wait for
+
         self._solver = pywraplp.Solver.CreateSolver("GLOP")
         self._solver.SetSolverSpecificParametersAsString("use_dual_simplex: true")
         refused = self._solver.LoadModelFromProto(self._proto())
@@ -83,6 +83,8 @@ class LinearRelaxation:
         self._limited = self._solver.constraints()[len(self._rows) :]
 
     def _proto(self) -> Any:
+        from ortools.linear_solver import linear_solver_pb2
+
         proto = linear_solver_pb2.MPModelProto()
         for low, high in self._domains:
             proto.variable.add(lower_bound=low, upper_bound=high)
@@ -108,6 +110,8 @@ class LinearRelaxation:
         self._solver.SetTimeLimit(max(1, int(1000 * seconds)))
         if self._solver.Solve() != self._solver.OPTIMAL:
             return None
+        from ortools.linear_solver import linear_solver_pb2
+
         answer = linear_solver_pb2.MPSolutionResponse()
         self._solver.FillSolutionResponseProto(answer)
         values = answer.variable_value

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -146,9 +147,10 @@ def texts(folder: Path) -> list[str]:
 
 
 def asked(text: str) -> dict[str, np.ndarray]:
-    space: dict[str, object] = {}
+    space: dict[str, Any] = {}
     exec(STEPS, space)
-    return space["words"](text)  # type: ignore[operator]
+    found: dict[str, np.ndarray] = space["words"](text)
+    return found
 
 
 def answered(theirs: Executor, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

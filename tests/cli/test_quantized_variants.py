@@ -54,8 +54,8 @@ def variant(folder: Path) -> str:
     return next(str(a["variant"]) for a in plan["assignments"] if a["component"] == "judge")
 
 
-def slow_down_float32(folder: Path) -> None:
-    """What a larger model would show: float32 takes a hundred times as long as was measured."""
+def slow_down_float32(folder: Path, seconds: float = 0.05) -> None:
+    """What a larger model would show. A constant: what a noisy machine measured is not to decide here."""
     file = folder / "profiles" / "profiles.jsonl"
     records: list[dict[str, Any]] = [json.loads(line) for line in file.read_text().splitlines()]
     behaviour = [json.loads(line) for line in (folder / "profiles" / "behaviour.jsonl").read_text().splitlines()]
@@ -63,9 +63,10 @@ def slow_down_float32(folder: Path) -> None:
     for record in records:
         if record["source"] == source:
             latency = record["latency"]
-            for key, power in (("mean", 1), ("second", 2), ("third", 3), ("spread", 1)):
-                latency[key] *= 100**power
-            latency["quantiles"] = {q: 100 * value for q, value in latency["quantiles"].items()}
+            for key, power in (("mean", 1), ("second", 2), ("third", 3)):
+                latency[key] = seconds**power
+            latency["spread"] = 0.0
+            latency["quantiles"] = dict.fromkeys(latency["quantiles"], seconds)
     file.write_text("".join(json.dumps(record) + "\n" for record in records))
 
 

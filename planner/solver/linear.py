@@ -77,7 +77,7 @@ class LinearRelaxation:
         from ortools.linear_solver import pywraplp  # 0.1 s, which small Problems need not wait for
 
         self._solver = pywraplp.Solver.CreateSolver("GLOP")
-        self._solver.SetSolverSpecificParametersAsString("use_dual_simplex: true")
+        self._solver.SetSolverSpecificParametersAsString("use_dual_simplex: true use_preprocessing: false perturb_costs_in_dual_simplex: true")
         refused = self._solver.LoadModelFromProto(self._proto())
         assert not refused, refused
         self._limited = self._solver.constraints()[len(self._rows) :]

@@ -24,7 +24,7 @@ LARGEST: Final = float(2**62)
 """Multipliers beyond this are no use."""
 INFINITY: Final = float("inf")
 PARAMETERS: Final = "use_dual_simplex: true perturb_costs_in_dual_simplex: true use_preprocessing: false"
-"""After preprocessing, Glop does not know where it was: at 50 components x 73 sites it then takes four times as long."""
+"""After preprocessing Glop does not know where it was: 50 components x 73 sites take it four times as long then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,8 +99,9 @@ class ArtefactSubject:
 class FunctionSubject:
     """A Python function ``module:name`` of `project`, its digest, and real inputs by keyword.
 
-    With an `environment`, it is opened with that and the names of those of its variables that are `secrets`. With the
-    types of its `outputs`, it is opened as a stage that checks them.
+    With `state`, bytes at most, it is a class whose object remembers: its memory counts the state, and a checkpoint of
+    it that is being written. With an `environment`, it is opened with that and the names of those of its variables that
+    are `secrets`. With the types of its `outputs`, it is opened as a stage that checks them.
     """
 
     project: Path
@@ -110,6 +111,7 @@ class FunctionSubject:
     environment: Mapping[str, str] | None = field(default=None, repr=False)
     secrets: Sequence[str] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
+    state: float | None = None
 
     @property
     def backend(self) -> str:
@@ -208,6 +210,7 @@ def _measure(
         "environment": None if isinstance(subject, ArtefactSubject) else subject.environment,
         "secrets": [] if isinstance(subject, ArtefactSubject) else list(subject.secrets),
         "outputs": {} if isinstance(subject, ArtefactSubject) else dict(subject.outputs),
+        "keeps_state": isinstance(subject, FunctionSubject) and subject.state is not None,
         "threads": subject.threads,
         "samples": str(file),
         "parts": _parts(subject),
@@ -221,8 +224,13 @@ def _measure(
         return
     for place in places:
         latencies = [Distribution.model_validate(each) for each in answer["latency"][_share(place)]]
-        record = _record(subject, place, latencies, float(answer["memory"]), budget.method)
+        record = _record(subject, place, latencies, float(answer["memory"]) + _remembered(subject), budget.method)
         yield Outcome(subject, place.name, record, None)
+
+
+def _remembered(subject: Subject) -> float:
+    """Bytes of a state and of a checkpoint of it, both as large as they may become: what was measured had none yet."""
+    return 2 * subject.state if isinstance(subject, FunctionSubject) and subject.state is not None else 0.0
 
 
 def _parts(subject: Subject) -> list[int]:

@@ -231,7 +231,12 @@ def source_digests(app: Document[Application]) -> dict[str, str]:
                 add(key, what, file, place, digest)
             elif realised.function is not None:
                 digest = partial(
-                    digest_function, app.folder, realised.function, component.environment, component.secrets
+                    digest_function,
+                    app.folder,
+                    realised.function,
+                    component.environment,
+                    component.secrets,
+                    component.state_size,
                 )
                 add(key, "function's", _module(app, realised.function), place, digest)
             else:

@@ -504,7 +504,7 @@ class Host:
         """
         for work in self._works[stage]:
             for turn in range(rounds):
-                work.run(inputs[turn % len(inputs)])
+                work.rehearse(inputs[turn % len(inputs)])
 
     def close(self) -> None:
         """Stop every thread. What is under way is dropped."""

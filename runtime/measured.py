@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from specs.application import AccuracyConstraint, Application, ShareConstraint
 from specs.plan import PathPrediction, Percentiles, Plan, StagePrediction
 from specs.run_result import TELLING, MeasuredAccuracy, MeasuredPath, MeasuredShare, MeasuredStage, Requests
 from specs.share import measured_share
+from specs.state import varying_inputs
 from specs.statistics import summarise, wilson
 
 
@@ -28,26 +29,32 @@ def percentiles(seconds: Sequence[float]) -> Percentiles:
     return Percentiles(p50_ms=p50, p95_ms=p95, p99_ms=p99, mean_ms=float(ms.mean()))
 
 
-def is_wrong(entry: Entry, outcome: Outcome) -> bool:
-    """Whether an answer differs from the reference's for the same item."""
+def is_wrong(entry: Entry, outcome: Outcome, varying: Container[tuple[str, str]] = ()) -> bool:
+    """Whether an answer differs from the reference's for the same item; but in `varying` (sink, input), which depend on
+    what was asked before."""
     if set(entry.answers) != set(outcome.answers):
         return True
     return any(
         set(mine) != set(outcome.answers[sink])
-        or any(not equal(value, outcome.answers[sink][name]) for name, value in mine.items())
+        or any(
+            not equal(value, outcome.answers[sink][name]) for name, value in mine.items() if (sink, name) not in varying
+        )
         for sink, mine in entry.answers.items()
     )
 
 
-def count(entries: Iterable[Entry], outcomes: Mapping[tuple[str, int], Outcome], sent: int) -> Requests:
+def count(
+    entries: Iterable[Entry], outcomes: Mapping[tuple[str, int], Outcome], sent: int, app: Application
+) -> Requests:
     """`sent` requests left; those that no log speaks of are lost."""
+    varying = varying_inputs(app)
     status = {"answered": 0, "refused": 0, "failed": 0}
     wrong = 0
     for entry in entries:
         if entry.status in status:
             status[entry.status] += 1
         if entry.status == "answered":
-            wrong += is_wrong(entry, outcomes[entry.flow, entry.item])
+            wrong += is_wrong(entry, outcomes[entry.flow, entry.item], varying)
     return Requests(sent=sent, lost=sent - sum(status.values()), wrong=wrong, **status)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from runtime.bundle import Bundle
 from runtime.reference import Reference
 from runtime.secrets import NO_SECRETS, Secrets
+from runtime.state import Kept, StateMaker, States
 from runtime.topology import Stage, Topology
 from runtime.values import Value, sink_fills
 from runtime.work import Work, open_function, open_model
@@ -33,12 +34,16 @@ def fills_of_sinks(bundle: Bundle) -> dict[str, dict[str, Value]]:
     return {name: sink_fills(name, sink.inputs, types) for name, sink in bundle.app.value.sinks.items()}
 
 
-def open_stage(bundle: Bundle, stage: Stage, secrets: Secrets = NO_SECRETS) -> Work:
-    """The work of `stage`, for one thread. Raises InputError where the artefact or function cannot be loaded."""
+def open_stage(bundle: Bundle, stage: Stage, secrets: Secrets = NO_SECRETS, kept: Kept | None = None) -> Work:
+    """The work of `stage`, for one thread. One that keeps state is `kept`, or begins with nothing remembered.
+
+    Raises InputError where the artefact or function cannot be loaded.
+    """
     entry = bundle.artefact(stage)
     app = bundle.app.value
     if entry.function:
-        return open_function(app, stage.component, stage.variant, bundle.project, output_types(bundle), secrets)
+        types = output_types(bundle)
+        return open_function(app, stage.component, stage.variant, bundle.project, types, secrets, kept)
     from runtime.executors import open_executor  # loads the backend's library, which a host of functions needs not
 
     work = open_model(app, stage.component, bundle.folder / entry.folder, open_executor, stage.threads)
@@ -48,10 +53,27 @@ def open_stage(bundle: Bundle, stage: Stage, secrets: Secrets = NO_SECRETS) -> W
     return work
 
 
-def open_works(bundle: Bundle, top: Topology, site: str, secrets: Secrets) -> dict[str, list[Work]]:
-    """For each stage of a member of `site`, one work for each server of its queue."""
+def open_works(
+    bundle: Bundle, top: Topology, site: str, secrets: Secrets, states: States | None = None
+) -> dict[str, list[Work]]:
+    """For each stage of a member of `site`, one work for each server of its queue. What remembers does so in `states`.
+
+    Raises InputError as `open_stage` does, and where a checkpoint cannot be gone on from.
+    """
+
+    def kept(stage: Stage) -> Kept | None:
+        state = bundle.app.value.components[stage.component].state
+        if states is None or state is None:
+            return None
+        members = frozenset(str(m) for m in top.hosts if m.site == site)
+        make = StateMaker(bundle.project, bundle.artefact(stage).function)
+        return states.open(stage.component, state, make, members)
+
     return {
-        stage: [open_stage(bundle, top.stage_by_id[stage], secrets) for _ in range(queue.servers)]
+        stage: [
+            open_stage(bundle, top.stage_by_id[stage], secrets, kept(top.stage_by_id[stage]))
+            for _ in range(queue.servers)
+        ]
         for queue in top.queues
         if queue.site == site
         for stage in queue.stages

@@ -24,6 +24,7 @@ from runtime.request import Departure, Entry, OnEnd, Status
 from runtime.topology import Edge, Topology
 from runtime.values import Value
 from specs.application import Application
+from specs.state import stateful
 
 
 class Send(Protocol):
@@ -85,11 +86,14 @@ class Origin:
             flow.name: {e.consumer for e in self.top.edges if e.flow == flow.name and e.consumer in self.app.sinks}
             for flow in self.top.flows
         }
-        stateful = {name for name, component in self.app.components.items() if component.state is not None}
-        self._again = {
-            flow.name: bool(self.beats.interval)
-            and stateful.isdisjoint(s.component for s in self.top.stages if flow.name in s.flows)
+        kept = stateful(self.app)
+        self._remembered = {
+            flow.name
             for flow in self.top.flows
+            if not kept.isdisjoint(s.component for s in self.top.stages if flow.name in s.flows)
+        }
+        self._again = {
+            flow.name: bool(self.beats.interval) and flow.name not in self._remembered for flow in self.top.flows
         }
         mine = [flow.name for flow in self.top.flows if self.member in flow.members]
         targets = sorted(frozenset[str]().union(*(self._uses[flow] for flow in mine)))
@@ -261,9 +265,12 @@ class Origin:
         return [(e, a) for e, a in pairs if self._again[e.flow] and e.status == "pending" and wanted(e, a)]
 
     def withdraw(self) -> list[Withdrawn]:
-        """Requests from outside, which may wait for a process that is gone: they are no longer this host's."""
+        """Requests from outside, which may wait for a process that is gone: they are no longer this host's.
+
+        Those that something remembers stay, since they would be run again.
+        """
         with self._lock:
-            names = [r for r in self._attempts if r in self._outside]
+            names = [r for r in self._attempts if r in self._outside and self._entries[r].flow not in self._remembered]
             taken = [Withdrawn(self._entries.pop(r), self._attempts.pop(r).item, self._outside.pop(r)) for r in names]
         for each in taken:
             each.entry.attempts += 1

@@ -339,7 +339,7 @@ def _result(
         slice=part,
         network=method.network,
         shaping=method.text,
-        requests=count(log, outcomes, sent),
+        requests=count(log, outcomes, sent, app),
         throughput=len(answered) / span if answered and span > 0 else 0.0,
         accuracy={a.data: a.value for a in right},
         accuracies=right,

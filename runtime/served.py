@@ -14,6 +14,7 @@ from typing import Any
 from runtime.executors import open_executor
 from runtime.functions import Function
 from runtime.isolated import IsolatedFunction, open_isolated
+from runtime.state import StateMaker
 from runtime.values import Value
 from runtime.work import FunctionWork, ModelWork
 from specs.artefact import Executor
@@ -63,9 +64,15 @@ def open_served_function(
     secrets: Sequence[str] = (),
     *,
     outputs: Mapping[str, str],
+    keeps_state: bool = False,
 ) -> Function:
-    """As `open_isolated`; `outputs` are the declared types by name. Raises InputError as it does."""
-    opened = open_isolated(project, function, environment, secrets)
+    """As `open_isolated`; `outputs` are the declared types by name. One that keeps state begins with none.
+
+    Raises InputError as it does.
+    """
+    opened: Function = (
+        StateMaker(project, function)() if keeps_state else open_isolated(project, function, environment, secrets)
+    )
     types = {name: parse_type(text) for name, text in outputs.items()}
     return ServedFunction(FunctionWork(function, opened, types, {}))
 

@@ -20,6 +20,7 @@ from specs.infrastructure import Infrastructure
 from specs.plan import Assignment, Plan
 from specs.run_result import Slice
 from specs.selector import matching_sites, sink_site
+from specs.state import stateful
 
 Direction = Literal["up", "down"]
 
@@ -238,6 +239,7 @@ def topology(plan: Plan, app: Application, infra: Infrastructure, part: Slice) -
         raise InputError(Issue(f"the plan is {plan.status}: there is nothing to run"))
     flows = tuple(_flows(app, infra, part))
     stages = _stages(plan, infra)
+    _check_states(stages, app)
     listed = _listed(plan, infra)
     edges = tuple(edge for flow in flows for edge in _edges(app, infra, flow, stages, listed))
     servings = tuple(_servings(infra, flows, edges))
@@ -274,6 +276,14 @@ def _stages(plan: Plan, infra: Infrastructure) -> tuple[Stage, ...]:
     if doubled:
         raise InputError(Issue(f"the plan assigns {doubled[0]} twice"))
     return tuple(stages)
+
+
+def _check_states(stages: tuple[Stage, ...], app: Application) -> None:
+    for name in stateful(app):
+        mine = [stage for stage in stages if stage.component == name]
+        if len(mine) > 1 or any(stage.replicas != 1 for stage in mine):
+            message = f"the plan runs {name} more than once, which keeps state"
+            raise InputError(Issue(message, None, "the plan was changed: solve again"))
 
 
 def _stage(a: Assignment, stage_id: str, infra: Infrastructure) -> Stage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias, TypeVar
 
@@ -12,6 +12,7 @@ import numpy as np
 from runtime.functions import Function, call_function
 from runtime.isolated import IsolatedFunction, open_isolated
 from runtime.secrets import NO_SECRETS, Secrets
+from runtime.state import Kept, StateMaker, in_memory
 from runtime.values import Array, Value, conform, filled, with_batch, without_batch
 from specs.application import Application
 from specs.artefact import Executor, OpenExecutor
@@ -44,6 +45,10 @@ class Work(Protocol):
 
     def run_batch(self, batch: Sequence[Given]) -> list[Made]:
         """What `run` makes of each of several inputs, or raises; a model runs as many at once as it was built for."""
+        ...
+
+    def rehearse(self, inputs: Given) -> None:
+        """Do what `run` does, once, for nobody: nothing is remembered of it. Raises as `run` does."""
         ...
 
     def close(self) -> None:
@@ -110,6 +115,9 @@ class ModelWork:
             for i in range(len(rows))
         ]
 
+    def rehearse(self, inputs: Given) -> None:
+        self.run(inputs)
+
     def close(self) -> None:
         """Nothing: an executor goes when nobody holds it."""
 
@@ -126,6 +134,10 @@ class FunctionWork:
     def run(self, inputs: Mapping[str, Value | None]) -> dict[str, Value]:
         given = {key: self.fills[key] if value is None else value for key, value in inputs.items()}
         return call_function(self.function, self.name, given, self.outputs)
+
+    def rehearse(self, inputs: Given) -> None:
+        other = self.function.make() if isinstance(self.function, Kept) else self.function
+        replace(self, function=other).run(inputs)
 
     def run_batch(self, batch: Sequence[Given]) -> list[Made]:
         """A function takes one request at a time."""
@@ -171,11 +183,13 @@ def open_function(
     project: Path,
     types: Mapping[str, TensorType],
     secrets: Secrets = NO_SECRETS,
+    kept: Kept | None = None,
 ) -> FunctionWork:
     """The Python function of `component`; `types` are those of the values that it takes, ``producer.output``.
 
-    It gets a process of its own where the component has an environment or names some of the `secrets`. Raises
-    InputError where it cannot be loaded, or a secret of it is not among those.
+    It gets a process of its own where the component has an environment or names some of the `secrets`. One that keeps
+    state is `kept`, or begins with nothing remembered. Raises InputError where it cannot be loaded, or a secret of it
+    is not among those.
     """
     spec = app.components[component]
     function = spec.realisations[variant].function
@@ -186,6 +200,9 @@ def open_function(
         for key, ref in spec.inputs.items()
         if ref.if_skipped is not None
     }
+    if spec.state is not None:
+        kept = kept or in_memory(component, spec.state, StateMaker(project, function))
+        return FunctionWork(component, kept, spec.outputs, fills)
     environment = environment_of(app, component, secrets) if spec.has_environment else None
     return FunctionWork(component, open_isolated(project, function, environment, spec.secrets), spec.outputs, fills)
 

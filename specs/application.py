@@ -249,6 +249,24 @@ class Dimension(Spec):
         return self
 
 
+def _state(value: object) -> object:
+    return value if isinstance(value, dict) else {"size": value}
+
+
+MOST_STATE: Final = 256_000_000
+"""Bytes of a checkpoint: it is written whole, each time."""
+
+
+class State(Spec):
+    """What a component remembers from one request to the next: bytes that its function gives and takes back.
+
+    They are at most `size`. A checkpoint of what has changed is written after `every` so many seconds, and at the end.
+    """
+
+    size: Annotated[Size, Field(gt=0, le=MOST_STATE)]
+    every: Annotated[Duration, Field(ge=0.1, le=86_400)] = 10.0
+
+
 _TAKEN: Final = ("PYTHON", "LD_", "RAY_", "TIERPLAN_")
 """How variables begin that Python, the loader, Ray and tierplan itself read."""
 
@@ -290,7 +308,10 @@ class Component(Spec):
         list[EnvironmentName],
         Field(max_length=64, description="Variables whose values whoever profiles, runs or deploys has in theirs."),
     ] = Field(default_factory=list)
-    state: dict[str, Any] | None = None
+    state: Annotated[
+        Annotated[State, BeforeValidator(_state, json_schema_input_type=State | str)] | None,
+        Field(description="The function is a class whose one object remembers: save() gives bytes, load() takes them."),
+    ] = None
     split: Literal["allowed"] | Cuts | None = None
     dims: Annotated[
         dict[Name, _Dimension], Field(description="Buckets of the dimensions to which the model gives names only.")
@@ -320,7 +341,18 @@ class Component(Spec):
         if self.dims and any(v.function for v in self.realisations.values()):
             raise ValueError("dims belongs to a model: a function takes values of any length")
         self._environment_of_functions()
+        self._state_of_a_function()
         return self
+
+    def _state_of_a_function(self) -> None:
+        if self.state is None:
+            return
+        if self.function is None:
+            raise ValueError("state belongs to a function: a model remembers nothing, and variants would share nothing")
+        if self.at is None:
+            raise ValueError("a component that keeps state is pinned: say where with at, as in at: {tier: cloud}")
+        if self.standby:
+            raise ValueError("expected no standby beside state: it would remember something else")
 
     def _environment_of_functions(self) -> None:
         if self.has_environment and not all(v.function for v in self.realisations.values()):
@@ -330,6 +362,11 @@ class Component(Spec):
             raise ValueError(f"the variable {min(twice)} is given twice in environment and secrets")
         if any("\0" in value for value in self.environment.values()):
             raise ValueError("expected no zero byte in the environment")
+
+    @property
+    def state_size(self) -> float | None:
+        """Bytes of its state at most; None where it keeps none."""
+        return self.state.size if self.state is not None else None
 
     @property
     def has_environment(self) -> bool:

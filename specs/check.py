@@ -29,8 +29,9 @@ from specs.application import (
 from specs.artefact import ModelSignature
 from specs.dimensions import check_dimensions
 from specs.edges import check_edges, gate_can_be
-from specs.errors import InputError, Issue
+from specs.errors import InputError, Issue, Place
 from specs.fan_out import check_fan_outs, value_type
+from specs.function_files import STATE_METHODS
 from specs.graph import Graph
 from specs.infrastructure import Infrastructure
 from specs.load import Document
@@ -253,7 +254,7 @@ def _realisations(app: Document[Application]) -> Iterator[Issue]:
             if real.model is not None:
                 yield from model_issues(app, real.model, real.reads, at)
             if real.function is not None:
-                yield from _function(app, real.function, (*at, "function"))
+                yield from _function(app, real.function, (*at, "function"), keeps=component.state is not None)
             if real.quantize is not None:
                 yield from _quantized(app, name, real, at)
         yield from _cuts(app, name)
@@ -323,8 +324,8 @@ def _file(app: Document[Application], file: str, path: Path_, kind: str) -> Iter
         yield Issue(f"{kind} file {file!r} is missing", app.place(*path), "paths are relative to this file's folder")
 
 
-def _function(app: Document[Application], text: str, path: Path_) -> Iterator[Issue]:
-    """The function must stand in the project. Its file is read, not run."""
+def _function(app: Document[Application], text: str, path: Path_, *, keeps: bool = False) -> Iterator[Issue]:
+    """The function must stand in the project; one that `keeps` state is a class. Its file is read, not run."""
     place = app.place(*path)
     if not _FUNCTION.match(text):
         module, dot, function = text.rpartition(".")
@@ -345,9 +346,26 @@ def _function(app: Document[Application], text: str, path: Path_) -> Iterator[Is
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         yield Issue(f"{text}: {file} is not Python: {error}", place)
         return
+    if keeps:
+        yield from _class(tree, function, file, place)
+        return
     functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
     if function not in functions:
         yield Issue(f"{file} has no function {function!r}", place, near(function, functions))
+
+
+def _class(tree: ast.Module, name: str, file: str, place: Place | None) -> Iterator[Issue]:
+    """What keeps state is a class that can be called, saved and loaded; what it inherits is not looked at."""
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    if name not in classes:
+        hint = near(name, classes) or "state: the function is a class with __call__, save() and load()"
+        yield Issue(f"{file} has no class {name!r}", place, hint)
+        return
+    methods = {node.name for node in classes[name].body if isinstance(node, ast.FunctionDef)}
+    missing = [method for method in STATE_METHODS if method not in methods]
+    if missing and not classes[name].bases:
+        hint = "__call__(self, **inputs) gives outputs, save(self) bytes, load(self, saved) takes them back"
+        yield Issue(f"the class {name!r} in {file}, which keeps state, has no {missing[0]}", place, hint)
 
 
 def _skips(app: Document[Application]) -> Iterator[Issue]:

@@ -23,6 +23,20 @@ class QueueStatus(Spec):
 ProcessState = Literal["ready", "starting", "dead"]
 
 
+class StateStatus(Spec):
+    """What a component remembers at a member. The last checkpoint has `size` bytes and is `age_s` seconds old;
+    `changed` says whether anything did since, `problem` why the latest could not be written. `in_force` is false while
+    the state is with the release from which the deployment moves.
+    """
+
+    component: str
+    in_force: bool
+    size: int
+    age_s: Number
+    changed: bool
+    problem: str = ""
+
+
 class MemberStatus(Spec):
     """`state` is dead where no process runs or answers. `stages` are those placed at the member.
 
@@ -42,6 +56,7 @@ class MemberStatus(Spec):
     models: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
     queues: tuple[QueueStatus, ...] = ()
+    remembers: tuple[StateStatus, ...] = ()
 
 
 class PathStatus(Spec):

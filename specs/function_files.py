@@ -52,10 +52,19 @@ def _inside(file: Path, project: Path, function: str) -> Path:
     return file
 
 
+STATE_METHODS: Final = ("__call__", "save", "load")
+"""Of a class that stands for a function which keeps state."""
+
+
 def digest_function(
-    project: Path, function: str, environment: Mapping[str, str] | None = None, secrets: Iterable[str] = ()
+    project: Path,
+    function: str,
+    environment: Mapping[str, str] | None = None,
+    secrets: Iterable[str] = (),
+    state: float | None = None,
 ) -> str:
-    """Of the function's name, of all that it may import of the project (its top-level package), and its environment.
+    """Of the function's name, of all that it may import of the project (its top-level package), its environment, and
+    the bytes of its `state`, where it keeps any, which its profile counts as memory.
 
     The name counts, since functions of one file are measured one by one; of `secrets` their names do, for what they
     are is nobody's to keep. Raises InputError as `package_files` does.
@@ -65,4 +74,6 @@ def digest_function(
     names = sorted(secrets)
     if environment or names:
         parts.append({"environment": dict(environment or {}), "secrets": names})
+    if state is not None:
+        parts.append({"state": state})
     return digest_value(parts)

@@ -26,8 +26,10 @@ def output_path(file: str | Path) -> Path:
     return path
 
 
-def write_whole(file: str | Path, text: str | bytes) -> None:
+def write_whole(file: str | Path, text: str | bytes, *, durable: bool = False) -> None:
     """Write `text` (in UTF-8) to `file`, making its folder; a file that was there is replaced at once or not at all.
+
+    A `durable` one is on the disk on return, so that it outlives the machine's power.
 
     Raises InputError as `output_path` does, and EnvironmentFailed where the disk or its rights do not allow it.
     """
@@ -36,13 +38,26 @@ def write_whole(file: str | Path, text: str | bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(text.encode() if isinstance(text, str) else text)
+        if durable:
+            _flush(part)
         part.replace(path)
+        if durable:
+            _flush(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):  # where a folder is no folder, or may not be written to
             part.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise cannot_write(file, error) from error
         raise
+
+
+def _flush(path: Path) -> None:
+    """Of a file its bytes, of a folder its names."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -59,7 +59,7 @@ def digest_realisation(
     spec = app.value.components[component]
     real = spec.realisations[variant]
     if real.function is not None:
-        return digest_function(app.folder, real.function, spec.environment, spec.secrets)
+        return digest_function(app.folder, real.function, spec.environment, spec.secrets, spec.state_size)
     if real.model is not None:
         return digest_source(app.folder, real.model, real.reads, digest)
     part = replace(app, value=calibrating(app.value, component, variant))

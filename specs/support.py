@@ -13,6 +13,7 @@ from specs.graph import Graph
 from specs.infrastructure import Infrastructure, Link
 from specs.load import Document
 from specs.selector import matching_sites
+from specs.state import several_places, varying_components
 from specs.yamlfile import Path_
 
 MOST_COMBINATIONS: Final = 4096
@@ -26,6 +27,7 @@ def unsupported(app: Document[Application], infra: Document[Infrastructure] | No
     found = [_issue(app, *f) for f in _application(app.value)]
     if infra is not None:
         found += [_issue(app, *f) for f in _sinks(app.value, infra.value)]
+        found += [_issue(app, *f) for f in _states(app.value, infra.value)]
         found += [_issue(infra, *f) for f in _infrastructure(infra.value)]
     return found
 
@@ -41,6 +43,7 @@ def _application(app: Application) -> _Found:
         for key, what, hint in _component(component):
             yield ("components", name, *key), what, hint
         yield from _fan_out(app, name, component)
+    yield from _remembered(app)
     combinations = prod(max(1, len(c.variants)) for c in app.components.values())
     if combinations > MOST_COMBINATIONS:
         what = f"{combinations:,} combinations of variants (at most {MOST_COMBINATIONS:,})"
@@ -62,6 +65,18 @@ def _sinks(app: Application, infra: Infrastructure) -> _Found:
             if len(sites) == 1 and not _settled(infra, origin, sites[0]):
                 what = f"a sink at {sites[0]!r}, of which requests that enter at {origin!r} have no one member to go to"
                 yield ("sinks", name, "at"), what, f"say how they belong together with count: N per {sites[0]}"
+
+
+def _states(app: Application, infra: Infrastructure) -> _Found:
+    """A state is in one pool of one class of sites, at each member its own."""
+    for name, component in app.components.items():
+        if component.state is not None and (places := several_places(component, infra)):
+            what = f"state in several pools or classes of sites ({', '.join(places)})"
+            yield (
+                ("components", name, "at"),
+                what,
+                "name one with at: {site: NAME}, a pool of it with requires: [LABEL]",
+            )
 
 
 def _settled(infra: Infrastructure, origin: str, site: str) -> bool:
@@ -102,12 +117,26 @@ def _fan_out(app: Application, name: str, component: Component) -> _Found:
                     yield (space, taker, "inputs", key), "a number in place of a skipped stack", hint
 
 
+def _remembered(app: Application) -> _Found:
+    """Gates and labels that depend on state: what the data says of them holds for no other order of requests."""
+    graph = Graph(app)
+    varying = set() if graph.on_cycle else varying_components(app)
+    for name, component in app.components.items():
+        if component.when is not None and component.when.ref.producer in varying:
+            yield ("components", name, "when"), "a gate that depends on state", "let the component run always"
+    for data, of in app.data.items():
+        sinks = [s for s in app.sinks.values() if of.label is not None and of.label in s.inputs]
+        if any(s.inputs[str(of.label)].producer in varying for s in sinks):
+            yield ("data", data, "label"), "accuracy of what depends on state", "label an answer that does not"
+
+
 def _component(component: Component) -> _Found:
     if component.api is not None:
         yield ("api",), "a hosted API", "use a function"
-    for key, what in _COMPONENT_KEYS.items():
-        if getattr(component, {"with": "with_"}.get(key, key)):
-            yield (key,), what, ""
+    if component.state is not None and component.has_environment:
+        yield ("state",), "state of a function with environment or secrets", "leave one of them out"
+    if component.state is not None and component.per is not None:
+        yield ("state",), "state of a component that runs per item", "let a component that takes all items remember"
     yield from _dims(component)
     if component.batch is not None and component.batch.wait:
         hint = "leave it out: a batch then leaves as soon as a server is free"
@@ -128,11 +157,6 @@ def _dims(component: Component) -> _Found:
         yield ("batch",), "batches of a model that has dims", "leave batch out"
     if component.per is not None:
         yield ("per",), "dims of a component that runs per item", "export the model with fixed sizes"
-
-
-_COMPONENT_KEYS = {
-    "state": "components that keep state",
-}
 
 
 def _infrastructure(infra: Infrastructure) -> _Found:

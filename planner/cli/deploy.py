@@ -17,6 +17,7 @@ from specs.errors import InputError, Issue, Place
 if TYPE_CHECKING:
     from planner.cli.failover import Alternatives
     from runtime.bundle import Bundle
+    from runtime.deployment.record import Record
     from runtime.items import Item
 
 WARM_UP_ITEMS = 8
@@ -82,6 +83,10 @@ def deploy(
     move: Annotated[
         bool, typer.Option("--move", help="Take over from the plan that is deployed under the name, while it serves.")
     ] = False,
+    state: Annotated[
+        Path | None,
+        typer.Option("--state", metavar="DIR", help="Keeps what components remember; stays when it is undeployed."),
+    ] = None,
     log: Annotated[
         Log, typer.Option("--log", help="Lines of JSON for requests: none, not answered, or all.")
     ] = Log.requests,
@@ -117,6 +122,7 @@ def deploy(
         others = _alternatives(opened, app, profiles, store, alternatives, time_limit, progress)
         chosen_name = check_name(name or opened.plan.application)
         before = read_record(chosen_name) if move else None
+        kept = _kept(opened, chosen_name, state, before)
         record = Record(
             name=chosen_name,
             plan=opened.plan.digest,
@@ -137,6 +143,7 @@ def deploy(
             ),
             alternatives={site: plan.digest for site, plan in others.plans.items()},
             seeing=Seeing(log=log.value, trace=trace, trace_sample=trace_sample),
+            state=kept,
         )
         secrets = take_secrets(opened.app)
         items = _items(app, opened.plan.inputs.app, seed) if app else []
@@ -145,6 +152,28 @@ def deploy(
         new = start(wanted, lambda step: progress.step(f"starting {step}"))
         progress.say(f"{record.name} is deployed" if new else f"{record.name} was deployed already")
     tell(look(record.name), fmt)
+
+
+def _kept(bundle: Bundle, name: str, folder: Path | None, before: Record | None) -> str:
+    """The folder of checkpoints; of a move what it was. Raises InputError where it is missing, or another's."""
+    from runtime.deployment.record import names, state_folder, state_of
+    from specs.state import stateful
+
+    keeping = sorted(stateful(bundle.app.value))
+    if not keeping:
+        if folder is not None:
+            raise InputError(Issue("--state is given, but no component keeps state"))
+        return ""
+    if folder is None and before is not None:
+        return before.state
+    if folder is None:
+        hint = "--state DIR; what is in it is gone on from"
+        raise InputError(Issue(f"{', '.join(keeping)} keeps state: say which folder is to keep it", None, hint))
+    path = str(folder.absolute())
+    others = [other for other in names() if other != name and state_of(state_folder(other)) == path]
+    if others:
+        raise InputError(Issue(f"{folder} keeps what {others[0]} remembers", Place(str(folder)), "give another folder"))
+    return path
 
 
 def _alternatives(
@@ -195,13 +224,17 @@ def undeploy(
     Example: planner undeploy blog_upload
     """
     from planner.cli.results import UndeployResult
+    from runtime.deployment.record import state_folder, state_of
     from runtime.deployment.undeploy import undeploy as end
 
+    kept = state_of(state_folder(name))
     was = end(name, address)
     emit(
         UndeployResult(name=name, was_deployed=was).dump(),
         fmt,
-        lambda out: out.print(f"{name} is gone" if was else _not_there(name)),
+        lambda out: out.print(
+            f"{name} is gone" + (f"; what it remembers stays in {kept}" if kept else "") if was else _not_there(name)
+        ),
     )
 
 

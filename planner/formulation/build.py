@@ -27,6 +27,7 @@ from specs.behaviour import Behaviour
 from specs.infrastructure import Infrastructure
 from specs.quantities import HOURS_PER_MONTH
 from specs.selector import matching_sites
+from specs.state import stateful
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def formulation(
     pools = pools_of(situation, constraints, servers)
     throughputs = throughputs_of(situation, constraints.index)
     standby = {name: c.standby for name, c in app.components.items() if c.standby}
-    stations = StationTable(pools, most_asked(situation, throughputs), standby)
+    stations = StationTable(pools, most_asked(situation, throughputs), standby, stateful(app))
     pairings = Pairings(situation, constraints, servers)
     options = Options(situation, constraints, servers, pools, stations, pairings, dominated)
     edges = Edges(situation, constraints, servers)

@@ -42,12 +42,14 @@ class StationTable:
     """Grows as options are made. Loads (ppb) that flows may bring to a station are kept by flow.
 
     `most_asked` is how many times these loads (parts per million) throughputs ask replicas to carry. `standby` idle
-    replicas of a component stand beside those that serve: on devices and in memory they count as any.
+    replicas of a component stand beside those that serve: on devices and in memory they count as any. Those `alone`
+    have one replica, whatever comes: they keep state.
     """
 
     pools: PoolTable
     most_asked: int = MILLION
     standby: Mapping[str, int] = field(default_factory=dict)
+    alone: frozenset[str] = frozenset()
     keys: list[StationKey] = field(default_factory=list)
     _index: dict[tuple[str, str, str, int, str, int, int], int] = field(default_factory=dict)
     _loads: dict[int, dict[int, set[int]]] = field(default_factory=dict)
@@ -86,6 +88,8 @@ class StationTable:
                 serving = station_levels(Served(moments(record), record.batch), loads, self.most_asked, room)
             else:
                 serving = fan_out_levels(record, fan, loads, self.most_asked, room)
+            if key.component in self.alone:
+                serving = one_replica(record, serving)
             levels = tuple(replace(level, replicas=level.replicas + standby) for level in serving)
         else:
             memory *= 1 + standby
@@ -124,6 +128,14 @@ def station_levels(
             if (replicas, load) not in levels:
                 levels[replicas, load] = _level(load, replicas, _wait(served, load, replicas))
     return tuple(levels[key] for key in sorted(levels))
+
+
+def one_replica(record: Record, levels: tuple[StationLevel, ...]) -> tuple[StationLevel, ...]:
+    """Those of `levels` with one replica, and how long it waits when it is as busy as may be: more it cannot carry."""
+    busiest = int(MAX_UTILISATION * PPB)
+    every = (_level(busiest, 1, _wait(Served(moments(record)), busiest, 1)), *levels)
+    found = {level.load_ppb: level for level in every if level.replicas == 1}
+    return tuple(found[load] for load in sorted(found))
 
 
 def fan_out_levels(

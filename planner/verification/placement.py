@@ -41,6 +41,9 @@ def _assignment(reading: Reading, claims: Claims, name: str, a: Assignment, flow
     claims.holds(f"{name}: wait for a batch", 0 <= a.batch_wait_ms <= (longest if a.batch > 1 else 0) * (1 + 1e-9))
     claims.holds(f"{name}: replicas", a.replicas >= 1 and (hardware.sharing == "cores" or a.replicas == 1))
     claims.holds(f"{name}: standby", a.standby == reading.app.components[a.component].standby)
+    if reading.app.components[a.component].state is not None:
+        once = sum(other.component == a.component for other in reading.plan.assignments) == 1
+        claims.holds(f"{name}: what keeps state is there once, with one replica", once and a.replicas == 1)
     claims.holds(f"{name}: flows are known", set(a.flows) <= flows)
     total = sum(reading.members(f.split("@")[1]) for f in a.flows)
     claims.equal(f"{name}: members", a.members, total, 0.0)

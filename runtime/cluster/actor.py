@@ -19,6 +19,7 @@ from runtime.opening import fills_of_sinks, open_works
 from runtime.request import Departure, Entry
 from runtime.secrets import NO_SECRETS, Secrets
 from runtime.shaping import LinkState
+from runtime.state import States
 from runtime.topology import Topology
 from runtime.values import Value
 from specs.errors import EnvironmentFailed
@@ -101,12 +102,15 @@ class HostActor:
             await asyncio.to_thread(self._host.close)
 
 
-def open_host(order: HostOrder, open_channel: Callable[[OnError], Channel]) -> Host:
-    """The host that `order` asks for, with all that it runs loaded. Raises InputError where something cannot be."""
+def open_host(order: HostOrder, open_channel: Callable[[OnError], Channel], states: States | None = None) -> Host:
+    """The host that `order` asks for, with all that it runs loaded; what components keep is in `states`.
+
+    Raises InputError where something cannot be loaded.
+    """
     stages = order.top.stages_at(order.member.site)
     _limit_pools(max((s.threads for s in stages), default=1))
     bundle = open_bundle(order.bundle)
-    works = open_works(bundle, order.top, order.member.site, order.secrets)
+    works = open_works(bundle, order.top, order.member.site, order.secrets, states)
     state = LinkState(Path(order.links)) if order.links else None
     app, fills = bundle.app.value, fills_of_sinks(bundle)
     return Host(order.member, order.top, app, works, open_channel, state, order.options, fills)

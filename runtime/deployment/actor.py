@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -29,10 +29,12 @@ from runtime.ingress.service import Service
 from runtime.machine import machine_id
 from runtime.message import Message
 from runtime.secrets import Secrets
+from runtime.state import States
 from runtime.values import Value
 from specs.errors import EnvironmentFailed
 from specs.output_file import write_whole
 
+OPEN_LIMIT: Final = 30.0
 PAUSE: Final = 1.0
 """Seconds before a process that could not open itself ends, and Ray starts the next."""
 _LOG: Final = logging.getLogger(__name__)
@@ -54,8 +56,11 @@ class DeployedHost:
         self._exchange: Exchange | None = None
         self._adopting = ThreadPoolExecutor(1, "adopt")
         self._changing = threading.RLock()
+        self._opened = threading.Event()
         if was_restarted():
             threading.Thread(target=self._open_again, name="open again", daemon=True).start()
+        else:
+            self._opened.set()
 
     def _open_again(self) -> None:
         try:
@@ -64,10 +69,11 @@ class DeployedHost:
                 if record is None:
                     raise EnvironmentFailed(f"the state of the deployment is gone from {self._folder}")
                 for each in {r.key: r for r in ((moving.old, moving.new) if moving else ()) + (record,)}.values():
-                    self._load(each)
+                    self._load(each, moving=moving is not None)
                 self._listen(record)
                 if record.key in self._releases:
                     self._serve(record.key)
+            self._opened.set()
         except Exception:  # whatever it is: the next process may have better luck
             _LOG.exception("%s could not open itself again", self._process)
             time.sleep(PAUSE)
@@ -90,17 +96,17 @@ class DeployedHost:
         if wanted is None:
             raise EnvironmentFailed(f"nothing of release {key} is in {self._folder}")
         with self._changing:
-            self._load(wanted)
+            self._load(wanted, moving=moving is not None)
             self._listen(wanted)
 
-    def _load(self, record: Record) -> None:
+    def _load(self, record: Record, *, moving: bool) -> None:
         """Nothing where the record has no work for this process."""
         if record.key in self._releases:
             self._releases[record.key].find_others()
             return
         orders = Orders.kept(record, self._folder, self._given)
         if self._process in orders.processes:
-            self._releases[record.key] = Release(orders.of(self._process), self._exchange_of(record))
+            self._releases[record.key] = Release(orders.of(self._process), self._exchange_of(record), moving=moving)
 
     def _exchange_of(self, record: Record) -> Exchange:
         """Messages are encrypted in a cluster that may have nodes on other machines."""
@@ -139,6 +145,23 @@ class DeployedHost:
         release = self._releases.get(key)
         inside = sum(service.admission.inside for of, service in self._draining if of == key)
         return max(inside, release.pending() if release is not None else 0)
+
+    async def hand_over(self, key: str) -> None:
+        """Write what the components of that release keep for the last time, and let it go; what has gone stays so."""
+        await asyncio.to_thread(self._each_state, key, States.hand_over)
+
+    async def take_over(self, key: str) -> None:
+        """Let the components of that release go on from what was handed over."""
+        await asyncio.to_thread(self._each_state, key, States.take_over)
+
+    def _each_state(self, key: str, do: Callable[[States], None]) -> None:
+        """Nothing where this process has not loaded the release."""
+        if not self._opened.wait(OPEN_LIMIT):
+            raise EnvironmentFailed(f"{self._process} is still opening itself")
+        with self._changing:
+            release = self._releases.get(key)
+            if release is not None and release.states is not None:
+                do(release.states)
 
     async def unload_all_but(self, key: str) -> None:
         """Forget all other releases; what is still under way by them is dropped."""
@@ -199,6 +222,8 @@ class DeployedHost:
             seen = await asyncio.to_thread(self._door.window.seen)
             told |= {"endpoints": asdict(self._door.endpoints), "models": list(self._door.models), "seen": seen}
             told["without"] = release.without
+        if release.states is not None:
+            told["states"] = [asdict(state) for state in release.states.report()]
         return told
 
     async def close(self) -> None:

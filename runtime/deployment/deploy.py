@@ -87,6 +87,8 @@ def deploy(wanted: Wanted, tell: Tell) -> bool:
                 return True
             if processes.are_whole():
                 return _tidy(processes)
+            if record.state:
+                processes.close()
             processes.end(list(processes.actors))
             _start(processes, wanted, tell)
             return True

@@ -3,7 +3,9 @@
 1. The move is written down. The new release is loaded and warmed up at its members, beside the old one.
 2. The new record takes the place of the old one, in one step: from here on it is in force.
 3. Each door gives what comes from now on to the new release. What has come in ends by the old one.
-4. When nothing is under way by the old release any more it is unloaded, and processes without work end.
+4. When nothing is under way by the old release any more, it writes what its components keep, and the new one, whose
+   requests to those have waited, goes on from that. No update is lost between.
+5. The old release is unloaded, and processes without work end.
 
 Every step may be done again, so whoever deploys either of both goes on from wherever it was broken off: the new one
 forward, the old one back. Until then both stay loaded, and a process that dies opens both.
@@ -26,6 +28,7 @@ from runtime.items import Item
 from runtime.opening import output_types
 from specs.base import Spec
 from specs.errors import EnvironmentFailed, InputError, Issue, TierplanError
+from specs.state import stateful
 
 LOOK_EVERY: Final = 0.1
 GRACE: Final = 5.0
@@ -40,7 +43,7 @@ def movable(before: Record, bundle: Bundle, after: Record) -> list[str]:
 
 
 def _obstacles(before: Record, bundle: Bundle, after: Record) -> Iterator[str]:
-    same = ("address", "members", "shape", "deadline", "queue_limit", "listening", "seeing")
+    same = ("address", "members", "shape", "deadline", "queue_limit", "listening", "seeing", "state")
     for name in same:
         was, wanted = getattr(before, name), getattr(after, name)
         if was != wanted:
@@ -56,6 +59,7 @@ def _obstacles(before: Record, bundle: Bundle, after: Record) -> Iterator[str]:
         yield "the new plan is for another infrastructure"
     elif not any(getattr(before, name) != getattr(after, name) for name in same):
         yield from _other_models(old, before, bundle, after)
+        yield from _other_states(old, before, bundle, after)
 
 
 def _text(value: object) -> str:
@@ -68,6 +72,27 @@ def _other_models(old: Bundle, before: Record, new: Bundle, after: Record) -> It
     for member, name in dict.fromkeys((*was, *wanted)):
         if was.get((member, name)) != wanted.get((member, name)):
             yield f"clients at {member} would find another model {name}: inputs and outputs must stay as they are"
+
+
+def _other_states(old: Bundle, before: Record, new: Bundle, after: Record) -> Iterator[str]:
+    """A state goes along whole: to the same members, or from the only one to the only one."""
+    was, wanted = _members_with_state(old, before), _members_with_state(new, after)
+    for component in sorted(was.keys() - wanted.keys()):
+        yield f"what {component} remembers would be lost: the new plan has no such component that keeps state"
+    for component in sorted(was.keys() & wanted.keys()):
+        if was[component] != wanted[component] and (len(was[component]), len(wanted[component])) != (1, 1):
+            names = (", ".join(sorted(members)) for members in (was[component], wanted[component]))
+            yield f"what {component} remembers is not divided or joined: from {next(names)} to {next(names)}"
+
+
+def _members_with_state(bundle: Bundle, record: Record) -> dict[str, frozenset[str]]:
+    """By component that keeps state, the members that run it."""
+    top, kept = topology_of(bundle, record), stateful(bundle.app.value)
+    return {
+        stage.component: frozenset(str(m) for m in top.hosts if m.site == stage.site)
+        for stage in top.stages
+        if stage.component in kept
+    }
 
 
 def _served(bundle: Bundle, record: Record) -> dict[tuple[str, str], ServedModel]:
@@ -109,6 +134,10 @@ def move(moving: Moving, processes: Processes, bundle: Bundle, items: Sequence[I
     tell("traffic")
     processes.each("serve", key)
     _drain(processes, moving.old, tell)
+    if moving.new.state:
+        tell("state")
+        processes.everywhere("hand_over", moving.old.key)
+        processes.each("take_over", key)
     processes.each("unload_all_but", key)
     processes.end_others()
     remove_moving(moving.new.name)

@@ -122,6 +122,7 @@ class Orders:
             door=None if standby else door_options(self.record, process, number, self.folder),
             ports=str(self.folder / PORTS / process),
             alternatives={site: self._host(member, without_standbys(self.others[site]), site) for site in sites},
+            state=self.record.state,
         )
 
     def _host(self, member: Member, top: Topology, without: str = "", *, standby: bool = False) -> HostOrder:

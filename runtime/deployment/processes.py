@@ -20,6 +20,7 @@ from specs.errors import EnvironmentFailed
 LOOK_LIMIT: Final = 10.0
 CALL_LIMIT: Final = 60.0
 """Seconds for one step at all processes, those that die of it and are started again included."""
+CLOSE_LIMIT: Final = 10.0
 PAUSE: Final = 0.2
 WARM_UP_ROUNDS: Final = 3
 
@@ -83,9 +84,11 @@ class Processes:
 
         Raises what a process's own code raised; EnvironmentFailed where one is not back in time.
         """
+        return self._each({p: a for p, a in self._wanted.items() if of is None or p in of}, method, *args)
+
+    def _each(self, asked: Mapping[str, Any], method: str, *args: object) -> dict[str, Any]:
         give_up = time.monotonic() + CALL_LIMIT
         results: dict[str, Any] = {}
-        asked = {p: a for p, a in self._wanted.items() if of is None or p in of}
         while len(results) < len(asked):
             left = {p: a for p, a in asked.items() if p not in results}
             limit = max(1.0, give_up - time.monotonic())
@@ -117,6 +120,10 @@ class Processes:
                     calls[f"{process}/{stage.id}"] = actor.warm_up.remote(key, stage.id, recorded, WARM_UP_ROUNDS)
         self._connection.gather(calls)
 
+    def everywhere(self, method: str, key: str) -> None:
+        """`method` of all that are there, those that the release has no work for included; as `each`."""
+        self._each(self.actors, method, key)
+
     def pending(self, key: str) -> int:
         """How many requests are still under way by the release of that key, at all processes that answer."""
         answers, _ = self._connection.ask({p: a.pending.remote(key) for p, a in self.actors.items()}, LOOK_LIMIT)
@@ -129,6 +136,10 @@ class Processes:
     def end(self, processes: Collection[str]) -> None:
         """Kill them."""
         self._connection.kill([self.actors.pop(process) for process in processes])
+
+    def close(self) -> None:
+        """Have them write down what they keep, before they end; one that does not answer is left as it is."""
+        self._connection.ask({process: actor.close.remote() for process, actor in self.actors.items()}, CLOSE_LIMIT)
 
     def end_others(self) -> None:
         """Kill those that the release has no work for."""

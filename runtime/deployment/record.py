@@ -28,7 +28,7 @@ LINKS: Final = "links"
 LOGS: Final = "logs"
 PORTS: Final = "ports"
 ALTERNATIVES: Final = "without"
-VERSION: Final = 1
+VERSION: Final = 2
 """Raised when processes of a deployment come to speak otherwise with each other, or with the commands that ask them."""
 
 
@@ -58,6 +58,7 @@ class Record(Spec):
     `alternatives` are the digests of the plans without a site, by site; their bundles are in the folder of state.
     `manifest` is the digest of the bundle's manifest, and so of all that is in it; "" where any will do.
     `version` is `VERSION` of whoever deployed; before there were versions there is none.
+    `state` is the folder of the checkpoints of components that keep state, "" where none does.
     `deadline` in seconds bounds each request; `shape` slows links and processors as the infrastructure says.
     """
 
@@ -75,6 +76,7 @@ class Record(Spec):
     listening: Listening = Field(default_factory=Listening)
     alternatives: dict[str, str] = Field(default_factory=dict)
     seeing: Seeing = Field(default_factory=Seeing)
+    state: str = ""
 
     @property
     def digest(self) -> str:
@@ -148,6 +150,12 @@ def cluster_in(folder: Path) -> str:
     has its own, or nothing can be read."""
     address = _plain(folder / RECORD).get("address", "")
     return address if isinstance(address, str) else ""
+
+
+def state_of(folder: Path) -> str:
+    """The folder of checkpoints of the deployment whose state is in `folder`, whatever version wrote it; "" if none."""
+    kept = _plain(folder / RECORD).get("state", "")
+    return kept if isinstance(kept, str) else ""
 
 
 def _plain(file: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from runtime.bundle import Bundle, open_bundle
 from runtime.cluster.actor import HostOrder, open_host
@@ -15,6 +16,7 @@ from runtime.host import Host
 from runtime.ingress.door import DoorOptions
 from runtime.ingress.member import MemberDoor
 from runtime.ingress.service import Service
+from runtime.state import States
 from runtime.values import Value
 
 
@@ -24,6 +26,7 @@ class DeployOrder:
 
     The actor of process P is called `prefix` + P. `door` is None for a standby. `ports` is a file that keeps where the
     door listens, for the next process of this actor. `alternatives` are the hosts of the plans without a site, by site.
+    `state` is the folder of checkpoints, "" where no component keeps state.
     """
 
     host: HostOrder
@@ -33,6 +36,7 @@ class DeployOrder:
     door: DoorOptions | None
     ports: str
     alternatives: Mapping[str, HostOrder] = field(default_factory=dict)
+    state: str = ""
 
 
 def plan_name(key: str, without: str = "") -> str:
@@ -43,9 +47,14 @@ def plan_name(key: str, without: str = "") -> str:
 class Release:
     """Loaded from construction to `close`. Methods may be called from any thread."""
 
-    def __init__(self, order: DeployOrder, exchange: Exchange) -> None:
-        """Raises InputError where something cannot be loaded. The processes of the others must have been placed."""
+    def __init__(self, order: DeployOrder, exchange: Exchange, *, moving: bool = False) -> None:
+        """While the deployment is `moving`, what components keep stays with whoever has it.
+
+        Raises InputError where something cannot be loaded. The processes of the others must have been placed.
+        """
         self.order, self._exchange = order, exchange
+        member = str(order.host.member)
+        self.states = States(Path(order.state), member, order.key, moving=moving) if order.state else None
         # Looked up once: later the head may be gone, which alone knows them by name.
         self._peers = find_peers(order.prefix, order.processes)
         self.host = self._open(order.host)
@@ -69,7 +78,7 @@ class Release:
             return self._others[site]
 
     def _open(self, order: HostOrder) -> Host:
-        return open_host(order, self._exchange.line(order.options.plan))
+        return open_host(order, self._exchange.line(order.options.plan), self.states)
 
     def has(self, site: str) -> bool:
         """Whether the host of the plan without `site` is open."""
@@ -121,3 +130,5 @@ class Release:
             self._entrance.close()
         for host in (*self._others.values(), self.host):
             host.close()
+        if self.states is not None:
+            self.states.close()

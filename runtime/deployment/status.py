@@ -27,6 +27,7 @@ from specs.deployment_status import (
     ProcessState,
     QueueStatus,
     StageStatus,
+    StateStatus,
 )
 from specs.errors import EnvironmentFailed, InputError, Issue
 
@@ -161,7 +162,12 @@ def _member(name: str, top: Topology, site: str, reports: Mapping[str, Mapping[s
         stages=stages,
         without=report.get("without", ""),
         queues=queues,
+        remembers=tuple(_remembers(each) for each in report.get("states", ())),
     )
+
+
+def _remembers(report: Mapping[str, Any]) -> StateStatus:
+    return StateStatus.model_validate({"age_s" if key == "age" else key: value for key, value in report.items()})
 
 
 def _state(report: Mapping[str, Any] | None) -> ProcessState:

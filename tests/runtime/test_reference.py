@@ -126,6 +126,9 @@ def test_what_combinations_have_in_common_is_computed_once(tmp_path: Path) -> No
             calls[self.name] += 1
             return self.work.run(inputs)
 
+        def rehearse(self, inputs: Given) -> None:
+            self.work.rehearse(inputs)
+
         def run_batch(self, batch: Sequence[Given]) -> list[Made]:
             calls[self.name] += len(batch)
             return self.work.run_batch(batch)

@@ -49,7 +49,6 @@ def test_what_dims_do_not_go_with_is_named(tmp_path: Path, more: str, expected: 
             "function: steps:embed\n    per: ask.text",
             "24:7: not supported yet: a number in pl",
         ),
-        ("function: steps:embed", "function: steps:embed\n    state: {kept: 1}", "components that keep state"),
     ],
 )
 def test_each_part_of_an_application_that_is_not_built_is_named(

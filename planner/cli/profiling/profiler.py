@@ -255,10 +255,9 @@ class Profiler:
                     real = samples[name, variant, WHOLE]
                     own = environment_of(self.app.value, name, self.secrets) if component.has_environment else None
                     types = {output: str(kind) for output, kind in component.outputs.items()}
-                    yield (
-                        f"{name}/{variant}",
-                        FunctionSubject(self.app.folder, made.function, source, real, own, component.secrets, types),
-                    )
+                    folder, kept = self.app.folder, component.state_size
+                    subject = FunctionSubject(folder, made.function, source, real, own, component.secrets, types, kept)
+                    yield f"{name}/{variant}", subject
 
     def _measure(
         self,

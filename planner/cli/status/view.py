@@ -10,7 +10,7 @@ from planner.cli.output import DASH, number, table
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from specs.deployment_status import DeploymentStatus, DriftStatus, MemberStatus
+    from specs.deployment_status import DeploymentStatus, DriftStatus, MemberStatus, StateStatus
 
 TIMES: Final = ("", "", "req/s", "n", "p50", "measured", "p95", "measured", "p99", "measured")
 SHORTEST_WAIT_MS: Final = 0.05
@@ -43,6 +43,8 @@ def summary(found: DeploymentStatus) -> Iterator[str]:
         yield f"drift: {drift_text(drift)}"
     if found.drift:
         yield "planner replan plans for what is so by now, planner deploy --move goes over to that"
+    for member in found.members:
+        yield from (state_text(member.member, state) for state in member.remembers)
     counts = ", ".join(f"{n} {outcome}" for outcome, n in found.requests.items()) or "none yet"
     yield f"requests: {counts}"
     if found.moving:
@@ -58,6 +60,15 @@ def drift_text(drift: DriftStatus) -> str:
     what = f"{drift.statistic} {drift.what} of {drift.name} at {drift.member}"
     cause = f": {drift.cause}" if drift.cause else ""
     return f"{what} is {number(drift.measured)} {unit}, planned {number(drift.predicted)}{cause}"
+
+
+def state_text(member: str, state: StateStatus) -> str:
+    """What a component remembers, in words."""
+    if not state.in_force:
+        return f"{state.component} at {member}: waits for what it is to remember"
+    since = "changed since" if state.changed else "nothing has changed since"
+    problem = f"; {state.problem}" if state.problem else ""
+    return f"{state.component} at {member}: checkpoint of {state.size:,} B {state.age_s:.0f} s ago, {since}{problem}"
 
 
 def _state(m: MemberStatus) -> str:

@@ -30,14 +30,15 @@ def check_latency(reading: Reading, sampling: Sampling, claims: Claims) -> None:
     wanted = {
         (f.name, c.from_, c.to, c.about if isinstance(c, PathConstraint) else "all")
         for f in reading.flows
-        for c in reading.app.constraints.values()
+        for c in (*reading.app.constraints.values(), *_unspoken(reading, f))
         if isinstance(c, PathConstraint | ShareConstraint) and c.from_ == f.source
     }
     claims.holds("no other path is predicted", {(p.flow, p.from_, p.to, p.over) for p in reading.plan.paths} <= wanted)
 
 
 def _paths_of(reading: Reading, sampling: Sampling, claims: Claims, flow: Flow) -> None:
-    wanted = [c for c in reading.app.constraints.values() if isinstance(c, PathConstraint) and c.from_ == flow.source]
+    limited = [c for c in reading.app.constraints.values() if isinstance(c, PathConstraint) and c.from_ == flow.source]
+    wanted = [*limited, *_unspoken(reading, flow)]
     for c in wanted:
         over = c.about
         shapes = {
@@ -63,6 +64,17 @@ def _paths_of(reading: Reading, sampling: Sampling, claims: Claims, flow: Flow) 
             set(s) == set(limits) and all(math.isclose(s[k], limits[k], rel_tol=1e-5) for k in s) for s in stated
         )
         claims.holds(f"{name}: limits are the user's", same)
+
+
+def _unspoken(reading: Reading, flow: Flow) -> list[PathConstraint]:
+    """The paths to sinks of which no constraint speaks: they are predicted too, without a limit."""
+    spoken = {
+        c.to
+        for c in reading.app.constraints.values()
+        if isinstance(c, PathConstraint | ShareConstraint) and c.from_ == flow.source
+    }
+    sinks = (sink for sink in reading.sinks(flow) if sink not in spoken)
+    return [PathConstraint.model_construct(from_=flow.source, to=sink, over="all") for sink in sinks]
 
 
 def check_shares(reading: Reading, sampling: Sampling, claims: Claims) -> None:

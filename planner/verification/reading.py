@@ -220,8 +220,12 @@ class Reading:
 
     def answered(self, flow: Flow) -> set[str]:
         """Where the flow's answers go."""
+        return {self.sink_site(flow, sink) for sink in self.sinks(flow)}
+
+    def sinks(self, flow: Flow) -> list[str]:
+        """Those that take something of the flow."""
         takers = {e.consumer for e in self.situation.graph.edges if {e.producer} & {flow.source, *flow.chains}}
-        return {self.sink_site(flow, sink) for sink in self.app.sinks if sink in takers}
+        return [sink for sink in self.app.sinks if sink in takers]
 
     def mean_bytes(self, flow: Flow, m: Message) -> float:
         return sum(flow.behaviour.payloads[v].mean for v in m.values)

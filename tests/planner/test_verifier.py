@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from specs.errors import InputError
 from specs.load import load_application, load_infrastructure
 from specs.plan import Plan
 from tests.planner.blog import FOLDER, situation, situation_with
+from tests.planner.planned import planned
 from tests.planner.worlds import world
 
 SAMPLES = 30_000
@@ -23,15 +25,15 @@ Change = Callable[[dict[str, Any]], None]
 
 
 def agree(seeds: range) -> None:
-    planned = 0
+    count = 0
     for seed in seeds:
         given = world(seed)
         plan = solve(given)
         if plan.assignments:
-            planned += 1
+            count += 1
             wrong = verify(given, plan, SAMPLES).wrong
             assert not wrong, (seed, wrong)
-    assert planned >= 0.3 * len(seeds)
+    assert count >= 0.3 * len(seeds)
 
 
 def test_the_verifier_agrees_with_every_plan() -> None:
@@ -221,3 +223,22 @@ def test_an_infeasible_plan_has_nothing_to_verify() -> None:
     value = plan.dump() | {"status": "infeasible", "assignments": []}
     with pytest.raises(InputError, match="places nothing"):
         verify(given, Plan.model_validate(value))
+
+
+def test_a_path_to_a_sink_of_which_no_constraint_speaks_is_predicted_and_verified() -> None:
+    seen = 0
+    for seed in range(3):
+        given = world(seed)
+        free = given.app.value.model_copy(update={"constraints": {}, "objective": ("cost",)})
+        given = replace(given, app=replace(given.app, value=free))
+        plan = planned(given)
+        if plan is None:
+            continue
+        seen += 1
+        assert {p.to for p in plan.paths} == set(free.sinks)
+        assert not verify(given, plan, 20_000).wrong
+        late = plan.paths[0].predicted.model_copy(update={"p99_ms": plan.paths[0].predicted.p99_ms * 2})
+        paths = (plan.paths[0].model_copy(update={"predicted": late}), *plan.paths[1:])
+        assert verify(given, plan.model_copy(update={"paths": paths}), 20_000).wrong
+        assert verify(given, plan.model_copy(update={"paths": ()}), 20_000).wrong
+    assert seen >= 2

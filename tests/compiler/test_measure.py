@@ -19,6 +19,7 @@ from compiler.store import Store
 from runtime.executors import open_executor
 from runtime.functions import load_function
 from runtime.isolated import open_isolated
+from runtime.served import open_served_function, open_served_model
 from specs.errors import InputError
 from specs.infrastructure import Emulation, Hardware
 from specs.statistics import summarise
@@ -68,6 +69,21 @@ def test_every_subject_is_measured_on_every_class_and_slower_classes_take_longer
     assert spin.quantiles["0.5"] >= 0.008 - 1e-4  # 2 ms of work at a quarter of the speed
     known = {r.key for r in records.values()}
     assert list(measure_all(subjects, [SLOW, HERE], open_executor, load_function, BUDGET, known)) == []
+
+
+def test_of_what_keeps_state_memory_counts_the_state_and_a_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "kept_work.py").write_text(
+        "import time\n\n\nclass Kept:\n    def __call__(self, text):\n        end = time.thread_time() + 0.002\n"
+        "        while time.thread_time() < end:\n            pass\n        return {'size': len(text)}\n\n"
+        "    def save(self):\n        return b''\n\n    def load(self, saved):\n        pass\n"
+    )
+    outputs, samples = {"size": "i64"}, [{"text": "hello"}]
+    own = FunctionSubject(tmp_path, "kept_work:Kept", "f" * 64, samples, outputs=outputs, state=5e7)
+    (outcome,) = measure_all([own], [HERE], open_served_model, open_served_function, BUDGET)
+    assert outcome.error is None
+    assert outcome.record is not None
+    assert 1e8 <= outcome.record.memory < 1.5e8
+    assert outcome.record.latency.quantiles["0.5"] >= 0.002
 
 
 def test_a_function_with_an_environment_is_measured_in_its_own_process(tmp_path: Path) -> None:

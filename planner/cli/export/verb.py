@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from planner.cli.export.image import Content
+    from specs.application import Application
     from specs.export import ExportResult
+    from specs.load import Document
 
 
 class To(StrEnum):
@@ -59,6 +61,7 @@ def export(
 
     chosen = parse_members(members or [])
     opened = open_bundle(bundle)
+    _check_states(opened.app)
     check_folder(output, bundle)
     shape = shape_of(opened, name or opened.plan.application, chosen, http_port, grpc_port, insecure)
     files: dict[str, Content] = {**(compose_files(shape) if to is To.compose else kubernetes_files(shape))}
@@ -79,6 +82,17 @@ def export(
     )
     write_folder(output.absolute(), files, result)
     emit(result.dump(), fmt, lambda out: _show(result, output, out))
+
+
+def _check_states(app: Document[Application]) -> None:
+    """What is exported runs on several machines, and has no folder that keeps checkpoints on all of them."""
+    from specs.errors import InputError, Issue
+    from specs.state import stateful
+
+    places = [app.place("components", name, "state") for name in sorted(stateful(app.value))]
+    if places:
+        hint = "planner deploy --state DIR runs it on this machine"
+        raise InputError(*(Issue("not supported yet: an export of what keeps state", at, hint) for at in places))
 
 
 def _show(result: ExportResult, folder: Path, out: Console) -> None:

@@ -1,0 +1,50 @@
+"""`planner deploy` and `export` of what keeps state: which folder is to keep it, and what cannot be done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runtime.deployment.record import Record, write_record
+from tests.cli.calling import planner
+from tests.runtime.remembering import counting_project
+from tests.runtime.sample import copy_project, make_bundle, make_plan
+
+
+@pytest.fixture
+def remembering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TIERPLAN_STATE", str(tmp_path / "state"))
+    project = counting_project(tmp_path, "bases")
+    make_bundle(tmp_path, make_plan(project, {"counter": ("bases", "rack")}), project)
+    return tmp_path
+
+
+def test_the_folder_that_keeps_it_must_be_given(remembering: Path) -> None:
+    called = planner("deploy", "bundle", folder=remembering)
+    assert called.code == 2
+    assert "counter keeps state: say which folder is to keep it (--state DIR" in called.err
+    assert not (remembering / "state").exists()
+
+
+def test_two_deployments_do_not_share_it(remembering: Path) -> None:
+    write_record(Record(name="first", plan="p", bundle="b", state=str(remembering / "kept")))
+    called = planner("deploy", "bundle", "--state", "kept", folder=remembering)
+    assert called.code == 2
+    assert "kept: kept keeps what first remembers (give another folder)" in called.err
+
+
+def test_without_state_there_is_nothing_to_keep(tmp_path: Path) -> None:
+    project = copy_project(tmp_path)
+    make_bundle(tmp_path, make_plan(project), project)
+    called = planner("deploy", "bundle", "--state", "kept", folder=tmp_path)
+    assert called.code == 2
+    assert "--state is given, but no component keeps state" in called.err
+
+
+def test_an_export_is_refused_with_the_line(remembering: Path) -> None:
+    called = planner("export", "bundle", "--to", "compose", "-o", "out", folder=remembering)
+    assert called.code == 2
+    assert "app.yaml:" in called.err
+    assert "not supported yet: an export of what keeps state (planner deploy --state DIR" in called.err
+    assert not (remembering / "out").exists()

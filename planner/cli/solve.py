@@ -125,6 +125,8 @@ def solve(
 
     def show(out: Console) -> None:
         show_plan(plan, out, output)
+        for line in _remembering(situation, plan):
+            out.print(line)
         if beside:
             out.print(beside)
         if before is not None and (moved := moves(before, plan)):
@@ -143,6 +145,17 @@ def solve(
         raise NotKnown(
             f"neither a plan nor a proof that there is none within {time_limit:g} s; allow more --time-limit"
         )
+
+
+def _remembering(situation: Situation, plan: Plan) -> list[str]:
+    """A line for each component that keeps state."""
+    components = situation.app.value.components
+    sizes = [(a, components[a.component].state_size) for a in plan.assignments]
+    return [
+        f"{a.component} keeps state at {a.site}: one replica at each member, up to {size / 1e3:,.0f} kB"
+        for a, size in sizes
+        if size is not None
+    ]
 
 
 def _replicas(a: Assignment) -> str:

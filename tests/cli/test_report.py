@@ -248,6 +248,14 @@ def test_a_browser_shows_the_page_without_error_or_request(tmp_path: Path, schem
     assert [host for host in asked if host and not host.partition(":")[0].endswith(makers)] == []
 
 
+def test_what_keeps_state_is_named_and_not_said_to_equal_the_reference() -> None:
+    plan = sample_plan()
+    shown = text_of(render(plan, sample_run(plan), Context(remembers={"decide": 130e3})))
+    assert shown.count("keeps state, up to 130 kB") == 1
+    assert "each equal to the reference's answer, but for what depends on state" in shown
+    assert "state" not in text_of(render(plan, sample_run(plan), CONTEXT))
+
+
 def test_objectives_have_their_units_where_the_application_is_known() -> None:
     plan = sample_plan()
     page = render(plan, None, Context(units=("USD/month", "ms")))

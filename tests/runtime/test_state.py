@@ -73,6 +73,11 @@ def test_a_checkpoint_is_read_as_it_was_written(tmp_path: Path, data: bytes) -> 
     assert [file.name for file in tmp_path.iterdir()] == ["numbers@bases-0.checkpoint"]
 
 
+def test_the_folder_of_checkpoints_is_the_user_s_alone(tmp_path: Path) -> None:
+    files(tmp_path / "kept", "one").write(b"a secret")
+    assert (tmp_path / "kept").stat().st_mode & 0o777 == 0o700
+
+
 @given(at=st.integers(min_value=0), bit=st.integers(0, 7))
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_of_a_damaged_checkpoint_nothing_is_believed(tmp_path: Path, at: int, bit: int) -> None:

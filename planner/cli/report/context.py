@@ -26,8 +26,10 @@ def context_of(plan: Plan, app_file: Path | None, infra_file: Path | None) -> Co
     edges = stage_edges(plan, app.value) if app else ()
     currency = infra.value.currency if infra else plan.cost.currency if plan.cost else ""
     units = units_of(app.value, currency) if app and plan.objective else ()
+    sizes = {name: c.state_size for name, c in app.value.components.items()} if app else {}
+    remembers = {name: size for name, size in sizes.items() if size is not None}
     if infra is None:
-        return Context(edges=edges, units=units)
+        return Context(edges=edges, units=units, remembers=remembers)
     spec = infra.value
     return Context(
         tiers={name: site.tier for name, site in spec.sites.items()},
@@ -36,6 +38,7 @@ def context_of(plan: Plan, app_file: Path | None, infra_file: Path | None) -> Co
         emulation={name: h.emulate.cpu for name, h in spec.hardware.items() if h.emulate},
         edges=edges,
         units=units,
+        remembers=remembers,
     )
 
 

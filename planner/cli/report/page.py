@@ -37,6 +37,9 @@ class Context:
     units: tuple[str, ...] = ()
     """Of the objectives, in order; none where the application was not given."""
 
+    remembers: Mapping[str, float] = field(default_factory=dict)
+    """Bytes of state at most, by component that keeps some."""
+
 
 def render(plan: Plan, run: RunResult | None, context: Context | None = None) -> str:
     """The page for `plan` and, where given, a run of it."""
@@ -60,7 +63,7 @@ def render(plan: Plan, run: RunResult | None, context: Context | None = None) ->
         waterfall=draw_waterfall(plan, run, known.edges),
         measured={(p.flow, p.from_, p.to, p.over): p for p in run.paths} if run else {},
         quantiles=QUANTILES,
-        headline=_headline(plan, run),
+        headline=_headline(plan, run, remembers=bool(known.remembers)),
         deviation=deviation,
         provenances=sorted({a.provenance for a in plan.assignments}),
     )
@@ -77,7 +80,7 @@ class Figure:
     good: bool | None = None
 
 
-def _headline(plan: Plan, run: RunResult | None) -> list[Figure]:
+def _headline(plan: Plan, run: RunResult | None, *, remembers: bool) -> list[Figure]:
     figures: list[Figure] = []
     if plan.cost is not None:
         cost = plan.cost
@@ -103,9 +106,8 @@ def _headline(plan: Plan, run: RunResult | None) -> list[Figure]:
     if run is not None:
         r = run.requests
         bad = r.failed + r.lost + r.refused + r.wrong
-        note = (
-            "each equal to the reference's answer" if not bad else f"{r.wrong} wrong, {r.lost} lost, {r.failed} failed"
-        )
+        note = "each equal to the reference's answer" + ", but for what depends on state" * remembers
+        note = note if not bad else f"{r.wrong} wrong, {r.lost} lost, {r.failed} failed"
         figures.append(Figure("answered", f"{r.answered:,} of {r.sent:,}", note, not bad))
     return figures
 

@@ -181,6 +181,7 @@ def test_what_would_be_lost_cannot_move(folder: Path, at_bases: Wanted) -> None:
         deploy(dataclasses.replace(at_bases, record=elsewhere, move=True), lambda _: None)
 
 
+@pytest.mark.deep
 def test_what_is_deployed_again_remembers_what_was_counted_when_it_ended(folder: Path, at_bases: Wanted) -> None:
     before = Clients()
     before.ask(0)

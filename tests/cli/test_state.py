@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from planner.cli.status.view import state_text
 from runtime.deployment.record import Record, write_record
+from specs.deployment_status import StateStatus
 from tests.cli.calling import planner
 from tests.runtime.remembering import counting_project
 from tests.runtime.sample import copy_project, make_bundle, make_plan
@@ -48,3 +50,14 @@ def test_an_export_is_refused_with_the_line(remembering: Path) -> None:
     assert "app.yaml:" in called.err
     assert "not supported yet: an export of what keeps state (planner deploy --state DIR" in called.err
     assert not (remembering / "out").exists()
+
+
+def test_status_says_how_old_a_checkpoint_is_and_why_there_is_no_newer_one() -> None:
+    kept = StateStatus(component="counter", in_force=True, size=1234, age_s=7.2, changed=True, problem="disk full")
+    assert state_text("bases-0", kept) == (
+        "counter at bases-0: checkpoint of 1,234 B 7 s ago, changed since; disk full"
+    )
+    quiet = kept.model_copy(update={"changed": False, "problem": ""})
+    assert state_text("bases-0", quiet).endswith("7 s ago, nothing has changed since")
+    waiting = kept.model_copy(update={"in_force": False})
+    assert state_text("bases-0", waiting) == "counter at bases-0: waits for what it is to remember"

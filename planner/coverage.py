@@ -239,7 +239,7 @@ def _measurement(facts: Facts, hardware: str, finding: Finding) -> str:
     if finding.reason == "operator":
         return "measure it there with another backend"
     spec = facts.infra.hardware[hardware]
-    if spec.emulate is None and spec.device is None:
+    if spec.emulate is None and spec.device != "here":
         if finding.latency is not None:
             return "measure it there: the estimate leaves it open"
         return "planner profile --estimate, or measure it there"

@@ -23,7 +23,7 @@ from specs.emulation import METHOD, NOT_HERE
 from specs.errors import InputError, Issue, Place
 from specs.function_files import digest_function, is_function_name
 from specs.graph import Graph
-from specs.infrastructure import Hardware, Infrastructure
+from specs.infrastructure import Hardware, Infrastructure, RpcDevice
 from specs.load import Document, load_application, load_infrastructure
 from specs.model_source import digest_source
 from specs.profile import BEHAVIOUR_FILE, HOPS_FILE, HopOverhead, Record, read_jsonl, read_records, winners
@@ -296,6 +296,9 @@ def stands_for(record: Record, infra: Infrastructure, host: str | None) -> bool:
     if hardware is None:
         return False
     if hardware.emulate is None:
+        if isinstance(hardware.device, RpcDevice):
+            lent = record.provenance == "estimated" or record.rpc == hardware.device.rpc
+            return record.emulated_by is None and lent
         at_home = hardware.device != "here" or host is None or record.host == host
         return record.emulated_by is None and at_home
     by = record.emulated_by
@@ -428,6 +431,8 @@ def _absent(
     place = situation.app.place("components", component)
     stands = situation.infra.value.hardware[hardware]
     alone = "" if stands.emulate or stands.device else f", which says {NOT_HERE}; profile --estimate estimates it"
+    if isinstance(stands.device, RpcDevice):
+        alone = "; its devices are lent: profile --tracker HOST:PORT"
     if other is None:
         return Issue(f"profile missing: {what} on hardware {hardware!r}{alone}", place)
     expected = describe_stand_in(stands, host)
@@ -442,4 +447,6 @@ def describe_stand_in(hardware: Hardware, host: str | None) -> str:
     where = f" on {host!r}" if host else ""
     if hardware.emulate:
         return f"emulated at cpu {hardware.emulate.cpu:g} by {METHOD}{where}"
+    if isinstance(hardware.device, RpcDevice):
+        return f"measured by RPC on a device {hardware.device.rpc!r}"
     return f"measured{where if hardware.device == 'here' else ' on that hardware'}"

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from specs.base import Name, Spec
 from specs.quantities import (
@@ -43,8 +43,30 @@ class Speed(Spec):
     gb_per_s: Annotated[Real, Field(gt=0, le=100_000)]
 
 
+class RpcDevice(Spec):
+    """Devices that a tracker of TVM's RPC lends under the key `rpc`, measured there by `planner profile --tracker`.
+
+    `target` is what models are compiled for; without it, what the class's entry in the catalogue says.
+    """
+
+    rpc: Name
+    target: str | None = None
+
+
+def _kind_of_device(value: object) -> str:
+    return "a device by RPC" if isinstance(value, dict | RpcDevice) else "this machine"
+
+
+Device = Annotated[
+    Annotated[Literal["here"], Tag("this machine")] | Annotated[RpcDevice, Tag("a device by RPC")],
+    Discriminator(_kind_of_device),
+]
+
+
 class Hardware(Spec):
-    """A class of devices. `device: here` says that this very machine is one, so that its profiles are measured."""
+    """A class of devices. `device: here` says that this very machine is one, so that its profiles are measured;
+    `device: {rpc: KEY}` that a tracker lends some under that key.
+    """
 
     use: str | None = None
     cores: Count = 1
@@ -54,7 +76,7 @@ class Hardware(Spec):
     power: PowerRange | None = None
     speed: Speed | None = None
     emulate: Emulation | None = None
-    device: Literal["here"] | None = None
+    device: Device | None = None
     labels: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="after")

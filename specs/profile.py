@@ -94,8 +94,8 @@ class Record(Spec):
 
     `hardware` is the class's name in the infrastructure. `memory` is bytes at the peak. `artefact` is the content
     address of what ran ("" for functions). `interval` is of an estimate: with 90 %, every quantile lies between these
-    multiples of what is stated. Of a model with buckets, `buckets` are the times in each, by rising size, and `latency`
-    is their mixture.
+    multiples of what is stated. `rpc` is the key under which a tracker lent the device that ran it. Of a model with
+    buckets, `buckets` are the times in each, by rising size, and `latency` is their mixture.
     """
 
     schema_: Literal["tierplan.profile/v1"] = Field(alias="schema", default="tierplan.profile/v1")
@@ -109,6 +109,7 @@ class Record(Spec):
     provenance: Provenance
     method: str
     host: str
+    rpc: str | None = None
     latency: Distribution
     interval: tuple[Number, Number] | None = None
     buckets: tuple[BucketTimes, ...] | None = None

@@ -82,10 +82,14 @@ def estimate(work: Work, backend: str, threads: int, place: Place) -> Estimate:
     factors = np.array([of.factors[name] for name in TERMS])
     seconds = float(factors @ terms(work.steps, Machine.of(place.speed, threads)))
     wider = ALLOWANCE[place.family]
-    base, per_stored, per_activation = of.memory
+    return Estimate(seconds, (of.interval[0] / wider, of.interval[1] * wider), memory_of(work, backend))
+
+
+def memory_of(work: Work, backend: str) -> float:
+    """Bytes at the peak: of what the model stores, and of its largest activations. Raises KeyError as `estimate`."""
+    base, per_stored, per_activation = calibration().backends[backend].memory
     largest = max((o.activations for o in work.steps), default=0.0)
-    memory = base + per_stored * work.stored + per_activation * largest
-    return Estimate(seconds, (of.interval[0] / wider, of.interval[1] * wider), memory)
+    return base + per_stored * work.stored + per_activation * largest
 
 
 def distribution(seconds: float, tail: Mapping[str, float]) -> Distribution:

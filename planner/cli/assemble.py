@@ -9,7 +9,9 @@ from pathlib import Path
 from compiler.build import build_all
 from compiler.job import BACKENDS, versions
 from compiler.store import Store
+from planner.cli.devices import lent_classes
 from planner.cli.loading import Loaded
+from planner.cli.profiling.remote import for_device
 from planner.cli.profiling.targets import Targets
 from planner.situation import source_digests
 from runtime.bundle import Bundle, write_bundle
@@ -42,9 +44,11 @@ def assemble(
         message = f"the plan is older than its inputs: {', '.join(stale)} changed since"
         where = place("inputs", "sources", stale[0])
         raise InputError(Issue(message, where, "profile and solve again"))
-    targets = Targets(loaded.app, loaded.models)
+    targets, lent = Targets(loaded.app, loaded.models), lent_classes(loaded.infra)
     jobs = {
-        _key(a): targets.job(a.component, a.variant, backend, a.threads, a.segment, a.batch)
+        _key(a): for_device(
+            targets.job(a.component, a.variant, backend, a.threads, a.segment, a.batch), lent.get(a.hardware)
+        )
         for a in plan.assignments
         for backend in BACKENDS
         if a.backend == backend
@@ -60,7 +64,7 @@ def assemble(
             raise InputError(Issue(message, where, "profile and solve again"))
     folders: dict[str, Path] = {}
     compiled = 0
-    for built in build_all(list(jobs.values()), Store(store)):
+    for built in build_all(list({job.key: job for job in jobs.values()}.values()), Store(store)):
         if built.error is not None:
             raise built.error
         assert built.folder is not None
@@ -73,5 +77,5 @@ def assemble(
     return Assembled(bundle, len(folders), compiled)
 
 
-def _key(a: Assignment) -> tuple[str, str, str, int, int, str]:
-    return a.component, a.variant, a.backend, a.threads, a.batch, str(a.segment)
+def _key(a: Assignment) -> tuple[str, str, str, int, int, str, str]:
+    return a.component, a.variant, a.backend, a.threads, a.batch, str(a.segment), a.hardware

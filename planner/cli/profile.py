@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from compiler.remote.tracker import Tracker
+    from planner.cli.profiling.lent import Lent
     from planner.cli.results import ModelComparison, ModelProfile, ProfileResult
     from specs.application import Application
     from specs.load import Document
@@ -65,6 +67,21 @@ def profile(
             help="What cannot be measured here: for APP (default: no) its other hardware, for MODEL the catalogue.",
         ),
     ] = None,
+    tracker: Annotated[
+        str | None,
+        typer.Option("--tracker", metavar="HOST:PORT", help="Measure on the devices that this RPC tracker lends too."),
+    ] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--device",
+            metavar="KEY=TARGET[:CORES]",
+            help="For MODEL with --tracker: which, such as pi=cortex-a72:4. May be given again.",
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Tracker and devices may be other machines, without encryption.")
+    ] = False,
     fmt: FormatOption = Format.table,
 ) -> None:
     """Compile and measure every component for every hardware class, and run the reference pipeline on the data.
@@ -72,9 +89,14 @@ def profile(
     Resumable: what is measured already is left out. A model with split: allowed is measured in the parts that the
     solver would choose, as long as --confirm allows. With a model alone: what it costs on this machine, by backend and
     threads, on random inputs, and estimates for the hardware of the catalogue. With a plan and --from-run: service
-    times that runs of it measured become profiles.
+    times that runs of it measured become profiles. With --tracker, on devices by TVM's RPC as well: of APP, hardware
+    with device: {rpc: KEY, target: TARGET}.
 
     Example: planner profile app.yaml --infra infra.yaml -o profiles
+
+    Example: planner profile app.yaml --infra infra.yaml --tracker 127.0.0.1:9190
+
+    Example: planner profile model.onnx --tracker 127.0.0.1:9190 --device pi=cortex-a72:4
 
     Example: planner profile app.yaml --infra infra.yaml --estimate
 
@@ -84,12 +106,19 @@ def profile(
 
     Example: planner profile plan.yaml --from-run run.json -o profiles
     """
+    if insecure and tracker is None:
+        raise InputError(Issue("--insecure is for --tracker alone", Place(str(subject))))
+    if device and (tracker is None or not names_a_model(subject)):
+        hint = "of an application, infra.yaml says it: device: {rpc: KEY, target: TARGET}"
+        raise InputError(Issue("--device is for a model alone, with --tracker", Place(str(subject)), hint))
     if from_run:
         _refuse_but_output(context, subject)
         _from_runs(subject, from_run, output, fmt)
     elif names_a_model(subject):
         _refuse_for_a_model(context, subject)
-        _model(str(subject), None if against is None else str(against), store, budget, estimate is not False, fmt)
+        lent = _lent(tracker, device or [], insecure)
+        old = None if against is None else str(against)
+        _model(str(subject), old, store, budget, estimate is not False, lent, fmt)
     elif against is not None:
         raise InputError(Issue("--against is for a model alone", Place(str(subject))))
     elif subject.suffix in (".yaml", ".yml"):
@@ -97,7 +126,8 @@ def profile(
             raise InputError(
                 Issue("--infra is missing", Place(str(subject)), "which hardware is it to be profiled for?")
             )
-        _application(subject, infra, output, store, (budget, confirm), tuple(only or ()), bool(estimate), fmt)
+        lender = _tracker(tracker, insecure)
+        _application(subject, infra, output, store, (budget, confirm), tuple(only or ()), bool(estimate), lender, fmt)
     else:
         raise InputError(Issue(f"expected an application (.yaml) or a model: {FORMS}", Place(str(subject))))
 
@@ -117,13 +147,48 @@ def _refuse_but_output(context: typer.Context, plan: Path) -> None:
     """Nothing is measured. Raises InputError where an option that speaks of measuring is given."""
     from typer._click.core import ParameterSource
 
-    others = {name: f"--{name}" for name in ("infra", "store", "budget", "confirm", "only", "against")}
+    names = ("infra", "store", "budget", "confirm", "only", "against", "tracker")
+    others = {name: f"--{name}" for name in names}
     given = [o for key, o in others.items() if context.get_parameter_source(key) is ParameterSource.COMMANDLINE]
     if given:
         hint = "leave it out: what a run measured is added, and nothing measured now"
         raise InputError(Issue(f"{', '.join(given)}: not with --from-run", None, hint))
     if plan.suffix == ".onnx":
         raise InputError(Issue("expected the plan that ran, with --from-run", Place(str(plan))))
+
+
+def _tracker(text: str | None, insecure: bool) -> Tracker | None:
+    """The tracker, which answers. Raises InputError for what is no address, EnvironmentFailed where none answers."""
+    from compiler.remote.tracker import tracker_at
+
+    if text is None:
+        return None
+    tracker = tracker_at(text, insecure)
+    tracker.devices()  # before hours of compiling and measuring
+    return tracker
+
+
+def _lent(text: str | None, devices: list[str], insecure: bool) -> Lent | None:
+    """What --tracker and --device say. Raises InputError where they are wrong, or no device is named, and as
+    `_tracker` does."""
+    from compiler.remote.place import remote_class
+    from planner.cli.profiling.lent import Lent
+
+    tracker = _tracker(text, insecure)
+    if tracker is None:
+        return None
+    form = "--device KEY=TARGET[:CORES], such as pi=cortex-a72:4"
+    if not devices:
+        have = ", ".join(f"{key} ({count})" for key, count in sorted(tracker.devices().items())) or "no device"
+        raise InputError(Issue(f"the tracker at {tracker} has {have}: which, and what is compiled for it?", None, form))
+    places = []
+    for given in devices:
+        key, _, rest = given.partition("=")
+        target, _, cores = rest.partition(":")
+        if not key or not target or not (cores or "1").isdecimal() or not 1 <= int(cores or "1") <= 64:
+            raise InputError(Issue(f"--device: expected {form}, got {given!r}"))
+        places.append(remote_class(key, int(cores or "1"), key, target))
+    return Lent(tracker, tuple(places))
 
 
 def _from_runs(plan: Path, runs: list[Path], folder: Path, fmt: Format) -> None:
@@ -180,6 +245,7 @@ def _application(
     seconds: tuple[float, float],
     only: tuple[str, ...],
     estimate: bool,
+    tracker: Tracker | None,
     fmt: Format,
 ) -> None:
     """`seconds` are for each measurement, and for parts of models to be measured."""
@@ -223,6 +289,7 @@ def _application(
             step=progress.step,
             estimate=estimate,
             secrets=take_secrets(loaded.app),
+            tracker=tracker,
         ).run()
     result = ProfileResult(
         folder=str(folder),
@@ -304,7 +371,9 @@ def _milliseconds(seconds: float | None) -> str:
     return DASH if seconds is None else number(1000 * seconds)
 
 
-def _model(model: str, against: str | None, store: Path, budget: float, estimate: bool, fmt: Format) -> None:
+def _model(
+    model: str, against: str | None, store: Path, budget: float, estimate: bool, lent: Lent | None, fmt: Format
+) -> None:
     from planner.cli.profiling.against import compare_profiles
     from planner.cli.profiling.catalogue import on_catalogue
     from planner.cli.profiling.model import profile_model
@@ -320,15 +389,23 @@ def _model(model: str, against: str | None, store: Path, budget: float, estimate
         if before is not None:
             old = profile_model(before, store, budget, progress.say, progress.step)
             result = result.model_copy(update={"against": compare_profiles(result, old)})
+        if lent is not None:
+            from planner.cli.profiling.lent import profile_lent
+
+            rows, lacking = profile_lent(given, lent, store, budget, progress.say, progress.step)
+            update = {"rows": (*result.rows, *rows), "lacking": (*result.lacking, *lacking)}
+            result = result.model_copy(update=update)
         if estimate:
             result = result.model_copy(update={"estimates": on_catalogue(given)})
     emit(result.dump(), fmt, lambda out: _show_model(result, out))
 
 
 def _show_model(result: ModelProfile, out: Console) -> None:
+    lent = any(row.device for row in result.rows)
     rows = [
         [
             row.backend,
+            *([row.device or "here"] if lent else []),
             str(row.threads),
             number(row.p50_ms),
             number(row.p99_ms) if row.p99_ms is not None else DASH,
@@ -338,17 +415,20 @@ def _show_model(result: ModelProfile, out: Console) -> None:
         ]
         for row in result.rows
     ]
-    columns = ["backend", "threads", "p50 ms", "p99 ms", "per second", "memory MB", "compile s"]
-    out.print(table(columns, rows, title=result.model, right=columns[1:]))
+    numbers = ["threads", "p50 ms", "p99 ms", "per second", "memory MB", "compile s"]
+    out.print(table(["backend", *(["on"] if lent else []), *numbers], rows, title=result.model, right=numbers))
     if any(row.p99_ms is None for row in result.rows):
         out.print(TOO_FEW)
     for lack in result.lacking:
-        out.print(f"{lack.backend}, {lack.threads} thread{'s' * (lack.threads > 1)}: {lack.reason}", soft_wrap=True)
+        threads = f"{lack.threads} thread{'s' * (lack.threads > 1)}{' on ' * bool(lack.device)}{lack.device}"
+        out.print(f"{lack.backend}, {threads}: {lack.reason}", soft_wrap=True)
     for backend, operators in dict.fromkeys((row.backend, row.fallback) for row in result.rows if row.fallback):
         out.print(f"{backend}: no fast schedule for {', '.join(operators)}: plain loops run there, which may be slow")
     for kind, values in (("inputs", result.inputs), ("outputs", result.outputs)):
         out.print(f"{kind}: {', '.join(f'{name} {text}' for name, text in values.items())}")
     out.print(f"measured on {result.host}, on random inputs of the right types")
+    if lent:
+        out.print("on lent devices: TVM alone, by their own clock; memory estimated; RPC runs no other backend")
     if result.estimates:
         _show_estimates(result, out)
     if result.against is not None:

@@ -49,7 +49,8 @@ class ErrorResult(Spec):
 class ValidateResult(Spec):
     """`planner validate`: whether the files are right, and every issue if not.
 
-    `elsewhere` names the hardware that this machine neither is nor may stand for.
+    `elsewhere` names the hardware that this machine neither is nor may stand for, `lent` that whose devices a tracker
+    lends.
     """
 
     schema_: Literal["tierplan.validate/v1"] = Field(alias="schema", default="tierplan.validate/v1")
@@ -60,6 +61,7 @@ class ValidateResult(Spec):
     sites: int = 0
     constraints: int = 0
     elsewhere: tuple[str, ...] = ()
+    lent: tuple[str, ...] = ()
     issues: tuple[Located, ...] = ()
 
 
@@ -93,7 +95,8 @@ class ProfileResult(Spec):
 class ModelRow(Spec):
     """A model with one backend and number of threads. Milliseconds, bytes.
 
-    No `compile_seconds` where it was cached, no `p99_ms` where there were too few runs for it.
+    `device` is the key of one that a tracker lent and where that was; empty for this machine. No `compile_seconds`
+    where it was cached, no `p99_ms` where there were too few runs for it.
     """
 
     backend: str
@@ -105,6 +108,7 @@ class ModelRow(Spec):
     memory: Number
     compile_seconds: Number | None = None
     fallback: tuple[str, ...] = ()
+    device: str = ""
 
 
 class EstimateRow(Spec):
@@ -158,11 +162,12 @@ class ModelComparison(Spec):
 
 
 class ModelLack(Spec):
-    """A backend and number of threads that could not be measured, and why."""
+    """A backend and number of threads that could not be measured, and why. `device` is the key of one that is lent."""
 
     backend: str
     threads: int
     reason: str
+    device: str = ""
 
 
 class ModelProfile(Spec):

@@ -12,6 +12,8 @@ from planner.cli.output import Format, FormatOption, emit
 from specs.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from rich.console import Console
 
     from specs.infrastructure import Infrastructure
@@ -28,12 +30,14 @@ def validate(
 
     Example: planner validate app.yaml --infra infra.yaml
     """
+    from planner.cli.devices import lent_classes
     from planner.cli.loading import load_checked
     from planner.cli.results import ValidateResult, located
     from specs.emulation import NOT_HERE
 
     try:
         loaded = load_checked(app, infra, models=True, convert=False)
+        lent = lent_classes(loaded.infra) if loaded.infra else {}
     except InputError as error:
         if fmt is not Format.table:
             result = ValidateResult(ok=False, issues=tuple(located(i) for i in error.issues))
@@ -48,7 +52,8 @@ def validate(
         models=sum(v.is_model for c in spec.components.values() for v in c.realisations.values()),
         sites=len(sites),
         constraints=len(spec.constraints),
-        elsewhere=_elsewhere(loaded.infra.value) if loaded.infra else (),
+        elsewhere=_elsewhere(loaded.infra.value, lent) if loaded.infra else (),
+        lent=tuple(lent),
     )
 
     def show(out: Console) -> None:
@@ -57,12 +62,14 @@ def validate(
         out.print(f"{spec.name} is valid: {text}" + (f"; {result.sites} sites" if infra else ""))
         if result.elsewhere:
             out.print(f"to be profiled elsewhere: {', '.join(result.elsewhere)}, which say {NOT_HERE}")
+        if result.lent:
+            out.print(f"to be profiled on devices that are lent, with --tracker: {', '.join(result.lent)}")
 
     emit(result.dump(), fmt, show)
 
 
-def _elsewhere(infra: Infrastructure) -> tuple[str, ...]:
-    """Hardware of pools that `planner profile` on this machine leaves out."""
+def _elsewhere(infra: Infrastructure, lent: Collection[str]) -> tuple[str, ...]:
+    """Hardware of pools that `planner profile` on this machine leaves out, but for what is `lent`."""
     used = dict.fromkeys(pool.hardware for site in infra.sites.values() for pool in site.pools.values())
-    known = ((name, infra.hardware[name]) for name in used if name in infra.hardware)
+    known = ((name, infra.hardware[name]) for name in used if name in infra.hardware and name not in lent)
     return tuple(name for name, hardware in known if hardware.emulate is None and hardware.device != "here")

@@ -9,6 +9,8 @@ import time
 from typing import TYPE_CHECKING, Final, get_args
 
 from planner import solve
+from planner.cli.devices import lent_classes
+from planner.cli.profiling.remote import for_device
 from planner.cli.profiling.targets import Target, Targets
 from planner.interpolated import with_estimates
 from planner.situation import Situation, load_facts
@@ -58,10 +60,11 @@ def _liked(situation: Situation, targets: Targets) -> list[Target]:
     if plan.status == "unknown":
         raise NotKnown(f"no plan within {SOLVING:g} s")
     found: dict[str, Target] = {}
+    lent = lent_classes(situation.infra)
     for a in plan.assignments:
         if a.backend in get_args(ModelBackend) and (a.component, a.variant) in targets.found:
             backend: ModelBackend = a.backend  # type: ignore[assignment]
             job = targets.job(a.component, a.variant, backend, a.threads, a.segment, a.batch)
-            if not a.segment.is_whole and a.artefact != job.key:
+            if not a.segment.is_whole and a.artefact != for_device(job, lent.get(a.hardware)).key:
                 found.setdefault(job.key, Target(a.component, a.variant, job))
     return list(found.values())

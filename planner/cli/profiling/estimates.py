@@ -49,7 +49,7 @@ class Estimator:
         found: list[tuple[Place, Hardware]] = []
         for name in sorted(used & self.infra.hardware.keys()):
             spec = self.infra.hardware[name]
-            if spec.emulate is None and spec.device is None:
+            if spec.emulate is None and spec.device != "here":
                 try:
                     found.append((place_of(name, spec), spec))
                 except InputError as error:

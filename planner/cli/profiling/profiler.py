@@ -12,8 +12,11 @@ from compiler.build import build_all
 from compiler.given import Given
 from compiler.measure import ArtefactSubject, Budget, FunctionSubject, HardwareClass, Subject, classes, measure_all
 from compiler.numerics import check
+from compiler.remote.place import RemoteClass
+from compiler.remote.tracker import Tracker
 from compiler.samples import in_groups, joined
 from compiler.store import Store
+from planner.cli.devices import lent_classes
 from planner.cli.ending import ended
 from planner.cli.ledger import Ledger
 from planner.cli.profiling.confirm import confirm
@@ -21,6 +24,7 @@ from planner.cli.profiling.estimates import Estimator, add_estimates
 from planner.cli.profiling.found import found_cuts
 from planner.cli.profiling.lengths import by_bucket
 from planner.cli.profiling.reality import Part, Reality, Sample
+from planner.cli.profiling.remote import left_out, lent_targets, measure_lent
 from planner.cli.profiling.targets import Target, Targets
 from planner.hub import fresh
 from planner.mixes import knows_lengths, mixes_of
@@ -36,7 +40,7 @@ from specs.artefact_folder import read_artefact
 from specs.behaviour import Behaviour
 from specs.emulation import NOT_HERE
 from specs.errors import AnswerIsNo, EnvironmentFailed, InputError, Issue, NotKnown
-from specs.infrastructure import Infrastructure
+from specs.infrastructure import Infrastructure, RpcDevice
 from specs.load import Document
 from specs.profile import BEHAVIOUR_FILE, HOPS_FILE, HopOverhead, read_jsonl, read_records, winners
 
@@ -68,6 +72,7 @@ class Measured:
     built: dict[str, Path]
     samples: Mapping[Part, Sequence[Sample]]
     hardware: Sequence[HardwareClass]
+    lent: Sequence[RemoteClass] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class Profiler:
 
     `confirming` bounds the seconds in which parts of models are measured that the solver would choose. `say` tells a
     line that stays, `step` how far it is. With `estimate`, classes that this machine can stand for in no way get
-    estimates.
+    estimates. With a `tracker`, classes with `device: {rpc: KEY}` are measured on the devices that it lends.
     """
 
     app: Document[Application]
@@ -92,16 +97,21 @@ class Profiler:
     step: Say
     estimate: bool = False
     secrets: Secrets = NO_SECRETS
+    tracker: Tracker | None = None
 
     def run(self) -> Outcome:
         """Do what is missing. Raises InputError where the data, a model or a function is wrong."""
         outcome = Outcome()
-        hardware = self._hardware(outcome)
+        lent = self._lent()
+        hardware = self._hardware(outcome, lent)
+        for issue in left_out(self, lent):
+            self.problem(outcome, "left out", str(issue))
         self._behaviour(outcome)
         found = found_cuts(self)
         targets = Targets(self.app, self.models, found)
         measured = list(targets.measured(max((h.cores for h in hardware), default=0), self.only))
-        built = self._build(measured, list(targets.references()), outcome)
+        abroad = [t for p in lent for t in lent_targets(targets.measured(p.cores, self.only, p.cores), p)]
+        built = self._build([*measured, *(t.target for t in abroad)], list(targets.references()), outcome)
         reality = Reality(self.app, self.signatures, targets, built, self.secrets)
         mixes = self._mixes()
         samples = reality.samples()
@@ -113,12 +123,14 @@ class Profiler:
         sound = [t for t in measured if t.job.key in built]
         sound = [t for t in sound if t.job.key in proven or self._sound(t, reality, samples, outcome)]
         self._measure(hardware, dict(self._subjects(sound, built, samples, mixes)), known.keys(), records, outcome)
+        if self.tracker is not None:
+            measure_lent(self, self.tracker, abroad, built, samples, (targets, records), known.values(), outcome)
         self._hops(outcome)
         if self.estimate:
             estimator = Estimator(self.app, self.infra.value, self.models, self.only, partial(self.problem, outcome))
             outcome.estimated = add_estimates(estimator, self.folder)
         if any(found.values()):
-            confirm(self, Measured(targets, reality, built, samples, hardware), outcome)
+            confirm(self, Measured(targets, reality, built, samples, hardware, lent), outcome)
         return outcome
 
     def measure_parts(self, parts: Sequence[Target], of: Measured, outcome: Outcome) -> None:
@@ -126,21 +138,33 @@ class Profiler:
         references = [
             Target(p.component, p.variant, of.targets.reference(p.component, p.variant, p.job.segment)) for p in parts
         ]
-        of.built.update(self._build(parts, references, outcome))
+        abroad = [t for place in of.lent for t in lent_targets(parts, place)]
+        of.built.update(self._build([*parts, *(t.target for t in abroad)], references, outcome))
         built = [p for p in parts if p.job.key in of.built]
         sound = [p for p in built if self._sound(p, of.reality, of.samples, outcome)]
         subjects = dict(self._subjects(sound, of.built, of.samples, {}, functions=False))
-        self._measure(of.hardware, subjects, (), Ledger(self.folder / RECORDS_FILE), outcome)
+        ledger = Ledger(self.folder / RECORDS_FILE)
+        self._measure(of.hardware, subjects, (), ledger, outcome)
+        if self.tracker is not None:
+            measure_lent(self, self.tracker, abroad, of.built, of.samples, (of.targets, ledger), (), outcome)
 
-    def _hardware(self, outcome: Outcome) -> list[HardwareClass]:
-        """Classes in use that this machine can stand for; says which it cannot."""
+    def _lent(self) -> list[RemoteClass]:
+        """Classes in use whose devices the tracker lends. Raises InputError as `lent_classes`."""
+        known = lent_classes(self.infra)
+        return [known[name] for name in sorted(self.infra.value.hardware_in_use & known.keys()) if self.tracker]
+
+    def _hardware(self, outcome: Outcome, lent: Sequence[RemoteClass]) -> list[HardwareClass]:
+        """Classes in use that this machine can stand for; says which it cannot, and are not `lent` either."""
         used = self.infra.value.hardware_in_use
         found = [c for c in classes(self.infra.value.hardware) if c.name in used]
         if self.estimate:
             return found
-        for name in sorted(used - {c.name for c in found}):
-            self.problem(outcome, "not measured here", f"hardware {name}: it says {NOT_HERE}; or say --estimate")
-        if not found:
+        for name in sorted(used - {c.name for c in found} - {place.name for place in lent}):
+            spec = self.infra.value.hardware.get(name)
+            by_rpc = spec is not None and isinstance(spec.device, RpcDevice)
+            why = "its devices are lent: say --tracker HOST:PORT" if by_rpc else f"it says {NOT_HERE}"
+            self.problem(outcome, "not measured here", f"hardware {name}: {why}; or say --estimate")
+        if not found and not lent:
             raise InputError(Issue("this machine can stand for no hardware in use", None, "add emulate: {cpu: ...}"))
         return found
 

@@ -1,0 +1,1 @@
+"""Measuring on other devices, which a tracker of TVM's RPC lends."""

@@ -15,7 +15,7 @@ class Called:
     err: str
 
 
-def planner(*arguments: str | Path, folder: Path, timeout: float = 120) -> Called:
+def planner(*arguments: str | Path, folder: Path, timeout: float = 600) -> Called:
     """Run ``planner`` in `folder`."""
     done = subprocess.run(
         [sys.executable, "-m", "planner.cli.entry", *map(str, arguments)],

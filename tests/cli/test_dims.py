@@ -25,6 +25,7 @@ from specs.load import load_application
 from specs.profile import Record, read_records
 from tests.cli.calling import planner
 from tests.cli.conftest import INFRA
+from tests.cli.quiet import quieten
 from tests.compiler.test_buckets import attention, reference
 
 ON = ("app.yaml", "--infra", "infra.yaml")
@@ -97,6 +98,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ):
         called = planner(*verb, folder=folder, timeout=300)
         assert called.code == 0, called.err
+        if verb[0] == "profile":
+            quieten(folder)
     return folder
 
 

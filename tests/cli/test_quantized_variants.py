@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -13,6 +12,7 @@ import yaml
 
 from tests.cli.calling import planner
 from tests.cli.conftest import judge
+from tests.cli.quiet import quieten
 
 ON = ("app.yaml", "--infra", "infra.yaml")
 VARIANTS = """\
@@ -55,19 +55,10 @@ def variant(folder: Path) -> str:
 
 
 def slow_down_float32(folder: Path, seconds: float = 0.05) -> None:
-    """What a larger model would show. A constant: what a noisy machine measured is not to decide here."""
-    file = folder / "profiles" / "profiles.jsonl"
-    records: list[dict[str, Any]] = [json.loads(line) for line in file.read_text().splitlines()]
+    """What a larger model would show, and a quiet machine of all else."""
     behaviour = [json.loads(line) for line in (folder / "profiles" / "behaviour.jsonl").read_text().splitlines()]
     source = next(b["inputs"]["judge/fp32"] for b in behaviour if "judge/fp32" in b["inputs"])
-    for record in records:
-        if record["source"] == source:
-            latency = record["latency"]
-            for key, power in (("mean", 1), ("second", 2), ("third", 3)):
-                latency[key] = seconds**power
-            latency["spread"] = 0.0
-            latency["quantiles"] = dict.fromkeys(latency["quantiles"], seconds)
-    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    quieten(folder, {source: seconds})
 
 
 def test_a_faster_variant_in_int8_is_chosen_only_where_accuracy_allows_it(solved: Path) -> None:

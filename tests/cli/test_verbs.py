@@ -21,6 +21,7 @@ from planner.cli.schema import known_schemas
 from specs.plan import read_plan
 from specs.schema import MODELS, json_schema
 from tests.cli.calling import Called, planner
+from tests.runtime.processes import until
 
 ALL = MODELS | results.MODELS
 
@@ -153,6 +154,11 @@ def test_compile_is_deterministic(solved: Path) -> None:
 
 
 def test_run_saves_the_prediction_first_and_measures_beside_it(solved: Path) -> None:
+    """Under a limit that the noisiest machine keeps, so that the answer is yes."""
+    file = solved / "app.yaml"
+    file.write_text(file.read_text("utf-8").replace("p99: 500 ms", "p99: 60 s"), "utf-8")
+    for verb in (("solve",), ("compile", "plan.yaml")):
+        assert planner(*verb, "app.yaml", "--infra", "infra.yaml", folder=solved).code == 0
     arguments = ("--requests", "30", "--members", "phones=2", "--multiplier", "4", "--format", "json")
     called = planner("run", "bundle", *arguments, folder=solved, timeout=300)
     assert called.code == 0, called.err
@@ -196,6 +202,15 @@ def test_run_says_which_limit_is_missed(solved: Path) -> None:
     assert re.match(r"p99 of upload -> answer over all is 334 ms, limit 300 ms", found[2])
 
 
+def in_group(group: int) -> bool:
+    """Whether any process of that group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def test_an_interruption_ends_profile_cleanly(project: Path) -> None:
     """Code 130, what was measured is kept whole, and no child is left."""
     steps = project / "steps.py"
@@ -223,21 +238,19 @@ def test_an_interruption_ends_profile_cleanly(project: Path) -> None:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     marker = project / "profiles" / "behaviour.jsonl"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (marker.exists() and marker.stat().st_size) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(1.0)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 130, err
     assert out == ""
     assert err.splitlines()[-1] == "interrupted"
     assert "Traceback" not in err
     file = project / "profiles" / "profiles.jsonl"
     assert all(json.loads(line) for line in file.read_text("utf-8").splitlines()) if file.exists() else True
-    time.sleep(0.5)
-    with pytest.raises(ProcessLookupError):
-        os.killpg(process.pid, 0)
+    assert until(lambda: not in_group(process.pid), 60)
 
 
 def test_schema_prints_one_or_lists_all(project: Path) -> None:

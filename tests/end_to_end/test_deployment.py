@@ -41,7 +41,7 @@ class Deployed:
     bundle: Bundle
 
     def call(self, *arguments: str) -> Called:
-        return planner(*arguments, folder=self.folder, timeout=300)  # nodes start slowly on a busy machine
+        return planner(*arguments, folder=self.folder, timeout=600)  # nodes start slowly on a busy machine
 
     def deploy(self, *arguments: str) -> Called:
         return self.call("deploy", "bundle", "--name", NAME, "--no-shape", "--format", "json", *arguments)
@@ -60,7 +60,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Deployed]
     ended = world.call("undeploy", NAME)
     assert ended.code == 0, ended.err
     assert keeper_of(NAME) is None
-    assert until(lambda: not in_folder(str(nodes)) and not nodes.exists(), 10)
+    assert until(lambda: not in_folder(str(nodes)) and not nodes.exists(), 60)
     assert list((tmp_path / "state").iterdir()) == []
 
 
@@ -119,7 +119,7 @@ def test_a_deployed_bundle_answers_as_the_reference_and_leaves_nothing(world: De
     assert other.code == 2
     assert "another plan or other options" in other.err
     assert "is gone" in world.call("undeploy", NAME).out
-    assert until(lambda: listening() <= before, 10)
+    assert until(lambda: listening() <= before, 60)
     assert "was not deployed" in world.call("undeploy", NAME).out
     missing = world.call("status", NAME)
     assert missing.code == 2
@@ -195,7 +195,7 @@ def test_a_deployment_sends_traces_writes_only_errors_and_is_watched_in_a_termin
         with tritonclient.http.InferenceServerClient(door(json.loads(deployed.out))[0]) as client:
             for item in make_items(5):
                 ask(client, tritonclient.http, item.values)
-        assert until(lambda: len(receiver.traces()) == 5, 20)
+        assert until(lambda: len(receiver.traces()) == 5, 60)
         members = {attributes(span)["tierplan.member"] for span in receiver.spans if span.parent_span_id}
         assert members == {"phones-0", "bases-0", "cloud-0"}
         terminal = Terminal(sys.executable, "-m", "planner.cli.entry", "status", NAME, "--watch")

@@ -52,7 +52,7 @@ def deployed(folder: Path, at_cloud: Wanted) -> Iterator[Deployed]:
         finally:
             undeploy(NAME)
         assert keeper_of(NAME) is None
-        assert until(lambda: not in_folder(str(nodes)) and not nodes.exists(), 10)
+        assert until(lambda: not in_folder(str(nodes)) and not nodes.exists(), 60)
         assert list((folder / "state").iterdir()) == []
 
 
@@ -101,7 +101,7 @@ def test_a_move_away_ends_what_has_no_work_left(deployed: Deployed, at_cloud: Wa
     with answering(deployed):
         assert moving(at_cloud)
     assert members(deployed) == {"cloud-0": "", "phones-0": ""}
-    assert until(lambda: not alive({bases.pid, bases.standby_pid}), 10)
+    assert until(lambda: not alive({bases.pid, bases.standby_pid}), 60)
     assert not (folder / "state" / NAME / MOVING).exists()
 
 

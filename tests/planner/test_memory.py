@@ -15,7 +15,7 @@ from specs.plan import Plan
 from tests.planner.brute import TooLarge
 from tests.planner.planned import planned
 from tests.planner.test_example_plan import recorded
-from tests.planner.test_solver import compare
+from tests.planner.test_solver import LEAST, compare
 from tests.planner.worlds import cramped, world
 
 
@@ -34,17 +34,17 @@ def equal(seeds: range) -> None:
         bound += (solution.status, solution.objectives) != (free.status, free.objectives)
     print(f"{count} problems: {infeasible / count:.0%} infeasible, on {beaten / count:.0%} greedy is not optimal")
     print(f"the limit of memory changes the answer on {bound / count:.0%}")
-    assert infeasible >= 0.2 * count >= 0.18 * len(seeds)
-    assert min(beaten, bound) >= 0.1 * count
+    assert min(infeasible, beaten) >= LEAST * count >= 0.9 * LEAST * len(seeds)
+    assert bound >= 0.1 * count
 
 
 def test_with_limits_of_memory_status_and_objective_equal_brute_force() -> None:
-    equal(range(40))
+    equal(range(40, 80))
 
 
 @pytest.mark.deep
 def test_with_limits_of_memory_status_and_objective_equal_brute_force_on_many_more() -> None:
-    equal(range(40, 1000))
+    equal(range(80, 1040))
 
 
 def test_the_verifier_agrees_with_the_memory_of_every_plan_and_finds_a_false_claim() -> None:

@@ -23,7 +23,7 @@ from specs.application import ShareConstraint
 from specs.check import check
 from tests.planner.planned import planned
 from tests.planner.test_example_plan import recorded
-from tests.planner.test_solver import compare_all
+from tests.planner.test_solver import family
 from tests.planner.worlds import patient
 
 
@@ -35,9 +35,7 @@ def problem(seed: int) -> Problem:
 
 
 def equal(seeds: range) -> None:
-    found = compare_all((problem(seed) for seed in seeds), 50_000)
-    assert found.count >= 0.9 * len(seeds)
-    assert min(found.infeasible, found.beaten) >= 0.2 * found.count
+    family(problem, seeds, 50_000)
 
 
 def test_with_shares_status_and_objective_equal_brute_force() -> None:

@@ -16,7 +16,7 @@ from specs.check import check
 from specs.errors import InputError
 from tests.planner.planned import planned
 from tests.planner.test_example_plan import recorded
-from tests.planner.test_solver import compare_all
+from tests.planner.test_solver import family
 from tests.planner.worlds import busy
 
 MOST = 20_000
@@ -24,11 +24,10 @@ MOST = 20_000
 
 
 def equal(seeds: range) -> None:
-    found = compare_all((formulate(busy(seed)) for seed in seeds), MOST)
+    found = family(lambda seed: formulate(busy(seed)), seeds, MOST, small=0.7)
     asked = sum(any(t.scale > 10**6 for t in problem.throughputs) for problem, _ in found.solved)
     aimed = sum(any(o.kind == "throughput" for o in problem.objectives) for problem, _ in found.solved)
-    assert min(found.infeasible, found.beaten, asked, aimed) >= 0.2 * found.count
-    assert found.count >= 0.7 * len(seeds)
+    assert min(asked, aimed) >= 0.2 * found.count
 
 
 def test_with_throughput_status_and_objective_equal_brute_force() -> None:

@@ -91,8 +91,8 @@ def world(seed: int) -> Situation:
     return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
 
 
-def batching(seed: int, most: tuple[int, ...] = (4, 16)) -> Situation:
-    """A world of several times the rate in which some models take up to so many requests at once.
+def batching(seed: int, most: tuple[int, ...] = (4, 16), loose: float = 4.0) -> Situation:
+    """A world of several times the rate and `loose` limits in which some models take up to so many requests at once.
 
     A batch takes a share of its requests' own times, between a little more than one alone and all of them.
     """
@@ -105,7 +105,7 @@ def batching(seed: int, most: tuple[int, ...] = (4, 16)) -> Situation:
     peak = float(app["sources"]["src"]["rate"]["peak"].split("/")[0]) * more.choice([1, 4, 15])
     app["sources"]["src"]["rate"] = {"mean": f"{peak / 4}/s", "peak": f"{peak}/s"}
     time = app["constraints"]["time"]
-    time |= {level: f"{4 * float(time[level].split()[0])} ms" for level in ("p50", "p95", "p99") if level in time}
+    time |= {level: f"{loose * float(time[level].split()[0])} ms" for level in ("p50", "p95", "p99") if level in time}
     app["constraints"].pop("budget", None)
     for spec in app["components"].values():
         if not spec.get("function") and more.random() < 0.7:
@@ -130,9 +130,9 @@ def together(seed: int, most: tuple[int, ...] = (2,)) -> Situation:
     peak = float(source["rate"]["peak"].split("/")[0]) * more.choice([1, 1, 4, 15])
     source["rate"] = {"mean": f"{peak / 4}/s", "peak": f"{peak}/s"}
     constraints, time = app["constraints"], app["constraints"]["time"]
-    loose = more.choice([1, 2, 4])
+    loose = more.choice([2, 3, 6])
     time |= {level: f"{loose * float(time[level].split()[0])} ms" for level in ("p50", "p95", "p99") if level in time}
-    if more.random() < 0.6:
+    if more.random() < 0.9:
         constraints.pop("budget", None)
     if more.random() < 0.6:
         for link in infra["links"].values():
@@ -142,7 +142,7 @@ def together(seed: int, most: tuple[int, ...] = (2,)) -> Situation:
     throughput = more.random() < 0.5
     if throughput:
         if more.random() < 0.7:
-            constraints["crowd"] = {"throughput": f">= {peak * more.choice([1.2, 1.5, 2.0, 4.0])}/s"}
+            constraints["crowd"] = {"throughput": f">= {peak * more.choice([1.1, 1.2, 1.5, 2.0])}/s"}
         if more.random() < 0.5:
             orders = [["throughput", "cost"], ["cost", "throughput"], ["throughput"], ["energy", "throughput"]]
             app["objective"] = more.choice(orders)

@@ -13,6 +13,7 @@ from runtime.bundle import Bundle
 from runtime.run import Execution, Progress, execute
 from runtime.values import Value
 from specs.errors import InputError
+from tests.runtime.processes import until
 from tests.runtime.sample import (
     copy_project,
     make_bundle,
@@ -31,6 +32,11 @@ def go(bundle: Bundle, count: int = 60, photo_bytes: int = 2000, **changes: Any)
     return execute(bundle, part, items, make_prediction(bundle, part), on="process", **options)
 
 
+def least(done: Execution, edge: str) -> float:
+    """Milliseconds that the quickest passage of `edge` took, without what it waited for others."""
+    return 1e3 * min(t.seconds - t.wait for entry in done.log for t in entry.trace.transfers if t.edge == edge)
+
+
 def test_every_answer_is_the_one_computed_by_hand_and_counts_add_up(tmp_path: Path) -> None:
     seen: list[Progress] = []
     items = make_items(40)
@@ -47,7 +53,7 @@ def test_every_answer_is_the_one_computed_by_hand_and_counts_add_up(tmp_path: Pa
 def test_a_request_reports_the_stages_of_its_branch_and_the_transfers_between_members(tmp_path: Path) -> None:
     done = go(make_bundle(tmp_path))
     items = make_items(40)
-    untold = []
+    untold: dict[bool, list[float]] = {True: [], False: []}
     for entry in done.log:
         sure = by_hand(items[entry.item], "small")[1]
         stages = {t.stage: t for t in entry.trace.stages}
@@ -60,10 +66,10 @@ def test_a_request_reports_the_stages_of_its_branch_and_the_transfers_between_me
         assert stages["decide"].member == "bases-0"
         whole = sum(t.wait + t.service for t in stages.values()) + sum(t.seconds for t in transfers.values())
         assert whole <= entry.latency + 1e-6
-        untold.append(entry.latency - whole)
+        untold[sure].append(entry.latency - whole)
         assert transfers["shrink -> vision"].seconds >= 0.001
-    # A machine that pauses makes some requests start late; most have nothing but their stages and transfers.
-    assert median(untold) < 0.02
+    # A busy machine makes requests start late, and not all; nothing but stages and transfers belongs to either branch.
+    assert max(min(of) for of in untold.values()) < 0.02
     by_name = {(s.kind, s.name): s.n for s in done.result.stages}
     assert by_name["stage", "vision"] == 60
     assert by_name["transfer", "tokens -> language"] == by_name["stage", "language"]
@@ -78,11 +84,11 @@ def test_shaped_links_add_their_delay_and_their_bytes(tmp_path: Path) -> None:
     project = copy_project(tmp_path)
     bundle = make_bundle(tmp_path, make_plan(project, everything_in_the_cloud), project)
     done = go(bundle, 40, photo_bytes=20_000, multiplier=0.4)
-    shrink = next(s for s in done.result.stages if s.name == "upload -> shrink")
-    # 20 kB at 1 MB/s, then at the shared 12.5 MB/s, then at 125 MB/s, and 5 + 3 ms of delay.
+    # 20 kB at 1 MB/s, then at the shared 12.5 MB/s, then at 125 MB/s, and 5 + 3 ms of delay, with 1 ms of jitter.
     expected = 20 + 1.6 + 0.16 + 8
-    assert shrink.service_measured.p50_ms == pytest.approx(expected, rel=0.2)
-    assert go(bundle, 20, photo_bytes=20_000, shape=False).result.paths[0].measured.p50_ms < 15
+    assert least(done, "upload -> shrink") == pytest.approx(expected, rel=0.2)
+    free = go(bundle, 20, photo_bytes=20_000, shape=False)
+    assert least(free, "upload -> shrink") < 0.5 * expected
 
 
 def test_a_slower_class_takes_longer_by_its_factor(tmp_path: Path) -> None:
@@ -96,8 +102,9 @@ def test_a_slower_class_takes_longer_by_its_factor(tmp_path: Path) -> None:
         ),
     )
     done = go(make_bundle(tmp_path, make_plan(project), project), 20, multiplier=0.3)
-    (shrink,) = [s for s in done.result.stages if s.name == "shrink"]
-    assert shrink.service_measured.p50_ms == pytest.approx(16, rel=0.3)
+    took = [t.service for entry in done.log for t in entry.trace.stages if t.stage == "shrink"]
+    # A busy machine is slower with some of them; none is faster.
+    assert 0.016 - 1e-4 <= min(took) <= 0.016 * 1.3
 
 
 def test_a_function_that_raises_fails_its_request_with_the_reason(tmp_path: Path) -> None:
@@ -120,7 +127,7 @@ def test_a_function_that_raises_fails_its_request_with_the_reason(tmp_path: Path
 def test_a_full_queue_refuses_with_the_reason_and_later_requests_are_served(tmp_path: Path) -> None:
     project = copy_project(tmp_path, steps=("    if score[0] == 7:\n        time.sleep(0.5)", "    time.sleep(0.02)"))
     bundle = make_bundle(tmp_path, make_plan(project), project)
-    done = go(bundle, 120, multiplier=20, queue_limit=4, shape=False)
+    done = go(bundle, 400, multiplier=4, queue_limit=4, shape=False)  # thrice what is served, for seconds
     requests = done.result.requests
     assert requests.refused > 0
     assert requests.answered > 4
@@ -132,7 +139,7 @@ def test_a_full_queue_refuses_with_the_reason_and_later_requests_are_served(tmp_
 def test_work_past_its_deadline_is_dropped_and_told(tmp_path: Path) -> None:
     project = copy_project(tmp_path, steps=("    if score[0] == 7:\n        time.sleep(0.5)", "    time.sleep(0.03)"))
     bundle = make_bundle(tmp_path, make_plan(project), project)
-    done = go(bundle, 100, multiplier=20, deadline=0.3, shape=False)
+    done = go(bundle, 300, multiplier=2, deadline=0.3, shape=False)  # twice what is served, for seconds
     requests = done.result.requests
     assert requests.failed > 10
     assert requests.answered > 5
@@ -151,23 +158,23 @@ def test_more_replicas_serve_side_by_side_and_a_time_shared_device_one_at_a_time
         bundle = make_bundle(folder, make_plan(project, decide={"replicas": replicas}), project)
         done = go(bundle, 24, multiplier=1.0, shape=False)
         (decide,) = [s for s in done.result.stages if s.name == "decide"]
-        waits.append(decide.wait_measured.mean_ms)
+        waits.append(decide.wait_measured.p50_ms)  # a machine that pauses moves the mean
     assert waits[1] < waits[0] / 3
 
 
 def test_members_left_out_load_what_they_share(tmp_path: Path) -> None:
-    project = copy_project(tmp_path, steps=("    if score[0] == 7:\n        time.sleep(0.5)", "    time.sleep(0.01)"))
+    project = copy_project(tmp_path, steps=("    if score[0] == 7:\n        time.sleep(0.5)", "    time.sleep(0.02)"))
     bundle = make_bundle(tmp_path, make_plan(project), project)
     waits = []
-    for background in ({}, {"bases": 60.0}):
-        done = go(bundle, 50, multiplier=0.4, background=background)
+    for background in ({}, {"bases": 24.0}):
+        done = go(bundle, 50, multiplier=0.2, background=background)
         assert done.result.requests.answered == 50
         assert done.result.requests.wrong == 0
         (decide,) = [s for s in done.result.stages if s.name == "decide"]
         waits.append(decide.wait_measured.p50_ms)
-    # With the chosen members' own 16/s it is 0.76 busy for 10 ms each: M/D/1 waits 16 ms on average. A machine that
-    # pauses moves the mean of 50, not the median.
-    assert waits[0] + 2 < waits[1] < 90
+    # With the chosen members' own 8/s it is 0.64 busy for 20 ms each: M/D/1 waits 18 ms on average. A machine that
+    # pauses moves the mean of 50, not the median, and a slow one adds to what little of a service is no sleep.
+    assert waits[0] + 2 < waits[1] < 200
 
 
 def test_members_left_out_load_links_that_they_share(tmp_path: Path) -> None:
@@ -185,7 +192,7 @@ def test_members_left_out_load_links_that_they_share(tmp_path: Path) -> None:
 def test_a_run_leaves_no_thread(tmp_path: Path) -> None:
     before = {t.ident for t in threading.enumerate()}
     go(make_bundle(tmp_path), 10)
-    assert {t.ident for t in threading.enumerate()} <= before
+    assert until(lambda: {t.ident for t in threading.enumerate()} <= before, 60)
 
 
 def test_what_does_not_fit_together_is_refused_before_anything_runs(tmp_path: Path) -> None:

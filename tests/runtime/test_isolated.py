@@ -134,7 +134,7 @@ def test_what_it_prints_is_no_answer_and_shows_no_secret(
         said += capfd.readouterr().err
         return "said ***" in said
 
-    assert until(heard, 10)
+    assert until(heard, 60)
     assert SECRET not in said
 
 
@@ -163,7 +163,7 @@ def test_a_process_ends_with_what_holds_it(home: Path) -> None:
     pid = function._process.pid
     assert alive({pid})
     del function
-    assert until(lambda: not alive({pid}), 10)
+    assert until(lambda: not alive({pid}), 60)
 
 
 def test_its_processor_time_counts_as_the_thread_s(home: Path, opened: list[IsolatedFunction]) -> None:

@@ -25,4 +25,4 @@ def test_a_keeper_that_was_killed_is_told_at_once_and_leaves_no_folder() -> None
     finally:
         cluster.close()
     assert not Path(cluster.folder).exists()
-    assert until(lambda: not in_folder(cluster.folder), 10)
+    assert until(lambda: not in_folder(cluster.folder), 60)

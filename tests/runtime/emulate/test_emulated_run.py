@@ -79,9 +79,9 @@ def test_each_site_is_a_node_in_a_network_of_its_own_and_nothing_is_left(tmp_pat
     assert process.returncode == (130 if end == signal.SIGINT else -signal.SIGKILL)
     if end == signal.SIGINT:
         check(json.loads(said.splitlines()[-1]))
-    assert until(lambda: not any(map(in_folder, mine)), 20), [in_folder(f) for f in mine]
-    assert until(lambda: not mine & folders(), 10), mine & folders()
-    assert until(lambda: not alive(started), 20), alive(started)
+    assert until(lambda: not any(map(in_folder, mine)), 60), [in_folder(f) for f in mine]
+    assert until(lambda: not mine & folders(), 60), mine & folders()
+    assert until(lambda: not alive(started), 60), alive(started)
 
 
 def check(result: dict[str, Any]) -> None:

@@ -82,7 +82,7 @@ def test_all_ends_with_an_emulator_that_is_killed(sites: Sites) -> None:
     status = sites.up()
     everything = processes(status) | {stay(sites, "bases")}
     os.kill(status["emulator"], signal.SIGKILL)
-    assert until(lambda: not alive(everything), 10)
+    assert until(lambda: not alive(everything), 60)
     assert sites.emulate("status").code == 1
     assert sites.emulate("set", "radio", "--up").code == 3
     again = sites.up()
@@ -99,7 +99,7 @@ def test_a_process_that_took_a_recorded_number_is_not_ended(sites: Sites) -> Non
         state = sites.folder / "state" / "state.json"
         text = state.read_text("utf-8")
         os.kill(status["emulator"], signal.SIGKILL)
-        assert until(lambda: not alive(processes(status)), 10)
+        assert until(lambda: not alive(processes(status)), 60)
         for pid in processes(status):
             text = text.replace(f'"pid": {pid},', f'"pid": {other.pid},')
         state.write_text(text, "utf-8")
@@ -112,7 +112,7 @@ def test_an_emulator_whose_folder_is_gone_ends(sites: Sites) -> None:
     status = sites.up()
     (sites.folder / "state" / "state.json").write_text("{", "utf-8")
     assert sites.emulate("down").code == 0
-    assert until(lambda: not alive(processes(status)), 10)
+    assert until(lambda: not alive(processes(status)), 60)
 
 
 def test_a_stopped_emulator_is_ended_too(sites: Sites) -> None:
@@ -134,7 +134,7 @@ def test_an_interrupted_start_leaves_nothing(sites: Sites, seconds: float) -> No
         starting.communicate()
     if starting.returncode in (0, 3):  # it was done already, or may not at all
         return
-    assert until(lambda: networks() <= before, 10)
+    assert until(lambda: networks() <= before, 60)
     assert not (sites.folder / "state").exists()
 
 

@@ -210,12 +210,17 @@ class Draft:
         return [p for p in self.paths if (p.from_, p.to, p.over) == asked]
 
     def _memory(self, constraint: MemoryConstraint) -> float:
-        """Bytes of all replicas at a member of the site that holds most, of those where they are limited."""
+        """Bytes of all replicas at a member of the site that holds most, of those where they are limited.
+
+        On devices that share their time, idle replicas stand by on each.
+        """
         at = {site: 0.0 for site in limited_sites(constraint, self.situation.infra.value)}
         for stage in self.layout.stages:
             a = stage.assignment
             if a.site in at:
-                at[a.site] += (a.replicas + a.standby) * stage.record.memory
+                shares_time = self.situation.infra.value.hardware[a.hardware].sharing == "time"
+                loaded = a.replicas * (1 + a.standby) if shares_time else a.replicas + a.standby
+                at[a.site] += loaded * stage.record.memory
         return max(at.values(), default=0.0)
 
     def _accuracy(self, data: str) -> list[float]:

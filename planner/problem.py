@@ -56,16 +56,19 @@ class WaitLevel:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One executor of a `time` device, one direction of a link, or a rate that several links share.
+    """The executors of a `time` pool, one direction of a link, or a rate that several links share.
 
     `levels` rise; the first is no wait at all. Level k may be chosen if the sum over all visits of work_ns +
-    ceil(1000 wait_us[k] load_ppb / 1e9) is at most 1000 wait_us[k], and the sum of load_ppb at most `max_load`.
+    ceil(1000 wait_us[k] load_ppb / 1e9) is at most 1000 wait_us[k], and the sum of load_ppb at most `max_load`. Of the
+    executors of a pool, which `pools` names (at most one), each of n devices has one, to which an equal part of the
+    visits comes: what the sums may be is n times that.
     """
 
     name: str
     constraint: int
     max_load: int
     levels: tuple[WaitLevel, ...]
+    pools: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,8 @@ class Visit:
 class Pool:
     """Devices of one kind at each member of a site. `price` and `energy` are of one device at every member together.
 
-    Energy is 0 throughout where no limit and no objective asks for it.
+    In a `time` pool all devices that are bought run all stations in use. Energy is 0 throughout where no limit
+    and no objective asks for it.
     """
 
     name: str
@@ -109,8 +113,8 @@ class StationLevel:
 class Station:
     """Replicas of one segment, variant, backend and threads in one pool, with one queue.
 
-    In a `cores` pool, `levels` says how long it waits with how many replicas. In a `time` pool there is one replica and
-    no level: the device's server says it, and `memory_kb` is of the standbys too.
+    In a `cores` pool, `levels` says how long it waits with how many replicas. In a `time` pool there is a replica on
+    each device, and no level: the pool's server says it, and `memory_kb` is of the standbys too.
     """
 
     name: str

@@ -247,9 +247,14 @@ class Timings:
                         found[name].append(Arrival(rate, service, self.together(*often)))
         return found
 
+    def devices(self, index: int) -> int:
+        """How many at one member have an executor each that serves the stage, among which requests are spread."""
+        return self.layout.stages[index].assignment.replicas if self.shares_time(index) else 1
+
     def _requests(self, of: FlowLayout, shape: Shape, index: int) -> float:
-        """How many of `shape` come to one member's stage a second."""
-        return self.demand.at(of.flow, self.layout.stages[index].assignment.site) * shape.probability
+        """How many of `shape` come to one member's executor a second: requests that come by chance do so to each."""
+        a = self.layout.stages[index].assignment
+        return self.demand.at(of.flow, a.site) * shape.probability / self.devices(index)
 
     def _met(self, of: FlowLayout, shape: Shape, served: Reals, name: str) -> Arrival:
         """Visits of requests whose branches meet, which were served so long: of some requests there are several."""

@@ -10,7 +10,7 @@ from specs.application import Application, Component
 from specs.errors import Issue
 from specs.fan_out import item_inputs, items_of
 from specs.graph import Graph
-from specs.infrastructure import Infrastructure, Link
+from specs.infrastructure import MOST_EXECUTORS, Infrastructure, Link
 from specs.load import Document
 from specs.selector import matching_sites
 from specs.state import several_places, varying_components
@@ -164,8 +164,9 @@ def _infrastructure(infra: Infrastructure) -> _Found:
         for pool, devices in spec.pools.items():
             at = ("sites", site, "pools", pool, "devices")
             used = infra.hardware.get(devices.hardware)
-            if used is not None and used.sharing == "time" and devices.devices[1] > 1:
-                yield at, "more than one device in a pool with sharing: time", "use sharing: cores, or one device"
+            if used is not None and used.sharing == "time" and devices.devices[1] > MOST_EXECUTORS:
+                what = f"more than {MOST_EXECUTORS} devices in a pool with sharing: time"
+                yield at, what, "make several pools of them"
     for name, link in infra.links.items():
         if _ambiguous(infra, link):
             what = f"a link between {link.between[0]!r} and {link.between[1]!r}, of which each has many members"

@@ -150,7 +150,7 @@ class _Replicated:
         """The candidates of `option`, the `o`-th of its step; they carry `scale` times the load."""
         station = self._problem.stations[option.station]
         if not station.levels:
-            return [Candidate(o, -1, option.mean_us, option.var_us2, 1)]
+            return [Candidate(o, -1, option.mean_us, option.var_us2, 0)]
         pool = self._problem.pools[station.pool]
         most = UNLIMITED if pool.constraint in self._relaxed else pool.maximum * (pool.cores // station.threads)
         key = id(station.levels), option.load_ppb, scale, most

@@ -341,6 +341,36 @@ def forked(seed: int) -> Situation:
     return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
 
 
+def serial(seed: int) -> Situation:
+    """A busy world whose pools, mostly, are of several devices that share their time."""
+    draw = random.Random(seed)
+    infra = _infrastructure(draw)
+    app = _application(draw, infra)
+    more = random.Random(f"serial {seed}")
+    for name, power in (("small", "0..3 W"), ("large", more.choice(["30..90 W", "5..60 W"]))):
+        infra["hardware"][name] |= {"power": power, "sharing": more.choice(["time", "time", "time", "cores"])}
+    infra["hardware"]["micro"]["sharing"] = more.choice(["time", "time", "cores"])
+    for site in infra["sites"].values():
+        for pool in site["pools"].values():
+            pool["devices"] = more.choice(["0..1", "0..2", "0..3", "1..2", "2..3", 2])
+    (source,) = app["sources"].values()
+    peak = float(source["rate"]["peak"].split("/")[0]) * more.choice([1, 4, 10, 25])
+    source["rate"] = {"mean": f"{peak / 4}/s", "peak": f"{peak}/s"}
+    constraints, time = app["constraints"], app["constraints"]["time"]
+    loose = more.choice([1, 2, 4])
+    time |= {level: f"{loose * float(time[level].split()[0])} ms" for level in ("p50", "p95", "p99") if level in time}
+    if more.random() < 0.7:
+        constraints.pop("budget", None)
+    if more.random() < 0.3:
+        constraints["crowd"] = {"throughput": f">= {peak * more.choice([1.2, 1.5, 2.0])}/s"}
+    if more.random() < 0.3:
+        orders = [["throughput", "cost"], ["cost", "throughput"], ["throughput"], ["energy", "throughput"]]
+        app["objective"] = more.choice(orders)
+    if more.random() < 0.3:
+        constraints["room"] = {"memory": f"<= {more.choice([120, 200, 300])} MB"}
+    return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+
+
 def careful(seed: int) -> Situation:
     """A world with accuracy among its objectives."""
     draw = random.Random(seed)

@@ -73,8 +73,8 @@ def test_standbys_are_refused_together_with_throughput_alone(tmp_path: Path) -> 
     [
         (
             "devices: 1,",
-            "devices: 0..2,",
-            "infra.yaml:9:36: not supported yet: more than one device in a pool with sharing",
+            "devices: 0..65,",
+            "infra.yaml:9:36: not supported yet: more than 64 devices in a pool with sharing",
         ),
         (
             "10 per bases",

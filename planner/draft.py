@@ -286,7 +286,8 @@ def assignments_of(situation: Situation, given: Formulation, solution: Solution)
     for index, users in flows.items():
         key = given.stations[index]
         record = key.record
-        standby = situation.app.value.components[key.component].standby
+        component = situation.app.value.components[key.component]
+        standby = component.standby
         timed = given.problem.pools[given.problem.stations[index].pool].sharing == "time"
         found.append(
             Assignment(
@@ -301,6 +302,7 @@ def assignments_of(situation: Situation, given: Formulation, solution: Solution)
                 backend=record.backend,
                 threads=record.threads,
                 batch=record.batch,
+                batch_wait_ms=component.batch.wait * 1e3 if component.batch and record.batch > 1 else 0.0,
                 replicas=choice.replicas[index] - (0 if timed else standby),
                 artefact=record.artefact,
                 record=record.digest,

@@ -138,9 +138,6 @@ def _component(component: Component) -> _Found:
     if component.state is not None and component.per is not None:
         yield ("state",), "state of a component that runs per item", "let a component that takes all items remember"
     yield from _dims(component)
-    if component.batch is not None and component.batch.wait:
-        hint = "leave it out: a batch then leaves as soon as a server is free"
-        yield ("batch", "wait"), "waiting for a batch to fill (wait)", hint
 
 
 def _dims(component: Component) -> _Found:

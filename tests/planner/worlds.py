@@ -91,8 +91,9 @@ def world(seed: int) -> Situation:
     return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
 
 
-def batching(seed: int, most: tuple[int, ...] = (4, 16)) -> Situation:
-    """A world of several times the rate in which some models take up to so many requests at once.
+def batching(seed: int, most: tuple[int, ...] = (4, 16), waits: tuple[str, ...] = ()) -> Situation:
+    """A world of several times the rate in which some models take up to so many requests at once, of which the oldest
+    `waits` for others.
 
     A batch takes a share of its requests' own times, between a little more than one alone and all of them.
     """
@@ -110,6 +111,8 @@ def batching(seed: int, most: tuple[int, ...] = (4, 16)) -> Situation:
     for spec in app["components"].values():
         if not spec.get("function") and more.random() < 0.7:
             spec["batch"] = {"max": more.choice(most)}
+            if waits:
+                spec["batch"]["wait"] = random.Random(f"wait {seed}").choice(waits)
     given = facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
     return _in_batches(given, more)
 

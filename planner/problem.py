@@ -114,7 +114,8 @@ class Station:
     """Replicas of one segment, variant, backend and threads in one pool, with one queue.
 
     In a `cores` pool, `levels` says how long it waits with how many replicas. In a `time` pool there is a replica on
-    each device, and no level: the pool's server says it, and `memory_kb` is of the standbys too.
+    each device, and no level: the pool's server says it, and `memory_kb` is of the standbys too. Of the replicas of
+    a level, `standby` are idle.
     """
 
     name: str
@@ -122,6 +123,11 @@ class Station:
     threads: int
     memory_kb: int
     levels: tuple[StationLevel, ...]
+    standby: int = 0
+
+    def carries(self, replicas: int) -> int:
+        """Load (ppb) at the rates that throughputs ask for, of so many replicas of a level."""
+        return REPLICA_LOAD * max(1, replicas - self.standby)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +271,8 @@ class Scenario:
 class Objective:
     """Lexicographic, in order, each the less the better. A latency is in us times parts per million; accuracy is the
     share of requests answered wrong, in ppb; throughput is how full the fullest queue is at the peak, in ppb of what it
-    may carry: each visit's (option's) load by `Server.max_load` (by the replicas' `REPLICA_LOAD`), rounded up, summed.
+    may carry: each visit's (option's) load by `Server.max_load` (by the serving replicas' `REPLICA_LOAD`), rounded up,
+    summed.
 
     A makespan (us) is when one request that meets no other is done, each device running one step at a time
     (planner/scheduling/); only cost and energy go with it.
@@ -290,8 +297,8 @@ class Throughput:
     """Queues must carry `scale` (parts per million, at least 1e6) times the loads of `flows`.
 
     All throughputs hold at once: a load counts with the largest scale of its flow, rounded up. Of a server whose
-    constraint is not relaxed the sum is at most `max_load`, of a station at most `REPLICA_LOAD` for each replica; only
-    queues count to which a flow with a scale above 1e6 comes. A visit without work stands for no load.
+    constraint is not relaxed the sum is at most `max_load`, of a station at most `REPLICA_LOAD` for each replica that
+    serves; only queues count to which a flow with a scale above 1e6 comes. A visit without work stands for no load.
     """
 
     constraint: int

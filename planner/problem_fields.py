@@ -93,6 +93,7 @@ FIELDS: Final[dict[type, dict[str, str]]] = {
         "threads": "that each replica reserves, at least 1; in a `cores` pool at most the device's cores",
         "memory_kb": "of each replica, kB; in a `cores` pool at most the device's; in a `time` pool of all together",
         "levels": "what may be chosen; in a `time` pool none, for the pool's server tells the wait",
+        "standby": "of the replicas of a level, fewer than there are: idle ones, which carry nothing",
     },
     Option: {
         "station": "index into `stations`",

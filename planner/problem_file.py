@@ -244,6 +244,8 @@ def _check_station(problem: Problem, station: Station, where: str) -> None:
         raise _Wrong(f"{where}.levels", "expected levels in a pool that shares cores, and none in one that shares time")
     if any(level.replicas < 1 or level.replicas > MAX_ITEMS for level in station.levels):
         raise _Wrong(f"{where}.levels", "expected at least one replica")
+    if any(level.replicas <= station.standby for level in station.levels):
+        raise _Wrong(f"{where}.standby", "expected fewer than each level has replicas")
 
 
 def _check_scenario(problem: Problem, scenario: Scenario, where: str) -> None:

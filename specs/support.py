@@ -38,8 +38,6 @@ def _issue(document: Document[Application] | Document[Infrastructure], path: Pat
 
 def _application(app: Application) -> _Found:
     for name, component in app.components.items():
-        if component.standby and app.asks_throughput:
-            yield ("components", name, "standby"), "standbys together with throughput", "leave one of them out"
         for key, what, hint in _component(component):
             yield ("components", name, *key), what, hint
         yield from _fan_out(app, name, component)

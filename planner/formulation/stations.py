@@ -99,7 +99,7 @@ class StationTable:
             memory *= 1 + standby
         way = f"{key.segment} {record.backend} x{record.threads}" + f" by {record.batch}" * (record.batch > 1)
         name = f"{key.component}/{key.variant} {way} at {key.site}.{key.pool}"
-        return Station(name[:400], pool, record.threads, memory, levels)
+        return Station(name[:400], pool, record.threads, memory, levels, standby if levels else 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from planner.problem import (
     MILLION,
-    REPLICA_LOAD,
     Beside,
     Edge,
     Option,
@@ -236,8 +235,9 @@ def _carry(
     for f, (_, chosen, transfers) in enumerate(flows):
         options = [option for step in chosen for option in step]
         for option in options:
-            if problem.stations[option.station].levels:
-                most = REPLICA_LOAD * choice.replicas[option.station]
+            station = problem.stations[option.station]
+            if station.levels:
+                most = station.carries(choice.replicas[option.station])
                 come(False, option.station, most, f, option.load_ppb)
         visits = [v for o in options for v in o.visits] + [v for t in transfers if t for v in t.visits]
         for visit in visits:

@@ -28,12 +28,12 @@ def fullest(draft: Draft) -> Terms:
     for k, users in draft.users.items():
         station = draft.problem.stations[k]
         if k in draft.private and station.levels and level is not None:
-            own = [(x, fullness(o.load_ppb, REPLICA_LOAD * max(1, c.replicas))) for x, c, o in users]
+            own = [(x, fullness(o.load_ppb, station.carries(c.replicas))) for x, c, o in users]
             _fills(draft, level, own)
         elif k in draft.level:
             flows = [draft.groups[draft.step_of[x][0]].flow for x, _, _ in users]
             loads = [(x, o.load_ppb, rates[f]) for (x, _, o), f in zip(users, flows, strict=True)]
-            held = [(v, station.levels[i].replicas, REPLICA_LOAD) for v, i in draft.level[k]]
+            held = [(v, station.levels[i].replicas - station.standby, REPLICA_LOAD) for v, i in draft.level[k]]
             _carried(draft, loads, held)
             for v, replicas, each in held:
                 _fills(draft, level, [(x, fullness(load, each * replicas)) for x, load, _ in loads], when=v)

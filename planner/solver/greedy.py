@@ -215,6 +215,6 @@ def fewest_for_load(
             return max(1, pool.minimum, min(pool.maximum, -(-devices.get(station.pool, 0) // REPLICA_LOAD)))
         levels = station.levels
         enough = [level.replicas for level in levels if level.load_ppb >= loads[index]]
-        return min((r for r in enough if asked[index] <= REPLICA_LOAD * r), default=max(enough, default=1))
+        return min((r for r in enough if asked[index] <= station.carries(r)), default=max(enough, default=1))
 
     return tuple(fewest(k) for k in range(len(problem.stations)))

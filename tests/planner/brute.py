@@ -297,7 +297,8 @@ def _fullest(
     worst = np.zeros(n, dtype=np.int64)
     for (kind, index), loads in come.items():
         most = problem.servers[index].max_load * executors[index] if kind == "server" else 0
-        most = 900_000_000 * np.maximum(1, replicas[index]) if kind == "station" else most
+        if kind == "station":
+            most = 900_000_000 * np.maximum(1, replicas[index] - problem.stations[index].standby)
         exact = np.array(most, dtype=object)  # 10 servers' load, in ppb and times 10**9, is beyond 64 bits
         full = sum(on * np.asarray((load * PPB + exact - 1) // exact, dtype=np.int64) for _, load, on in loads)
         worst = np.maximum(worst, full)

@@ -14,7 +14,7 @@ from specs.plan import Plan
 from tests.planner.brute import TooLarge
 from tests.planner.planned import planned
 from tests.planner.test_solver import compare
-from tests.planner.worlds import cramped, world
+from tests.planner.worlds import busy, cramped, world
 
 
 def standing_by(given: Situation, seed: int) -> Situation:
@@ -30,7 +30,7 @@ def standing_by(given: Situation, seed: int) -> Situation:
 def equal(seeds: range) -> None:
     count = dearer = infeasible = 0
     for seed in seeds:
-        given = cramped(seed) if seed % 2 else world(seed)
+        given = (world, cramped, busy)[seed % 3](seed)
         try:
             solution, _ = compare(formulate(standing_by(given, seed)))
             free, _ = compare(formulate(given))
@@ -48,12 +48,12 @@ def equal(seeds: range) -> None:
 
 
 def test_with_standbys_status_and_objective_equal_brute_force() -> None:
-    equal(range(14))
+    equal(range(15))
 
 
 @pytest.mark.deep
 def test_with_standbys_status_and_objective_equal_brute_force_on_many_more() -> None:
-    equal(range(14, 600))
+    equal(range(15, 600))
 
 
 def with_standby(plan: Plan, count: int) -> Plan:

@@ -142,7 +142,7 @@ def together(seed: int, most: tuple[int, ...] = (2,)) -> Situation:
             link["loss"] = f"{more.choice([0.1, 0.5, 1, 2])} %"
     if more.random() < 0.5:
         constraints["answered"] = {"from": "src", "to": "out", "share": f">= {more.choice([90, 99, 99.9])} %"}
-    throughput = more.random() < 0.5
+    throughput, idle = more.random() < 0.5, random.Random(f"standby {seed}")
     if throughput:
         if more.random() < 0.7:
             constraints["crowd"] = {"throughput": f">= {peak * more.choice([1.2, 1.5, 2.0, 4.0])}/s"}
@@ -158,6 +158,8 @@ def together(seed: int, most: tuple[int, ...] = (2,)) -> Situation:
             spec["batch"] = {"max": more.choice(most)}
         if not throughput and more.random() < 0.3:
             spec["standby"] = more.choice([1, 2])
+        if throughput and idle.random() < 0.2:
+            spec["standby"] = 1
     if more.random() < 0.3:
         a, b = more.sample(list(app["components"]), 2)
         app["components"][a][more.choice(["with", "apart_from"])] = [b]

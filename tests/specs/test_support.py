@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,14 +57,6 @@ def test_each_part_of_an_application_that_is_not_built_is_named(
     assert len(found) == 1
     assert expected in found[0]
     assert found[0].startswith("app.yaml:")
-
-
-def test_standbys_are_refused_together_with_throughput_alone(tmp_path: Path) -> None:
-    app, infra = load(tmp_path, app=changed(APP, ("function: steps:embed", "function: steps:embed\n    standby: 1")))
-    assert not unsupported(app, infra)
-    asked = app.value.model_copy(update={"objective": ("throughput",)})
-    (found,) = lines(unsupported(replace(app, value=asked), infra))
-    assert "not supported yet: standbys together with throughput" in found
 
 
 @pytest.mark.parametrize(

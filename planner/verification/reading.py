@@ -215,7 +215,11 @@ class Reading:
         at = self.app.sinks[sink].at
         if at == "origin":
             return flow.site
-        (site,) = matching_sites(at, self.infra)
+        sites = matching_sites(at, self.infra)
+        above = [site for site in self.parents(flow.site) if site in sites]
+        if above:
+            return above[0]
+        (site,) = (site for site in sites if self.one_member(flow.site, site))
         return site
 
     def answered(self, flow: Flow) -> set[str]:

@@ -376,6 +376,25 @@ def serial(seed: int) -> Situation:
     return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
 
 
+def twins(seed: int) -> Situation:
+    """A world of two regions alike, whose answers go to the base station of their own."""
+    draw = random.Random(seed)
+    infra = _infrastructure(draw)
+    app = _application(draw, infra)
+    sites, links = infra["sites"], infra["links"]
+    sites["base2"] = dict(sites["base"])
+    sites["edge2"] = sites["edge"] | {"count": f"{random.Random(f'twins {seed}').choice([1, 3])} per base2"}
+    links["radio2"] = links["radio"] | {"between": ["edge2", "base2"]}
+    if "shared" in links["radio"]["up"]:
+        up = links["radio"]["up"]
+        links["radio2"]["up"] = up | {"shared": up["shared"] | {"by": "base2"}}
+    if "back" in links:
+        links["back2"] = links["back"] | {"between": ["base2", "cloud"]}
+    app["sources"]["src"]["at"] = {"tier": "edge"}
+    app["sinks"]["out"]["at"] = {"tier": "base"}
+    return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+
+
 def careful(seed: int) -> Situation:
     """A world with accuracy among its objectives."""
     draw = random.Random(seed)

@@ -210,12 +210,17 @@ class Draft:
         return [p for p in self.paths if (p.from_, p.to, p.over) == asked]
 
     def _memory(self, constraint: MemoryConstraint) -> float:
-        """Bytes of all replicas at a member of the site that holds most, of those where they are limited."""
+        """Bytes of all replicas at a member of the site that holds most, of those where they are limited.
+
+        On devices that share their time, idle replicas stand by on each.
+        """
         at = {site: 0.0 for site in limited_sites(constraint, self.situation.infra.value)}
         for stage in self.layout.stages:
             a = stage.assignment
             if a.site in at:
-                at[a.site] += (a.replicas + a.standby) * stage.record.memory
+                shares_time = self.situation.infra.value.hardware[a.hardware].sharing == "time"
+                loaded = a.replicas * (1 + a.standby) if shares_time else a.replicas + a.standby
+                at[a.site] += loaded * stage.record.memory
         return max(at.values(), default=0.0)
 
     def _accuracy(self, data: str) -> list[float]:
@@ -281,7 +286,8 @@ def assignments_of(situation: Situation, given: Formulation, solution: Solution)
     for index, users in flows.items():
         key = given.stations[index]
         record = key.record
-        standby = situation.app.value.components[key.component].standby
+        component = situation.app.value.components[key.component]
+        standby = component.standby
         timed = given.problem.pools[given.problem.stations[index].pool].sharing == "time"
         found.append(
             Assignment(
@@ -296,6 +302,7 @@ def assignments_of(situation: Situation, given: Formulation, solution: Solution)
                 backend=record.backend,
                 threads=record.threads,
                 batch=record.batch,
+                batch_wait_ms=component.batch.wait * 1e3 if component.batch and record.batch > 1 else 0.0,
                 replicas=choice.replicas[index] - (0 if timed else standby),
                 artefact=record.artefact,
                 record=record.digest,

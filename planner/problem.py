@@ -56,16 +56,19 @@ class WaitLevel:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One executor of a `time` device, one direction of a link, or a rate that several links share.
+    """The executors of a `time` pool, one direction of a link, or a rate that several links share.
 
     `levels` rise; the first is no wait at all. Level k may be chosen if the sum over all visits of work_ns +
-    ceil(1000 wait_us[k] load_ppb / 1e9) is at most 1000 wait_us[k], and the sum of load_ppb at most `max_load`.
+    ceil(1000 wait_us[k] load_ppb / 1e9) is at most 1000 wait_us[k], and the sum of load_ppb at most `max_load`. Of the
+    executors of a pool, which `pools` names (at most one), each of n devices has one, to which an equal part of the
+    visits comes: what the sums may be is n times that.
     """
 
     name: str
     constraint: int
     max_load: int
     levels: tuple[WaitLevel, ...]
+    pools: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,8 @@ class Visit:
 class Pool:
     """Devices of one kind at each member of a site. `price` and `energy` are of one device at every member together.
 
-    Energy is 0 throughout where no limit and no objective asks for it.
+    In a `time` pool all devices that are bought run all stations in use. Energy is 0 throughout where no limit
+    and no objective asks for it.
     """
 
     name: str
@@ -109,8 +113,9 @@ class StationLevel:
 class Station:
     """Replicas of one segment, variant, backend and threads in one pool, with one queue.
 
-    In a `cores` pool, `levels` says how long it waits with how many replicas. In a `time` pool there is one replica and
-    no level: the device's server says it, and `memory_kb` is of the standbys too.
+    In a `cores` pool, `levels` says how long it waits with how many replicas. In a `time` pool there is a replica on
+    each device, and no level: the pool's server says it, and `memory_kb` is of the standbys too. Of the replicas of
+    a level, `standby` are idle.
     """
 
     name: str
@@ -118,6 +123,11 @@ class Station:
     threads: int
     memory_kb: int
     levels: tuple[StationLevel, ...]
+    standby: int = 0
+
+    def carries(self, replicas: int) -> int:
+        """Load (ppb) at the rates that throughputs ask for, of so many replicas of a level."""
+        return REPLICA_LOAD * max(1, replicas - self.standby)
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +271,8 @@ class Scenario:
 class Objective:
     """Lexicographic, in order, each the less the better. A latency is in us times parts per million; accuracy is the
     share of requests answered wrong, in ppb; throughput is how full the fullest queue is at the peak, in ppb of what it
-    may carry: each visit's (option's) load by `Server.max_load` (by the replicas' `REPLICA_LOAD`), rounded up, summed.
+    may carry: each visit's (option's) load by `Server.max_load` (by the serving replicas' `REPLICA_LOAD`), rounded up,
+    summed.
 
     A makespan (us) is when one request that meets no other is done, each device running one step at a time
     (planner/scheduling/); only cost and energy go with it.
@@ -286,8 +297,8 @@ class Throughput:
     """Queues must carry `scale` (parts per million, at least 1e6) times the loads of `flows`.
 
     All throughputs hold at once: a load counts with the largest scale of its flow, rounded up. Of a server whose
-    constraint is not relaxed the sum is at most `max_load`, of a station at most `REPLICA_LOAD` for each replica; only
-    queues count to which a flow with a scale above 1e6 comes. A visit without work stands for no load.
+    constraint is not relaxed the sum is at most `max_load`, of a station at most `REPLICA_LOAD` for each replica that
+    serves; only queues count to which a flow with a scale above 1e6 comes. A visit without work stands for no load.
     """
 
     constraint: int

@@ -40,7 +40,7 @@ FIELDS: Final[dict[type, dict[str, str]]] = {
         "flows": "their names; each takes exactly one scenario",
         "members": "by flow: how many alike members stand for it (at least 1); they choose alike",
         "pools": "devices that may be bought",
-        "servers": "queues without replicas: executors of `time` devices, directions of links, shared rates",
+        "servers": "queues without replicas: executors of `time` pools, directions of links, shared rates",
         "stations": "queues with replicas, in pools",
         "scenarios": "for each flow at least one",
         "budgets": "limits of sums",
@@ -62,6 +62,8 @@ FIELDS: Final[dict[type, dict[str, str]]] = {
         "constraint": "index into `constraints`: without it, it is never full",
         "max_load": "sum of `load_ppb` of its visits at most, ppb",
         "levels": "waits that it may promise; both numbers rise, and the first is 0, 0",
+        "pools": "at most one index into `pools`, of one that shares time: each of its n devices has such an executor "
+        "and gets an equal part of the visits, whose sums may be n times as large",
     },
     Visit: {
         "server": "index into `servers`",
@@ -70,12 +72,12 @@ FIELDS: Final[dict[type, dict[str, str]]] = {
     },
     Pool: {
         "name": "what people call it",
-        "sharing": "`cores`: each replica reserves its threads; `time`: one device that runs one thing at a time",
+        "sharing": "`cores`: each replica reserves its threads; `time`: a device has all, one at a time",
         "constraint": "index into `constraints`: without it, there are devices without end",
         "cores": "of each device, at least 1",
         "memory_kb": "of each device, kB",
         "minimum": "devices bought in any case",
-        "maximum": "devices that can be bought, at most 100,000; at most 1 where they share time",
+        "maximum": "devices that can be bought, at most 100,000; at most 64 where they share time",
         "price": "of one device at all members together, ucur a month",
         "energy": "of one device at all members together, mWh a month",
     },
@@ -90,7 +92,8 @@ FIELDS: Final[dict[type, dict[str, str]]] = {
         "pool": "index into `pools`",
         "threads": "that each replica reserves, at least 1; in a `cores` pool at most the device's cores",
         "memory_kb": "of each replica, kB; in a `cores` pool at most the device's; in a `time` pool of all together",
-        "levels": "what may be chosen; in a `time` pool none, for the device's server tells the wait",
+        "levels": "what may be chosen; in a `time` pool none, for the pool's server tells the wait",
+        "standby": "of the replicas of a level, fewer than there are: idle ones, which carry nothing",
     },
     Option: {
         "station": "index into `stations`",

@@ -11,9 +11,21 @@ from itertools import pairwise
 from pathlib import Path as FilePath
 from typing import Any, Final, Literal, NoReturn, get_args, get_origin, get_type_hints
 
-from planner.problem import LIMIT, MILLION, End, Path, Problem, Scenario, Station, Transfer, Visit
+from planner.problem import (
+    LIMIT,
+    MILLION,
+    End,
+    Path,
+    Problem,
+    Scenario,
+    Server,
+    Station,
+    Transfer,
+    Visit,
+)
 from planner.tree import tree_of
 from specs.errors import InputError, Issue, Place
+from specs.infrastructure import MOST_EXECUTORS
 from specs.input_file import read_input
 from specs.kinds import another_kind
 from specs.nearest import near
@@ -184,13 +196,14 @@ def _check(problem: Problem) -> None:
         _index(pool.constraint, named, f"pools[{i}].constraint")
         if pool.minimum > pool.maximum or pool.cores < 1 or pool.maximum > MAX_ITEMS:
             raise _Wrong(f"pools[{i}]", "expected minimum <= maximum and at least one core")
-        if pool.sharing == "time" and pool.maximum > 1:
-            raise _Wrong(f"pools[{i}]", "expected at most one device in a pool that shares time")
+        if pool.sharing == "time" and pool.maximum > MOST_EXECUTORS:
+            raise _Wrong(f"pools[{i}]", f"expected at most {MOST_EXECUTORS} devices in a pool that shares time")
     for i, server in enumerate(problem.servers):
         _index(server.constraint, named, f"servers[{i}].constraint")
         waits = [(level.wait_us, level.wait_var) for level in server.levels]
         if not waits or waits[0] != (0, 0) or any(a[0] > b[0] or a[1] > b[1] for a, b in pairwise(waits)):
             raise _Wrong(f"servers[{i}].levels", "expected levels that rise from 0")
+        _check_pool_of(problem, server, f"servers[{i}].pools")
     for i, station in enumerate(problem.stations):
         _check_station(problem, station, f"stations[{i}]")
     for i, budget in enumerate(problem.budgets):
@@ -211,6 +224,15 @@ def _check(problem: Problem) -> None:
         raise _Wrong("scenarios", "expected at least one for each flow")
 
 
+def _check_pool_of(problem: Problem, server: Server, where: str) -> None:
+    """Executors are those of one `time` pool, and without end where its devices are."""
+    for index in server.pools:
+        _index(index, len(problem.pools), where)
+        pool = problem.pools[index]
+        if pool.sharing != "time" or pool.constraint != server.constraint or len(server.pools) > 1:
+            raise _Wrong(where, "expected at most one pool, which shares time and has the same constraint")
+
+
 def _check_station(problem: Problem, station: Station, where: str) -> None:
     _index(station.pool, len(problem.pools), f"{where}.pool")
     pool = problem.pools[station.pool]
@@ -222,6 +244,8 @@ def _check_station(problem: Problem, station: Station, where: str) -> None:
         raise _Wrong(f"{where}.levels", "expected levels in a pool that shares cores, and none in one that shares time")
     if any(level.replicas < 1 or level.replicas > MAX_ITEMS for level in station.levels):
         raise _Wrong(f"{where}.levels", "expected at least one replica")
+    if any(level.replicas <= station.standby for level in station.levels):
+        raise _Wrong(f"{where}.standby", "expected fewer than each level has replicas")
 
 
 def _check_scenario(problem: Problem, scenario: Scenario, where: str) -> None:

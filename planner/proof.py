@@ -21,6 +21,7 @@ from planner.reasons import Reasons
 from planner.situation import Situation
 from planner.solver import Choice, Solution, solve_problem
 from planner.solver.evaluate import evaluate
+from planner.solver.replicas import Together, replica_counts
 from planner.solver.solution import relative_gap
 
 
@@ -126,12 +127,16 @@ def replica_choices(problem: Problem, choice: Choice) -> Iterator[Choice]:
             for o in picked:
                 option = problem.scenarios[s].steps[i].options[o]
                 loads[option.station] = loads.get(option.station, 0) + option.load_ppb
-    counts = []
-    for k, before in enumerate(choice.replicas):
-        levels = problem.stations[k].levels
-        more = {level.replicas for level in levels if level.load_ppb >= loads[k]} if k in loads and levels else {before}
-        counts.append(sorted(more, reverse=True))
-    for replicas in product(*counts):
+    stations: list[Together] = []
+    counts: list[list[int]] = []
+    for together, all_of in replica_counts(problem, choice.replicas):
+        levels = problem.stations[together[0]].levels
+        enough = {level.replicas for level in levels if level.load_ppb >= loads[together[0]]}
+        stations.append(together)
+        counts.append([n for n in reversed(all_of) if not levels or n in enough])
+    for picked in product(*counts):
+        number = {k: n for together, n in zip(stations, picked, strict=True) for k in together}
+        replicas = tuple(number.get(k, 0) for k in range(len(problem.stations)))
         yield Choice(choice.scenarios, choice.options, choice.members, replicas)
 
 

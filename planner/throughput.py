@@ -55,7 +55,7 @@ def throughput_of(latency: Latency) -> Throughput:
             a = stage.assignment
             rate = demand.at(of.flow, a.site) * of.pipeline.runs(a.component)
             at = timings.queues[timings.executor(index)]
-            carries = at.servers * at.batch  # of full batches
+            carries = at.servers * at.batch * timings.devices(index)  # of full batches
             add(timings.executor(index), of.flow.source, rate * stage.record.service.mean / carries)
         for leg in of.legs:
             size = of.pipeline.size(leg.message).mean * leg.message.share

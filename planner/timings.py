@@ -21,6 +21,7 @@ from planner.layout import FlowLayout, Layout, Leg
 from planner.measured import hop_moments, moments
 from planner.meeting import Course, Meeting
 from planner.network import Passage
+from planner.patient_batches import PatientQueue
 from planner.pipeline import Shape
 from planner.queueing import NO_WAIT, ZERO, Moments, Wait, likeness, many_servers, single_server, utilisation
 from planner.request_graph import RequestGraph, request_graph
@@ -47,12 +48,16 @@ class Arrival(NamedTuple):
 
 @dataclass(frozen=True)
 class Queue:
-    """First come, first served: what arrives, how many servers there are, and how many requests each takes at once."""
+    """First come, first served: what arrives, how many servers there are, and how many requests each takes at once.
+
+    The oldest of a batch waits up to `patience` seconds for others.
+    """
 
     name: str
     servers: int
     arrivals: tuple[Arrival, ...]
     batch: int = 1
+    patience: float = 0.0
 
     @cached_property
     def load(self) -> float:
@@ -67,6 +72,8 @@ class Queue:
             return NO_WAIT
         if self.servers == 1 and self.batch == 1:
             return single_server((a.rate, a.service) for a in self.arrivals)
+        if self._patient is not None:
+            return self._patient.wait
         if self.fan_out is not None:
             waits = self.fan_out.first
             return Wait(float((waits > 0).mean()), float(waits.mean()), float((waits**2).mean()))
@@ -80,6 +87,13 @@ class Queue:
     @property
     def _batches(self) -> BatchQueue:
         return BatchQueue(self._only.rate, self._only.service, self.servers, self.batch)
+
+    @cached_property
+    def _patient(self) -> PatientQueue | None:
+        """Where batches wait for more than a server."""
+        if self.batch == 1 or self.patience <= 0 or not self.arrivals:
+            return None
+        return PatientQueue(self._only.rate, self._only.values, self.servers, self.batch, self.patience)
 
     def _refuse_overload(self) -> None:
         if self.load >= 1:
@@ -110,6 +124,8 @@ class Queue:
         """Equally likely waits. Raises as `wait` does."""
         if self.wait.mean <= 0:
             return np.zeros(1)
+        if self._patient is not None:
+            return self._patient.waits
         longest = max(float(a.values.max()) for a in self.arrivals)
         grid = Grid((self.wait.mean + 14 * sqrt(self.wait.variance) + longest) / POINTS, POINTS)
         below = np.cumsum(grid.masses(self.transform(grid)))
@@ -117,6 +133,8 @@ class Queue:
 
     def transform(self, grid: Grid) -> Transform:
         """Of the wait. With c servers: the M/G/1 wait for services of 1/c at the same load, kept with Erlang's C."""
+        if self._patient is not None:
+            return grid.transform(self._patient.waits)
         if self.batch > 1 and self.arrivals:
             return waiting_in_batches(grid, self._batches, self._only.values)
         if self.fan_out is not None:
@@ -169,7 +187,8 @@ class Timings:
             name = self.executor(index)
             self.stages[index] = Timing((name,), (values,))
             if not self.shares_time(index):
-                self.queues[name] = Queue(f"stage {stage.name} at {a.site}", a.replicas, self._arriving(index), a.batch)
+                called, patience = f"stage {stage.name} at {a.site}", a.batch_wait_ms / 1e3
+                self.queues[name] = Queue(called, a.replicas, self._arriving(index), a.batch, patience)
 
     def _executors(self) -> None:
         """Their queues. Where branches meet, who waits how long says which stages are one visit, and the other way
@@ -247,9 +266,14 @@ class Timings:
                         found[name].append(Arrival(rate, service, self.together(*often)))
         return found
 
+    def devices(self, index: int) -> int:
+        """How many at one member have an executor each that serves the stage, among which requests are spread."""
+        return self.layout.stages[index].assignment.replicas if self.shares_time(index) else 1
+
     def _requests(self, of: FlowLayout, shape: Shape, index: int) -> float:
-        """How many of `shape` come to one member's stage a second."""
-        return self.demand.at(of.flow, self.layout.stages[index].assignment.site) * shape.probability
+        """How many of `shape` come to one member's executor a second: requests that come by chance do so to each."""
+        a = self.layout.stages[index].assignment
+        return self.demand.at(of.flow, a.site) * shape.probability / self.devices(index)
 
     def _met(self, of: FlowLayout, shape: Shape, served: Reals, name: str) -> Arrival:
         """Visits of requests whose branches meet, which were served so long: of some requests there are several."""

@@ -21,7 +21,7 @@ from runtime.fleet import Member
 from runtime.health import NO_BEATS, Beats
 from runtime.message import Kind, Message, StageTime, Trace, TransferTime
 from runtime.origin import Origin
-from runtime.queues import BatchingQueue, BoundedQueue, Server
+from runtime.queues import BatchingQueue, BoundedQueue, Server, SpreadQueue
 from runtime.reference import truth
 from runtime.replicas import process_for, standby_of
 from runtime.request import Departure, OnEnd, Status
@@ -161,7 +161,7 @@ class Host:
             fills,
             options.plan,
         )
-        self._queues: dict[str, BoundedQueue[_Task]] = {}
+        self._queues: dict[str, SpreadQueue[_Task]] = {}
         self._servers: list[Server[_Task]] = []
         for queue in top.queues:
             if queue.site == member.site:
@@ -169,14 +169,16 @@ class Host:
 
     def _open_queue(self, queue: Queue) -> None:
         limit, first = self._options.queue_limit, self._top.stage_by_id[queue.stages[0]]
-        waiting: BoundedQueue[_Task] = BoundedQueue(limit)
+        devices = queue.servers if queue.sharing == "time" else 1
+        waiting: list[BoundedQueue[_Task]] = [BoundedQueue(limit) for _ in range(devices)]
         if first.batch > 1:  # its queue is its own: only replicas that reserve their cores take several at once
-            waiting = BatchingQueue(limit, first.batch, first.batch_wait_ms / 1e3)
+            waiting = [BatchingQueue(limit, first.batch, first.batch_wait_ms / 1e3)]
+        spread = SpreadQueue(waiting)
         for stage in queue.stages:
-            self._queues[stage] = waiting
+            self._queues[stage] = spread
         for server in range(queue.servers):
             serve = _Serve(self, server)
-            self._servers.append(Server(waiting, serve, f"{queue.id}#{server}"))
+            self._servers.append(Server(waiting[server % devices], serve, f"{queue.id}#{server}"))
 
     # --- messages in
 

@@ -7,10 +7,12 @@ takes several items at once: a batch leaves when a server is free and it is full
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from typing import Generic, Protocol, TypeVar
 
 
@@ -95,6 +97,34 @@ class BatchingQueue(BoundedQueue[T]):
         if len(self._items) >= self._batch:
             return 0.0
         return self._items[0].ready + self._wait - self._clock() if self._items else None
+
+
+class SpreadQueue(Generic[T]):
+    """One queue, or one for each of several devices: all that belongs to a request waits at the same.
+
+    Which one is as good as drawn, so that requests that come by chance do so at each device.
+    """
+
+    def __init__(self, queues: Sequence[BoundedQueue[T]]) -> None:
+        self.queues = tuple(queues)
+
+    def put(self, item: T) -> bool:
+        """Whether there was room."""
+        return self.queues[self._place(item.request)].put(item)
+
+    def _place(self, request: str) -> int:
+        if len(self.queues) == 1:
+            return 0
+        drawn = blake2b(request.encode(), digest_size=8).digest() if request else random.randbytes(8)
+        return int.from_bytes(drawn) % len(self.queues)
+
+    def close(self) -> None:
+        """As `BoundedQueue.close`, of each."""
+        for queue in self.queues:
+            queue.close()
+
+    def __len__(self) -> int:
+        return sum(map(len, self.queues))
 
 
 class Server(Generic[T]):

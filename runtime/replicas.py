@@ -65,7 +65,7 @@ def _reduced(queue: Queue, site: str, top: Topology) -> Queue:
     if queue.site != site:
         return queue
     stages = _stages(queue, site, top)
-    servers = top.stage_by_id[stages[0]].standby if queue.sharing == "cores" else 1
+    servers = top.stage_by_id[stages[0]].standby if queue.sharing == "cores" else queue.servers
     return replace(queue, stages=stages, servers=servers)
 
 

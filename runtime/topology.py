@@ -69,8 +69,9 @@ class Stage:
 class Queue:
     """First come first served at each member of `site`, drawn from by `servers` threads.
 
-    Where the pool shares `cores`, each stage has its own queue with a server for each replica; where it shares `time`,
-    one server serves all stages of the pool.
+    Where the pool shares `cores`, each stage has its own queue with a server for each replica. Where it shares `time`,
+    each of its devices has such a queue and a server, which serves all stages of the pool, and a request's work is all
+    on one of them.
     """
 
     id: str
@@ -326,7 +327,11 @@ def _queues(stages: tuple[Stage, ...], infra: Infrastructure) -> Iterator[Queue]
         else:
             yield Queue(stage.id, stage.site, stage.pool, "cores", stage.replicas, (stage.id,))
     for (site, name), ids in timed.items():
-        yield Queue(f"{name}@{site}", site, name, "time", 1, tuple(ids))
+        devices = {stage.replicas for stage in stages if stage.id in ids}
+        if len(devices) > 1:
+            message = f"the plan runs some stages of pool {name} at {site} on more of its devices than others"
+            raise InputError(Issue(message, None, "the plan was changed: solve again"))
+        yield Queue(f"{name}@{site}", site, name, "time", devices.pop(), tuple(ids))
 
 
 def _edges(

@@ -157,6 +157,8 @@ class Direction(Spec):
         return self
 
 
+MOST_EXECUTORS: Final = 64
+"""Devices of a pool whose hardware shares its time, at a member of a site."""
 MOST_LOSS: Final = 0.2
 """What timeouts of TCP are known to be like ends there (`specs.retransmission`)."""
 

@@ -30,8 +30,9 @@ Many = Annotated[int, Field(ge=0, le=1_000_000_000)]
 class Assignment(Spec):
     """A component (or the segments `first`..`last` of its model) runs so, for the members of these flows.
 
-    Beside the `replicas` that serve, `standby` more are loaded and idle. `artefact` is the content address ("" for a
-    function); `record` the digest of the profile record it rests on.
+    Beside the `replicas` that serve, `standby` more are loaded and idle; in a pool that shares time, each device has
+    one that serves and so many idle ones. `artefact` is the content address ("" for a function); `record` the digest of
+    the profile record it rests on.
     """
 
     component: str

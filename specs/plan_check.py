@@ -166,8 +166,8 @@ def _device(a: Assignment, infra: Infrastructure) -> Iterator[str]:
         yield f"threads: {a.threads}, but {name} has {hardware.cores} cores"
     if a.batch > 1 and hardware.sharing == "time":
         yield f"batch: {a.batch}, expected 1: {name} shares its time"
-    if a.replicas < 1 or (hardware.sharing == "time" and a.replicas != 1):
-        yield f"replicas: {a.replicas}, expected {'1' if hardware.sharing == 'time' else 'at least 1'}"
+    if a.replicas < 1:
+        yield f"replicas: {a.replicas}, expected at least 1"
 
 
 # Coverage
@@ -202,6 +202,10 @@ def _devices(plan: Plan, infra: Infrastructure) -> Iterator[str]:
             yield f"devices[{i}].bought: {d.bought}, expected {max(low, 1)} to {high}"
         if (d.hardware, d.sharing) != (pool.hardware, hardware.sharing):
             yield f"devices[{i}].hardware: {d.hardware!r} shared by {d.sharing!r}, but the pool is not"
+    for i, a in enumerate(plan.assignments):
+        count = bought.get((a.site, a.pool), 0)
+        if infra.hardware[a.hardware].sharing == "time" and a.replicas != count > 0:
+            yield f"assignments[{i}].replicas: {a.replicas}, expected one on each of {count} devices"
     for (site, name), needed in threads.items():
         count = bought.get((site, name), 0)
         hardware = infra.hardware[infra.sites[site].pools[name].hardware]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from specs.application import Sink
+from specs.belonging import own_of
+from specs.errors import InputError, Issue
 from specs.infrastructure import Infrastructure
 
 
@@ -14,8 +16,18 @@ def matching_sites(selector: Mapping[str, str], infra: Infrastructure) -> tuple[
 
 
 def sink_site(sink: Sink, infra: Infrastructure, origin: str) -> str:
-    """Where answers to requests of `origin` go; `specs.support` refuses selectors that match several sites."""
-    return origin if sink.at == "origin" else matching_sites(sink.at, infra)[0]
+    """Where answers to requests of `origin` go: the nearest of the sites that match to which it belongs, else the one
+    of which there is a member for it.
+
+    Raises InputError where there are none or several, as `specs.support` does with the place.
+    """
+    if sink.at == "origin":
+        return origin
+    own = own_of(infra, origin, matching_sites(sink.at, infra))
+    if len(own) != 1:
+        found = ", ".join(own) or "no site"
+        raise InputError(Issue(f"answers to requests of {origin!r} may go to {found}, of those that match {sink.at}"))
+    return own[0]
 
 
 def _has(infra: Infrastructure, name: str, key: str, word: str) -> bool:

@@ -7,12 +7,13 @@ from math import prod
 from typing import Final
 
 from specs.application import Application, Component
+from specs.belonging import own_of, parents
 from specs.errors import Issue
 from specs.fan_out import item_inputs, items_of
 from specs.graph import Graph
-from specs.infrastructure import Infrastructure, Link
+from specs.infrastructure import MOST_EXECUTORS, Infrastructure, Link
 from specs.load import Document
-from specs.selector import matching_sites
+from specs.selector import capable, matching_sites
 from specs.state import several_places, varying_components
 from specs.yamlfile import Path_
 
@@ -38,8 +39,6 @@ def _issue(document: Document[Application] | Document[Infrastructure], path: Pat
 
 def _application(app: Application) -> _Found:
     for name, component in app.components.items():
-        if component.standby and app.asks_throughput:
-            yield ("components", name, "standby"), "standbys together with throughput", "leave one of them out"
         for key, what, hint in _component(component):
             yield ("components", name, *key), what, hint
         yield from _fan_out(app, name, component)
@@ -51,20 +50,22 @@ def _application(app: Application) -> _Found:
 
 
 def _sinks(app: Application, infra: Infrastructure) -> _Found:
-    """Sinks at other sites: one class of them, of which each request has one member to go to."""
+    """Sinks at other sites: of one class of them each request has a member to go to."""
     graph = Graph(app)
     for name, sink in app.sinks.items():
         if sink.at == "origin":
             continue
         sites = matching_sites(sink.at, infra)
-        if len(sites) > 1:
-            what = f"a sink at several classes of sites ({', '.join(sites)})"
-            yield ("sinks", name, "at"), what, "name one with site:, or give each a sink of its own"
         sources = [s for s in app.sources if name in graph.descendants([s])] if not graph.on_cycle else []
         for origin in (o for source in sources for o in matching_sites(app.sources[source].at, infra)):
-            if len(sites) == 1 and not _settled(infra, origin, sites[0]):
+            own = own_of(infra, origin, sites)
+            if sites and not own:
                 what = f"a sink at {sites[0]!r}, of which requests that enter at {origin!r} have no one member to go to"
                 yield ("sinks", name, "at"), what, f"say how they belong together with count: N per {sites[0]}"
+            elif len(own) > 1:
+                what = f"a sink at any of {', '.join(own)}, none of which requests that enter at {origin!r} belong to"
+                hint = "name one with site:, or say where requests belong with count: N per SITE"
+                yield ("sinks", name, "at"), what, hint
 
 
 def _states(app: Application, infra: Infrastructure) -> _Found:
@@ -77,19 +78,20 @@ def _states(app: Application, infra: Infrastructure) -> _Found:
                 what,
                 "name one with at: {site: NAME}, a pool of it with requires: [LABEL]",
             )
+        elif component.state is not None and (pool := _shared_devices(component, infra)):
+            what = f"state in {pool}, of whose devices each would have its own"
+            yield ("components", name, "state"), what, "use devices: 1, or sharing: cores"
 
 
-def _settled(infra: Infrastructure, origin: str, site: str) -> bool:
-    """Whether a member of `origin` has one member of `site`: its own, its parent's, or the only one."""
-    above = [origin, *_parents(infra, origin)]
-    while site not in above:
-        count = infra.sites[site].count
-        if count.count != 1 or (count.per is not None and count.per not in infra.sites):
-            return False
-        if count.per is None:
-            return True
-        site = count.per
-    return True
+def _shared_devices(component: Component, infra: Infrastructure) -> str:
+    """The pool of a component with state, where it may have several devices that share their time."""
+    for site in matching_sites(component.at or {}, infra):
+        for name, pool in infra.sites[site].pools.items():
+            hardware = infra.hardware.get(pool.hardware)
+            several = hardware is not None and hardware.sharing == "time" and pool.devices[1] > 1
+            if several and capable(component.requires, infra, site, name):
+                return f"{site}.{name}"
+    return ""
 
 
 def _fan_out(app: Application, name: str, component: Component) -> _Found:
@@ -138,9 +140,6 @@ def _component(component: Component) -> _Found:
     if component.state is not None and component.per is not None:
         yield ("state",), "state of a component that runs per item", "let a component that takes all items remember"
     yield from _dims(component)
-    if component.batch is not None and component.batch.wait:
-        hint = "leave it out: a batch then leaves as soon as a server is free"
-        yield ("batch", "wait"), "waiting for a batch to fill (wait)", hint
 
 
 def _dims(component: Component) -> _Found:
@@ -164,8 +163,9 @@ def _infrastructure(infra: Infrastructure) -> _Found:
         for pool, devices in spec.pools.items():
             at = ("sites", site, "pools", pool, "devices")
             used = infra.hardware.get(devices.hardware)
-            if used is not None and used.sharing == "time" and devices.devices[1] > 1:
-                yield at, "more than one device in a pool with sharing: time", "use sharing: cores, or one device"
+            if used is not None and used.sharing == "time" and devices.devices[1] > MOST_EXECUTORS:
+                what = f"more than {MOST_EXECUTORS} devices in a pool with sharing: time"
+                yield at, what, "make several pools of them"
     for name, link in infra.links.items():
         if _ambiguous(infra, link):
             what = f"a link between {link.between[0]!r} and {link.between[1]!r}, of which each has many members"
@@ -177,15 +177,6 @@ def _ambiguous(infra: Infrastructure, link: Link) -> bool:
     a, b = link.between
     if a not in infra.sites or b not in infra.sites:
         return False
-    parents = {site: _parents(infra, site) for site in (a, b)}
-    many = all(any(infra.sites[s].count.count > 1 for s in (site, *parents[site])) for site in (a, b))
-    return many and b not in parents[a] and a not in parents[b]
-
-
-def _parents(infra: Infrastructure, site: str) -> list[str]:
-    parents: list[str] = []
-    per = infra.sites[site].count.per
-    while per is not None and per in infra.sites and per not in parents:
-        parents.append(per)
-        per = infra.sites[per].count.per
-    return parents
+    above = {site: parents(infra, site) for site in (a, b)}
+    many = all(any(infra.sites[s].count.count > 1 for s in (site, *above[site])) for site in (a, b))
+    return many and b not in above[a] and a not in above[b]

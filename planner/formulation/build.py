@@ -60,7 +60,8 @@ def formulation(
     pools = pools_of(situation, constraints, servers)
     throughputs = throughputs_of(situation, constraints.index)
     standby = {name: c.standby for name, c in app.components.items() if c.standby}
-    stations = StationTable(pools, most_asked(situation, throughputs), standby, stateful(app))
+    patience = {name: c.batch.wait for name, c in app.components.items() if c.batch}
+    stations = StationTable(pools, most_asked(situation, throughputs), standby, stateful(app), patience)
     pairings = Pairings(situation, constraints, servers)
     options = Options(situation, constraints, servers, pools, stations, pairings, dominated)
     edges = Edges(situation, constraints, servers)

@@ -117,13 +117,13 @@ class Options:
 def undominated(records: list[Record], pool: Pool) -> list[Record]:
     """Ways to run that no other beats in everything that counts in this pool.
 
-    Counted: moments of the service (also its variance), memory, and, where cores are reserved, threads, core-seconds
-    alone and core-seconds of a request in a full batch.
+    Counted: moments of the service (also its variance), memory, whether it may wait for a batch, and, where cores are
+    reserved, threads, core-seconds alone and core-seconds of a request in a full batch.
     """
 
     def cost(r: Record) -> tuple[float, ...]:
         m = moments(r)
-        own = (m.mean, m.second, m.third, m.variance, r.memory)
+        own = (m.mean, m.second, m.third, m.variance, r.memory, r.batch > 1)
         return (*own, r.threads, r.threads * m.mean, r.threads * m.mean / r.batch) if pool.sharing == "cores" else own
 
     kept: list[tuple[tuple[float, ...], Record]] = []

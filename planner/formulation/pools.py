@@ -7,11 +7,12 @@ from typing import Final
 
 from planner.formulation.names import ConstraintTable
 from planner.formulation.numbers import MICRO
-from planner.formulation.servers import ServerTable
+from planner.formulation.servers import Executors, ServerTable
 from planner.prices import device_energy, device_price
 from planner.problem import Pool
 from planner.situation import Situation
 from specs.errors import InputError, Issue
+from specs.infrastructure import MOST_EXECUTORS
 
 UNLIMITED_KB: Final = 10**12
 
@@ -28,24 +29,28 @@ class PoolTable:
 
 
 def pools_of(situation: Situation, constraints: ConstraintTable, servers: ServerTable) -> PoolTable:
-    """Every pool of every site; one that shares time is a server too. Raises InputError for what is not supported."""
+    """Every pool of every site; one that shares time has executors, which are a server.
+
+    Raises InputError for what is not supported.
+    """
     sites = situation.infra.value.sites
     keys = [(site, name) for site in sites for name in sites[site].pools]
-    rows = tuple(_pool(situation, constraints, servers, site, name) for site, name in keys)
+    rows = tuple(_pool(situation, constraints, site, name) for site, name in keys)
+    for index, (key, pool) in enumerate(zip(keys, rows, strict=True)):
+        if pool.sharing == "time":
+            servers.add(("pool", *key), pool.name, pool.constraint, Executors(index, pool.maximum))
     return PoolTable(rows, {key: i for i, key in enumerate(keys)})
 
 
-def _pool(situation: Situation, constraints: ConstraintTable, servers: ServerTable, site: str, name: str) -> Pool:
+def _pool(situation: Situation, constraints: ConstraintTable, site: str, name: str) -> Pool:
     infra = situation.infra
     spec = infra.value.sites[site].pools[name]
     place = infra.place("sites", site, "pools", name, "devices")
     hardware = infra.value.hardware[spec.hardware]
-    if hardware.sharing == "time" and spec.devices[1] > 1:
-        message = "not supported yet: more than one device in a pool whose hardware shares time"
-        raise InputError(Issue(message, place))
+    if hardware.sharing == "time" and spec.devices[1] > MOST_EXECUTORS:
+        message = f"not supported yet: more than {MOST_EXECUTORS} devices in a pool whose hardware shares time"
+        raise InputError(Issue(message, place, "make several pools of them"))
     constraint = constraints.add("devices", f"sites.{site}.pools.{name}.devices", place)
-    if hardware.sharing == "time":
-        servers.add(("pool", site, name), f"{site}.{name}", constraint)
     asked = situation.app.value.asks_energy
     return Pool(
         name=f"{site}.{name}",

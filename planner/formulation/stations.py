@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from math import ceil
+from math import ceil, sqrt
 from typing import Final
 
 from planner.batching import batch_wait
@@ -43,13 +43,15 @@ class StationTable:
 
     `most_asked` is how many times these loads (parts per million) throughputs ask replicas to carry. `standby` idle
     replicas of a component stand beside those that serve: on devices and in memory they count as any. Those `alone`
-    have one replica, whatever comes: they keep state.
+    have one replica, whatever comes: they keep state. `patience` is how long (seconds) the oldest of a component's
+    batches waits for others.
     """
 
     pools: PoolTable
     most_asked: int = MILLION
     standby: Mapping[str, int] = field(default_factory=dict)
     alone: frozenset[str] = frozenset()
+    patience: Mapping[str, float] = field(default_factory=dict)
     keys: list[StationKey] = field(default_factory=list)
     _index: dict[tuple[str, str, str, int, str, int, int], int] = field(default_factory=dict)
     _loads: dict[int, dict[int, set[int]]] = field(default_factory=dict)
@@ -85,7 +87,9 @@ class StationTable:
             room = self.pools.rows[pool].maximum * (self.pools.rows[pool].cores // record.threads) - standby
             loads, fan = _sums(self._loads[index]), self._fans[index]
             if fan.alone:
-                serving = station_levels(Served(moments(record), record.batch), loads, self.most_asked, room)
+                patience = self.patience.get(key.component, 0.0) if record.batch > 1 else 0.0
+                served = Served(moments(record), record.batch, patience)
+                serving = station_levels(served, loads, self.most_asked, room)
             else:
                 serving = fan_out_levels(record, fan, loads, self.most_asked, room)
             if key.component in self.alone:
@@ -95,15 +99,16 @@ class StationTable:
             memory *= 1 + standby
         way = f"{key.segment} {record.backend} x{record.threads}" + f" by {record.batch}" * (record.batch > 1)
         name = f"{key.component}/{key.variant} {way} at {key.site}.{key.pool}"
-        return Station(name[:400], pool, record.threads, memory, levels)
+        return Station(name[:400], pool, record.threads, memory, levels, standby if levels else 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """How long a replica takes for up to `batch` requests at once."""
+    """How long a replica takes for up to `batch` requests at once, of which the oldest waits `patience` for others."""
 
     service: Moments
     batch: int = 1
+    patience: float = 0.0
 
 
 def station_levels(
@@ -120,13 +125,13 @@ def station_levels(
         fewest = max(1, ceil(erlang / MAX_UTILISATION - 1e-9))
         for replicas in range(fewest, fewest + SPARE_REPLICAS + 1):
             wait = _wait(served, load, replicas)
-            levels[replicas, load] = _level(load, replicas, wait)
+            levels[replicas, load] = _level(load, replicas, wait, served.patience)
             if wait.mean < max(0.005 * served.service.mean, 20e-6):
                 break
         needed = -(-at_scale(load, most_asked) // REPLICA_LOAD) + 1  # one more for loads that are rounded up one by one
         for replicas in _rising(fewest, min(room, needed)) if most_asked > MILLION else ():
             if (replicas, load) not in levels:
-                levels[replicas, load] = _level(load, replicas, _wait(served, load, replicas))
+                levels[replicas, load] = _level(load, replicas, _wait(served, load, replicas), served.patience)
     return tuple(levels[key] for key in sorted(levels))
 
 
@@ -164,8 +169,10 @@ def _wait(served: Served, load: int, replicas: int) -> Wait:
     return batch_wait(load / PPB * batch / service.mean, service, replicas, batch) if service.mean > 0 else NO_WAIT
 
 
-def _level(load: int, replicas: int, wait: Wait) -> StationLevel:
-    return StationLevel(replicas, load, ceil(wait.mean * 1e6), ceil(wait.variance * 1e12))
+def _level(load: int, replicas: int, wait: Wait, patience: float = 0.0) -> StationLevel:
+    """Patience makes no request leave later by more than itself, which adds at most half of it to the deviation."""
+    deviation = sqrt(wait.variance) + patience / 2
+    return StationLevel(replicas, load, ceil((wait.mean + patience) * 1e6), ceil(deviation**2 * 1e12))
 
 
 def _rising(first: int, last: int) -> Iterator[int]:

@@ -50,6 +50,8 @@ def _refused_of(problem: Problem, option: Option, where: str) -> Iterator[str]:
     pool = problem.pools[problem.stations[option.station].pool]
     if pool.sharing != "time":
         yield f"{where}.station: expected one of a pool that shares time, which is a serial device; got {pool.name}"
+    elif pool.maximum > 1:
+        yield f"{where}.station: expected a pool of one device; {pool.name} has up to {pool.maximum}: make each a pool"
     if option.var_us2:
         yield f"{where}.var_us2: expected 0, for times are fixed; got {option.var_us2}"
     if option.load_ppb or option.visits:

@@ -245,6 +245,7 @@ class Builder:
         stages = [s.assignment for s in self._layout.stages]
         queue_of = [self.queues[self._timings.executor(i)] for i in self._stages]
         queues = [self._timings.executor(i) for i in self._stages]
+        devices = {q: self._timings.devices(i) for i, q in enumerate(queues)}
         site_of = dict(zip(queues, (a.site for a in stages), strict=True))
         mixed = {q: queue_of.count(q) > 1 or any(a.batch > 1 for a, o in zip(stages, queue_of, strict=True) if o == q)
                  for q in self.queues.values()}  # fmt: skip
@@ -277,8 +278,9 @@ class Builder:
             stage_queue=_ints(queue_of), stage_services=_ints(self._stages),
             stage_batch=_ints(a.batch for a in stages),
             stage_patience=np.array([ripe(i) for i in self._stages]),
-            queue_first=_ends(members(site_of[q]) for q in self.queues),
+            queue_first=_ends(members(site_of[q]) * devices[q] for q in self.queues),
             queue_members=_ints(members(site_of[q]) for q in self.queues),
+            queue_devices=_ints(devices[q] for q in self.queues),
             queue_site=_ints(self.sites[site_of[q]] for q in self.queues),
             queue_servers=_ints(self._timings.queues[q].servers for q in self.queues),
             queue_mixed=_ints(mixed[i] for i in self.queues.values()),

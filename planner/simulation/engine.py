@@ -82,6 +82,25 @@ def _member(net: Network, requests: Requests, request: int, count: int) -> int:
 
 
 @inlined
+def _instance(net: Network, requests: Requests, request: int, queue: int) -> int:
+    """Where a request meets a queue: of a pool's devices at its member all its stages are at one, as good as drawn."""
+    devices = int(net.queue_devices[queue])
+    instance = int(net.queue_first[queue]) + _member(net, requests, request, net.queue_members[queue]) * devices
+    if devices > 1:
+        instance += int(_scrambled(request, queue) % np.uint64(devices))
+    return instance
+
+
+@compiled
+def _scrambled(request: int, queue: int) -> np.uint64:
+    """All bits of two numbers mixed (Stafford's variant 13 of the finaliser of MurmurHash3, as in SplitMix64)."""
+    z = np.uint64(request + 1) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(queue + 1) * np.uint64(0xD1B54A32D192ED03)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@inlined
 def _draw(net: Network, random: np.random.Generator, draw: int) -> float:
     first = net.draw_first[draw]
     return float(net.values[first + int(random.random() * (net.draw_first[draw + 1] - first))])
@@ -171,8 +190,7 @@ def _leave(
         stage = -1
     instance, lost = -1, False
     if stage >= 0:
-        queue = net.stage_queue[stage]
-        instance = net.queue_first[queue] + _member(net, requests, state.task_request[batch], net.queue_members[queue])
+        instance = _instance(net, requests, state.task_request[batch], net.stage_queue[stage])
         lost = state.task_epoch[batch] != state.epoch[instance]
         if not lost:
             state.idle[instance] += 1
@@ -287,8 +305,7 @@ def _arrive(net: Network, requests: Requests, state: State, log: Log, request: i
 def _queue(net: Network, requests: Requests, state: State, request: int, node: int, now: float) -> None:
     """Each item waits for a server, where there is room to; without items it is the next node's turn at once."""
     stage = net.node_stage[node]
-    queue = net.stage_queue[stage]
-    instance = net.queue_first[queue] + _member(net, requests, request, net.queue_members[queue])
+    instance = _instance(net, requests, request, net.stage_queue[stage])
     items = net.node_items[node]
     if items > 1:
         state.items_left[request, node - net.class_node[requests.kind[request]]] = items

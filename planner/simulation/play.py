@@ -74,7 +74,8 @@ class Simulated:
 
 @dataclass(frozen=True)
 class Played:
-    """`flows` by name; `loads` by queue or link (as `Timings.queues` calls them): the busy share of each instance.
+    """`flows` by name; `loads` by queue or link (as `Timings.queues` calls them): the busy share of each instance, of
+    a pool's devices at one member together.
 
     `seconds` are those in which requests came, `counted` the part of them that counts.
     """
@@ -183,7 +184,10 @@ class Simulation:
             for queue, site in enumerate(network.queue_site.tolist()):
                 if sites[site] == calendar.name:
                     first, last = network.queue_first[queue], network.queue_first[queue + 1]
-                    chosen = range(first, last) if calendar.member is None else [first + calendar.member]
+                    if calendar.member is not None:
+                        first += calendar.member * network.queue_devices[queue]
+                        last = first + network.queue_devices[queue]
+                    chosen = range(first, last)
                     found += [(t, LOSES, int(i)) for t in starts for i in chosen]
         return found
 
@@ -198,7 +202,10 @@ class Simulation:
             mine = counted & np.isin(kind, self._patterns[of.flow.name])
             flows[of.flow.name] = self._simulated(of, mine, time, kind, status, log)
         loads = {
-            name: state.queue_busy[net.queue_first[i] : net.queue_first[i + 1]] / (seconds * net.queue_servers[i])
+            name: state.queue_busy[net.queue_first[i] : net.queue_first[i + 1]]
+            .reshape(-1, net.queue_devices[i])
+            .mean(axis=1)
+            / (seconds * net.queue_servers[i])
             for name, i in self._builder.queues.items()
         } | {
             name: state.link_busy[net.link_first[i] : net.link_first[i + 1]] / seconds

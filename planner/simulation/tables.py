@@ -2,7 +2,8 @@
 
 A *class* of requests is a flow in one branch pattern, or a kind of background; its *nodes* are the source (the first),
 the stages that it runs and its sinks; *edges* are its messages, each with the *steps* of its route. A *place* is a
-member of a class of sites. Queues and links are classes too, with one instance at each member of their site.
+member of a class of sites. Queues and links are classes too, with one instance at each member of their site; a pool
+that shares time has one for each device there.
 """
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ class Network(NamedTuple):
     """Seconds that the oldest item of a batch waits for more."""
     queue_first: Ints
     queue_members: Ints
+    queue_devices: Ints
+    """At each member: each has such an instance, to which an equal part of the requests comes."""
     queue_site: Ints
     queue_servers: Ints
     queue_mixed: Ints

@@ -111,4 +111,6 @@ def read_choice(draft: Draft, values: Sequence[int]) -> Choice:
 
 def _replicas(draft: Draft, station: int, values: Sequence[int]) -> int:
     levels = draft.problem.stations[station].levels
-    return next((levels[k].replicas for v, k in draft.level[station] if values[v]), 1) if levels else 1
+    if not levels:
+        return values[draft.bought[draft.problem.stations[station].pool]]
+    return next((levels[k].replicas for v, k in draft.level[station] if values[v]), 1)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from planner.problem import MILLION, REPLICA_LOAD, Option, Pool, Problem, StationLevel, at_scale
+from planner.problem import MILLION, Option, Pool, Problem, Station, StationLevel, at_scale
 from planner.solver.groups import Group, allowed
 from planner.solver.packing import memory_can_bind, totals_suffice
 from planner.solver.throughput import fullness, is_objective, scales
@@ -144,35 +144,34 @@ class _Replicated:
     def __init__(self, problem: Problem, relaxed: frozenset[int]) -> None:
         self._problem, self._relaxed = problem, relaxed
         self._more = is_objective(problem)
-        self._known: dict[tuple[int, int, int, int], list[tuple[int, StationLevel]]] = {}
+        self._known: dict[tuple[int, int, int, int, int], list[tuple[int, StationLevel]]] = {}
 
     def of(self, o: int, option: Option, scale: int) -> list[Candidate]:
         """The candidates of `option`, the `o`-th of its step; they carry `scale` times the load."""
         station = self._problem.stations[option.station]
         if not station.levels:
-            return [Candidate(o, -1, option.mean_us, option.var_us2, 1)]
+            return [Candidate(o, -1, option.mean_us, option.var_us2, 0)]
         pool = self._problem.pools[station.pool]
         most = UNLIMITED if pool.constraint in self._relaxed else pool.maximum * (pool.cores // station.threads)
-        key = id(station.levels), option.load_ppb, scale, most
+        key = id(station.levels), station.standby, option.load_ppb, scale, most
         if key not in self._known:
-            self._known[key] = self._levels(station.levels, option.load_ppb, scale, most)
+            self._known[key] = self._levels(station, option.load_ppb, scale, most)
         return [
             Candidate(o, k, option.mean_us + level.wait_us, option.var_us2 + level.wait_var, level.replicas)
             for k, level in self._known[key]
         ]
 
-    def _levels(
-        self, levels: Sequence[StationLevel], load_ppb: int, scale: int, most: int
-    ) -> list[tuple[int, StationLevel]]:
+    def _levels(self, station: Station, load_ppb: int, scale: int, most: int) -> list[tuple[int, StationLevel]]:
         """The level of each number of replicas, `most` at most."""
         best: dict[int, tuple[int, StationLevel]] = {}
-        for k, level in enumerate(levels):
+        for k, level in enumerate(station.levels):
             if level.load_ppb >= load_ppb and (
                 level.replicas not in best or level.load_ppb < best[level.replicas][1].load_ppb
             ):
                 best[level.replicas] = (k, level)
         found: list[tuple[int, StationLevel]] = []
-        for replicas in sorted(r for r in best if at_scale(load_ppb, scale) <= REPLICA_LOAD * r or scale == MILLION):
+        asked = at_scale(load_ppb, scale)
+        for replicas in sorted(r for r in best if asked <= station.carries(r) or scale == MILLION):
             if replicas > most:
                 break
             level = best[replicas][1]
@@ -209,7 +208,7 @@ def _merit(problem: Problem, option: Option, c: Candidate, memory_binds: bool, t
     if not station.levels:
         replicas = threads = 1
     if station.levels and throughput:
-        counts.append(fullness(option.load_ppb, REPLICA_LOAD * replicas))
+        counts.append(fullness(option.load_ppb, station.carries(replicas)))
     counts.append(replicas * threads)
     if memory_binds:
         counts += [station.memory_kb, replicas]

@@ -34,20 +34,22 @@ def buy(draft: Draft) -> None:
         here.setdefault(draft.problem.stations[k].pool, []).append((k, draft.problem.stations[k]))
     for index, pool in enumerate(draft.problem.pools):
         if pool.sharing == "time":
-            _buy_executor(draft, index, pool, here.get(index, []))
+            _buy_executors(draft, index, pool, here.get(index, []))
         else:
             _buy_cores(draft, index, pool, here.get(index, []))
 
 
-def _buy_executor(draft: Draft, index: int, pool: Pool, here: list[tuple[int, Station]]) -> None:
-    """One device for all; each station in use takes its memory once."""
+def _buy_executors(draft: Draft, index: int, pool: Pool, here: list[tuple[int, Station]]) -> None:
+    """Each device has all; each station in use takes its memory once on each."""
     model = draft.model
     unlimited = pool.constraint in draft.relaxed
     bought = model.integer(pool.minimum, max(pool.minimum, 1 if here and unlimited else pool.maximum))
     draft.bought[index] = bought
     draft.cost.append((bought, pool.price))
     draft.energy.append((bought, pool.energy))
+    limited = pool.maximum > 1 and any(index in budget.pools for budget in draft.problem.budgets)
     memory: Terms = []
+    of_all: Terms = []
     for k, station in here:
         users = draft.users[k]
         used = users[0][0] if len(users) == 1 else model.boolean()
@@ -55,7 +57,11 @@ def _buy_executor(draft: Draft, index: int, pool: Pool, here: list[tuple[int, St
             for x, _, _ in users:
                 model.add([(used, 1), (x, -1)], 0, None)
         memory.append((used, station.memory_kb))
-    draft.memory[index] = memory
+        if limited:
+            replicas = model.integer(0, model.domains[bought][1])
+            model.add([(replicas, 1), (bought, -1)], 0, None, when=used)
+            of_all.append((replicas, station.memory_kb))
+    draft.memory[index] = of_all if limited else memory
     _need(draft, here, bought, {k: 1 for k, _ in here})
     if memory and not unlimited:
         model.add(memory, None, pool.memory_kb)
@@ -147,7 +153,8 @@ def _pack(
 def serve(draft: Draft) -> None:
     """One level of wait for each server that is visited, if the level's test holds.
 
-    Levels above the first that holds for all visits together are of no use.
+    Levels above the first that holds for all visits together are of no use. Executors of a pool do so much more as
+    devices are bought.
     """
     model = draft.model
     for index, visits in draft.visitors.items():
@@ -155,7 +162,7 @@ def serve(draft: Draft) -> None:
         if server.constraint in draft.relaxed:
             continue
         if sum(v.load_ppb for v in visits) > server.max_load:
-            model.add([(v.literal, v.load_ppb) for v in visits], None, server.max_load)
+            _at_most(draft, server, [(v.literal, v.load_ppb) for v in visits], server.max_load)
         if not draft.scope.waits(index):
             continue
         usable = _usable(server, visits)
@@ -165,7 +172,16 @@ def serve(draft: Draft) -> None:
         for v, k in levels:
             wait = server.levels[k].wait_us
             terms = [(each.literal, visit_ns(Visit(0, each.work_ns, each.load_ppb), wait)) for each in visits]
-            model.add(terms, None, 1000 * wait, when=v)
+            _at_most(draft, server, terms, 1000 * wait, when=v)
+
+
+def _at_most(draft: Draft, server: Server, terms: Terms, most: int, when: int | None = None) -> None:
+    """The sum is at most `most`, of the executors of a pool for each device."""
+    devices = draft.executors(server)
+    if devices is None:
+        draft.model.add(terms, None, most, when=when)
+    else:
+        draft.model.add([*terms, (devices, -most)], None, 0, when=when)
 
 
 def _usable(server: Server, visits: list[Visitor]) -> int:

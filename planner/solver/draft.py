@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from planner.problem import Option, Problem, Visit, visit_ns
+from planner.problem import Option, Problem, Server, Visit, visit_ns
 from planner.solver.candidates import Candidate, Key
 from planner.solver.groups import Group
 from planner.solver.model import Model, Terms
@@ -94,18 +94,23 @@ class Draft:
                 work, load = found.get(visitor.literal, (0, 0))
                 found[visitor.literal] = work + visitor.work_ns, load + visitor.load_ppb
             levels = self.problem.servers[server].levels
+            n = max([1, *(self.problem.pools[pool].maximum for pool in self.problem.servers[server].pools)])
             self.alone[server] = {
                 x: next(
                     (
                         (level.wait_us, level.wait_var)
                         for level in levels
-                        if visit_ns(Visit(server, work, load), level.wait_us) <= 1000 * level.wait_us
+                        if visit_ns(Visit(server, work, load), level.wait_us) <= 1000 * level.wait_us * n
                     ),
                     (0, 0),
                 )
                 for x, (work, load) in found.items()
             }
         return self.alone[server].get(literal, (0, 0))
+
+    def executors(self, server: Server) -> int | None:
+        """The variable that says how many executors a server stands for; None: one."""
+        return next((self.bought[pool] for pool in server.pools if self.problem.pools[pool].maximum > 1), None)
 
     def picks(self, g: int, i: int) -> Iterator[tuple[int, Candidate, Option]]:
         """All candidates of a step, in all its forms."""

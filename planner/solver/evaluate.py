@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from planner.problem import (
     MILLION,
-    REPLICA_LOAD,
     Beside,
     Edge,
     Option,
@@ -15,6 +14,7 @@ from planner.problem import (
     Pool,
     Problem,
     Scenario,
+    Server,
     Transfer,
     Visit,
     at_scale,
@@ -101,16 +101,17 @@ def evaluate(
         broken |= set(scenario.barred)
         broken |= {c for step in chosen for option in step for c in option.barred}
     waits = _Waits({}, {})
+    executors = _executors(problem, choice, flows, broken)
     _station_waits(problem, choice, flows, waits, broken)
-    _server_waits(problem, flows, waits, broken, relaxed)
-    bought = _devices(problem, choice, flows, broken, relaxed)
+    _server_waits(problem, flows, executors, waits, broken, relaxed)
+    bought = _devices(problem, choice, flows, executors, broken, relaxed)
     cost = sum(pool.price * n for pool, n in zip(problem.pools, bought, strict=True))
     energy = sum(pool.energy * n for pool, n in zip(problem.pools, bought, strict=True))
     for _, chosen, transfers in flows:
         cost += sum(o.cost for step in chosen for o in step) + sum(t.cost for t in transfers if t)
         energy += sum(o.energy for step in chosen for o in step)
     wrong = sum(scenario.wrong for scenario, _, _ in flows)
-    full = _carry(problem, choice, flows, broken, relaxed)
+    full = _carry(problem, choice, flows, executors, broken, relaxed)
     sums = {"cost": cost, "energy": energy, "accuracy": wrong, "throughput": full}
     memory = _memory(problem, choice, flows) if any(b.of == "memory" for b in problem.budgets) else {}
     for budget in problem.budgets:
@@ -151,6 +152,18 @@ def _visits(flows: _Flows) -> Iterator[Visit]:
         yield from (visit for transfer in transfers if transfer for visit in transfer.visits)
 
 
+def _executors(problem: Problem, choice: Choice, flows: _Flows, broken: set[int]) -> dict[int, int]:
+    """By `time` pool in use: its devices, each of which runs all stations in use there."""
+    found: dict[int, int] = {}
+    for station in {option.station for option in _options(flows)}:
+        pool = problem.stations[station].pool
+        if problem.pools[pool].sharing == "time":
+            count = choice.replicas[station]
+            if count < max(1, problem.pools[pool].minimum) or found.setdefault(pool, count) != count:
+                broken.add(-1)  # not a choice
+    return found
+
+
 def _station_waits(problem: Problem, choice: Choice, flows: _Flows, waits: _Waits, broken: set[int]) -> None:
     loads: dict[int, int] = {}
     for option in _options(flows):
@@ -170,7 +183,14 @@ def _station_waits(problem: Problem, choice: Choice, flows: _Flows, waits: _Wait
             broken.add(-1)  # not a choice that the tables allow: no constraint can be relaxed to allow it
 
 
-def _server_waits(problem: Problem, flows: _Flows, waits: _Waits, broken: set[int], relaxed: frozenset[int]) -> None:
+def _server_waits(
+    problem: Problem,
+    flows: _Flows,
+    executors: dict[int, int],
+    waits: _Waits,
+    broken: set[int],
+    relaxed: frozenset[int],
+) -> None:
     visits: dict[int, list[Visit]] = {}
     for visit in _visits(flows):
         visits.setdefault(visit.server, []).append(visit)
@@ -179,18 +199,31 @@ def _server_waits(problem: Problem, flows: _Flows, waits: _Waits, broken: set[in
         waits.server[index] = (0, 0)
         if server.constraint in relaxed:
             continue
+        n = _times_as_much(server, executors)
         busy = sum(v.load_ppb for v in at)
         fitting = (
-            level for level in server.levels if sum(visit_ns(v, level.wait_us) for v in at) <= 1000 * level.wait_us
+            level for level in server.levels if sum(visit_ns(v, level.wait_us) for v in at) <= 1000 * level.wait_us * n
         )
         level = next(fitting, None)
-        if level is None or busy > server.max_load:
+        if level is None or busy > server.max_load * n:
             broken.add(server.constraint)
         else:
             waits.server[index] = (level.wait_us, level.wait_var)
 
 
-def _carry(problem: Problem, choice: Choice, flows: _Flows, broken: set[int], relaxed: frozenset[int]) -> int:
+def _times_as_much(server: Server, executors: dict[int, int]) -> int:
+    """How many executors a server stands for."""
+    return next((executors.get(pool, 1) for pool in server.pools), 1)
+
+
+def _carry(
+    problem: Problem,
+    choice: Choice,
+    flows: _Flows,
+    executors: dict[int, int],
+    broken: set[int],
+    relaxed: frozenset[int],
+) -> int:
     """How full the fullest queue is (ppb), and whether each carries what throughputs ask for."""
     if not problem.throughputs and all(o.kind != "throughput" for o in problem.objectives):
         return 0
@@ -202,14 +235,16 @@ def _carry(problem: Problem, choice: Choice, flows: _Flows, broken: set[int], re
     for f, (_, chosen, transfers) in enumerate(flows):
         options = [option for step in chosen for option in step]
         for option in options:
-            if problem.stations[option.station].levels:
-                most = REPLICA_LOAD * choice.replicas[option.station]
+            station = problem.stations[option.station]
+            if station.levels:
+                most = station.carries(choice.replicas[option.station])
                 come(False, option.station, most, f, option.load_ppb)
         visits = [v for o in options for v in o.visits] + [v for t in transfers if t for v in t.visits]
         for visit in visits:
             server = problem.servers[visit.server]
             if visit.work_ns and server.constraint not in relaxed:
-                come(True, visit.server, server.max_load, f, visit.load_ppb)
+                most = server.max_load * _times_as_much(server, executors)
+                come(True, visit.server, most, f, visit.load_ppb)
     rates = scales(problem, relaxed)
     asked = [(most, loads) for most, loads in queues.values() if any(rates[f] > MILLION for f, _ in loads)]
     if any(sum(at_scale(load, rates[f]) for f, load in loads) > most for most, loads in asked):
@@ -218,13 +253,25 @@ def _carry(problem: Problem, choice: Choice, flows: _Flows, broken: set[int], re
 
 
 def _devices(
-    problem: Problem, choice: Choice, flows: _Flows, broken: set[int], relaxed: frozenset[int]
+    problem: Problem,
+    choice: Choice,
+    flows: _Flows,
+    executors: dict[int, int],
+    broken: set[int],
+    relaxed: frozenset[int],
 ) -> tuple[int, ...]:
     used = sorted({option.station for option in _options(flows)})
     bought: list[int] = []
     for index, pool in enumerate(problem.pools):
         here = [s for s in used if problem.stations[s].pool == index]
-        needed = _needed(problem, choice, pool, here, broken, pool.constraint in relaxed)
+        unlimited = pool.constraint in relaxed
+        if pool.sharing == "time":
+            needed = executors.get(index, 0)
+            memory = sum(problem.stations[s].memory_kb for s in here)
+            if not unlimited and (memory > pool.memory_kb or needed > pool.maximum):
+                broken.add(pool.constraint)
+        else:
+            needed = _needed(problem, choice, pool, here, broken, unlimited)
         bought.append(max(pool.minimum, needed))
     return tuple(bought)
 
@@ -234,18 +281,11 @@ def _memory(problem: Problem, choice: Choice, flows: _Flows) -> dict[int, int]:
     found: dict[int, int] = {}
     for index in {option.station for option in _options(flows)}:
         station = problem.stations[index]
-        shared = problem.pools[station.pool].sharing == "time"
-        replicas = 1 if shared else choice.replicas[index]
-        found[station.pool] = found.get(station.pool, 0) + replicas * station.memory_kb
+        found[station.pool] = found.get(station.pool, 0) + choice.replicas[index] * station.memory_kb
     return found
 
 
 def _needed(problem: Problem, choice: Choice, pool: Pool, here: list[int], broken: set[int], unlimited: bool) -> int:
-    if pool.sharing == "time":
-        memory = sum(problem.stations[s].memory_kb for s in here)
-        if here and not unlimited and (memory > pool.memory_kb or pool.maximum < 1):
-            broken.add(pool.constraint)
-        return 1 if here else 0
     items = [
         (problem.stations[s].threads, problem.stations[s].memory_kb) for s in here for _ in range(choice.replicas[s])
     ]

@@ -16,6 +16,7 @@ from planner.solver.evaluate import Evaluation, evaluate
 from planner.solver.largest import largest
 from planner.solver.linear import Bound, LinearRelaxation
 from planner.solver.model import Terms
+from planner.solver.replicas import replica_counts
 from planner.solver.solution import Choice, Solution, Status, relative_gap
 from planner.solver.stop import Clock, Stop
 
@@ -497,11 +498,9 @@ def fewest_replicas(given: Reduced, choice: Choice) -> Choice:
     """`choice` without replicas that nothing asks for (they are free where devices are bought anyway)."""
     problem, relaxed, ways = given.problem, given.relaxed, given.ways
     current, value = choice, evaluate(problem, choice, relaxed, ways)
-    for k, station in enumerate(problem.stations):
-        if not current.replicas[k]:
-            continue
-        for fewer in sorted({level.replicas for level in station.levels if level.replicas < current.replicas[k]}):
-            replicas = (*current.replicas[:k], fewer, *current.replicas[k + 1 :])
+    for together, counts in replica_counts(problem, choice.replicas):
+        for fewer in (n for n in counts if n < choice.replicas[together[0]]):
+            replicas = tuple(fewer if k in together else n for k, n in enumerate(current.replicas))
             trial = Choice(current.scenarios, current.options, current.members, replicas)
             found = evaluate(problem, trial, relaxed, ways)
             if found.holds() and found.objectives <= value.objectives:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from planner.problem import MILLION, REPLICA_LOAD, at_scale
+from planner.problem import MILLION, REPLICA_LOAD, Server, at_scale
 from planner.solver.draft import Draft
 from planner.solver.model import Terms
 from planner.solver.throughput import fullness, is_objective, scales
@@ -21,21 +21,38 @@ def fullest(draft: Draft) -> Terms:
         server = draft.problem.servers[index]
         loads = [(v.literal, v.load_ppb, rates[v.flow]) for v in visits if v.work_ns]
         if server.constraint not in draft.relaxed and loads:
-            _carried(draft, loads, [(None, 1, server.max_load)])
-            _fills(draft, level, [(x, fullness(load, server.max_load)) for x, load, _ in loads])
+            held = _executors(draft, server)
+            _carried(draft, loads, held)
+            for v, n, each in held if level is not None else []:
+                _fills(draft, level, [(x, fullness(load, each * n)) for x, load, _ in loads], when=v)
     for k, users in draft.users.items():
         station = draft.problem.stations[k]
         if k in draft.private and station.levels and level is not None:
-            own = [(x, fullness(o.load_ppb, REPLICA_LOAD * max(1, c.replicas))) for x, c, o in users]
+            own = [(x, fullness(o.load_ppb, station.carries(c.replicas))) for x, c, o in users]
             _fills(draft, level, own)
         elif k in draft.level:
             flows = [draft.groups[draft.step_of[x][0]].flow for x, _, _ in users]
             loads = [(x, o.load_ppb, rates[f]) for (x, _, o), f in zip(users, flows, strict=True)]
-            held = [(v, station.levels[i].replicas, REPLICA_LOAD) for v, i in draft.level[k]]
+            held = [(v, station.levels[i].replicas - station.standby, REPLICA_LOAD) for v, i in draft.level[k]]
             _carried(draft, loads, held)
             for v, replicas, each in held:
                 _fills(draft, level, [(x, fullness(load, each * replicas)) for x, load, _ in loads], when=v)
     return [] if level is None else [(level, 1)]
+
+
+def _executors(draft: Draft, server: Server) -> list[tuple[int | None, int, int]]:
+    """(literal or always, how many, load each): of the executors of a pool for each number of devices, one literal is
+    true where any is bought.
+    """
+    devices = draft.executors(server)
+    if devices is None:
+        return [(None, 1, server.max_load)]
+    model = draft.model
+    low, high = model.domains[devices]
+    counts = [(model.boolean(), n) for n in range(max(1, low), high + 1)]
+    model.add([(devices, -1), *counts], 0, 0)
+    model.add([(v, 1) for v, _ in counts], None, 1)
+    return [(v, n, server.max_load) for v, n in counts]
 
 
 def _carried(draft: Draft, loads: Sequence[tuple[int, int, int]], held: Sequence[tuple[int | None, int, int]]) -> None:

@@ -193,6 +193,7 @@ def fewest_for_load(
     rates = scales(problem, frozenset())
     loads: dict[int, int] = {}
     asked: dict[int, int] = {}
+    devices: dict[int, int] = {}
     for s, picked in zip(scenarios, options, strict=True):
         for i, chosen in enumerate(picked):
             for o in chosen:
@@ -201,12 +202,19 @@ def fewest_for_load(
                 scale = rates[problem.scenarios[s].flow]
                 more = at_scale(option.load_ppb, scale) if scale > MILLION else 0
                 asked[option.station] = asked.get(option.station, 0) + more
+                for visit in option.visits:
+                    for pool in problem.servers[visit.server].pools:
+                        devices[pool] = devices.get(pool, 0) + at_scale(visit.load_ppb, scale)
 
     def fewest(index: int) -> int:
         if index not in loads:
             return 0
-        levels = problem.stations[index].levels
+        station = problem.stations[index]
+        if not station.levels:
+            pool = problem.pools[station.pool]
+            return max(1, pool.minimum, min(pool.maximum, -(-devices.get(station.pool, 0) // REPLICA_LOAD)))
+        levels = station.levels
         enough = [level.replicas for level in levels if level.load_ppb >= loads[index]]
-        return min((r for r in enough if asked[index] <= REPLICA_LOAD * r), default=max(enough, default=1))
+        return min((r for r in enough if asked[index] <= station.carries(r)), default=max(enough, default=1))
 
     return tuple(fewest(k) for k in range(len(problem.stations)))

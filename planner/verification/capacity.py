@@ -63,15 +63,16 @@ def _check_pool(reading: Reading, claims: Claims, site: str, pool: str, claim: D
     count, (low, high) = claim.bought if claim else 0, spec.devices
     claims.holds(f"devices {site}.{pool}: number allowed", low <= count <= high)
     memory = math.inf if hardware.memory is None else hardware.memory
-    items = [
-        (assignments[i].threads, reading.records[assignments[i].record].memory)
-        for i in here
-        for _ in range(assignments[i].replicas + assignments[i].standby)
-    ]
     if hardware.sharing == "time":
-        fits = sum(m for _, m in items) <= memory and (count >= 1 or not items)
+        each = sum(reading.records[assignments[i].record].memory * (1 + assignments[i].standby) for i in here)
+        fits = each <= memory and all(assignments[i].replicas == count for i in here)
         busy = sum(reading.stage_rate(i) * reading.service(i).mean for i in here)
     else:
+        items = [
+            (assignments[i].threads, reading.records[assignments[i].record].memory)
+            for i in here
+            for _ in range(assignments[i].replicas + assignments[i].standby)
+        ]
         fits = _pack(sorted(items, reverse=True), [(hardware.cores, memory)] * min(count, len(items)))
         reserved = sum(
             reading.stage_rate(i) * reading.service(i).mean / assignments[i].batch * assignments[i].threads

@@ -148,7 +148,9 @@ def _megabytes(reading: Reading, c: MemoryConstraint) -> float:
         site = reading.infra.sites[a.site]
         asked = {"tier": site.tier, "site": a.site}
         if all(asked.get(key, site.labels.get(key)) == word for key, word in (c.at or {}).items()):
-            found[a.site] = found.get(a.site, 0.0) + (a.replicas + a.standby) * reading.records[a.record].memory / 1e6
+            time = reading.infra.hardware[a.hardware].sharing == "time"  # then idle ones stand by on each device
+            loaded = a.replicas * (1 + a.standby) if time else a.replicas + a.standby
+            found[a.site] = found.get(a.site, 0.0) + loaded * reading.records[a.record].memory / 1e6
     return max(found.values(), default=0.0)
 
 

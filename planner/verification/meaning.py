@@ -35,7 +35,7 @@ def meaning_of(situation: Situation, plan: Plan) -> Meaning:
     crossed = {entry for _, m in passing for entry in reading.crossed(m)}
     return Meaning(
         frozenset(
-            (a[i[0]].site, a[i[0]].pool, reading.servers(queue), tuple(sorted(map(reading.called, i))))
+            (a[i[0]].site, a[i[0]].pool, a[i[0]].replicas, tuple(sorted(map(reading.called, i))))
             for queue, i in drawing.items()
         ),
         frozenset(

@@ -39,7 +39,7 @@ def _assignment(reading: Reading, claims: Claims, name: str, a: Assignment, flow
     most, longest = (allowed.max, allowed.wait * 1e3) if allowed and hardware.sharing == "cores" else (1, 0.0)
     claims.holds(f"{name}: batch is allowed", 1 <= a.batch <= most)
     claims.holds(f"{name}: wait for a batch", 0 <= a.batch_wait_ms <= (longest if a.batch > 1 else 0) * (1 + 1e-9))
-    claims.holds(f"{name}: replicas", a.replicas >= 1 and (hardware.sharing == "cores" or a.replicas == 1))
+    claims.holds(f"{name}: replicas", a.replicas >= 1)
     claims.holds(f"{name}: standby", a.standby == reading.app.components[a.component].standby)
     if reading.app.components[a.component].state is not None:
         once = sum(other.component == a.component for other in reading.plan.assignments) == 1

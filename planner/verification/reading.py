@@ -215,7 +215,11 @@ class Reading:
         at = self.app.sinks[sink].at
         if at == "origin":
             return flow.site
-        (site,) = matching_sites(at, self.infra)
+        sites = matching_sites(at, self.infra)
+        above = [site for site in self.parents(flow.site) if site in sites]
+        if above:
+            return above[0]
+        (site,) = (site for site in sites if self.one_member(flow.site, site))
         return site
 
     def answered(self, flow: Flow) -> set[str]:
@@ -284,6 +288,11 @@ class Reading:
                 return a.replicas
         return 1
 
+    def devices(self, queue: str) -> int:
+        """How many devices of a pool at one member have such a queue each."""
+        found = (a.replicas for i, a in enumerate(self.plan.assignments) if self.queue_of(i) == queue)
+        return next(found) if queue.startswith("pool") else 1
+
     def batch(self, queue: str) -> Batching:
         """How a queue of stages or a link hands out what waits there."""
         for i, a in enumerate(self.plan.assignments):
@@ -347,7 +356,7 @@ class Reading:
         found: dict[str, float] = {}
         for i, a in enumerate(self.plan.assignments):
             queue = self.queue_of(i)
-            servers = a.replicas * a.batch if queue.startswith("stage") else 1  # of full batches
+            servers = a.replicas * a.batch  # of full batches
             found[queue] = found.get(queue, 0.0) + self.stage_rate(i, rates=rates) * self.service(i).mean / servers
         for flow in self.flows:
             for m in self.messages(flow):

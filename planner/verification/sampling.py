@@ -105,6 +105,7 @@ class Sampling:
         for queue, stages in self.shared(flow, way).items():
             members = self.reading.members(self.reading.plan.assignments[stages[0]].site)
             rate = flow.peak * flow.members / members * probability * len(visits[queue]) / VALUES
+            rate /= self.reading.devices(queue)
             found.append((queue, Arrival(rate, visits[queue])))
         return found
 
@@ -243,8 +244,10 @@ class Sampling:
     def _visiting(self, flow: Flow, visit: list[int], way: Pattern, probability: float) -> Arrival:
         components = [self.reading.plan.assignments[i].component for i in visit]
         times = self._together({i: way.often(c) for i, c in zip(visit, components, strict=True)})
-        site = self.reading.plan.assignments[visit[0]].site
-        return Arrival(flow.peak * flow.members / self.reading.members(site) * probability, times)
+        executors = self.reading.members(self.reading.plan.assignments[visit[0]].site) * self.reading.devices(
+            self.reading.queue_of(visit[0])
+        )
+        return Arrival(flow.peak * flow.members / executors * probability, times)
 
     def service_times(self, index: int) -> Sample:
         if index not in self._services:

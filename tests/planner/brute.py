@@ -64,8 +64,10 @@ def _covers(problem: Problem, scenario: Scenario, i: int, relaxed: frozenset[int
             if tasks == list(range(step.tasks)) and all(a != b for a, b in pairwise(pools)):
                 replicas = []
                 for o in group:
-                    levels = problem.stations[step.options[o].station].levels
-                    replicas.append(sorted({level.replicas for level in levels}) or [1])
+                    station = problem.stations[step.options[o].station]
+                    pool = problem.pools[station.pool]
+                    devices = range(max(1, pool.minimum), max(1, pool.maximum) + 1)
+                    replicas.append(sorted({level.replicas for level in station.levels}) or list(devices))
                 for counts in product(*replicas):
                     yield tuple((i, o, r) for o, r in zip(group, counts, strict=True))
 
@@ -133,11 +135,12 @@ def _best(problem: Problem, table: Any, relaxed: frozenset[int]) -> tuple[int, .
             crossed.append(way)
         crossings.append(crossed)
     station_wait = _station_waits(problem, load, replicas, ok)
-    server_wait = _server_waits(problem, scenarios, uses, crossings, ok, n, relaxed)
+    executors = _executors(problem, replicas, ok)
+    server_wait = _server_waits(problem, scenarios, uses, crossings, executors, ok, n, relaxed)
     for pool, devices in zip(problem.pools, _devices(problem, replicas, ok, relaxed), strict=True):
         cost += pool.price * devices
         sums["energy"] += pool.energy * devices
-    sums["throughput"] = _fullest(problem, scenarios, uses, crossings, replicas, ok, n, relaxed)
+    sums["throughput"] = _fullest(problem, scenarios, uses, crossings, replicas, executors, ok, n, relaxed)
     for budget in problem.budgets:
         if budget.constraint in relaxed:
             continue
@@ -147,8 +150,7 @@ def _best(problem: Problem, table: Any, relaxed: frozenset[int]) -> tuple[int, .
         held = np.zeros(n, dtype=np.int64)
         for k, station in enumerate(problem.stations):
             if station.pool in budget.pools:
-                once = problem.pools[station.pool].sharing == "time"
-                held += station.memory_kb * (np.minimum(replicas[k], 1) if once else replicas[k])
+                held += station.memory_kb * replicas[k]
         ok &= held <= budget.limit
     latencies = [np.zeros(n, dtype=np.int64) for o in problem.objectives if o.kind == "latency"]
     for position, s in enumerate(scenarios):
@@ -208,8 +210,27 @@ def _station_waits(problem: Problem, load: Array, replicas: Array, ok: Array) ->
     return waits
 
 
+def _executors(problem: Problem, replicas: Array, ok: Array) -> Array:
+    """By server, how many each choice has: where it is of a pool, as many as each station there that is in use."""
+    found = np.ones((len(problem.servers), replicas.shape[1]), dtype=np.int64)
+    for index, server in enumerate(problem.servers):
+        here = [k for k, s in enumerate(problem.stations) if s.pool in server.pools]
+        for k in here:
+            found[index] = np.maximum(found[index], replicas[k])
+        for k in here:
+            ok &= (replicas[k] == 0) | (replicas[k] == found[index])
+    return found
+
+
 def _server_waits(
-    problem: Problem, scenarios: Any, uses: Any, crossings: Any, ok: Array, n: int, relaxed: frozenset[int]
+    problem: Problem,
+    scenarios: Any,
+    uses: Any,
+    crossings: Any,
+    executors: Array,
+    ok: Array,
+    n: int,
+    relaxed: frozenset[int],
 ) -> Array:
     waits = np.zeros((2, len(problem.servers), n), dtype=np.int64)
     visits: dict[int, list[tuple[Any, Array]]] = {}
@@ -227,11 +248,13 @@ def _server_waits(
         server = problem.servers[index]
         if server.constraint in relaxed:
             continue
-        ok &= sum(on * visit.load_ppb for visit, on in at) <= server.max_load
+        ok &= sum(on * visit.load_ppb for visit, on in at) <= server.max_load * executors[index]
         found = np.zeros(n, dtype=bool)
         for level in reversed(server.levels):
             each = [v.work_ns + (1000 * level.wait_us * v.load_ppb + PPB - 1) // PPB for v, _ in at]
-            holds = sum(on * ns for ns, (_, on) in zip(each, at, strict=True)) <= 1000 * level.wait_us
+            holds = sum(on * ns for ns, (_, on) in zip(each, at, strict=True)) <= (
+                1000 * level.wait_us * executors[index]
+            )
             waits[0, index] = np.where(holds, level.wait_us, waits[0, index])
             waits[1, index] = np.where(holds, level.wait_var, waits[1, index])
             found |= holds
@@ -240,7 +263,15 @@ def _server_waits(
 
 
 def _fullest(
-    problem: Problem, scenarios: Any, uses: Any, crossings: Any, replicas: Array, ok: Array, n: int, relaxed: Any
+    problem: Problem,
+    scenarios: Any,
+    uses: Any,
+    crossings: Any,
+    replicas: Array,
+    executors: Array,
+    ok: Array,
+    n: int,
+    relaxed: Any,
 ) -> Array:
     """How full the fullest queue is, in ppb; a choice is not `ok` where one does not carry what throughputs ask for."""
     asked = dict.fromkeys(range(len(problem.flows)), 10**6)
@@ -265,7 +296,9 @@ def _fullest(
                 come.setdefault(("station", option.station), []).append((scenario.flow, option.load_ppb, on))
     worst = np.zeros(n, dtype=np.int64)
     for (kind, index), loads in come.items():
-        most = problem.servers[index].max_load if kind == "server" else 900_000_000 * np.maximum(1, replicas[index])
+        most = problem.servers[index].max_load * executors[index] if kind == "server" else 0
+        if kind == "station":
+            most = 900_000_000 * np.maximum(1, replicas[index] - problem.stations[index].standby)
         exact = np.array(most, dtype=object)  # 10 servers' load, in ppb and times 10**9, is beyond 64 bits
         full = sum(on * np.asarray((load * PPB + exact - 1) // exact, dtype=np.int64) for _, load, on in loads)
         worst = np.maximum(worst, full)
@@ -283,11 +316,11 @@ def _devices(problem: Problem, replicas: Array, ok: Array, relaxed: frozenset[in
         here = [k for k, s in enumerate(problem.stations) if s.pool == p]
         free = pool.constraint in relaxed
         if pool.sharing == "time":
-            used = sum((replicas[k] > 0).astype(np.int64) for k in here) if here else np.zeros(n, dtype=np.int64)
+            used = np.max([replicas[k] for k in here], axis=0) if here else np.zeros(n, dtype=np.int64)
             memory = sum((replicas[k] > 0) * problem.stations[k].memory_kb for k in here) if here else used
             if not free:
-                ok &= (used == 0) | ((memory <= pool.memory_kb) & (pool.maximum >= 1))
-            bought.append(np.maximum(pool.minimum, used > 0))
+                ok &= (used == 0) | ((memory <= pool.memory_kb) & (pool.maximum >= used))
+            bought.append(np.maximum(pool.minimum, used))
             continue
         kinds, inverse = (
             np.unique(replicas[here], axis=1, return_inverse=True) if here else (np.zeros((0, 1)), np.zeros(n, int))

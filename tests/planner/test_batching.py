@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+from math import ceil
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +16,9 @@ from planner.batching import BatchQueue
 from planner.demand import Demand
 from planner.distribution import Grid, Reals
 from planner.formulation import formulate
+from planner.formulation.stations import Served, station_levels
 from planner.latency import Latency
+from planner.patient_batches import PatientQueue, begins
 from planner.problem import Problem
 from planner.queueing import Moments, many_servers, single_server
 from planner.simulation import Simulation
@@ -28,6 +33,8 @@ WITHIN = 0.035
 LOOSE = 3.0
 """Limits of Problems for brute force, as a multiple of a world's: some have no plan, some of the plans batch."""
 BATCHED = (8, 27, 39)
+PATIENT = (8, 27)
+"""Worlds whose plans batch, though the oldest waits for others."""
 BLOCK = 40
 
 
@@ -117,6 +124,93 @@ def test_the_prediction_of_a_batched_stage_is_what_the_simulator_plays() -> None
     ends = Simulation(layout, Demand(situation), 3).run(200_000).flows["src@here"].ends["end"]
     for level, said in ((0.5, path.predicted.p50_ms), (0.95, path.predicted.p95_ms), (0.99, path.predicted.p99_ms)):
         assert said == pytest.approx(float(np.quantile(ends, level)) * 1e3, rel=0.02)
+
+
+@pytest.mark.parametrize(("servers", "load"), [(1, 0.3), (3, 0.6)])
+def test_the_prediction_of_a_stage_whose_batches_wait_is_what_the_simulator_plays(servers: int, load: float) -> None:
+    """The oldest waits up to 25 ms for others; percentiles of the whole path."""
+    values = services(0.5) * 0.02
+    stage = Server(list(values), servers, 8, batch_wait_ms=25.0)
+    situation, layout = chain({"a": stage}, load * servers * 8 / 0.02)
+    (path,) = Latency(layout, Demand(situation)).paths()
+    ends = Simulation(layout, Demand(situation), 3).run(200_000).flows["src@here"].ends["end"]
+    for level, said in ((0.5, path.predicted.p50_ms), (0.95, path.predicted.p95_ms), (0.99, path.predicted.p99_ms)):
+        assert said == pytest.approx(float(np.quantile(ends, level)) * 1e3, rel=0.02)
+
+
+def test_a_request_alone_waits_as_long_as_it_may_for_others() -> None:
+    queue = PatientQueue(1e-6, np.array([1.0]), 2, 4, 0.25)
+    assert queue.wait.mean == pytest.approx(0.25)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(st.floats(0.0, 3.0), min_size=1, max_size=60),
+    st.lists(st.floats(0.01, 4.0), min_size=60, max_size=60),
+    st.integers(1, 3),
+    st.integers(2, 5),
+    st.floats(0.0, 5.0),
+)
+def test_nobody_waits_longer_for_others_than_allowed(
+    gaps: list[float], services: list[float], servers: int, batch: int, patience: float
+) -> None:
+    """Whose batch leaves later than its oldest was allowed to wait, waited for a server since; none is overfull."""
+    arrivals = list(accumulate(gaps))
+    found = begins(arrivals, services, servers, batch, patience)
+    assert found == sorted(found)
+    free = [0.0] * servers
+    first = 0
+    for number in range(len(arrivals)):
+        if first == len(arrivals):
+            break
+        size = sum(1 for each in found[first:] if each == found[first])
+        size = min(size, batch)
+        server = min(range(servers), key=free.__getitem__)
+        assert found[first] <= max(free[server], arrivals[first] + patience)
+        assert found[first] >= max(free[server], arrivals[first])
+        free[server] = found[first] + services[number]
+        first += size
+
+
+@pytest.mark.parametrize("load", [0.2, 0.5, 0.7])
+def test_tables_say_no_less_than_requests_wait_for_others(load: float) -> None:
+    values = services(0.5)
+    rate = load * 2 * 8
+    known = station_levels(Served(of(values), 8, 2.0), [ceil(load * 2 * 1e9)])
+    (level,) = (level for level in known if level.replicas == 2)
+    waits = PatientQueue(rate, values, 2, 8, 2.0).waits
+    assert level.wait_us >= float(waits.mean()) * 1e6 * 0.99
+    assert level.wait_var >= float(waits.var()) * 1e12 * 0.99
+
+
+def waiting(seed: int) -> bool:
+    """Whether a plan has batches that wait, after the verifier agreed with all of it."""
+    world = batching(seed, waits=("1 ms", "5 ms", "20 ms"))
+    plan = solve(world, proofs=False)
+    if plan.assignments:
+        assert not (wrong := verify(world, plan, 30_000).wrong), (seed, wrong)
+    waits = {a.component: a.batch_wait_ms for a in plan.assignments if a.batch > 1}
+    given = world.app.value.components
+    assert all(ms == given[c].batch.wait * 1e3 > 0 for c, ms in waits.items())  # type: ignore[union-attr]
+    return bool(waits)
+
+
+def test_the_verifier_agrees_with_plans_whose_batches_wait() -> None:
+    assert all(waiting(seed) for seed in PATIENT)
+
+
+@pytest.mark.deep
+def test_the_verifier_agrees_with_many_plans_whose_batches_wait() -> None:
+    assert sum([waiting(seed) for seed in range(200)]) >= 15
+
+
+def test_a_wait_beyond_what_is_allowed_is_found() -> None:
+    world = batching(PATIENT[0], waits=("1 ms", "5 ms", "20 ms"))
+    plan = solve(world, proofs=False)
+    index = next(i for i, a in enumerate(plan.assignments) if a.batch > 1)
+    longer = plan.assignments[index].model_copy(update={"batch_wait_ms": 21.0})
+    others = (*plan.assignments[:index], longer, *plan.assignments[index + 1 :])
+    assert verify(world, plan.model_copy(update={"assignments": others}), 20_000).wrong
 
 
 def test_what_is_carried_is_what_full_batches_carry() -> None:

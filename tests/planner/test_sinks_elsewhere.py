@@ -21,9 +21,11 @@ from specs.selector import matching_sites
 from tests.planner.brute import TooLarge
 from tests.planner.test_example_plan import BUDGET, recorded
 from tests.planner.test_solver import compare
-from tests.planner.worlds import world
+from tests.planner.worlds import twins, world
 from tests.runtime.test_contract import everyone, meant_by, simulated
 
+REGIONS = (0, 3, 16, 23)
+"""Of worlds with two regions, some that have a plan and are small."""
 AT = "answer: {at: origin,"
 
 
@@ -109,6 +111,24 @@ def test_brute_force_finds_no_better_plan_and_the_verifier_agrees() -> None:
             assert simulated(given, plan) == {(f, n, a, b, way) for f, n, _, a, b, way in verified.transfers}
     assert solved >= 5
     assert elsewhere >= 5
+
+
+def test_answers_go_to_the_site_that_their_request_belongs_to() -> None:
+    """Of two classes of base stations each flow has its own: for brute force, verifier, simulator and runtime."""
+    solved = 0
+    for seed in REGIONS:
+        given = twins(seed)
+        assert {f.site: f.ends for f in given.flows} == {"edge": ("base",), "edge2": ("base2",)}
+        solution, _ = compare(formulate(given), 60_000)
+        assert solution.choice is not None
+        plan = solve(given, proofs=False)
+        assert not verify(given, plan, 20_000).wrong, seed
+        top = topology(plan, given.app.value, given.infra.value, everyone(given))
+        meant, verified = meant_by(top), meaning_of(given, plan)
+        assert meant.transfers == verified.transfers, seed
+        assert simulated(given, plan) == {(f, n, a, b, way) for f, n, _, a, b, way in verified.transfers}
+        solved += 1
+    assert solved == len(REGIONS)
 
 
 def test_a_sink_at_no_site_is_refused_with_its_line() -> None:

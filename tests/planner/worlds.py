@@ -91,8 +91,9 @@ def world(seed: int) -> Situation:
     return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
 
 
-def batching(seed: int, most: tuple[int, ...] = (4, 16), loose: float = 4.0) -> Situation:
-    """A world of several times the rate and `loose` limits in which some models take up to so many requests at once.
+def batching(seed: int, most: tuple[int, ...] = (4, 16), waits: tuple[str, ...] = (), loose: float = 4.0) -> Situation:
+    """A world of several times the rate and `loose` limits in which some models take up to so many requests at once, of
+    which the oldest `waits` for others.
 
     A batch takes a share of its requests' own times, between a little more than one alone and all of them.
     """
@@ -110,6 +111,8 @@ def batching(seed: int, most: tuple[int, ...] = (4, 16), loose: float = 4.0) -> 
     for spec in app["components"].values():
         if not spec.get("function") and more.random() < 0.7:
             spec["batch"] = {"max": more.choice(most)}
+            if waits:
+                spec["batch"]["wait"] = random.Random(f"wait {seed}").choice(waits)
     given = facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
     return _in_batches(given, more)
 
@@ -139,7 +142,7 @@ def together(seed: int, most: tuple[int, ...] = (2,)) -> Situation:
             link["loss"] = f"{more.choice([0.1, 0.5, 1, 2])} %"
     if more.random() < 0.5:
         constraints["answered"] = {"from": "src", "to": "out", "share": f">= {more.choice([90, 99, 99.9])} %"}
-    throughput = more.random() < 0.5
+    throughput, idle = more.random() < 0.5, random.Random(f"standby {seed}")
     if throughput:
         if more.random() < 0.7:
             constraints["crowd"] = {"throughput": f">= {peak * more.choice([1.1, 1.2, 1.5, 2.0])}/s"}
@@ -155,6 +158,8 @@ def together(seed: int, most: tuple[int, ...] = (2,)) -> Situation:
             spec["batch"] = {"max": more.choice(most)}
         if not throughput and more.random() < 0.3:
             spec["standby"] = more.choice([1, 2])
+        if throughput and idle.random() < 0.2:
+            spec["standby"] = 1
     if more.random() < 0.3:
         a, b = more.sample(list(app["components"]), 2)
         app["components"][a][more.choice(["with", "apart_from"])] = [b]
@@ -338,6 +343,55 @@ def forked(seed: int) -> Situation:
     slack = more.choice([1.0, 1.0, 1.5, 2.5])
     time = app["constraints"]["time"]
     time |= {level: f"{float(time[level].split()[0]) * slack} ms" for level in ("p50", "p95", "p99") if level in time}
+    return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+
+
+def serial(seed: int) -> Situation:
+    """A busy world whose pools, mostly, are of several devices that share their time."""
+    draw = random.Random(seed)
+    infra = _infrastructure(draw)
+    app = _application(draw, infra)
+    more = random.Random(f"serial {seed}")
+    for name, power in (("small", "0..3 W"), ("large", more.choice(["30..90 W", "5..60 W"]))):
+        infra["hardware"][name] |= {"power": power, "sharing": more.choice(["time", "time", "time", "cores"])}
+    infra["hardware"]["micro"]["sharing"] = more.choice(["time", "time", "cores"])
+    for site in infra["sites"].values():
+        for pool in site["pools"].values():
+            pool["devices"] = more.choice(["0..1", "0..2", "0..3", "1..2", "2..3", 2])
+    (source,) = app["sources"].values()
+    peak = float(source["rate"]["peak"].split("/")[0]) * more.choice([1, 4, 10, 25])
+    source["rate"] = {"mean": f"{peak / 4}/s", "peak": f"{peak}/s"}
+    constraints, time = app["constraints"], app["constraints"]["time"]
+    loose = more.choice([1, 2, 4])
+    time |= {level: f"{loose * float(time[level].split()[0])} ms" for level in ("p50", "p95", "p99") if level in time}
+    if more.random() < 0.7:
+        constraints.pop("budget", None)
+    if more.random() < 0.3:
+        constraints["crowd"] = {"throughput": f">= {peak * more.choice([1.2, 1.5, 2.0])}/s"}
+    if more.random() < 0.3:
+        orders = [["throughput", "cost"], ["cost", "throughput"], ["throughput"], ["energy", "throughput"]]
+        app["objective"] = more.choice(orders)
+    if more.random() < 0.3:
+        constraints["room"] = {"memory": f"<= {more.choice([120, 200, 300])} MB"}
+    return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+
+
+def twins(seed: int) -> Situation:
+    """A world of two regions alike, whose answers go to the base station of their own."""
+    draw = random.Random(seed)
+    infra = _infrastructure(draw)
+    app = _application(draw, infra)
+    sites, links = infra["sites"], infra["links"]
+    sites["base2"] = dict(sites["base"])
+    sites["edge2"] = sites["edge"] | {"count": f"{random.Random(f'twins {seed}').choice([1, 3])} per base2"}
+    links["radio2"] = links["radio"] | {"between": ["edge2", "base2"]}
+    if "shared" in links["radio"]["up"]:
+        up = links["radio"]["up"]
+        links["radio2"]["up"] = up | {"shared": up["shared"] | {"by": "base2"}}
+    if "back" in links:
+        links["back2"] = links["back"] | {"between": ["base2", "cloud"]}
+    app["sources"]["src"]["at"] = {"tier": "edge"}
+    app["sinks"]["out"]["at"] = {"tier": "base"}
     return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
 
 

@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 from compiler.job import job
 from compiler.make import make
 from compiler.store import Store
+from planner.patient_batches import begins
 from runtime.bundle import Bundle, write_bundle
 from runtime.executors import open_executor
 from runtime.queues import BatchingQueue
@@ -68,7 +69,7 @@ def formed(arrivals: list[float], servers: int, batch: int, wait: float, service
     st.sampled_from([0, 64, 250]),
     st.sampled_from([32, 96, 500]),
 )
-def test_the_same_arrivals_form_the_same_batches_as_in_the_simulator(
+def test_the_same_arrivals_form_the_same_batches_in_the_runtime_the_simulator_and_the_prediction(
     ticks: list[int], servers: int, batch: int, wait: int, service: int
 ) -> None:
     """Times are 64ths of a second, which floats hold exactly; no two things happen at once."""
@@ -78,6 +79,7 @@ def test_the_same_arrivals_form_the_same_batches_as_in_the_simulator(
     waits = play({"a": server}, arrivals).flows["src@here"].waits[0]
     found = formed(arrivals, servers, batch, waited, took)
     assert np.array(found) - np.array(arrivals) == pytest.approx(waits, abs=1e-5)
+    assert begins(arrivals, [took] * len(arrivals), servers, batch, waited) == found
 
 
 def lookup(tmp_path: Path) -> ModelWork:

@@ -23,7 +23,7 @@ from specs.load import load_application, load_infrastructure
 from specs.plan import Plan
 from specs.run_result import Slice
 from tests.planner.test_example_plan import planned, recorded
-from tests.planner.worlds import forked, world
+from tests.planner.worlds import forked, serial, world
 from tests.runtime.sample import assignment, copy_project, make_plan, make_slice
 
 LTE_UP, LTE_DOWN = Hop("lte", "up"), Hop("lte", "down")
@@ -235,6 +235,7 @@ def _branches_meet(given: Situation, plan: Plan) -> bool:
 def test_planner_verifier_and_runtime_mean_the_same_by_every_plan() -> None:
     """Stages, queues, routes, batches and links of the example's plan and of random worlds' plans."""
     worlds = [(recorded({}, {}), planned()), (world(221), solve(world(221)))]
+    worlds += [(serial(seed), solve(serial(seed), proofs=False)) for seed in (8, 16)]
     for given in (forked(seed) for seed in (3, 16, 21, 46)):
         worlds.append((given, solve(given)))
     for seed in range(60):
@@ -260,7 +261,8 @@ def test_planner_verifier_and_runtime_mean_the_same_by_every_plan() -> None:
                 "cut models": bool(plan.cuts),
                 "several flows": len(top.flows) > 1,
                 "executors of several stages": any(len(q.stages) > 1 for q in top.queues),
-                "several replicas": any(q.servers > 1 for q in top.queues),
+                "several replicas": any(q.servers > 1 and q.sharing == "cores" for q in top.queues),
+                "several devices that share their time": any(q.servers > 1 and q.sharing == "time" for q in top.queues),
                 "both ways of sharing": len(sharing) > 1,
                 "branches on one executor": _branches_meet(given, plan),
                 "shared rates": any("shared" in direction for _, direction, _, _ in meant.links),

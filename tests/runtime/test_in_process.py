@@ -162,6 +162,24 @@ def test_more_replicas_serve_side_by_side_and_a_time_shared_device_one_at_a_time
     assert waits[1] < waits[0] / 3
 
 
+@pytest.mark.parametrize("devices", [1, 2])
+def test_each_device_that_shares_its_time_runs_one_thing_at_a_time(tmp_path: Path, devices: int) -> None:
+    """Far more requests come than are served: the stages at a phone overlap as its devices do, and no further."""
+    project = copy_project(
+        tmp_path,
+        infra=("soc: {hardware: phone,", f"soc: {{hardware: phone, devices: {devices},"),
+        steps=('    if photo[:1] == b"!":', '    time.sleep(0.01)\n    if photo[:1] == b"!":'),
+    )
+    plan = make_plan(project, shrink={"replicas": devices}, tokens={"replicas": devices})
+    done = go(make_bundle(tmp_path, plan, project), 80, multiplier=20, shape=False)
+    assert done.result.requests.answered == 80
+    assert done.result.requests.wrong == 0
+    runs = [t for entry in done.log for t in entry.trace.stages if t.member == "phones-0"]
+    began = sorted((t.ended - t.service, t.ended) for t in runs)
+    most = max(sum(start <= at < end for start, end in began) for at, _ in began)
+    assert most == devices
+
+
 def test_members_left_out_load_what_they_share(tmp_path: Path) -> None:
     project = copy_project(tmp_path, steps=("    if score[0] == 7:\n        time.sleep(0.5)", "    time.sleep(0.02)"))
     bundle = make_bundle(tmp_path, make_plan(project), project)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from runtime.queues import BatchingQueue, BoundedQueue, Server
+from runtime.queues import BatchingQueue, BoundedQueue, Server, SpreadQueue
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,30 @@ def test_a_server_runs_branches_of_one_request_in_one_go() -> None:
         queue.put(task)
     Server(queue, serve, "server").join(10.0)
     assert served == [Task("a", "left"), Task("a", "right"), Task("b", "left")]
+
+
+def test_a_request_is_at_one_device_and_each_device_gets_its_part() -> None:
+    queues: list[BoundedQueue[Task]] = [BoundedQueue(2000) for _ in range(4)]
+    spread = SpreadQueue(queues)
+    requests = [f"upload@phones/phones-0/{k}" for k in range(2000)]
+    for stage in ("1", "2"):
+        assert all(spread.put(Task(request, stage)) for request in requests)
+    assert len(spread) == 4000
+    at: dict[str, set[int]] = {}
+    sizes = [len(queue) // 2 for queue in queues]
+    for number, queue in enumerate(queues):
+        for _ in range(len(queue)):
+            at.setdefault(queue.take()[0].request, set()).add(number)
+    assert all(len(devices) == 1 for devices in at.values())
+    # 500 each, give or take five standard deviations of a binomial number
+    assert all(abs(size - 500) < 5 * (2000 * 0.25 * 0.75) ** 0.5 for size in sizes), sizes
+
+
+def test_a_device_that_is_full_refuses_although_others_have_room() -> None:
+    """A request does not go elsewhere for one of its stages."""
+    spread: SpreadQueue[Task] = SpreadQueue([BoundedQueue(1), BoundedQueue(1)])
+    assert spread.put(Task("a", "1"))
+    assert not spread.put(Task("a", "2"))
 
 
 def test_work_of_no_request_is_served_in_its_turn() -> None:

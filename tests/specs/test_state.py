@@ -83,6 +83,14 @@ def test_it_is_in_one_pool_of_one_class_of_sites(tmp_path: Path) -> None:
     assert "requires: [LABEL]" in found
 
 
+def test_it_is_not_on_several_devices_that_share_their_time(tmp_path: Path) -> None:
+    """Each would have a state of its own."""
+    shared = changed(INFRA, ("{cores: 2,", "{cores: 2, sharing: time,"))
+    (found,) = kept(tmp_path, infra=shared)
+    assert "not supported yet: state in cloud.vm, of whose devices each would have its own" in found
+    assert kept(tmp_path, infra=shared.replace("devices: 0..9", "devices: 1")) == []
+
+
 def test_gates_and_labels_that_depend_on_it_are_refused(tmp_path: Path) -> None:
     first = ("function: steps:split", "function: steps:Gallery\n    state: 1 MB\n    at: {site: cloud}")
     app, infra = load(tmp_path, app=changed(APP, first))

@@ -22,7 +22,7 @@ from runtime.deployment.local import keeper_of, nodes_folder
 from runtime.values import Value, equal
 from specs.errors import EnvironmentFailed
 from tests.runtime.fates import Log
-from tests.runtime.faulty import NAME, Deployed, deployment, kill_head, kill_node
+from tests.runtime.faulty import NAME, Deployed, deployment, kill_head, kill_node, stolen
 from tests.runtime.processes import in_folder, until
 
 SLOW: Final[Mapping[str, Value]] = {"photo": bytes([7, 0, 0, 0, 0, 0, 0, 0]), "caption": "ab"}
@@ -80,6 +80,37 @@ def test_without_a_standby_requests_wait_until_the_process_is_started_again(depl
     all_answered(load.end())
     assert until(deployed.whole, 30)
     assert deployed.member("cloud-0").pid != before.pid
+
+
+def test_a_process_whose_processor_is_stolen_is_gone_round_by_its_standby_and_taken_back_when_it_is_well(
+    deployed: Deployed,
+) -> None:
+    load = deployed.heavy_load()
+    with stolen(deployed.member("bases-0").pid):
+        assert until(lambda: "its standby serves" in deployed.member("bases-0").slow, 60), deployed.status()
+        assert deployed.member("bases-0").slow.startswith("vision takes ")
+        time.sleep(3)
+        assert "its standby serves" in deployed.member("bases-0").slow, "still gone round"
+        assert deployed.member("phones-0").without == "", "nothing else moved"
+    assert until(lambda: deployed.member("bases-0").slow == "", 120)
+    all_answered(load.end())
+    assert until(deployed.whole, 30)
+
+
+@pytest.mark.deep
+def test_a_slow_process_without_a_standby_is_gone_round_by_the_alternative_until_it_is_well(
+    deployed: Deployed, folder: Path
+) -> None:
+    load = deployed.heavy_load()
+    with stolen(deployed.member("cloud-0").pid):
+        assert until(lambda: "the plan without cloud serves" in deployed.member("cloud-0").slow, 60), deployed.status()
+        status = deployed.told(folder)
+        assert status.state == "serving"
+        assert next(m for m in status.members if m.member == "cloud-0").slow.startswith("language takes ")
+        assert next(m for m in status.members if m.member == "phones-0").without == "cloud"
+    assert until(lambda: deployed.member("cloud-0").slow == "", 120)
+    assert until(deployed.whole, 30)
+    all_answered(load.end())
 
 
 @pytest.mark.deep

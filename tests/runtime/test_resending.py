@@ -37,8 +37,8 @@ FLOW = "upload@phones"
 class World:
     """Hosts that can be killed and started; what is sent to a dead one is undeliverable, as with any channel."""
 
-    def __init__(self, bundle: Bundle, *standbys: str) -> None:
-        self.bundle = bundle
+    def __init__(self, bundle: Bundle, *standbys: str, beats: Beats = BEATS) -> None:
+        self.bundle, self.beats = bundle, beats
         part = make_slice(members={"phones": 1})
         self.top = topology(bundle.plan, bundle.app.value, bundle.infra.value, part)
         self.deliver: dict[str, Callable[[Message], None]] = {}
@@ -53,7 +53,7 @@ class World:
         member = next(m for m in self.top.hosts if str(m) == member_of(process))
         standby = process != str(member)
         top: Topology = at_standby(member.site, self.top) if standby else self.top
-        options = HostOptions(256, 256, 1, "here", shape=False, beats=BEATS, standby=standby)
+        options = HostOptions(256, 256, 1, "here", shape=False, beats=self.beats, standby=standby)
         works = {
             stage: [open_stage(self.bundle, top.stage_by_id[stage]) for _ in range(queue.servers)]
             for queue in top.queues
@@ -90,10 +90,10 @@ class World:
 def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
     made: list[World] = []
 
-    def make(*standbys: str, **changes: Any) -> World:
+    def make(*standbys: str, beats: Beats = BEATS, **changes: Any) -> World:
         project = copy_project(tmp_path, **changes.pop("edits", {}))
         asked: dict[str, Any] = {c: {"standby": 1} for c in ("vision", "decide", "language") if standbys}
-        made.append(World(make_bundle(tmp_path, make_plan(project, **asked), project), *standbys))
+        made.append(World(make_bundle(tmp_path, make_plan(project, **asked), project), *standbys, beats=beats))
         return made[-1]
 
     yield make
@@ -105,6 +105,43 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
 def right(entry: Entry) -> bool:
     verdict: Any = entry.answers["answer"]["verdict"]
     return bool(verdict.tolist() == [by_hand(ITEMS[int(entry.request[1:]) % len(ITEMS)], "small")[0]])
+
+
+def busy(host: Host) -> float:
+    return sum(seconds for load in host.loads() for seconds in load.busy.values())
+
+
+def test_a_process_that_is_shunned_gets_nothing_but_what_is_tried_out_while_its_standby_is_there(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world("bases-0", beats=Beats(BEATS.interval, timeout=30.0))
+    by_name = {host.name: host for host in world.hosts}
+    world.origin.origin.shun(frozenset({"bases-0"}))
+    world.submit(10)
+    world.all_ended()
+    assert busy(by_name["bases-0"]) == 0.0 < busy(by_name["bases-0+standby"])
+    tried: list[Entry] = []
+    world.origin.origin.try_out("r20", FLOW, ITEMS[20].values, 20.0, tried.append)
+    assert until(lambda: bool(tried), 20)
+    assert right(tried[0])
+    before = busy(by_name["bases-0"])
+    assert before > 0.0
+    world.kill("bases-0+standby")
+    world.submit(10)
+    assert all(e.status == "answered" and right(e) for e in world.all_ended())
+    assert busy(by_name["bases-0"]) > before, "slow is better than nobody"
+
+
+def test_what_a_process_holds_when_it_is_shunned_is_sent_again_and_answered_once(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world("bases-0")
+    world.submit(30)
+    world.origin.origin.shun(frozenset({"bases-0"}))
+    world.submit(30)
+    world.origin.origin.shun(frozenset())
+    world.submit(30)
+    assert all(e.status == "answered" and right(e) for e in world.all_ended())
 
 
 def test_a_standby_answers_what_the_dead_process_held_and_all_that_comes_after(

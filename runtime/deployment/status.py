@@ -102,10 +102,14 @@ def _connect(address: str, record: Record) -> Connection:
     try:
         return Connection(address, local=not record.address)
     except EnvironmentFailed as error:
-        if record.address:
-            raise
         what = f"Ray's head of {record.name} does not answer: hosts go on serving, but cannot be asked"
-        raise EnvironmentFailed(f"{what} (planner deploy again starts them anew)") from error
+        if not record.address:
+            raise EnvironmentFailed(f"{what} (it is started again by itself: try again in a few seconds)") from error
+        raise EnvironmentFailed(
+            f"{what}, and those that die are not started again: {error} (start the head of your cluster again, at the "
+            "same address and with the state that it kept; where it kept none, planner deploy again starts all anew: "
+            "docs/faults.md)"
+        ) from error
 
 
 def status_of(

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from runtime.channel import Channel, OnError
+from runtime.channel import UNSENDABLE, Channel, OnError
 from runtime.consumer import Consumer, Partial, consumers_at, edges_from, told_of
 from runtime.fan_out import Gather, split, stack
 from runtime.fleet import Member
@@ -416,6 +416,10 @@ class Host:
     def _undelivered(self, member: str, message: Message, reason: str) -> None:
         """The channel could not bring `message` to `member`."""
         if self._stop.is_set():
+            return
+        if reason.startswith(UNSENDABLE):
+            if message.kind in ("values", "answer"):
+                self._tell(message, "failed", f"{message.producer} to {member}: {reason}")
             return
         if time.monotonic() > message.deadline:  # which tells nothing of `member`
             if message.kind == "values":

@@ -21,7 +21,7 @@ from runtime.items import Item
 from runtime.message import Message, Trace
 from runtime.pace import Pace
 from runtime.replicas import processes_of, standby_of
-from runtime.request import Departure, Entry, OnEnd, Status
+from runtime.request import LATE, Departure, Entry, OnEnd, Status
 from runtime.topology import Edge, Topology
 from runtime.values import Value
 from specs.application import Application
@@ -36,11 +36,15 @@ class Send(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """A request from outside that is to go on elsewhere, with all that it needs; times on the host's clock."""
+    """A request from outside that is to go on elsewhere, with all that it needs; times on the host's clock. Of so many
+    `deaths` it may have been the cause, the last of them being `death`.
+    """
 
     entry: Entry
     item: Item
     on_end: OnEnd
+    deaths: int
+    death: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +139,27 @@ class Origin:
 
     def resume(self, withdrawn: Withdrawn) -> None:
         """Go on with a request that another plan's host began here."""
-        self._admit(withdrawn.entry, withdrawn.item, withdrawn.on_end)
+        self._admit(withdrawn.entry, withdrawn.item, withdrawn.on_end, after=(withdrawn.deaths, withdrawn.death))
         if time.monotonic() > withdrawn.entry.deadline:  # whoever gave it up meanwhile found it nowhere
-            self.end(withdrawn.entry.request, "failed", "the deadline passed")
+            self.end(withdrawn.entry.request, "failed", LATE)
 
-    def _admit(self, entry: Entry, item: Item, on_end: OnEnd | None, *, shunned: bool = True) -> None:
+    def _admit(
+        self,
+        entry: Entry,
+        item: Item,
+        on_end: OnEnd | None,
+        *,
+        shunned: bool = True,
+        after: tuple[int, str] = (0, ""),
+    ) -> None:
         with self._lock:
             self._entries[entry.request] = entry
             if on_end is not None:
                 self._outside[entry.request] = on_end
             avoid = self._avoided(entry.flow, shunned=shunned)
-            attempt = self._attempts[entry.request] = Attempt(item, entry.attempts, avoid)
+            attempt = self._attempts[entry.request] = Attempt(
+                item, entry.attempts, avoid, deaths=after[0], death=after[1]
+            )
             trip = _Trip(entry, item, attempt.number, attempt.avoid)
         self._enter(trip)
 
@@ -211,6 +225,8 @@ class Origin:
                 return
             if attempt is not None and attempt.parked:
                 reason = f"{reason} while {attempt.parked} was gone: {attempt.reason}"
+            elif attempt is not None and attempt.death and reason.startswith(LATE):
+                reason = f"{reason}, after the death of {attempt.death}, which may have held it"
             entry.status, entry.reason, entry.trace = status, reason, trace or Trace()
         self._word_outside(entry)
 
@@ -257,7 +273,8 @@ class Origin:
         trips, poisoned = [], []
         with self._lock:
             for entry, attempt in self._chosen(lambda e, a: target in self._uses[e.flow] and target not in a.avoid):
-                attempt.deaths += died
+                if died:
+                    attempt.deaths, attempt.death = attempt.deaths + 1, f"{target} ({reason})"
                 if attempt.deaths >= MOST_DEATHS:
                     why = f"{target} died while it may have held it, as {attempt.deaths - 1} processes did before"
                     poisoned.append((entry.request, f"{why}: {reason}"))
@@ -309,10 +326,16 @@ class Origin:
         """
         with self._lock:
             names = [r for r in self._attempts if r in self._outside and self._entries[r].flow not in self._remembered]
-            taken = [Withdrawn(self._entries.pop(r), self._attempts.pop(r).item, self._outside.pop(r)) for r in names]
+            taken = [self._withdrawn(name) for name in names]
         for each in taken:
             each.entry.attempts += 1
         return taken
+
+    def _withdrawn(self, request: str) -> Withdrawn:
+        attempt = self._attempts.pop(request)
+        return Withdrawn(
+            self._entries.pop(request), attempt.item, self._outside.pop(request), attempt.deaths, attempt.death
+        )
 
     def pending(self) -> int:
         """How many requests have not ended."""

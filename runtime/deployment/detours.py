@@ -19,6 +19,7 @@ from runtime.fleet import site_of
 from runtime.host import Host
 from runtime.pace import Slow
 from runtime.replicas import member_of, standby_of
+from runtime.request import LATE
 from runtime.values import Value
 
 BACK_AFTER: Final = 10.0
@@ -155,5 +156,5 @@ class Detours:
         """One that is late, or was taken elsewhere."""
         trial = self._trial
         if trial is not None and now > trial[1]:
-            self._host.origin.end(trial[0], "failed", "the deadline passed")
+            self._host.origin.end(trial[0], "failed", LATE)
             self._tried(trial[0])

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from runtime.attempts import MOST_DEATHS
 from runtime.bundle import Bundle
-from runtime.channel import OnError
+from runtime.channel import UNSENDABLE, OnError
 from runtime.channel.memory import MemoryChannel
 from runtime.health import Beats, Changes, Health
 from runtime.host import Host, HostOptions
@@ -270,6 +271,26 @@ def test_what_a_silent_process_holds_is_not_sent_again_where_nobody_stands_in(ma
     ended = world.all_ended()
     assert all(e.status == "answered" and right(e) for e in ended)
     assert [e.attempts for e in ended if e.request != "r5"] == [0] * 5
+
+
+def test_neither_old_news_nor_a_message_that_cannot_be_sent_makes_a_process_count_as_dead(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world(beats=Beats(BEATS.interval, timeout=30.0))
+    reach, held = world.deliver["bases-0"], list[Message]()
+    world.deliver["bases-0"] = held.append
+    world.submit(2)
+    assert until(lambda: len(held) >= 2, 20)
+    mine = {m.request: m for m in held if m.kind == "values"}
+    world.origin.origin.unreached(replace(mine["r0"], attempt=-1), "bases-0", "it was down")
+    world.origin._undelivered("bases-0", mine["r1"], f"{UNSENDABLE}: too large")
+    assert world.origin.origin.health.down() == {}
+    world.deliver["bases-0"] = reach
+    for message in held:
+        reach(message)
+    first, second = sorted(world.all_ended(), key=lambda e: e.request)
+    assert (first.status, first.attempts) == ("answered", 0)
+    assert (second.status, second.reason) == ("failed", f"shrink@phones to bases-0: {UNSENDABLE}: too large")
 
 
 def test_a_flow_that_keeps_state_is_not_sent_again(make_world: Callable[..., World]) -> None:

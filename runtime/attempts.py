@@ -22,7 +22,9 @@ MOST_DEATHS: Final = 3
 
 @dataclass(slots=True)
 class Attempt:
-    """The latest attempt of a request. `parked` names the process that it waits for, "" while it is under way."""
+    """The latest attempt of a request. `parked` names the process that it waits for, "" while it is under way. So many
+    `deaths` of processes that may have held it there were, the last of them `death`.
+    """
 
     item: Item
     number: int = 0
@@ -30,6 +32,7 @@ class Attempt:
     parked: str = ""
     reason: str = ""
     deaths: int = 0
+    death: str = ""
     parts: dict[int, dict[str, dict[str, Value]]] = field(default_factory=dict)
     traces: dict[int, Trace] = field(default_factory=dict)
     ends: dict[int, dict[str, float]] = field(default_factory=dict)

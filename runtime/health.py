@@ -13,6 +13,8 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from runtime.memory_kills import MemoryKills
+
 FORGET: Final = 4.0
 """Time-outs after which an unanswered beat is given up and another is sent: a cut link may have swallowed it."""
 
@@ -69,6 +71,7 @@ class Health:
     send: SendBeat
     changes: Changes
     _known: dict[str, _Known] = field(default_factory=dict)
+    _kills: MemoryKills = field(default_factory=MemoryKills)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -105,6 +108,7 @@ class Health:
     def _loop(self) -> None:
         while not self._stop.wait(self.beats.interval):
             now = time.monotonic()
+            self._kills.look()
             for target, known in self._known.items():
                 silent = now - known.asked if known.asked else 0.0
                 if silent > self.beats.timeout:
@@ -130,6 +134,7 @@ class Health:
             known = self._known.get(target)
             if known is None or known.died or (known.down and not died):
                 return
+            reason = self._kills.explain(reason) if died else reason
             known.since = known.since if known.down else time.monotonic()
             known.down, known.died = reason or "it does not answer", died
         if not self._stop.is_set():
@@ -144,6 +149,6 @@ class Health:
         if self._stop.is_set():
             return
         if died and not told:
-            self.changes.down(target, "it died and was started again", True)
+            self.changes.down(target, self._kills.explain("it died and was started again"), True)
         if died or was_down:
             self.changes.up(target)

@@ -11,16 +11,17 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from runtime.channel import Channel, OnError
+from runtime.channel import UNSENDABLE, Channel, OnError
 from runtime.consumer import Consumer, Partial, consumers_at, edges_from, told_of
 from runtime.fan_out import Gather, split, stack
 from runtime.fleet import Member
 from runtime.health import NO_BEATS, Beats
 from runtime.message import Kind, Message, StageTime, Trace, TransferTime
 from runtime.origin import Origin
+from runtime.pace import Pace
 from runtime.queues import BatchingQueue, BoundedQueue, Server, SpreadQueue
 from runtime.reference import truth
 from runtime.replicas import process_for, standby_of
@@ -45,6 +46,7 @@ class HostOptions:
     With `beats` an origin watches the processes that serve it and sends again what they may have held. A `standby`
     stands in for the member's own host. `plan` is what messages call the plan by, where a process has several open.
     `shape` slows links and processors as the infrastructure says; links not where they are `emulated` below us.
+    `services_ms` is what the plan predicts of each stage's service, see `runtime.pace`.
     """
 
     queue_limit: int
@@ -56,6 +58,7 @@ class HostOptions:
     standby: bool = False
     plan: str = ""
     emulated: bool = False
+    services_ms: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,7 @@ class Host:
             options.beats,
             fills,
             options.plan,
+            Pace(options.services_ms),
         )
         self._queues: dict[str, SpreadQueue[_Task]] = {}
         self._servers: list[Server[_Task]] = []
@@ -414,6 +418,10 @@ class Host:
     def _undelivered(self, member: str, message: Message, reason: str) -> None:
         """The channel could not bring `message` to `member`."""
         if self._stop.is_set():
+            return
+        if reason.startswith(UNSENDABLE):
+            if message.kind in ("values", "answer"):
+                self._tell(message, "failed", f"{message.producer} to {member}: {reason}")
             return
         if time.monotonic() > message.deadline:  # which tells nothing of `member`
             if message.kind == "values":

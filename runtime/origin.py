@@ -19,8 +19,9 @@ from runtime.fleet import Member
 from runtime.health import Beats, Changes, Health
 from runtime.items import Item
 from runtime.message import Message, Trace
+from runtime.pace import Pace
 from runtime.replicas import processes_of, standby_of
-from runtime.request import Departure, Entry, OnEnd, Status
+from runtime.request import LATE, Departure, Entry, OnEnd, Status
 from runtime.topology import Edge, Topology
 from runtime.values import Value
 from specs.application import Application
@@ -35,11 +36,15 @@ class Send(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """A request from outside that is to go on elsewhere, with all that it needs; times on the host's clock."""
+    """A request from outside that is to go on elsewhere, with all that it needs; times on the host's clock. Of so many
+    `deaths` it may have been the cause, the last of them being `death`.
+    """
 
     entry: Entry
     item: Item
     on_end: OnEnd
+    deaths: int
+    death: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,9 @@ class Origin:
     beats: Beats
     fills: Mapping[str, Mapping[str, Value]]
     plan: str = ""
+    pace: Pace = field(default_factory=lambda: Pace({}))
     _lock: threading.RLock = field(default_factory=threading.RLock)
+    _shunned: frozenset[str] = frozenset()
     _entries: dict[str, Entry] = field(default_factory=dict)
     _outside: dict[str, OnEnd] = field(default_factory=dict)
     _attempts: dict[str, Attempt] = field(default_factory=dict)
@@ -124,23 +131,44 @@ class Origin:
         item = Item(self.top.flow_by_name[flow].source, values)
         self._admit(Entry(request, flow, -1, False, now, now + deadline), item, on_end)
 
+    def try_out(self, request: str, flow: str, values: Mapping[str, Value], deadline: float, on_end: OnEnd) -> None:
+        """As `submit`, but also by processes that are gone round because they are slow: to see whether they are."""
+        now = time.monotonic()
+        item = Item(self.top.flow_by_name[flow].source, values)
+        self._admit(Entry(request, flow, -1, False, now, now + deadline), item, on_end, shunned=False)
+
     def resume(self, withdrawn: Withdrawn) -> None:
         """Go on with a request that another plan's host began here."""
-        self._admit(withdrawn.entry, withdrawn.item, withdrawn.on_end)
+        self._admit(withdrawn.entry, withdrawn.item, withdrawn.on_end, after=(withdrawn.deaths, withdrawn.death))
         if time.monotonic() > withdrawn.entry.deadline:  # whoever gave it up meanwhile found it nowhere
-            self.end(withdrawn.entry.request, "failed", "the deadline passed")
+            self.end(withdrawn.entry.request, "failed", LATE)
 
-    def _admit(self, entry: Entry, item: Item, on_end: OnEnd | None) -> None:
+    def _admit(
+        self,
+        entry: Entry,
+        item: Item,
+        on_end: OnEnd | None,
+        *,
+        shunned: bool = True,
+        after: tuple[int, str] = (0, ""),
+    ) -> None:
         with self._lock:
             self._entries[entry.request] = entry
             if on_end is not None:
                 self._outside[entry.request] = on_end
-            attempt = self._attempts[entry.request] = Attempt(item, entry.attempts, self._avoided(entry.flow))
+            avoid = self._avoided(entry.flow, shunned=shunned)
+            attempt = self._attempts[entry.request] = Attempt(
+                item, entry.attempts, avoid, deaths=after[0], death=after[1]
+            )
             trip = _Trip(entry, item, attempt.number, attempt.avoid)
         self._enter(trip)
 
-    def _avoided(self, flow: str) -> tuple[str, ...]:
-        return tuple(sorted(self._uses[flow] & set(self.health.down())))
+    def _avoided(self, flow: str, *, shunned: bool = True) -> tuple[str, ...]:
+        """What is down and, where it is to be `shunned`, what is slow, as long as its standby is there."""
+        avoid = set(self.health.down())
+        if shunned:
+            avoid |= {process for process in self._shunned if standby_of(process) not in avoid}
+        return tuple(sorted(self._uses[flow] & avoid))
 
     def _enter(self, trip: _Trip) -> None:
         """The source: what its consumers take goes to them."""
@@ -185,6 +213,8 @@ class Origin:
                 return
             entry.status, entry.latency, entry.ends = "answered", max(ends.values()), ends
             entry.answers, entry.trace = answers, attempt.traces[message.attempt]
+        services = [(t.stage, _process(t.member, message.avoid), t.service) for t in entry.trace.stages]
+        self.pace.saw(entry.flow, entry.latency, services, time.monotonic())
         self._word_outside(entry)
 
     def end(self, request: str, status: Status, reason: str, trace: Trace | None = None) -> None:
@@ -195,6 +225,8 @@ class Origin:
                 return
             if attempt is not None and attempt.parked:
                 reason = f"{reason} while {attempt.parked} was gone: {attempt.reason}"
+            elif attempt is not None and attempt.death and reason.startswith(LATE):
+                reason = f"{reason}, after the death of {attempt.death}, which may have held it"
             entry.status, entry.reason, entry.trace = status, reason, trace or Trace()
         self._word_outside(entry)
 
@@ -214,12 +246,16 @@ class Origin:
         if not self._again[message.flow]:
             self.end(message.request, "failed", f"{target} cannot be reached: {reason}")
             return
+        with self._lock:
+            known = self._attempts.get(message.request)
+            if known is None or known.number != message.attempt:
+                return  # it has ended, or was sent again: old news of a process that may be back
         if target not in message.avoid:
-            self.health.suspect(target, reason)
+            self.health.suspect(target, reason)  # which sends again what it held, this one too
         with self._lock:
             entry, attempt = self._entries.get(message.request), self._attempts.get(message.request)
             if entry is None or attempt is None or attempt.number != message.attempt:
-                return  # it has ended, or was sent again
+                return
             avoid = self._avoided(entry.flow)
             if target in attempt.avoid and target in avoid:  # nobody stands in for it
                 attempt.parked, attempt.reason = target, self.health.down().get(target, reason)
@@ -230,12 +266,15 @@ class Origin:
     def _went_down(self, target: str, reason: str, died: bool) -> None:
         """Send again what `target` may have held. Where it is only silent and nobody stands in, it may yet answer."""
         other = standby_of(target)
+        if died:
+            self.pace.forget(target)
         if not died and not any(other in uses for uses in self._uses.values()):
             return
         trips, poisoned = [], []
         with self._lock:
             for entry, attempt in self._chosen(lambda e, a: target in self._uses[e.flow] and target not in a.avoid):
-                attempt.deaths += died
+                if died:
+                    attempt.deaths, attempt.death = attempt.deaths + 1, f"{target} ({reason})"
                 if attempt.deaths >= MOST_DEATHS:
                     why = f"{target} died while it may have held it, as {attempt.deaths - 1} processes did before"
                     poisoned.append((entry.request, f"{why}: {reason}"))
@@ -246,6 +285,22 @@ class Origin:
             self.end(request, "failed", why)
         for trip in trips:
             self._enter(trip)
+
+    def shun(self, processes: frozenset[str]) -> None:
+        """Go round these from now on, and no others: they are slow, and each has a standby for all that it does here.
+
+        What they hold is sent again; the first answer counts.
+        """
+        with self._lock:
+            new, self._shunned = processes - self._shunned, processes
+            held = self._chosen(lambda e, a: bool(new & self._uses[e.flow] - set(a.avoid)))
+            trips = [_again(e, a, tuple(sorted({*a.avoid, *self._avoided(e.flow)}))) for e, a in held]
+        for trip in trips:
+            self._enter(trip)
+
+    def may_repeat(self, flow: str) -> bool:
+        """Whether requests of `flow` may be run again."""
+        return self._again[flow]
 
     def _came_up(self, target: str) -> None:
         """Send again what waited for `target`."""
@@ -271,10 +326,16 @@ class Origin:
         """
         with self._lock:
             names = [r for r in self._attempts if r in self._outside and self._entries[r].flow not in self._remembered]
-            taken = [Withdrawn(self._entries.pop(r), self._attempts.pop(r).item, self._outside.pop(r)) for r in names]
+            taken = [self._withdrawn(name) for name in names]
         for each in taken:
             each.entry.attempts += 1
         return taken
+
+    def _withdrawn(self, request: str) -> Withdrawn:
+        attempt = self._attempts.pop(request)
+        return Withdrawn(
+            self._entries.pop(request), attempt.item, self._outside.pop(request), attempt.deaths, attempt.death
+        )
 
     def pending(self) -> int:
         """How many requests have not ended."""
@@ -322,6 +383,11 @@ class Origin:
 def _grace(entry: Entry) -> float:
     """Seconds that word of a passed deadline may take to come back, before the request counts as lost."""
     return min(2.0, 0.5 * (entry.deadline - entry.started))
+
+
+def _process(member: str, avoid: tuple[str, ...]) -> str:
+    """Which process of `member` served an attempt that goes round these."""
+    return standby_of(member) if member in avoid else member
 
 
 def _own(value: Value) -> Value:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from runtime.message import Trace
 from runtime.values import Value
+
+LATE: Final = "the deadline passed"
+"""How the reason begins of a request that was given up."""
 
 Status = Literal["pending", "answered", "refused", "failed", "lost"]
 

@@ -42,7 +42,8 @@ class MemberStatus(Spec):
 
     `standby` is the state of the process that stands by for the member, "" where the plan has none there. `pid` and
     `standby_pid` are of their processes on the member's machine, 0 where none answers. Requests that enter
-    at the member go by the plan `without` that site, which is gone for it; "" while all is as planned.
+    at the member go by the plan `without` that site, which is gone or slow for it; "" while all is as planned. `slow`
+    says by what a process of the member serves slower than planned, and what is done about it; "" where none does.
     """
 
     member: str
@@ -51,6 +52,7 @@ class MemberStatus(Spec):
     pid: int = 0
     standby_pid: int = 0
     without: str = ""
+    slow: str = ""
     http: str = ""
     grpc: str = ""
     models: tuple[str, ...] = ()

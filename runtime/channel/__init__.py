@@ -13,6 +13,8 @@ CHANNEL: Final = "zeromq"
 
 OnError = Callable[[str, Message, str], None]
 """(process, message, reason): the message did not reach the process."""
+UNSENDABLE: Final = "it cannot be sent"
+"""How the reason begins where that is the message's own fault, and tells nothing of the process."""
 
 
 class Channel(Protocol):

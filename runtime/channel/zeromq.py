@@ -28,7 +28,7 @@ from typing import Any, Final
 
 import zmq
 
-from runtime.channel import OnError
+from runtime.channel import UNSENDABLE, OnError
 from runtime.channel.probe import Probe
 from runtime.channel.window import Inbox, Outbox, Parcel
 from runtime.health import OnPulse
@@ -250,6 +250,8 @@ class ZeroMQChannel:
             touched[member] = peer
             if isinstance(asked, int):
                 peer.to_open = asked
+                if peer.greeted:  # heartbeats were there before
+                    self._open_wide(peer)
             elif isinstance(asked, Message):
                 self._pack(peer, asked)
             else:
@@ -265,11 +267,11 @@ class ZeroMQChannel:
         try:
             parts = frames(message)
         except Exception as error:  # a value from anywhere; the thread must go on
-            self._on_error(peer.name, message, f"it cannot be written: {type(error).__name__}: {error}")
+            self._on_error(peer.name, message, f"{UNSENDABLE}: {type(error).__name__}: {error}")
             return
         sizes = [len_of(part) for part in parts]
         if max(sizes) > LONGEST:
-            why = f"a value of {max(sizes)} bytes is too large: at most {LONGEST} are sent"
+            why = f"{UNSENDABLE}: a value of {max(sizes)} bytes is too large: at most {LONGEST} are sent"
             self._on_error(peer.name, message, why)
             return
         peer.outbox.add(Parcel(message, parts, sum(sizes)))
@@ -410,6 +412,10 @@ class ZeroMQChannel:
         peer.incarnation, peer.greeted, peer.broken = incarnation, True, False
         peer.outbox.go_back(number)
         self._pulse(peer)
+        self._open_wide(peer)
+
+    def _open_wide(self, peer: _Peer) -> None:
+        """Send in advance what `near` asked for."""
         if peer.to_open:
             self._put(peer, _PAD, 0, [bytes(peer.to_open)])
             peer.to_open = 0

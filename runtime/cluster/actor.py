@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from runtime.bundle import open_bundle
@@ -113,7 +113,9 @@ def open_host(order: HostOrder, open_channel: Callable[[OnError], Channel], stat
     works = open_works(bundle, order.top, order.member.site, order.secrets, states)
     state = LinkState(Path(order.links)) if order.links else None
     app, fills = bundle.app.value, fills_of_sinks(bundle)
-    return Host(order.member, order.top, app, works, open_channel, state, order.options, fills)
+    planned = {(s.name, s.site): s.service.p95_ms for s in bundle.plan.stages if s.kind == "stage"}
+    options = replace(order.options, services_ms=planned)
+    return Host(order.member, order.top, app, works, open_channel, state, options, fills)
 
 
 def _limit_pools(threads: int) -> None:

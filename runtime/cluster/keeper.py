@@ -6,7 +6,8 @@ Ctrl-C reaches the command alone.
 
 For a deployment, which outlives its command, the order names a file `announce`: the answer is written there instead,
 and the nodes live until the keeper is told to end (SIGTERM). Nodes that a file beside it asks for (`ADDED`) are started
-meanwhile, and the answer is written again.
+meanwhile, and the answer is written again. The head's control store is then on the disk, and when its process dies the
+keeper starts it again at the same address, with all that it knew.
 """
 
 from __future__ import annotations
@@ -44,6 +45,12 @@ AGENT_PORTS: Final[Mapping[str, int | None]] = {
 ADDED: Final = ".add"
 """After the name of the answer's file: the file that asks for more nodes, a JSON list of their labels."""
 LOOK_EVERY: Final = 0.2
+REVIVE_AFTER: Final = 1.0
+"""Seconds from one start of the control store to the next, where it dies at once."""
+PATIENCE: Final = 3600
+"""Seconds that nodes go on without the control store."""
+STATE: Final = "gcs"
+"""The folder, in that of the nodes, of what the control store knows."""
 MOST_THREADS: Final = 256
 
 START_LIMIT: Final = 120.0
@@ -59,6 +66,8 @@ def main() -> int:
     asked: dict[str, Any] = json.loads(sys.stdin.readline())
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     apply_settings(local=True)
+    if "announce" in asked:
+        _keep_state(asked["folder"])
     _adopt_orphans()
     _settle_imports()
     _be_patient()
@@ -79,7 +88,11 @@ def main() -> int:
                 nodes += pool.map(lambda node: _start(folder, node[0], node[1], head.gcs_address), others)
                 members = {labels["site"]: node for labels, node in zip(asked["nodes"], nodes, strict=True)}
                 _tell({"address": head.gcs_address, "nodes": list(members)}, asked, answer)
-                for wanted in _added(asked):
+                revive = _Revival(head)
+                for wanted in _looks(asked):
+                    revive.look()
+                    if not wanted:
+                        continue
                     found, problem = _add(wanted, members, folder, pool, head.gcs_address)
                     nodes += found
                     _tell({"address": head.gcs_address, "nodes": list(members), "failed": problem}, asked, answer)
@@ -109,19 +122,57 @@ def _tell(what: Mapping[str, object], asked: Mapping[str, Any], stdout: int) -> 
     os.replace(f"{file}.part", file)
 
 
-def _added(asked: Mapping[str, Any]) -> Iterator[list[Mapping[str, str]]]:
-    """Until the end of stdin or, for a deployment, for ever (a signal interrupts it): labels of nodes to add."""
+def _looks(asked: Mapping[str, Any]) -> Iterator[list[Mapping[str, str]]]:
+    """Until the end of stdin or, for a deployment, for ever (a signal interrupts it): labels of nodes to add, which are
+    looked for again and again.
+    """
     if "announce" not in asked:
         sys.stdin.read()
         return
     file = asked["announce"] + ADDED
     while True:
         time.sleep(LOOK_EVERY)
+        wanted: list[Mapping[str, str]] = []
         with contextlib.suppress(FileNotFoundError):
             with open(file, "rb") as stream:
                 wanted = json.load(stream)
             os.unlink(file)
-            yield wanted
+        yield wanted
+
+
+def _keep_state(folder: str) -> None:
+    """Have the control store write down what it knows, and nodes wait for it to come back.
+
+    Left alone it keeps that in memory, and nodes end a minute after it has died.
+    """
+    store = f"{folder}/{STATE}"
+    os.mkdir(store, 0o700)
+    settings = {
+        "RAY_gcs_storage": "rocksdb",
+        "RAY_gcs_storage_path": store,
+        "RAY_gcs_rpc_server_reconnect_timeout_s": str(PATIENCE),
+    }
+    os.environ.update(settings)
+
+
+class _Revival:
+    """Starts the control store of the node `head` again when its process has died."""
+
+    def __init__(self, head: Any) -> None:
+        from ray._private import ray_constants
+
+        self._head, self._kind = head, ray_constants.PROCESS_TYPE_GCS_SERVER
+        self._not_before = 0.0
+
+    def look(self) -> None:
+        """In the thread that started the head: its processes die with that."""
+        (store,) = self._head.all_processes[self._kind]
+        if store.process.poll() is None or time.monotonic() < self._not_before:
+            return
+        self._not_before = time.monotonic() + REVIVE_AFTER
+        del self._head.all_processes[self._kind]
+        self._head._gcs_address = self._head._gcs_client = None  # it takes the port that it had
+        self._head.start_gcs_server()
 
 
 def _add(

@@ -221,7 +221,7 @@ class DeployedHost:
         if self._door is not None:
             seen = await asyncio.to_thread(self._door.window.seen)
             told |= {"endpoints": asdict(self._door.endpoints), "models": list(self._door.models), "seen": seen}
-            told["without"] = release.without
+            told |= {"without": release.without, "slow": release.slow()}
         if release.states is not None:
             told["states"] = [asdict(state) for state in release.states.report()]
         return told

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from runtime.bundle import Bundle, open_bundle
-from runtime.cluster.connection import Connection
+from runtime.cluster.connection import Connection, parse_address, probe
 from runtime.deployment.exchange import make_key
 from runtime.deployment.local import ensure_nodes, stop_nodes
 from runtime.deployment.move import movable, move, unfinished
@@ -36,6 +38,8 @@ from specs.plan import Plan
 
 Tell = Callable[[str], None]
 NOWHERE: Final = Path()
+HEAD_LIMIT: Final = 20.0
+"""Seconds for a head that died to be started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +122,26 @@ def _agree(wanted: Wanted, orders: Orders) -> Moving | None:
 def _connect(record: Record, tiers: Mapping[str, str], *, anew: bool) -> Connection:
     """To a cluster with a node for each member. Of nodes of our own all are started `anew` where one is missing."""
     try:
-        return _connect_to(record.address or ensure_nodes(record.name, tiers, anew=anew), record, tiers)
+        address = record.address
+        if not address:
+            address = ensure_nodes(record.name, tiers, anew=anew)
+            _await_head(address)
+        return _connect_to(address, record, tiers)
     except EnvironmentFailed:
         if record.address or not anew:
             raise
     stop_nodes(record.name)
     return _connect_to(ensure_nodes(record.name, tiers), record, tiers)
+
+
+def _await_head(address: str) -> None:
+    """Where it has died its keeper starts it again: until it answers, or does not for long."""
+    give_up = time.monotonic() + HEAD_LIMIT
+    while time.monotonic() < give_up:
+        with contextlib.suppress(EnvironmentFailed):
+            probe(parse_address(address))
+            return
+        time.sleep(0.2)
 
 
 def _connect_to(address: str, record: Record, tiers: Mapping[str, str]) -> Connection:

@@ -1,7 +1,9 @@
 """Where a member's requests enter: the plan's host or, while a site is gone, the host of the plan without that site.
 
-Each origin decides for its own requests, from its own heartbeats; nobody else has to be alive for that. A site counts
-as gone once a process of it that serves this member has been down for `MOVE_AFTER` and no standby stands in.
+Each origin decides for its own requests, from its own heartbeats and answers; nobody else has to be alive for that. A
+site counts as gone once a process of it that serves this member has been down for `MOVE_AFTER` and no standby stands
+in, or is slow with no way round but without the site (`runtime.deployment.detours`). What is gone comes before what is
+slow.
 """
 
 from __future__ import annotations
@@ -10,8 +12,10 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
+from runtime.deployment.detours import Detours
 from runtime.host import Host
 from runtime.replicas import process_for
 from runtime.request import OnEnd
@@ -31,48 +35,71 @@ Adopt = Callable[[str, Collection[str]], Host]
 """(site, members): opens the hosts of the plan without `site` at the members, and returns the one of this process."""
 
 
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A plan without a site; `median_ms` is how long it says that requests of a flow take."""
+
+    top: Topology
+    median_ms: Mapping[str, float]
+
+
 class Failover:
     """See the module; an `Entrance` of the door. From construction to `close`."""
 
-    def __init__(self, host: Host, alternatives: Mapping[str, Topology], adopt: Adopt) -> None:
-        """`alternatives` are topologies of plans without a site, by site."""
+    def __init__(self, host: Host, alternatives: Mapping[str, Alternative], adopt: Adopt) -> None:
+        """`alternatives` are plans without a site, by site."""
         self._host, self._alternatives, self._adopt = host, alternatives, adopt
         self._others: dict[str, Host] = {}
         self._not_before: dict[str, float] = {}
         self.without = ""
+        self._detours = Detours(host, {site: each.median_ms for site, each in alternatives.items()})
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="failover", daemon=True)
-        if alternatives:
-            self._thread.start()
+        self._thread.start()
 
     def submit(self, request: str, flow: str, values: Mapping[str, Value], deadline: float, on_end: OnEnd) -> None:
         """See `runtime.origin.Origin.submit`."""
+        self._entered.submit(request, flow, values, deadline, on_end)
+        self._detours.try_out(request, flow, values, deadline)
+
+    @property
+    def _entered(self) -> Host:
+        """The host where requests enter now."""
         site = self.without
-        host = self._others[site] if site else self._host
-        host.submit(request, flow, values, deadline, on_end)
+        return self._others[site] if site else self._host
 
     def give_up(self, request: str, reason: str) -> None:
         """End a request, whichever host has it."""
         for host in (self._host, *self._others.values()):
             host.give_up(request, reason)
 
+    def slow(self) -> dict[str, str]:
+        """Of each process that is slow: by what, and where requests go instead."""
+        return self._detours.told(self.without)
+
     def close(self) -> None:
         self._stop.set()
-        if self._alternatives:
-            self._thread.join(2.0)
+        self._thread.join(2.0)
 
     def _loop(self) -> None:
         back_since: float | None = None
         while not self._stop.wait(LOOK_EVERY):
             now = time.monotonic()
+            self._detours.look(now, self.without)
+            gone = [s for s in self._alternatives if now >= self._not_before.get(s, 0.0) and self._gone(s)]
+            slow = [s for s in self._detours.sites() if now >= self._not_before.get(s, 0.0)]
             if not self.without:
                 back_since = None
-                gone = [s for s in self._alternatives if now >= self._not_before.get(s, 0.0) and self._gone(s)]
-                if gone:
-                    self._move(gone[0])
+                if gone or slow:
+                    self._move((gone or slow)[0])
             elif self._missing(self.without):
                 back_since = None
-                self._bring_over()
+                self._bring_over(self._host)
+            elif gone:  # another site: this one is only slow, or is back
+                back_since = None
+                self._move(gone[0])
+            elif self.without in self._detours.sites():
+                back_since = None
             else:
                 back_since = back_since or now
                 if now - back_since >= BACK_AFTER:
@@ -102,7 +129,7 @@ class Failover:
 
     def _move(self, site: str) -> None:
         """Have the plan without `site` ready where it needs to be; then let requests go there, waiting ones first."""
-        top, name = self._alternatives[site], str(self._host.member)
+        top, name = self._alternatives[site].top, str(self._host.member)
         mine = self._flows(top)
         sites = {stage.site for stage in top.stages if mine & set(stage.flows)}
         members = {str(top.member[name, s]) for s in sites if (name, s) in top.member}
@@ -112,11 +139,11 @@ class Failover:
             _LOG.error("%s: cannot go on without %s: %s", name, site, error)
             self._not_before[site] = time.monotonic() + TRY_AGAIN
             return
-        if self._missing(site):  # it may have come back meanwhile
+        if self._missing(site) or site in self._detours.sites():  # it may have come back meanwhile
             _LOG.warning("%s: goes on without %s", name, site)
-            self.without = site
-            self._bring_over()
+            before, self.without = self._entered, site
+            self._bring_over(before)
 
-    def _bring_over(self) -> None:
-        for each in self._host.origin.withdraw():
+    def _bring_over(self, before: Host) -> None:
+        for each in before.origin.withdraw():
             self._others[self.without].origin.resume(each)

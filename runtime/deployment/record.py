@@ -191,7 +191,9 @@ def _of_another_version(file: Path) -> EnvironmentFailed:
 def write_record(record: Record) -> None:
     """In one step, in a folder that nobody else may read."""
     folder = state_folder(record.name)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.chmod(0o700)  # it may have been there
     (folder / LOGS).mkdir(exist_ok=True)
     (folder / PORTS).mkdir(exist_ok=True)
     write_whole(folder / RECORD, json.dumps(record.dump(), indent=1) + "\n")

@@ -7,17 +7,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runtime.bundle import Bundle, open_bundle
+from runtime.bundle import PLAN_FILE, Bundle, open_bundle
 from runtime.cluster.actor import HostOrder, open_host
 from runtime.cluster.peers import adopt_everywhere, find_peers
 from runtime.deployment.exchange import Exchange
-from runtime.deployment.failover import Failover
+from runtime.deployment.failover import Alternative, Failover
 from runtime.host import Host
 from runtime.ingress.door import DoorOptions
 from runtime.ingress.member import MemberDoor
 from runtime.ingress.service import Service
+from runtime.observe.drift import promise_of
 from runtime.state import States
 from runtime.values import Value
+from specs.plan import read_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class Release:
 
     def _enter(self) -> Failover:
         peers, member = self._peers, str(self.order.host.member)
-        tops = {site: order.top for site, order in self.order.alternatives.items()}
+        others = {site: _alternative(order) for site, order in self.order.alternatives.items()}
 
         def adopt(site: str, members: Collection[str]) -> Host:
             others = {m: peers[m] for m in members if m in peers and m != member}
@@ -109,13 +111,17 @@ class Release:
             return self.adopt(site)
 
         if self._entrance is None:
-            self._entrance = Failover(self.host, tops, adopt)
+            self._entrance = Failover(self.host, others, adopt)
         return self._entrance
 
     @property
     def without(self) -> str:
         """The site without which requests that enter here go on; "" while all is as planned."""
         return self._entrance.without if self._entrance is not None else ""
+
+    def slow(self) -> dict[str, str]:
+        """Of each process that is slow for requests that enter here: by what, and where they go instead."""
+        return self._entrance.slow() if self._entrance is not None else {}
 
     def warm_up(self, stage: str, inputs: Sequence[Mapping[str, Value | None]], rounds: int) -> None:
         """See `runtime.host.Host.warm_up`."""
@@ -132,3 +138,10 @@ class Release:
             host.close()
         if self.states is not None:
             self.states.close()
+
+
+def _alternative(order: HostOrder) -> Alternative:
+    """With what its plan says of each flow: of several sinks, of the slowest."""
+    plan = read_plan(Path(order.bundle) / PLAN_FILE)
+    promised = promise_of(plan, order.top).paths
+    return Alternative(order.top, {flow: path.predicted.p50_ms for flow, path in promised.items()})

@@ -102,10 +102,14 @@ def _connect(address: str, record: Record) -> Connection:
     try:
         return Connection(address, local=not record.address)
     except EnvironmentFailed as error:
-        if record.address:
-            raise
         what = f"Ray's head of {record.name} does not answer: hosts go on serving, but cannot be asked"
-        raise EnvironmentFailed(f"{what} (planner deploy again starts them anew)") from error
+        if not record.address:
+            raise EnvironmentFailed(f"{what} (it is started again by itself: try again in a few seconds)") from error
+        raise EnvironmentFailed(
+            f"{what}, and those that die are not started again: {error} (start the head of your cluster again, at the "
+            "same address and with the state that it kept; where it kept none, planner deploy again starts all anew: "
+            "docs/faults.md)"
+        ) from error
 
 
 def status_of(
@@ -143,8 +147,10 @@ def _member(name: str, top: Topology, site: str, reports: Mapping[str, Mapping[s
     report, other = reports.get(name), reports.get(standby_of(name))
     stages = tuple(stage.name for stage in top.stages_at(site))
     standby = _state(other) if has_standby(site, top) else ""
+    slow = _slow(name, reports)
     if report is None or not report["ready"]:
-        return MemberStatus(member=name, state=_state(report), standby=standby, standby_pid=_pid(other), stages=stages)
+        state, pid = _state(report), _pid(other)
+        return MemberStatus(member=name, state=state, standby=standby, standby_pid=pid, stages=stages, slow=slow)
     queues = tuple(
         QueueStatus(queue=q["queue"], waiting=q["waiting"], servers=q["servers"], busy_s=sum(q["busy"].values()))
         for q in report["queues"]
@@ -161,6 +167,7 @@ def _member(name: str, top: Topology, site: str, reports: Mapping[str, Mapping[s
         models=tuple(report["models"]),
         stages=stages,
         without=report.get("without", ""),
+        slow=slow,
         queues=queues,
         remembers=tuple(_remembers(each) for each in report.get("states", ())),
     )
@@ -168,6 +175,17 @@ def _member(name: str, top: Topology, site: str, reports: Mapping[str, Mapping[s
 
 def _remembers(report: Mapping[str, Any]) -> StateStatus:
     return StateStatus.model_validate({"age_s" if key == "age" else key: value for key, value in report.items()})
+
+
+def _slow(name: str, reports: Mapping[str, Mapping[str, Any]]) -> str:
+    """What origins say of the member's processes, the first of each."""
+    told: dict[str, str] = {}
+    for report in reports.values():
+        for process, why in report.get("slow", {}).items():
+            told.setdefault(process, why)
+    standby = standby_of(name)
+    words = (told.get(name, ""), f"its standby: {told[standby]}" if standby in told else "")
+    return "; ".join(word for word in words if word)
 
 
 def _state(report: Mapping[str, Any] | None) -> ProcessState:

@@ -11,11 +11,9 @@ from typing import Final
 
 from runtime.ingress.concurrency import Concurrency
 from runtime.ingress.protocol import Code, ProtocolError
-from runtime.request import Entry
+from runtime.request import LATE, Entry
 from specs.errors import InputError, Issue, Place
 
-LATE: Final = "the deadline passed"
-"""How the reason begins of a request that was given up."""
 MIN_TOKEN: Final = 16
 MAX_TOKEN_FILE: Final = 100_000
 
@@ -72,25 +70,44 @@ def read_tokens(file: str) -> Tokens:
 class Admission:
     """At most `requests` at a time, fewer where they are answered too late, and `data` bytes of bodies. Used by one
     thread.
+
+    A request arrives until its body is there; only then it is inside. Those that arrive slowly use none of the places
+    that are learnt from how long those inside take.
     """
 
     def __init__(self, requests: int, data: int) -> None:
-        self._concurrency, self._data = Concurrency(requests), data
+        self._concurrency, self._most, self._data = Concurrency(requests), requests, data
         self.inside = 0
+        self._here = 0
         self._held = 0
 
     @contextmanager
-    def enter(self, size: int) -> Iterator[None]:
-        """For as long as a request of `size` bytes is inside. Raises ProtocolError where there is no room for it."""
-        if self.inside >= int(self._concurrency.limit) or self._held + size > self._data:
-            raise ProtocolError(Code.refused, f"{self.inside} requests are being served: try again later")
-        self.inside += 1
+    def arrive(self, size: int) -> Iterator[None]:
+        """From the beginning of a request of `size` bytes to its end. Raises ProtocolError where there is no room."""
+        self._check_room()
+        if self._here >= self._most or self._held + size > self._data:
+            raise ProtocolError(Code.refused, f"{self._here} requests are here or on their way: try again later")
+        self._here += 1
         self._held += size
         try:
             yield
         finally:
-            self.inside -= 1
+            self._here -= 1
             self._held -= size
+
+    @contextmanager
+    def enter(self) -> Iterator[None]:
+        """For as long as a request that has arrived is inside. Raises ProtocolError where there is no room for it."""
+        self._check_room()
+        self.inside += 1
+        try:
+            yield
+        finally:
+            self.inside -= 1
+
+    def _check_room(self) -> None:
+        if self.inside >= int(self._concurrency.limit):
+            raise ProtocolError(Code.refused, f"{self.inside} requests are being served: try again later")
 
     def ended(self, entry: Entry) -> None:
         """Learn from what became of a request that is still inside. One that failed for another reason than time says

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Final
 
 import grpc
@@ -11,7 +12,7 @@ import grpc.aio
 from runtime.ingress.grpc_codec import parse, read_request, write_answer
 from runtime.ingress.http_server import NAME, metadata
 from runtime.ingress.messages import SERVICE, message
-from runtime.ingress.protocol import EXTENSIONS, Code, Origin, ProtocolError
+from runtime.ingress.protocol import EXTENSIONS, Code, InferRequest, Origin, ProtocolError
 from runtime.ingress.service import Service
 from runtime.observe.tracing import CONTEXT_HEADERS
 
@@ -19,6 +20,8 @@ MAX_AGE_MS: Final = 600_000
 AGE_GRACE_MS: Final = 60_000
 """After ten minutes a client is asked to connect anew, and a minute later the connection ends: so a sender that never
 finishes a message does not hold it for ever. Clients connect again by themselves."""
+LEAST_TIMEOUT: Final = 1e-3
+"""Seconds that a call has whose deadline passed while it came in: nobody waits for it."""
 OPEN_METHODS: Final = frozenset({"ServerLive", "ServerReady"})
 
 Method = Callable[[Any, Any], Awaitable[Any]]
@@ -86,7 +89,7 @@ class GrpcServer:
                 if name not in OPEN_METHODS:
                     self._service.tokens.check(_authorization(context))
                 if name == "ModelInfer":
-                    with self._service.admission.enter(len(data)):
+                    with self._service.admission.arrive(len(data)), self._service.admission.enter():
                         return await method(parse(f"{name}Request", data), context)
                 return await method(parse(f"{name}Request", data), context)
             except ProtocolError as error:
@@ -121,8 +124,15 @@ class GrpcServer:
         service = self._service
         with service.counted(request.model_name, "grpc"):
             model = service.model(request.model_name, request.model_version)
-            asked = read_request(model, request, _origin(context))
+            asked = in_time(read_request(model, request, _origin(context)), context.time_remaining())
             return write_answer(model, asked, await service.infer(asked))
+
+
+def in_time(request: InferRequest, remaining: float | None) -> InferRequest:
+    """With the deadline of the call (seconds from now, None without one), where that comes first."""
+    if remaining is None or (request.timeout is not None and request.timeout <= remaining):
+        return request
+    return replace(request, timeout=max(remaining, LEAST_TIMEOUT))
 
 
 def _serialize(answer: Any) -> bytes:

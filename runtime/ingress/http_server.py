@@ -135,11 +135,12 @@ class HttpServer:
             length = request.content_length
             if length is not None and length > service.limits.body:
                 raise _too_large(service.limits.body)
-            with service.admission.enter(service.limits.body if length is None else length):
+            with service.admission.arrive(service.limits.body if length is None else length):
                 body = await self._body(request)
-                asked = read_request(model, body, _json_length(request), _origin(request))
-                answer = await service.infer(asked)
-                out, json_length = write_answer(model, asked, answer)
+                with service.admission.enter():
+                    asked = read_request(model, body, _json_length(request), _origin(request))
+                    answer = await service.infer(asked)
+                    out, json_length = write_answer(model, asked, answer)
         if json_length is None:
             return web.Response(body=out, content_type="application/json")
         headers = {JSON_LENGTH: str(json_length), "Content-Type": "application/octet-stream"}

@@ -336,3 +336,20 @@ def test_other_names_are_changed_and_kept_apart() -> None:
     found = [dns_name(name) for name in names]
     assert len(set(found)) == len(names)
     assert all(re.fullmatch(r"[a-z][a-z0-9-]{0,20}[a-z0-9]", name) for name in found), found
+
+
+def test_all_members_share_the_folder_of_the_deployments_state(exported: Path) -> None:
+    compose = yaml.safe_load((exported / "compose" / "compose.yaml").read_text("utf-8"))
+    dockerfile = (exported / "compose" / "image" / "Dockerfile").read_text("utf-8")
+    (state,) = set(re.findall(r'TIERPLAN_STATE="([^"]+)"', dockerfile))
+    assert f"chmod 1777 {state}" in dockerfile
+    shared = [{"type": "volume", "source": "state", "target": state}]
+    assert len(compose["services"]) > 1
+    assert all(service["volumes"] == shared for service in compose["services"].values())
+    assert set(compose["volumes"]) == {"state"}
+    (claim,) = of_kind(exported / "kubernetes", "PersistentVolumeClaim")
+    for found in of_kind(exported / "kubernetes", "StatefulSet").values():
+        pod = found["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        assert {"name": "state", "persistentVolumeClaim": {"claimName": claim}} in pod["volumes"]
+        assert {"name": "state", "mountPath": state} in container["volumeMounts"]

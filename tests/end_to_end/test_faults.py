@@ -22,7 +22,7 @@ from runtime.deployment.local import keeper_of, nodes_folder
 from runtime.values import Value, equal
 from specs.errors import EnvironmentFailed
 from tests.runtime.fates import Log
-from tests.runtime.faulty import NAME, Deployed, deployment, kill_head, kill_node
+from tests.runtime.faulty import NAME, Deployed, deployment, kill_head, kill_node, stolen
 from tests.runtime.processes import in_folder, until
 
 SLOW: Final[Mapping[str, Value]] = {"photo": bytes([7, 0, 0, 0, 0, 0, 0, 0]), "caption": "ab"}
@@ -84,6 +84,37 @@ def test_without_a_standby_requests_wait_until_the_process_is_started_again(depl
     assert deployed.member("cloud-0").pid != before.pid
 
 
+def test_a_process_whose_processor_is_stolen_is_gone_round_by_its_standby_and_taken_back_when_it_is_well(
+    deployed: Deployed,
+) -> None:
+    load = deployed.heavy_load()
+    with stolen(deployed.member("bases-0").pid):
+        assert until(lambda: "its standby serves" in deployed.member("bases-0").slow, 60), deployed.status()
+        assert deployed.member("bases-0").slow.startswith("vision takes ")
+        time.sleep(3)
+        assert "its standby serves" in deployed.member("bases-0").slow, "still gone round"
+        assert deployed.member("phones-0").without == "", "nothing else moved"
+    assert until(lambda: deployed.member("bases-0").slow == "", 120)
+    all_answered(load.end())
+    assert until(deployed.whole, 30)
+
+
+@pytest.mark.deep
+def test_a_slow_process_without_a_standby_is_gone_round_by_the_alternative_until_it_is_well(
+    deployed: Deployed, folder: Path
+) -> None:
+    load = deployed.heavy_load()
+    with stolen(deployed.member("cloud-0").pid):
+        assert until(lambda: "the plan without cloud serves" in deployed.member("cloud-0").slow, 60), deployed.status()
+        status = deployed.told(folder)
+        assert status.state == "serving"
+        assert next(m for m in status.members if m.member == "cloud-0").slow.startswith("language takes ")
+        assert next(m for m in status.members if m.member == "phones-0").without == "cloud"
+    assert until(lambda: deployed.member("cloud-0").slow == "", 120)
+    assert until(deployed.whole, 30)
+    all_answered(load.end())
+
+
 @pytest.mark.deep
 def test_a_process_that_hangs_is_found_by_its_heartbeats_and_gone_round(deployed: Deployed) -> None:
     process = psutil.Process(deployed.member("bases-0").pid)
@@ -124,6 +155,33 @@ def test_an_ingress_that_dies_fails_what_it_held_and_listens_again_at_the_same_a
     assert until(deployed.whole, WHOLE)
 
 
+def test_when_the_head_dies_sites_go_on_and_it_is_started_again_with_all_that_it_knew(
+    deployed: Deployed, folder: Path
+) -> None:
+    before = deployed.status()
+    load = deployed.load()
+    time.sleep(1)
+    load.breaks(kill_head)
+    assert not deploy(deployed.wanted, lambda _: None), "there is nothing to mend"
+
+    def answers() -> bool:
+        try:
+            return deployed.whole()
+        except EnvironmentFailed:
+            return False
+
+    assert until(answers, 60)
+    all_answered(load.end())
+    status = deployed.told(folder)
+    assert status.address == before.address
+    assert [m.pid for m in status.members] == [m.pid for m in before.members], "nothing was started anew"
+    psutil.Process(deployed.member("cloud-0").pid).kill()
+    assert until(lambda: deployed.member("cloud-0").pid not in (0, before.members[-1].pid), 60), (
+        "it starts others again"
+    )
+    assert until(deployed.whole, 30)
+
+
 def test_when_a_node_dies_its_stages_move_where_the_alternative_says(deployed: Deployed, folder: Path) -> None:
     load = deployed.load()
     time.sleep(1)
@@ -137,16 +195,3 @@ def test_when_a_node_dies_its_stages_move_where_the_alternative_says(deployed: D
     assert next(m for m in status.members if m.member == "phones-0").without == "cloud"
     language = [s.member for s in status.stages if s.name == "language" and s.kind == "stage"]
     assert "bases-0" in language
-
-
-@pytest.mark.deep
-def test_sites_go_on_when_the_head_dies_and_the_next_deploy_mends_all(deployed: Deployed, folder: Path) -> None:
-    assert deploy(deployed.wanted, lambda _: None), "the node that died is missing"
-    assert deployed.told(folder).state == "serving"
-    load = deployed.load()
-    time.sleep(1)
-    load.breaks(kill_head)
-    time.sleep(4)
-    all_answered(load.end())
-    assert deploy(deployed.wanted, lambda _: None)
-    assert deployed.told(folder).state == "serving"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,19 +19,24 @@ from runtime.deployment.local import keeper_of, nodes_folder
 from runtime.deployment.record import Record
 from runtime.deployment.status import watching
 from runtime.deployment.undeploy import undeploy
+from runtime.items import Item
 from runtime.opening import open_references
 from runtime.topology import topology
 from runtime.values import Value
 from specs.deployment_status import DeploymentStatus, MemberStatus
-from specs.plan import Plan
+from specs.plan import Percentiles, Plan, StagePrediction
 from tests.cli.calling import planner
 from tests.runtime.fates import Load
-from tests.runtime.sample import copy_project, make_bundle, make_items, make_plan, make_slice
+from tests.runtime.sample import PLACES, ZERO, copy_project, make_bundle, make_items, make_plan, make_slice
 
 NAME: Final = "faulty"
 DEADLINE: Final = 20.0
 ITEMS: Final = make_items(40)
 CLOUD: Final = ("cloud", "vm")
+HEAVY: Final = [Item("upload", {"photo": bytes([8, n, 0, 0, 0, 0, 0, 0]), "caption": "zzzz"}) for n in range(20)]
+"""vision and language take 20 ms of processor time for each, and decide no time."""
+PLANNED_MS: Final = 150.0
+"""What the plan says that vision and language take at most, where they are placed."""
 STANDBY: Final[Mapping[str, Mapping[str, Any]]] = {"vision": {"standby": 1}, "decide": {"standby": 1}}
 
 
@@ -43,6 +49,7 @@ class Deployed:
 
     wanted: Wanted
     expected: tuple[Value, ...]
+    heavy: tuple[Value, ...] = ()
 
     def status(self) -> DeploymentStatus:
         with watching(NAME) as watcher:
@@ -62,6 +69,10 @@ class Deployed:
     def load(self, rate: float = 20) -> Load:
         return Load(self.member("phones-0").http, "sample", ITEMS, self.expected, "verdict", rate=rate)
 
+    def heavy_load(self, rate: float = 1.5) -> Load:
+        """Of requests that take processor time."""
+        return Load(self.member("phones-0").http, "sample", HEAVY, self.heavy, "verdict", rate=rate)
+
 
 def another(folder: Path, places: Mapping[str, tuple[str, str]], **changes: Mapping[str, Any]) -> Wanted:
     """A plan of the application in `folder`, compiled, without alternatives; to be deployed as all others here."""
@@ -78,7 +89,8 @@ def another(folder: Path, places: Mapping[str, tuple[str, str]], **changes: Mapp
 def deployment(folder: Path) -> Iterator[Deployed]:
     """It runs inside; state and bundles are in `folder`, which ``$TIERPLAN_STATE`` must be below."""
     project = copy_project(folder)
-    bundle = make_bundle(folder, make_plan(project, **STANDBY), project)
+    plan = make_plan(project, **STANDBY).model_copy(update={"stages": (_planned("vision"), _planned("language"))})
+    bundle = make_bundle(folder, plan, project)
     at_cloud, at_bases = ("cloud", "vm"), ("bases", "rack")
     others = {
         "bases": make_plan(project, {"vision": at_cloud, "decide": at_cloud}),
@@ -100,16 +112,22 @@ def deployment(folder: Path) -> Iterator[Deployed]:
     wanted = Wanted(bundle, record, ITEMS[:4], others, write)
     try:
         assert deploy(wanted, lambda _: None)
-        yield Deployed(wanted, expected_of(bundle))
+        yield Deployed(wanted, expected_of(bundle, ITEMS), expected_of(bundle, HEAVY))
     finally:
         undeploy(NAME)
 
 
-def expected_of(bundle: Bundle) -> tuple[Value, ...]:
-    """The answers to `ITEMS`."""
+def _planned(component: str) -> StagePrediction:
+    service = Percentiles(p50_ms=PLANNED_MS, p95_ms=PLANNED_MS, p99_ms=PLANNED_MS, mean_ms=PLANNED_MS)
+    site, _ = PLACES[component]
+    return StagePrediction(name=component, kind="stage", site=site, wait=ZERO, service=service, share=1)
+
+
+def expected_of(bundle: Bundle, items: Sequence[Item] = ITEMS) -> tuple[Value, ...]:
+    """The answers to `items`."""
     part = make_slice(members={"phones": 1})
     reference = open_references(bundle, topology(bundle.plan, bundle.app.value, bundle.infra.value, part))
-    return tuple(reference["upload@phones"].run(item).answers["answer"]["verdict"] for item in ITEMS)
+    return tuple(reference["upload@phones"].run(item).answers["answer"]["verdict"] for item in items)
 
 
 def kill_node(member: str) -> None:
@@ -121,6 +139,28 @@ def kill_node(member: str) -> None:
     for process in [*named, *(child for p in named for child in p.children(recursive=True))]:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
+
+
+@contextmanager
+def stolen(pid: int, share: float = 0.96, period: float = 0.1) -> Iterator[None]:
+    """A process gets no processor for that `share` of each `period` seconds, as when others have it."""
+    process, stop = psutil.Process(pid), threading.Event()
+
+    def steal() -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while not stop.is_set():
+                process.suspend()
+                stop.wait(share * period)
+                process.resume()
+                stop.wait((1 - share) * period)
+
+    thread = threading.Thread(target=steal)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
 
 
 def kill_head() -> None:

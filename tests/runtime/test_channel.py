@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.channel import UNSENDABLE
 from runtime.channel.window import REMEMBER, Inbox, Outbox, Parcel
 from runtime.channel.zeromq import LONGEST, Secret, ZeroMQChannel
 from runtime.message import Message
@@ -121,6 +122,16 @@ def test_what_cannot_be_sent_is_told_at_once_and_does_not_hold_up_the_rest(ends:
     assert [m.request for m in ends.came] == ["small"]
     assert [request for _, request, _ in ends.undelivered] == ["large", "odd"]
     assert "too large" in ends.undelivered[0][2]
+    assert all(why.startswith(UNSENDABLE) for _, _, why in ends.undelivered)
+
+
+def test_a_peer_that_heartbeats_reached_before_gets_what_is_sent_in_advance(ends: Ends) -> None:
+    ends.start()
+    pulses: list[str | None] = []
+    ends.a.beat("b", lambda incarnation, _: pulses.append(incarnation))
+    assert until(lambda: bool(pulses), 10)
+    ends.a.near({"b": 1000})
+    assert until(lambda: ends.a._peers["b"].to_open == 0, 10)
 
 
 def test_a_channel_that_is_closed_writes_to_no_file_that_was_opened_since() -> None:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from runtime.attempts import MOST_DEATHS
 from runtime.bundle import Bundle
-from runtime.channel import OnError
+from runtime.channel import UNSENDABLE, OnError
 from runtime.channel.memory import MemoryChannel
 from runtime.health import Beats, Changes, Health
 from runtime.host import Host, HostOptions
@@ -37,8 +38,8 @@ FLOW = "upload@phones"
 class World:
     """Hosts that can be killed and started; what is sent to a dead one is undeliverable, as with any channel."""
 
-    def __init__(self, bundle: Bundle, *standbys: str) -> None:
-        self.bundle = bundle
+    def __init__(self, bundle: Bundle, *standbys: str, beats: Beats = BEATS) -> None:
+        self.bundle, self.beats = bundle, beats
         part = make_slice(members={"phones": 1})
         self.top = topology(bundle.plan, bundle.app.value, bundle.infra.value, part)
         self.deliver: dict[str, Callable[[Message], None]] = {}
@@ -53,7 +54,7 @@ class World:
         member = next(m for m in self.top.hosts if str(m) == member_of(process))
         standby = process != str(member)
         top: Topology = at_standby(member.site, self.top) if standby else self.top
-        options = HostOptions(256, 256, 1, "here", shape=False, beats=BEATS, standby=standby)
+        options = HostOptions(256, 256, 1, "here", shape=False, beats=self.beats, standby=standby)
         works = {
             stage: [open_stage(self.bundle, top.stage_by_id[stage]) for _ in range(queue.servers)]
             for queue in top.queues
@@ -94,10 +95,10 @@ class World:
 def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
     made: list[World] = []
 
-    def make(*standbys: str, **changes: Any) -> World:
+    def make(*standbys: str, beats: Beats = BEATS, **changes: Any) -> World:
         project = copy_project(tmp_path, **changes.pop("edits", {}))
         asked: dict[str, Any] = {c: {"standby": 1} for c in ("vision", "decide", "language") if standbys}
-        made.append(World(make_bundle(tmp_path, make_plan(project, **asked), project), *standbys))
+        made.append(World(make_bundle(tmp_path, make_plan(project, **asked), project), *standbys, beats=beats))
         return made[-1]
 
     yield make
@@ -109,6 +110,43 @@ def make_world(tmp_path: Path) -> Iterator[Callable[..., World]]:
 def right(entry: Entry) -> bool:
     verdict: Any = entry.answers["answer"]["verdict"]
     return bool(verdict.tolist() == [by_hand(ITEMS[int(entry.request[1:]) % len(ITEMS)], "small")[0]])
+
+
+def busy(host: Host) -> float:
+    return sum(seconds for load in host.loads() for seconds in load.busy.values())
+
+
+def test_a_process_that_is_shunned_gets_nothing_but_what_is_tried_out_while_its_standby_is_there(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world("bases-0", beats=Beats(BEATS.interval, timeout=30.0))
+    by_name = {host.name: host for host in world.hosts}
+    world.origin.origin.shun(frozenset({"bases-0"}))
+    world.submit(10)
+    world.all_ended()
+    assert busy(by_name["bases-0"]) == 0.0 < busy(by_name["bases-0+standby"])
+    tried: list[Entry] = []
+    world.origin.origin.try_out("r20", FLOW, ITEMS[20].values, 20.0, tried.append)
+    assert until(lambda: bool(tried), 20)
+    assert right(tried[0])
+    before = busy(by_name["bases-0"])
+    assert before > 0.0
+    world.kill("bases-0+standby")
+    world.submit(10)
+    assert all(e.status == "answered" and right(e) for e in world.all_ended())
+    assert busy(by_name["bases-0"]) > before, "slow is better than nobody"
+
+
+def test_what_a_process_holds_when_it_is_shunned_is_sent_again_and_answered_once(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world("bases-0")
+    world.submit(30)
+    world.origin.origin.shun(frozenset({"bases-0"}))
+    world.submit(30)
+    world.origin.origin.shun(frozenset())
+    world.submit(30)
+    assert all(e.status == "answered" and right(e) for e in world.all_ended())
 
 
 def test_a_standby_answers_what_the_dead_process_held_and_all_that_comes_after(
@@ -247,6 +285,26 @@ def test_what_a_silent_process_holds_is_not_sent_again_where_nobody_stands_in(ma
     ended = world.all_ended()
     assert all(e.status == "answered" and right(e) for e in ended)
     assert [e.attempts for e in ended if e.request != "r5"] == [0] * 5
+
+
+def test_neither_old_news_nor_a_message_that_cannot_be_sent_makes_a_process_count_as_dead(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world(beats=Beats(BEATS.interval, timeout=30.0))
+    reach, held = world.deliver["bases-0"], list[Message]()
+    world.deliver["bases-0"] = held.append
+    world.submit(2)
+    assert until(lambda: len(held) >= 2, 20)
+    mine = {m.request: m for m in held if m.kind == "values"}
+    world.origin.origin.unreached(replace(mine["r0"], attempt=-1), "bases-0", "it was down")
+    world.origin._undelivered("bases-0", mine["r1"], f"{UNSENDABLE}: too large")
+    assert world.origin.origin.health.down() == {}
+    world.deliver["bases-0"] = reach
+    for message in held:
+        reach(message)
+    first, second = sorted(world.all_ended(), key=lambda e: e.request)
+    assert (first.status, first.attempts) == ("answered", 0)
+    assert (second.status, second.reason) == ("failed", f"shrink@phones to bases-0: {UNSENDABLE}: too large")
 
 
 def test_a_flow_that_keeps_state_is_not_sent_again(make_world: Callable[..., World]) -> None:

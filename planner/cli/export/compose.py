@@ -6,11 +6,15 @@ import json
 from typing import Any, Final
 
 from planner.cli.export.image import machine
-from planner.cli.export.shape import SECRETS_MOUNT, Shape, SiteShape
+from planner.cli.export.shape import SECRETS_MOUNT, STATE_MOUNT, Shape, SiteShape
 from specs.yamlfile import yaml_text
 
 SECRETS: Final = {"tokens": "tokens", "tls_crt": "tls.crt", "tls_key": "tls.key"}
 """Compose's name of each secret, and of its file in /run/secrets/door."""
+
+
+STATE: Final = "state"
+"""The volume in which hosts find one another, and the key of their messages."""
 
 
 def compose_files(shape: Shape) -> dict[str, bytes]:
@@ -23,6 +27,7 @@ def compose_files(shape: Shape) -> dict[str, bytes]:
         "services": services,
         "networks": {"nodes": {"labels": shape.annotations}},
     }
+    value["volumes"] = {STATE: {"labels": shape.annotations}}
     secrets = {} if shape.insecure else {name: {"file": f"./secrets/{file}"} for name, file in SECRETS.items()}
     secrets |= {f"function_{name}": {"file": f"./secrets/functions/{name}"} for name in shape.function_secrets}
     if secrets:
@@ -45,6 +50,7 @@ def _service(shape: Shape, site: SiteShape, index: int, head: str) -> dict[str, 
         "environment": shape.settings(site, head) | {"TIERPLAN_INDEX": str(index)},
         "labels": shape.annotations,
         "networks": ["nodes"],
+        "volumes": [{"type": "volume", "source": STATE, "target": STATE_MOUNT}],
         "shm_size": "256mb",
         "restart": "unless-stopped",
         "stop_grace_period": "20s",

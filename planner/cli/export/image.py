@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from planner.cli.export.requirements import OURS, pinned
-from planner.cli.export.shape import Shape
+from planner.cli.export.shape import STATE_MOUNT, Shape
 from runtime.cluster.settings import SETTINGS
 from specs.artefact_folder import read_description
 from specs.manifest import MANIFEST_FILE
@@ -72,7 +72,7 @@ def _dockerfile(shape: Shape) -> str:
         "PYTHONPATH": "/srv/tierplan",
         "PYTHONDONTWRITEBYTECODE": "1",
         "HOME": "/tmp",
-        "TIERPLAN_STATE": "/tmp/tierplan",
+        "TIERPLAN_STATE": STATE_MOUNT,
     }
     environment = " \\\n    ".join(f'{key}="{value}"' for key, value in settings.items())
     return f"""\
@@ -87,6 +87,8 @@ RUN pip install --no-cache-dir --no-deps -r requirements.txt -r requirements-mor
 COPY tierplan tierplan
 COPY bundle bundle
 COPY {" ".join(SCRIPTS)} ./
+# A volume that is mounted here takes this mode, so that any user may have a folder of its own in it.
+RUN mkdir -p {STATE_MOUNT} && chmod 1777 {STATE_MOUNT}
 ENV {environment}
 USER 10001
 ENTRYPOINT ["sh", "/srv/entrypoint.sh"]

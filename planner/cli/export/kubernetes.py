@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from planner.cli.export.image import machine
-from planner.cli.export.shape import NODE_PORT, RAY_PORT, SECRETS_MOUNT, Shape, SiteShape
+from planner.cli.export.shape import NODE_PORT, RAY_PORT, SECRETS_MOUNT, STATE_MOUNT, Shape, SiteShape
 from runtime.secrets import FOLDER
 from specs.yamlfile import yaml_text
 
@@ -18,6 +18,7 @@ def kubernetes_files(shape: Shape) -> dict[str, bytes]:
     """By their names in the exported folder."""
     found: dict[str, list[dict[str, Any]]] = {
         "config.yaml": [_config(shape)],
+        "state.yaml": [_state(shape)],
         "network.yaml": [_nodes(shape), *_doors(shape), _policy(shape)],
     }
     for site in shape.sites:
@@ -163,6 +164,7 @@ def _pod(shape: Shape, site: SiteShape) -> dict[str, Any]:
     volumes: list[dict[str, Any]] = [
         {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "256Mi"}},
         {"name": "tmp", "emptyDir": {}},
+        {"name": "state", "persistentVolumeClaim": {"claimName": _claim(shape)}},
     ]
     if not shape.insecure:
         volumes.append({"name": "door", "secret": {"secretName": door_secret(shape), "defaultMode": 0o440}})
@@ -187,6 +189,21 @@ def _pod(shape: Shape, site: SiteShape) -> dict[str, Any]:
     }
 
 
+def _claim(shape: Shape) -> str:
+    return f"{shape.dns}-state"
+
+
+def _state(shape: Shape) -> dict[str, Any]:
+    """The volume in which hosts find one another, and the key of their messages."""
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": _metadata(shape, _claim(shape)),
+        # By one node, where all pods are.
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+
+
 def _holds_secrets(shape: Shape, site: SiteShape) -> bool:
     """Of functions: the head hands them out. Pods of one set are alike, so that all members of its site hold them."""
     return bool(shape.function_secrets) and site.site == shape.head.site
@@ -199,7 +216,11 @@ def _container(shape: Shape, site: SiteShape) -> dict[str, Any]:
     if site.http:
         own["TIERPLAN_HTTP"] = str(site.http)
     ready = ["sh", "/srv/entrypoint.sh", "ready"]
-    mounts: list[dict[str, Any]] = [{"name": "shm", "mountPath": "/dev/shm"}, {"name": "tmp", "mountPath": "/tmp"}]
+    mounts: list[dict[str, Any]] = [
+        {"name": "shm", "mountPath": "/dev/shm"},
+        {"name": "tmp", "mountPath": "/tmp"},
+        {"name": "state", "mountPath": STATE_MOUNT},
+    ]
     if not shape.insecure:
         mounts.append({"name": "door", "mountPath": "/run/secrets/door", "readOnly": True})
     if _holds_secrets(shape, site):

@@ -27,6 +27,7 @@ WRITTEN: Final = {
         ("kustomization.yaml", "names the manifests, and the image"),
         ("site-*.yaml", "a StatefulSet for each site: its pods are the site's members, numbered as the runtime does"),
         ("config.yaml", "what all pods are told; nothing secret"),
+        ("state.yaml", "the volume in which hosts find one another, and the key of their messages; all pods mount it"),
         ("network.yaml", "Services: names of pods, and a door for each member where requests enter; a NetworkPolicy"),
     ),
 }  # fmt: skip
@@ -48,8 +49,6 @@ def limits_of(shape: Shape, to: str) -> tuple[str, ...]:
         "Links and processors are as they are: nothing is slowed as infra.yaml says, so that times are those of this "
         "machine, not those that the plan predicts for its sites.",
         "Containers of one network trust one another: Ray's ports ask for no tokens and do not encrypt.",
-        "Hosts find one another, and the key of their messages, in TIERPLAN_STATE: where there are several containers, "
-        "mount one folder there for all of them.",
         "Where a container is lost, the head starts all hosts anew once it is back: requests under way then fail, and "
         "those that come meanwhile are refused. Nothing scales by itself; the plan says how many of what.",
     ]

@@ -18,6 +18,8 @@ from specs.errors import InputError, Issue
 from specs.export import ExportedMember
 from specs.manifest import MANIFEST_FILE
 
+STATE_MOUNT: Final = "/var/lib/tierplan"
+"""Where containers share the state of their deployment."""
 SECRETS_MOUNT: Final = "/run/secrets/functions"
 """Where the head finds a file for each secret of functions."""
 RAY_PORT: Final = 6379

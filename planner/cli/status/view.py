@@ -38,7 +38,10 @@ def details(found: DeploymentStatus) -> Iterator[RenderableType]:
 
 
 def summary(found: DeploymentStatus) -> Iterator[str]:
-    """Drift, and a line each on requests, on a move under way and on all."""
+    """What is slow, drift, and a line each on requests, on a move under way and on all."""
+    for member in found.members:
+        if member.slow:
+            yield f"slow: {member.member}: {member.slow}"
     for drift in found.drift:
         yield f"drift: {drift_text(drift)}"
     if found.drift:
@@ -74,7 +77,8 @@ def state_text(member: str, state: StateStatus) -> str:
 def _state(m: MemberStatus) -> str:
     """With what is not as planned, or stands by."""
     standby = f", standby {m.standby}" if m.standby else ""
-    return m.state + standby + (f", goes on without {m.without}" if m.without else "")
+    slow = ", slow" if m.slow else ""
+    return m.state + standby + slow + (f", goes on without {m.without}" if m.without else "")
 
 
 def _times(found: DeploymentStatus) -> list[list[str]]:

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.ingress.admission import LATE, Admission
+from runtime.ingress.admission import Admission
 from runtime.ingress.concurrency import LEAST, Concurrency
 from runtime.ingress.protocol import ProtocolError
-from runtime.request import Entry
+from runtime.request import LATE, Entry
 
 MOST = 256
 SERVICE = 0.05
@@ -66,7 +66,7 @@ class Inside:
     def __init__(self, admission: Admission, came: float) -> None:
         self.admission, self.came = admission, came
         self.leaves = ExitStack()
-        self.leaves.enter_context(admission.enter(1))
+        self.leaves.enter_context(admission.enter())
 
     def end(self, now: float, learns: bool) -> bool:
         """Whether it was in time."""
@@ -122,7 +122,7 @@ def test_what_fails_for_another_reason_than_time_says_nothing_of_load() -> None:
     admission = Admission(MOST, 1000)
     for _ in range(1000):
         admission.ended(Entry("r", "f", 0, False, 0.0, DEADLINE, "failed", "shrink at phones-0: ValueError: no JPEG"))
-    with admission.enter(1), admission.enter(1), admission.enter(1):
+    with admission.enter(), admission.enter(), admission.enter():
         assert admission.inside == 3
 
 
@@ -151,3 +151,27 @@ def test_after_an_outage_with_few_inside_overload_is_noticed() -> None:
     for _ in range(2_000):
         limit.answered(min(1.0, limit.limit / 16), 1.0, int(limit.limit))
     assert limit.limit < 12
+
+
+def test_who_sends_slowly_takes_no_learnt_place_but_one_of_all_and_room_for_the_body() -> None:
+    admission = Admission(MOST, 1000)
+    entry = Entry("r", "f", 0, False, 0.0, 1.0, status="lost")
+    with ExitStack() as inside:
+        for _ in range(MOST):
+            inside.enter_context(admission.enter())
+        for _ in range(10 * MOST):
+            admission.ended(entry)
+    with ExitStack() as arriving:
+        for _ in range(MOST - 1):
+            arriving.enter_context(admission.arrive(1))
+        with admission.arrive(1), admission.enter(), admission.enter():
+            assert admission.inside == 2, "all of the few places that are left are free"
+            with pytest.raises(ProtocolError, match="are being served"):
+                arriving.enter_context(admission.arrive(1))
+        arriving.enter_context(admission.arrive(1))
+        with pytest.raises(ProtocolError, match="on their way"):
+            arriving.enter_context(admission.arrive(1))
+    with pytest.raises(ProtocolError, match="on their way"), admission.arrive(1001):
+        pass
+    with admission.arrive(1000):
+        pass

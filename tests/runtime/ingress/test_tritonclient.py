@@ -13,7 +13,9 @@ import tritonclient.http
 from tritonclient.grpc import service_pb2
 from tritonclient.utils import InferenceServerException
 
+from runtime.ingress.grpc_server import in_time
 from runtime.ingress.messages import _MESSAGES, message
+from runtime.ingress.protocol import InferRequest, Origin
 from tests.runtime.ingress.doors import Opened, opened
 from tests.runtime.sample import make_items
 from tests.runtime.test_reference import by_hand
@@ -132,6 +134,17 @@ def test_what_is_wrong_is_said_in_the_protocols_words(door: Opened, protocol: st
             client.infer("sample", inputs(protocol, item), timeout=1)
         with pytest.raises(InferenceServerException, match=r"shrink at phones-0: .*ValueError: not a picture"):
             client.infer("sample", [blob(protocol, "photo", b"!"), blob(protocol, "caption", b"")])
+
+
+@pytest.mark.parametrize(
+    ("asked", "remaining", "timeout"),
+    [(None, None, None), (None, 2.0, 2.0), (1.0, 2.0, 1.0), (3.0, 2.0, 2.0), (3.0, None, 3.0), (None, -1.0, 1e-3)],
+)
+def test_the_deadline_of_a_grpc_call_bounds_its_request(
+    asked: float | None, remaining: float | None, timeout: float | None
+) -> None:
+    request = InferRequest("sample", "", {}, Origin("grpc"), timeout=asked)
+    assert in_time(request, remaining).timeout == timeout
 
 
 def test_our_messages_are_the_clients_field_by_field() -> None:

@@ -11,6 +11,13 @@ from numpy.typing import NDArray
 from .letters import LETTERS
 
 
+def _work(seconds: float) -> None:
+    """Takes so much processor time."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
 def shrink(photo: bytes) -> dict[str, Any]:
     if photo[:1] == b"!":
         raise ValueError("not a picture")
@@ -18,6 +25,8 @@ def shrink(photo: bytes) -> dict[str, Any]:
 
 
 def vision_small(pixels: NDArray[np.uint8]) -> dict[str, Any]:
+    if pixels[0] == 8:
+        _work(0.02)
     total = float(pixels.sum())
     return {"score": np.array([total, -total], np.float32), "sure": bool(pixels[0] % 2)}
 
@@ -33,6 +42,8 @@ def tokens(caption: str) -> dict[str, Any]:
 
 
 def language(ids: NDArray[np.int64]) -> dict[str, Any]:
+    if ids.sum() == 104:
+        _work(0.02)
     return {"vector": np.array([ids.sum(), ids.max(), 1], np.float32)}
 
 

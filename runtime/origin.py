@@ -18,6 +18,7 @@ from runtime.channel import Channel
 from runtime.fleet import Member
 from runtime.health import Beats, Changes, Health
 from runtime.items import Item
+from runtime.machine import clock_name
 from runtime.message import Message, Trace
 from runtime.replicas import processes_of, standby_of
 from runtime.request import Departure, Entry, OnEnd, Status
@@ -131,6 +132,7 @@ class Origin:
             self.end(withdrawn.entry.request, "failed", "the deadline passed")
 
     def _admit(self, entry: Entry, item: Item, on_end: OnEnd | None) -> None:
+        entry.clock = clock_name(self.clock)
         with self._lock:
             self._entries[entry.request] = entry
             if on_end is not None:

@@ -19,6 +19,7 @@ from runtime.consumer import Consumer, Partial, consumers_at, edges_from, told_o
 from runtime.fan_out import Gather, split, stack
 from runtime.fleet import Member
 from runtime.health import NO_BEATS, Beats
+from runtime.machine import clock_name
 from runtime.message import Kind, Message, StageTime, Trace, TransferTime
 from runtime.origin import Origin
 from runtime.pace import Pace
@@ -191,6 +192,8 @@ class Host:
         if message.kind == "unreached":
             self.origin.unreached(message, message.consumer, message.reason)
             return
+        if message.clock != self._options.clock:
+            message = _by_this_clock(message, time.monotonic())
         if message.kind in ("refused", "failed"):
             status: Status = "refused" if message.kind == "refused" else "failed"
             self.origin.end(message.request, status, message.reason, message.trace)
@@ -203,9 +206,6 @@ class Host:
             name = self._edge_names[message.flow, message.producer, message.consumer]
             passed = TransferTime(name, str(self.member), time.monotonic() - message.sent, message.queued)
             message = replace(message, trace=message.trace.merged(Trace(transfers=(passed,))))
-        elif message.clock != self._options.clock:
-            # Another machine's clock: what was left of the deadline when it was sent is left now, the trip apart.
-            message = replace(message, deadline=time.monotonic() + message.deadline - message.sent)
         self._accept(message)
 
     def _accept(self, message: Message) -> None:
@@ -328,7 +328,8 @@ class Host:
         if isinstance(made, Exception):
             self._stop_at(task, "failed", f"{stage.name} at {self.name}: {type(made).__name__}: {made}")
             return
-        time_ = StageTime(stage.name, str(self.member), started - task.ready, ended - started, ended)
+        waited, clock = started - task.ready, clock_name(self._options.clock)
+        time_ = StageTime(stage.name, str(self.member), waited, ended - started, ended, clock)
         times: tuple[StageTime, ...] = (time_,)
         try:
             if task.gather is not None:
@@ -549,3 +550,10 @@ def _gated(app: Application) -> dict[str, dict[str, str]]:
         if component.when is not None:
             found.setdefault(component.when.ref.producer, {})[name] = component.when.ref.from_
     return found
+
+
+def _by_this_clock(message: Message, now: float) -> Message:
+    """A message of another machine, whose clock says nothing here: what was left of its deadline when it was sent is
+    left `now`, the trip apart.
+    """
+    return replace(message, deadline=now + message.deadline - message.sent)

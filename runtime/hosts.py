@@ -26,8 +26,10 @@ class Load:
 class Hosts(Protocol):
     """Hosts by member name. A member that died is left out of answers and reported by `progress`."""
 
-    def open(self) -> None:
-        """Load all stages at all members. Raises EnvironmentFailed where a site has no node."""
+    def open(self) -> bool:
+        """Load all stages at all members; whether they are on several machines, whose links and processors then are as
+        they are. Raises EnvironmentFailed where a site has no node.
+        """
         ...
 
     def warm_up(self, inputs: Mapping[str, Mapping[str, StageInputs]], rounds: int) -> None:
@@ -50,6 +52,10 @@ class Hosts(Protocol):
 
     def logs(self) -> dict[str, list[Entry]]:
         """The clients' logs by member. A member that died has none."""
+        ...
+
+    def round_trips(self) -> Mapping[tuple[str, str], float]:
+        """The shortest round trip, in seconds, from a member to each that it sends to whose clock it does not share."""
         ...
 
     def gone(self) -> Mapping[str, str]:

@@ -29,7 +29,7 @@ class InProcessHosts:
         self._states: list[LinkState] = []
         self._folder = tempfile.TemporaryDirectory(prefix="tierplan-")
 
-    def open(self) -> None:
+    def open(self) -> bool:
         file = Path(self._folder.name) / "links"
         LinkState.create(file, Routes(self._top).capacities)
         for member in self._top.hosts:
@@ -48,6 +48,7 @@ class InProcessHosts:
             )
             self._hosts[str(member)] = host
             self._deliver[str(member)] = host.deliver
+        return False
 
     def host(self, member: str) -> Host:
         """The host of `member`, once they are open."""
@@ -79,6 +80,9 @@ class InProcessHosts:
 
     def logs(self) -> dict[str, list[Entry]]:
         return {member: host.origin.log() for member, host in self._hosts.items()}
+
+    def round_trips(self) -> Mapping[tuple[str, str], float]:
+        return {}  # all share this machine's clock
 
     def gone(self) -> Mapping[str, str]:
         return {}

@@ -132,11 +132,12 @@ def measured_path(
 
 
 def _latency(entry: Entry, to: str, app: Application) -> float | None:
-    """Until the answer, or the end of component `to`; None where the request did not run it."""
+    """Until the answer, or the end of component `to`; None where the request did not run it, or another clock than that
+    of its origin says when."""
     if to in app.sinks:
         return entry.ends.get(to)
-    ends = [t.ended for t in entry.trace.stages if t.stage.partition("[")[0] == to]
-    return max(ends) - entry.started if ends else None
+    mine = [t for t in entry.trace.stages if t.stage.partition("[")[0] == to]
+    return max(t.ended for t in mine) - entry.started if mine and all(t.clock == entry.clock for t in mine) else None
 
 
 def measured_stage(predicted: StagePrediction, entries: Iterable[Entry], top: Topology) -> MeasuredStage:

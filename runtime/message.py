@@ -10,20 +10,24 @@ from typing import Any, Final, Literal
 
 from runtime.values import Value, pack, size, unpack
 
-Kind = Literal["values", "skip", "refused", "failed", "unreached", "answer"]
-"""``answer``: word for the client's log, at the request's origin, of what came to a sink (`consumer`) elsewhere."""
+Kind = Literal["values", "skip", "refused", "failed", "unreached", "answer", "adopt", "adopted", "listens"]
+"""``answer``: word for the client's log, at the request's origin, of what came to a sink (`consumer`) elsewhere. The
+last three are words between processes of a deployment, of no request: see `runtime.deployment.exchange`.
+"""
 _LENGTH: Final = struct.Struct("<I")
 
 
 @dataclass(frozen=True, slots=True)
 class StageTime:
-    """One stage of one request: seconds waited in its queue, seconds of service, and when it ended (host clock)."""
+    """One stage of one request: seconds waited in its queue, seconds of service, and when it ended by `clock`."""
 
     stage: str
     member: str
     wait: float
     service: float
     ended: float
+    clock: str = ""
+    """As `clock_name` calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,7 @@ def frames(message: Message) -> list[bytes | memoryview]:
         "a": message.avoid,
         "l": message.plan,
         "v": values,
-        "t": [[t.stage, t.member, t.wait, t.service, t.ended] for t in message.trace.stages],
+        "t": [[t.stage, t.member, t.wait, t.service, t.ended, t.clock] for t in message.trace.stages],
         "e": [[t.edge, t.member, t.seconds, t.wait] for t in message.trace.transfers],
     }
     return [json.dumps(head, separators=(",", ":")).encode(), *buffers]

@@ -18,6 +18,7 @@ from runtime.channel import Channel
 from runtime.fleet import Member
 from runtime.health import Beats, Changes, Health
 from runtime.items import Item
+from runtime.machine import clock_name
 from runtime.message import Message, Trace
 from runtime.pace import Pace
 from runtime.replicas import processes_of, standby_of
@@ -152,6 +153,7 @@ class Origin:
         shunned: bool = True,
         after: tuple[int, str] = (0, ""),
     ) -> None:
+        entry.clock = clock_name(self.clock)
         with self._lock:
             self._entries[entry.request] = entry
             if on_end is not None:

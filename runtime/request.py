@@ -47,6 +47,8 @@ class Entry:
     answers: dict[str, dict[str, Value]] = field(default_factory=dict)
     trace: Trace = field(default_factory=Trace)
     attempts: int = 0
+    clock: str = ""
+    """Of the host, as `runtime.machine.clock_name` calls it."""
 
 
 OnEnd = Callable[[Entry], None]

@@ -23,7 +23,7 @@ from runtime.reference import Outcome
 from runtime.request import Departure, Entry
 from runtime.secrets import NO_SECRETS, Secrets
 from runtime.shaping import METHOD as SHAPED
-from runtime.shaping import NONE
+from runtime.shaping import NONE, REAL
 from runtime.topology import Topology, topology
 from specs.deadline import deadline_of
 from specs.digest import digest_value
@@ -68,13 +68,15 @@ OnProgress = Callable[[Progress], None]
 class Execution:
     """A run: its result, and the clients' log that it was made from. An `interrupted` one has ended requests only.
 
-    `started` is how many seconds it took until all hosts were open.
+    `started` is how many seconds it took until all hosts were open. `round_trips` are the shortest, in seconds, between
+    members whose clocks differ, of whose transfers no one-way time is known.
     """
 
     result: RunResult
     log: tuple[Entry, ...]
     interrupted: bool = False
     started: float = 0.0
+    round_trips: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
     @property
     def reasons(self) -> Counter[str]:
@@ -125,7 +127,9 @@ def execute(
     tell(Progress("starting", part.requests, method=method))
     try:
         outcomes = _reference(bundle, top, orders, items, secrets)  # while the nodes start
-        hosts.open()
+        if hosts.open():
+            method = Method("none", REAL)
+            tell(Progress("starting", part.requests, method=method))
         opened = time.monotonic() - began
         tell(Progress("warming up", part.requests))
         _warm_up(hosts, bundle, top, outcomes)
@@ -139,6 +143,7 @@ def execute(
         interrupted = _wait(hosts, part, orders, started, limit, tell)
         logs = hosts.logs()
         gone = hosts.gone()
+        trips = hosts.round_trips()
     finally:
         hosts.close()
     log = tuple(e for entries in logs.values() for e in entries if e.measured)
@@ -149,7 +154,7 @@ def execute(
     sent = len(log) + (0 if interrupted else _sent_by_the_dead(orders, gone, logs))
     tell(Progress("finished", part.requests, dict(Counter(e.status for e in log))))
     result = _result(bundle, part, prediction, top, log, outcomes, items, sent, method, time.monotonic() - began)
-    return Execution(result, log, interrupted, opened)
+    return Execution(result, log, interrupted, opened, trips)
 
 
 def _check(bundle: Bundle, part: Slice, prediction: Prediction, items: Sequence[Item], top: Topology) -> None:

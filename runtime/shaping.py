@@ -30,6 +30,7 @@ from specs.retransmission import Retransmission
 
 METHOD: Final = "links reserved hop by hop inside the senders (no root), processor time stretched by sleeping"
 NONE: Final = "none: the network and the processors as they are"
+REAL: Final = "none: hosts are on several machines, whose links and processors are as they are"
 
 _FREE_AT: Final = struct.Struct("<d")
 _LOG: Final = logging.getLogger(__name__)

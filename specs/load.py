@@ -15,11 +15,12 @@ from specs.application import Application
 from specs.base import Spec
 from specs.catalogue import digest_with_entries, resolve
 from specs.changes import Change, changed
+from specs.clusters import Clusters
 from specs.digest import digest_file, digest_value
 from specs.errors import InputError, Issue, Place
 from specs.infrastructure import Infrastructure
 from specs.kinds import another_kind, kind_of
-from specs.nearest import SIMILAR
+from specs.nearest import SIMILAR, near
 from specs.quantities import currency_of
 from specs.refusal import problem
 from specs.yamlfile import YamlFile, read_yaml
@@ -70,6 +71,29 @@ def load_infrastructure(file: str | Path, changes: Sequence[Change] = ()) -> Doc
     """
     value = _whole(read := read_yaml(file), Infrastructure)
     return with_changes(Document(value, read, digest_with_entries(digest_file(file), value)), changes)
+
+
+def load_clusters(file: str | Path, infra: Infrastructure) -> Document[Clusters]:
+    """The clusters for `infra`. Raises InputError with every issue found in the file: also a site that the
+    infrastructure has not, one that two clusters have, and one that none has.
+    """
+    read = read_yaml(file)
+    document = Document(_valid(read, Clusters), read, digest_file(file))
+    issues: list[Issue] = []
+    owners: dict[str, str] = {}
+    for name, cluster in document.value.clusters.items():
+        for index, site in enumerate(cluster.sites):
+            place = document.place("clusters", name, "sites", index)
+            if site not in infra.sites:
+                issues.append(Issue(f"there is no site {site!r}", place, near(site, infra.sites)))
+            elif site in owners:
+                issues.append(Issue(f"the site {site!r} is in the cluster {owners[site]} already", place))
+            owners.setdefault(site, name)
+    if missing := [site for site in infra.sites if site not in owners]:
+        issues.append(Issue(f"no cluster has the site {missing[0]!r}", document.place("clusters")))
+    if issues:
+        raise InputError(*issues)
+    return document
 
 
 def with_changes(document: Document[S], changes: Sequence[Change]) -> Document[S]:

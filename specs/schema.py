@@ -9,6 +9,7 @@ from specs.application import Application
 from specs.artefact import Artefact
 from specs.base import Spec
 from specs.behaviour import Behaviour
+from specs.clusters import Clusters
 from specs.errors import InputError, Issue
 from specs.infrastructure import Infrastructure
 from specs.manifest import Manifest
@@ -23,6 +24,7 @@ T = TypeVar("T")
 MODELS: Final[dict[str, type[Spec]]] = {
     "app": Application,
     "infra": Infrastructure,
+    "clusters": Clusters,
     "profile": Record,
     "behaviour": Behaviour,
     "hop": HopOverhead,

@@ -45,6 +45,10 @@ def deploy(
     address: Annotated[
         str, typer.Option("--address", metavar="HOST:PORT", help="A Ray cluster whose nodes are labelled site=MEMBER.")
     ] = "",
+    clusters: Annotated[
+        Path | None,
+        typer.Option("--clusters", metavar="FILE", help="Several Ray clusters, and which sites are in which."),
+    ] = None,
     listen: Annotated[str, typer.Option("--listen", metavar="IP", help="Where the ingress listens.")] = "127.0.0.1",
     http_port: Port = 0,
     grpc_port: Port = 0,
@@ -114,10 +118,14 @@ def deploy(
     from runtime.secrets import take_secrets
     from specs.deadline import deadline_of
     from specs.digest import digest_file
+    from specs.load import load_clusters
     from specs.manifest import MANIFEST_FILE
 
     with Progress() as progress:
         opened = open_bundle(bundle)
+        if address and clusters:
+            raise InputError(Issue("there is one cluster or several", None, "--address or --clusters, not both"))
+        several = load_clusters(clusters, opened.infra.value).value.clusters if clusters else {}
         limits = [ms / 1e3 for path in opened.plan.paths for ms in path.limit_ms.values()]
         others = _alternatives(opened, app, profiles, store, alternatives, time_limit, progress)
         chosen_name = check_name(name or opened.plan.application)
@@ -129,8 +137,9 @@ def deploy(
             bundle=bundle_path(opened),
             manifest=digest_file(opened.folder / MANIFEST_FILE),
             address=address,
+            clusters=several,
             members=chosen,
-            shape=not address if shape is None else shape,
+            shape=not (address or several) if shape is None else shape,
             deadline=deadline or (before.deadline if before else deadline_of(limits)),
             listening=Listening(
                 host=listen,

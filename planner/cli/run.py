@@ -113,6 +113,8 @@ def run(
             on_progress=tell,
         )
         progress.say(f"the hosts were open after {done.started:.1f} s")
+        for (start, end), seconds in sorted(done.round_trips.items()):
+            progress.say(f"{start} - {end}: {seconds * 1e3:.2f} ms and back; one way is not known, for clocks differ")
         for reason, count in done.reasons.most_common(5):
             progress.say(f"{count} {reason}")
     ended = datetime.now(UTC).isoformat(timespec="seconds")

@@ -98,8 +98,8 @@ class ZeroMQChannel:
     `send` may be called from any thread and never waits.
     """
 
-    def __init__(self, address: str, secret: Secret) -> None:
-        """Listen at `address`, on a free port. Raises zmq.ZMQError where that is not possible."""
+    def __init__(self, address: str, secret: Secret, port: int = 0) -> None:
+        """Listen at `address`, on that port or (0) a free one. Raises zmq.ZMQError where that is not possible."""
         self._secret = secret
         self._context = zmq.Context()
         self._authenticator = _authenticator(self._context, secret)
@@ -110,7 +110,13 @@ class ZeroMQChannel:
         else:
             self._listener.plain_server = True
         self._listener.maxmsgsize = LONGEST
-        self._listener.bind(f"tcp://{address}:*")
+        try:
+            self._listener.bind(f"tcp://{address}:{port or '*'}")
+        except zmq.ZMQError:
+            self._listener.close()
+            self._authenticator.stop()
+            self._context.term()
+            raise
         self.endpoint = bytes(self._listener.last_endpoint).decode()  # type: ignore[arg-type]
         self._find: Find = lambda member: None
         self._on_error: OnError = lambda member, message, reason: None

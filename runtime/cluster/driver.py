@@ -83,8 +83,9 @@ class DrivenHosts:
             raise error
         return answer
 
-    def open(self) -> None:
-        self._ask("open")
+    def open(self) -> bool:
+        spread: bool = self._ask("open")
+        return spread
 
     def warm_up(self, inputs: Mapping[str, Mapping[str, StageInputs]], rounds: int) -> None:
         self._ask("warm_up", inputs, rounds)
@@ -105,6 +106,9 @@ class DrivenHosts:
     def logs(self) -> dict[str, list[Entry]]:
         found: dict[str, list[Entry]] = self._ask("logs")
         return found
+
+    def round_trips(self) -> Mapping[tuple[str, str], float]:
+        return {}  # all share this machine's clock
 
     def gone(self) -> Mapping[str, str]:
         found: Mapping[str, str] = self._ask("gone")

@@ -50,8 +50,8 @@ class EmulatedHosts:
         assert self._driven is not None
         return self._driven
 
-    def open(self) -> None:
-        self._hosts.open()
+    def open(self) -> bool:
+        return self._hosts.open()
 
     def warm_up(self, inputs: Mapping[str, Mapping[str, StageInputs]], rounds: int) -> None:
         self._hosts.warm_up(inputs, rounds)
@@ -74,6 +74,9 @@ class EmulatedHosts:
 
     def logs(self) -> dict[str, list[Entry]]:
         return self._hosts.logs()
+
+    def round_trips(self) -> Mapping[tuple[str, str], float]:
+        return {}  # all share this machine's clock
 
     def gone(self) -> Mapping[str, str]:
         return self._hosts.gone()

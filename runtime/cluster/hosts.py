@@ -6,13 +6,15 @@ import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Final
 
 from runtime.channel.zeromq import Secret
-from runtime.cluster.actor import HostActor, HostOrder
+from runtime.cluster.actor import BUNDLE, HostActor, HostOrder
 from runtime.cluster.connection import Connection
 from runtime.cluster.keeper import LOOPBACK
 from runtime.cluster.local import LocalCluster, Place
+from runtime.cluster.shipping import Shipment, ship
 from runtime.host import HostOptions
 from runtime.hosts import Load, StageInputs
 from runtime.items import Item
@@ -22,10 +24,14 @@ from runtime.secrets import NO_SECRETS, Secrets
 from runtime.shaping import LinkState, Routes
 from runtime.topology import Topology
 from runtime.values import size
+from specs.digest import digest_file
 from specs.errors import EnvironmentFailed
+from specs.manifest import MANIFEST_FILE
 
 CHUNK: Final = 8_000_000
 """Bytes of items in one call: below what travels inline, so that no object store has to hold them."""
+START_LIMIT: Final = 180.0
+"""Seconds for new processes to import all that they need, on the slowest machine."""
 POLL_LIMIT: Final = 5.0
 LOG_LIMIT: Final = 60.0
 
@@ -52,6 +58,7 @@ class RayHosts:
         self._address, self._places, self._secrets = address, places, secrets
         self._connection: Connection | None = None
         self._actors: dict[str, Any] = {}
+        self._machines: dict[str, str] = {}
         self._gone: dict[str, str] = {}
         self._counts: dict[str, dict[str, int]] = {}
         self._cluster: LocalCluster | None = None
@@ -70,33 +77,43 @@ class RayHosts:
             raise EnvironmentFailed("the hosts are not open")
         return self._connection
 
-    def open(self) -> None:
+    def open(self) -> bool:
         address = self._cluster.wait() if self._cluster else self._address
         assert address is not None
         node = self._places[next(iter(self._tiers))].control if self._places else ""
         self._connection = Connection(address, local=self._cluster is not None, node=node)
         self._connection.check_sites(self._tiers)
         shaped = self._options.shape and not self._options.emulated
-        if shaped:
-            LinkState.create(self._links, Routes(self._top).capacities)
         links = str(self._links) if shaped else ""
-        secret = Secret.new(encrypted=False)  # no message leaves this machine
+        secret = Secret.new(encrypted=False)
         for member in self._top.hosts:
             at = self._places[str(member)].links if self._places else LOOPBACK
             order = HostOrder(member, self._top, str(self._bundle.resolve()), links, self._options, self._secrets)
             self._actors[str(member)] = self._connection.place(str(member), HostActor, order, at, secret)
-        machines = self._ray.call(self._actors, "machine")
-        self._check_machines(machines)
-        self._ray.call(self._actors, "open", self._ray.call(self._actors, "endpoint"))
+        self._machines = self._ray.call(self._actors, "machine", limit=START_LIMIT)
+        spread = self._bring_bundle() or set(self._machines.values()) != {machine_id()}
+        if shaped and not spread:
+            LinkState.create(self._links, Routes(self._top).capacities)
+        self._ray.call(self._actors, "open", self._ray.call(self._actors, "listen", spread), spread)
+        return spread
 
-    def _check_machines(self, machines: Mapping[str, str]) -> None:
-        """What this version needs: the bundle's folder and the links' file are on this machine."""
-        elsewhere = sorted(member for member, machine in machines.items() if machine != machine_id())
-        if elsewhere:
-            raise EnvironmentFailed(
-                f"not supported yet: {', '.join(elsewhere)} on another machine than this one; the bundle's folder and "
-                "the shaped links are shared through this machine's file system"
-            )
+    def _bring_bundle(self) -> bool:
+        """Bring the bundle where it is not: to machines with file systems of their own. Whether there are any."""
+        manifest = digest_file(self._bundle / MANIFEST_FILE)
+        shares = self._ray.call(self._actors, "shares", manifest, token_hex(8))
+        apart = {member: self._actors[member] for member, has in shares.items() if not has}
+        if apart:
+            ship(self._ray, apart, [Shipment(self._bundle, BUNDLE)], lambda _: None)
+        return bool(apart)
+
+    def round_trips(self) -> dict[tuple[str, str], float]:
+        refs: dict[str, Any] = {}
+        for member in self._top.hosts:
+            others = [o for o in self._top.sends_to(member) if self._machines[o] != self._machines[str(member)]]
+            if others and str(member) not in self._gone:
+                refs[str(member)] = self._actors[str(member)].round_trips.remote(others)
+        found, _ = self._ray.ask(refs, LOG_LIMIT) if refs else ({}, {})
+        return {(member, other): took for member, mine in found.items() for other, took in mine.items()}
 
     def warm_up(self, inputs: Mapping[str, Mapping[str, StageInputs]], rounds: int) -> None:
         refs = {

@@ -8,6 +8,8 @@ For a deployment, which outlives its command, the order names a file `announce`:
 and the nodes live until the keeper is told to end (SIGTERM). Nodes that a file beside it asks for (`ADDED`) are started
 meanwhile, and the answer is written again. The head's control store is then on the disk, and when its process dies the
 keeper starts it again at the same address, with all that it knew.
+
+Where the order names a `head`, by its address, the nodes join that cluster; else the first of them is the head.
 """
 
 from __future__ import annotations
@@ -83,7 +85,7 @@ def main() -> int:
                 if first[1] is not None:
                     _tell_ports_early()
                     _enter(first[1])  # Ray's threads are started by this one, and talk to the head
-                head = _start(folder, first[0], first[1], None)
+                head = _start(folder, first[0], first[1], asked.get("head"))
                 nodes.append(head)
                 nodes += pool.map(lambda node: _start(folder, node[0], node[1], head.gcs_address), others)
                 members = {labels["site"]: node for labels, node in zip(asked["nodes"], nodes, strict=True)}
@@ -290,7 +292,7 @@ def _enter(place: Mapping[str, Any]) -> None:
 
 
 def _start(folder: str, labels: Mapping[str, str], place: Mapping[str, Any] | None, head: str | None) -> Any:
-    """A Ray node with `labels`, at `place` or on the loopback; the head where `head` (its address) is None."""
+    """A Ray node with `labels`, at `place` or on the loopback; the head where the address `head` is None."""
     if place is not None:
         _enter(place)
     from ray._private.node import Node

@@ -1,7 +1,8 @@
 """The Ray actor of a deployed process: the releases that it has loaded, and the door to one of them.
 
 What it is to do stands in the deployment's folder of state. Ray starts its process again when that dies; it then reads
-there what is in force by now, and opens itself without anybody's help.
+there what is in force by now, and opens itself without anybody's help. Where it does not share that folder with who
+deploys it has a copy of its own, which who deploys keeps up to date.
 """
 
 from __future__ import annotations
@@ -11,17 +12,28 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
 from runtime.cluster.keeper import LOOPBACK
+from runtime.cluster.machine_folder import MachineFolder, sweep
 from runtime.cluster.peers import node_address, was_restarted
-from runtime.deployment.exchange import Exchange
+from runtime.cluster.receiving import Received, Receiving
+from runtime.deployment.exchange import Exchange, mark_of
 from runtime.deployment.orders import Orders
-from runtime.deployment.record import Record, moving_in, record_in
+from runtime.deployment.record import (
+    ALTERNATIVES,
+    BUNDLES,
+    LOGS,
+    PORTS,
+    Record,
+    hosted_folder,
+    moving_in,
+    record_in,
+)
 from runtime.deployment.release import Release
 from runtime.ingress.door import DoorOptions
 from runtime.ingress.member import MemberDoor
@@ -40,15 +52,24 @@ PAUSE: Final = 1.0
 _LOG: Final = logging.getLogger(__name__)
 
 
-class DeployedHost:
+class DeployedHost(Receiving):
     """See the module. `load` and `serve` are called by the command that deploys; `serve` is what makes it ready."""
 
-    def __init__(self, folder: str, process: str, given: Secrets) -> None:
-        """`folder` holds the deployment's state; `process` is this one's name in it; functions may name what is
-        `given`.
+    def __init__(self, folder: str, mark: str, process: str, given: Secrets) -> None:
+        """`folder` holds the deployment's state where its `mark` is that (`runtime.deployment.exchange.mark_of`);
+        `process` is this one's name in it; functions may name what is `given`.
         """
         self._given = given
         self._folder, self._process = Path(folder), process
+        self._copy: MachineFolder | None = None
+        if mark_of(self._folder) != mark:
+            own = hosted_folder(self._folder.name, mark)
+            self._copy = MachineFolder(own)  # joined first: it may be of a process before this one
+            sweep(own.parent, f"{self._folder.name}-*")
+            self._received = Received(own)
+            self._folder = own
+            for each in (LOGS, PORTS):
+                (own / each).mkdir(exist_ok=True)
         self._releases: dict[str, Release] = {}
         self._draining: list[tuple[str, Service]] = []
         self._serving = ""
@@ -85,6 +106,28 @@ class DeployedHost:
         """Which machine this is."""
         return machine_id()
 
+    async def shares(self) -> bool:
+        """Whether the deployment's folder of state is that of who deploys."""
+        return self._copy is None
+
+    async def keep(self, files: Mapping[str, bytes | None], bundles: Collection[str]) -> None:
+        """Have small `files` in the copy of the folder of state, None for one that must not be there, and of what was
+        received only the `bundles`.
+        """
+        await asyncio.to_thread(self._keep, files, bundles)
+
+    def _keep(self, files: Mapping[str, bytes | None], bundles: Collection[str]) -> None:
+        for name, data in files.items():
+            self.received.write(name, data)
+        if bundles:
+            self.received.keep_only(bundles, (BUNDLES, ALTERNATIVES))
+
+    async def endpoint(self) -> str:
+        """Where this process listens, once it has loaded something."""
+        if self._exchange is None:
+            raise EnvironmentFailed(f"{self._process} has loaded nothing")
+        return self._exchange.endpoint
+
     async def load(self, key: str) -> None:
         """Load the release of that key beside what is served."""
         await asyncio.to_thread(self._load_by_key, key)
@@ -102,7 +145,6 @@ class DeployedHost:
     def _load(self, record: Record, *, moving: bool) -> None:
         """Nothing where the record has no work for this process."""
         if record.key in self._releases:
-            self._releases[record.key].find_others()
             return
         orders = Orders.kept(record, self._folder, self._given)
         if self._process in orders.processes:
@@ -111,8 +153,8 @@ class DeployedHost:
     def _exchange_of(self, record: Record) -> Exchange:
         """Messages are encrypted in a cluster that may have nodes on other machines."""
         if self._exchange is None:
-            address = node_address() if record.address else LOOPBACK
-            self._exchange = Exchange(self._folder, self._process, address, encrypted=bool(record.address))
+            address, apart = node_address() if record.foreign else LOOPBACK, self._copy is not None
+            self._exchange = Exchange(self._folder, self._process, address, encrypted=record.foreign, apart=apart)
         return self._exchange
 
     def _listen(self, record: Record) -> None:
@@ -186,6 +228,9 @@ class DeployedHost:
         """Of a plan without a site, too, that an earlier process of this actor was a host of."""
         key, _, site = message.plan.partition("/")
         release = self._releases.get(key)
+        if message.kind == "adopt":
+            self._adopting.submit(self._adopt_and_tell, release, site, message)
+            return
         if release is None:
             self._turn_away(message, f"{self._process} has not loaded release {key}")
         elif release.has(site):
@@ -199,13 +244,19 @@ class DeployedHost:
         except Exception as error:  # of whatever the plan has to load: the request's origin must know
             self._turn_away(message, f"{type(error).__name__}: {error}")
 
+    def _adopt_and_tell(self, release: Release | None, site: str, message: Message) -> None:
+        reason = "" if release is not None else f"it has not loaded release {message.plan.partition('/')[0]}"
+        try:
+            if release is not None:
+                release.adopt(site)
+        except Exception as error:  # of whatever the plan has to load: who asked must know
+            reason = f"{type(error).__name__}: {error}"
+        if self._exchange is not None:
+            self._exchange.has_adopted(message, reason)
+
     def _turn_away(self, message: Message, reason: str) -> None:
         if self._exchange is not None:
             self._exchange.turn_away(message, reason)
-
-    async def adopt(self, key: str, site: str) -> None:
-        """Be a host of the release's plan without `site` as well; at once where that has happened before."""
-        await asyncio.to_thread(self._release(key).adopt, site)
 
     async def state(self) -> tuple[str, tuple[str, ...]]:
         """The key of the release that is served, "" while none is; and those of all that are loaded."""
@@ -235,6 +286,8 @@ class DeployedHost:
         self._adopting.shutdown(wait=False)
         if self._exchange is not None:
             await asyncio.to_thread(self._exchange.close)
+        if self._copy is not None:
+            await asyncio.to_thread(self._copy.leave)
 
 
 def _port(address: str) -> int:

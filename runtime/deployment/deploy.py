@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from runtime.bundle import Bundle, open_bundle
-from runtime.cluster.connection import Connection, parse_address, probe
+from runtime.cluster.connection import parse_address, probe
+from runtime.cluster.federation import Clusters, connect
 from runtime.deployment.exchange import make_key
 from runtime.deployment.local import ensure_nodes, stop_nodes
 from runtime.deployment.move import movable, move, unfinished
@@ -90,6 +91,7 @@ def deploy(wanted: Wanted, tell: Tell) -> bool:
                 move(moving, processes, wanted.bundle, wanted.items, tell)
                 return True
             if processes.are_whole():
+                processes.bring(tell)
                 return _tidy(processes)
             if record.state:
                 processes.close()
@@ -119,19 +121,15 @@ def _agree(wanted: Wanted, orders: Orders) -> Moving | None:
     raise InputError(Issue(what, None, hint))
 
 
-def _connect(record: Record, tiers: Mapping[str, str], *, anew: bool) -> Connection:
-    """To a cluster with a node for each member. Of nodes of our own all are started `anew` where one is missing."""
+def _connect(record: Record, tiers: Mapping[str, str], *, anew: bool) -> Clusters:
+    """To clusters with a node for each member. Of nodes of our own all are started `anew` where one is missing."""
     try:
-        address = record.address
-        if not address:
-            address = ensure_nodes(record.name, tiers, anew=anew)
-            _await_head(address)
-        return _connect_to(address, record, tiers)
+        return _connect_to(record, tiers, anew=anew)
     except EnvironmentFailed:
-        if record.address or not anew:
+        if record.foreign or not anew:
             raise
     stop_nodes(record.name)
-    return _connect_to(ensure_nodes(record.name, tiers), record, tiers)
+    return _connect_to(record, tiers, anew=True)
 
 
 def _await_head(address: str) -> None:
@@ -144,8 +142,12 @@ def _await_head(address: str) -> None:
         time.sleep(0.2)
 
 
-def _connect_to(address: str, record: Record, tiers: Mapping[str, str]) -> Connection:
-    connection = Connection(address, local=not record.address)
+def _connect_to(record: Record, tiers: Mapping[str, str], *, anew: bool) -> Clusters:
+    address = record.address
+    if not record.foreign:
+        address = ensure_nodes(record.name, tiers, anew=anew)
+        _await_head(address)
+    connection = connect(address, record.clusters, local=not record.foreign)
     try:
         connection.check_sites(tiers)
     except EnvironmentFailed:
@@ -185,7 +187,9 @@ def _start(processes: Processes, wanted: Wanted, tell: Tell) -> None:
         file.unlink()
     orders.make_links()
     processes.place()
+    processes.bring(tell)
     processes.each("load", orders.record.key)
+    processes.introduce()
     if wanted.items:
         tell("warming up")
         processes.warm_up(wanted.bundle, wanted.items)

@@ -3,17 +3,25 @@
 All processes of a deployment share a key, which is made by the first `planner deploy` and stays with it. Where a
 process listens stands in a file, for it is another port after each start; who sends looks there for each connection.
 Both are in the deployment's folder of state, which nobody else may read.
+
+A process on a machine of its own has a copy of that folder. It listens at the port that it had before, where that is
+free, and else sends word of the new one. By word of the channel, too, processes ask one another to have the host of a
+plan without a site open: they may be in different clusters.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Final
+from uuid import uuid4
 
 import zmq
 
@@ -23,10 +31,13 @@ from runtime.deployment.record import PORTS
 from runtime.health import OnPulse
 from runtime.machine import machine_id
 from runtime.message import Message
+from specs.digest import digest_bytes
 from specs.errors import EnvironmentFailed
 from specs.output_file import cannot_write, write_whole
 
 KEY: Final = "channel.key"
+ADOPT_LIMIT: Final = 30.0
+"""Seconds for other processes to open a host."""
 ENDPOINT: Final = ".channel"
 """After the name of the process: the file that says where it listens."""
 
@@ -57,10 +68,23 @@ def read_key(folder: Path, *, encrypted: bool) -> Secret:
     return Secret(public, private, encrypted)
 
 
+def mark_of(folder: Path) -> str:
+    """A word that tells folders of state apart, whatever they are called: the digest of the key. "" where none is."""
+    try:
+        return digest_bytes((folder / KEY).read_bytes())
+    except OSError:
+        return ""
+
+
+def endpoint_file(process: str) -> str:
+    """In a folder of state: what says where `process` listens."""
+    return f"{PORTS}/{process}{ENDPOINT}"
+
+
 def endpoint_in(folder: Path, process: str) -> str | None:
     """Where `process` listens; None where it has never listened."""
     try:
-        return (folder / PORTS / f"{process}{ENDPOINT}").read_text("ascii").strip()
+        return (folder / endpoint_file(process)).read_text("ascii").strip()
     except OSError:
         return None
 
@@ -68,16 +92,19 @@ def endpoint_in(folder: Path, process: str) -> str | None:
 class Exchange:
     """Of one process. Listens from construction; what comes waits until `start`."""
 
-    def __init__(self, folder: Path, process: str, address: str, *, encrypted: bool) -> None:
-        """`address` is of an interface of this machine. Raises EnvironmentFailed where it cannot be listened at, or the
-        deployment has no key.
+    def __init__(self, folder: Path, process: str, address: str, *, encrypted: bool, apart: bool = False) -> None:
+        """`address` is of an interface of this machine; `apart`: the folder is a copy, which others do not see. Raises
+        EnvironmentFailed where it cannot be listened at, or the deployment has no key.
         """
-        self._folder, self._process = folder, process
+        self._folder, self._process, self._apart = folder, process, apart
         self._errors: dict[str, OnError] = {}
+        self._adopting: dict[str, SimpleQueue[Message]] = {}
         self._lock = threading.Lock()
         self._started = False
+        self._before = endpoint_in(folder, process) if apart else None
+        secret = read_key(folder, encrypted=encrypted)
         try:
-            self._channel = ZeroMQChannel(address, read_key(folder, encrypted=encrypted))
+            self._channel = _listening(address, secret, _port(self._before))
         except zmq.ZMQError as error:
             raise EnvironmentFailed(f"{process} cannot listen at {address}: {error}") from error
         self._channel.connect(lambda other: endpoint_in(folder, other), self._undelivered)
@@ -96,7 +123,14 @@ class Exchange:
         with self._lock:
             self._errors.pop(plan, None)
 
+    @property
+    def endpoint(self) -> str:
+        return self._channel.endpoint
+
     def _undelivered(self, target: str, message: Message, reason: str) -> None:
+        if message.kind == "adopt":
+            self._adopted(replace(message, consumer=target, reason=reason))
+            return
         with self._lock:
             told = self._errors.get(message.plan)
         if told is not None:  # else it was unloaded meanwhile, with all that was under way by it
@@ -105,9 +139,63 @@ class Exchange:
     def start(self, deliver: Deliver) -> None:
         """Give what comes to `deliver`, and let the others know where we listen. Nothing where that was done before."""
         if not self._started:
-            write_whole(self._folder / PORTS / f"{self._process}{ENDPOINT}", self._channel.endpoint + "\n")
-            self._channel.start(deliver)
+            write_whole(self._folder / endpoint_file(self._process), self._channel.endpoint + "\n")
+            self._channel.start(lambda message: self._take(message, deliver))
             self._started = True
+            if self._before not in (None, self._channel.endpoint):
+                self._tell_endpoint()
+
+    def _take(self, message: Message, deliver: Deliver) -> None:
+        if message.kind == "adopted":
+            self._adopted(message)
+        elif message.kind == "listens":
+            if _port(message.reason) and re.fullmatch(r"[\w+.-]+", message.consumer):
+                write_whole(self._folder / endpoint_file(message.consumer), message.reason + "\n")
+        else:
+            deliver(message)
+
+    def _tell_endpoint(self) -> None:
+        """To all others: it is another one than they know."""
+        for file in (self._folder / PORTS).glob(f"*{ENDPOINT}"):
+            other = file.name.removesuffix(ENDPOINT)
+            if other != self._process:
+                word = Message("listens", "", "", self._process, self._process, float("inf"), reason=self.endpoint)
+                self._channel.send(other, word)
+
+    # --- hosts of another plan
+
+    def adopt(self, others: Collection[str], plan: str, limit: float = ADOPT_LIMIT) -> None:
+        """Have the hosts of `plan` open at other processes, which are asked for it as messages of kind ``adopt``.
+
+        Raises EnvironmentFailed where one does not say in time that it is.
+        """
+        answers: SimpleQueue[Message] = SimpleQueue()
+        asked, until = uuid4().hex, time.monotonic() + limit
+        self._adopting[asked] = answers
+        left = set(others)
+        try:
+            for other in left:
+                self._channel.send(other, Message("adopt", asked, "", self._process, other, until, plan=plan))
+            while left:
+                answer = answers.get(timeout=max(0.0, until - time.monotonic()))
+                if answer.reason:
+                    raise EnvironmentFailed(f"{answer.consumer} cannot take part: {answer.reason}")
+                left.discard(answer.consumer)
+        except Empty:
+            raise EnvironmentFailed(f"{', '.join(sorted(left))} did not answer within {limit:g} s") from None
+        finally:
+            del self._adopting[asked]
+
+    def has_adopted(self, message: Message, reason: str = "") -> None:
+        """Tell who asked by `message` that it is so, or the `reason` why not."""
+        until = time.monotonic() + ADOPT_LIMIT
+        word = replace(message, kind="adopted", origin=self._process, deadline=until, reason=reason)
+        self._channel.send(message.origin, replace(word, consumer=self._process))
+
+    def _adopted(self, message: Message) -> None:
+        answers = self._adopting.get(message.request)
+        if answers is not None:
+            answers.put(message)
 
     def near(self, others: Mapping[str, int]) -> None:
         """See `runtime.channel.zeromq.ZeroMQChannel.near`."""
@@ -122,6 +210,20 @@ class Exchange:
 
     def close(self) -> None:
         self._channel.close()
+
+
+def _port(endpoint: str | None) -> int:
+    """0 for what is no endpoint."""
+    found = re.fullmatch(r"tcp://[\w.:\[\]-]+:(\d+)", endpoint or "")
+    return int(found[1]) if found else 0
+
+
+def _listening(address: str, secret: Secret, port: int) -> ZeroMQChannel:
+    """At `port` where it is not 0 and free, else at another."""
+    if port:
+        with contextlib.suppress(zmq.ZMQError):
+            return ZeroMQChannel(address, secret, port)
+    return ZeroMQChannel(address, secret)
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def movable(before: Record, bundle: Bundle, after: Record) -> list[str]:
 
 
 def _obstacles(before: Record, bundle: Bundle, after: Record) -> Iterator[str]:
-    same = ("address", "members", "shape", "deadline", "queue_limit", "listening", "seeing", "state")
+    same = ("address", "clusters", "members", "shape", "deadline", "queue_limit", "listening", "seeing", "state")
     for name in same:
         was, wanted = getattr(before, name), getattr(after, name)
         if was != wanted:
@@ -125,12 +125,15 @@ def move(moving: Moving, processes: Processes, bundle: Bundle, items: Sequence[I
     tell("the new release")
     processes.orders.make_links()
     processes.place()
+    processes.bring(tell)
     processes.each("load", key)
+    processes.introduce()
     if items:
         tell("warming up")
         processes.warm_up(bundle, items)
     processes.serve_new()
     write_record(moving.new)
+    processes.bring(tell)
     tell("traffic")
     processes.each("serve", key)
     _drain(processes, moving.old, tell)
@@ -141,6 +144,7 @@ def move(moving: Moving, processes: Processes, bundle: Bundle, items: Sequence[I
     processes.each("unload_all_but", key)
     processes.end_others()
     remove_moving(moving.new.name)
+    processes.bring(tell)
     processes.orders.remove_other_files()
 
 

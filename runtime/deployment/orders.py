@@ -11,7 +11,16 @@ from typing import Final
 
 from runtime.bundle import PLAN_FILE, Bundle, open_bundle
 from runtime.cluster.actor import HostOrder
-from runtime.deployment.record import ALTERNATIVES, LINKS, LOGS, PORTS, Record, alternative_folder
+from runtime.deployment.record import (
+    ALTERNATIVES,
+    LINKS,
+    LOGS,
+    PORTS,
+    Record,
+    alternative_folder,
+    bundle_in,
+    file_in,
+)
 from runtime.deployment.release import DeployOrder, plan_name
 from runtime.fleet import Member
 from runtime.health import Beats
@@ -60,10 +69,10 @@ class Orders:
 
         Raises InputError where a bundle is not whole, EnvironmentFailed where its folder holds another one by now.
         """
-        bundle = open_bundle(record.bundle)
+        bundle = open_bundle(bundle_in(folder, record))
         manifest = digest_file(bundle.folder / MANIFEST_FILE)
         if bundle.plan.digest != record.plan or record.manifest not in ("", manifest):
-            raise EnvironmentFailed(f"{record.bundle} holds another bundle than the one of plan {record.plan[:16]}")
+            raise EnvironmentFailed(f"{bundle.folder} holds another bundle than the one of plan {record.plan[:16]}")
         plans = {
             site: read_plan(alternative_folder(folder, digest) / PLAN_FILE)
             for site, digest in record.alternatives.items()
@@ -117,8 +126,6 @@ class Orders:
         return DeployOrder(
             host=self._host(member, at_standby(member.site, self.top) if standby else self.top, standby=standby),
             key=self.record.key,
-            prefix=actor_prefix(self.record.name),
-            processes=self.processes,
             door=None if standby else door_options(self.record, process, number, self.folder),
             ports=str(self.folder / PORTS / process),
             alternatives={site: self._host(member, without_standbys(self.others[site]), site) for site in sites},
@@ -127,7 +134,8 @@ class Orders:
 
     def _host(self, member: Member, top: Topology, without: str = "", *, standby: bool = False) -> HostOrder:
         record = self.record
-        bundle = str(alternative_folder(self.folder, record.alternatives[without])) if without else record.bundle
+        bundle = str(alternative_folder(self.folder, record.alternatives[without])) if without else ""
+        bundle = bundle or bundle_in(self.folder, record)
         file = self._links(without)
         links = str(self.folder / file) if file else ""
         options = HostOptions(record.queue_limit, PARTIAL_LIMIT, 1, machine_id(), record.shape, BEATS)
@@ -152,9 +160,9 @@ def door_options(record: Record, member: str, number: int | None, folder: Path) 
         host=at.host,
         http_port=port(at.http_port),
         grpc_port=port(at.grpc_port),
-        token_file=at.token_file,
-        tls_cert=at.tls_cert,
-        tls_key=at.tls_key,
+        token_file=file_in(folder, at.token_file),
+        tls_cert=file_in(folder, at.tls_cert),
+        tls_key=file_in(folder, at.tls_key),
         insecure=at.insecure,
         log_file=str(folder / LOGS / f"{member}.jsonl") if member else "",
         log=record.seeing.log,

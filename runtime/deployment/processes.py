@@ -3,32 +3,53 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from runtime.background import RECORDED, recorded_inputs
 from runtime.bundle import Bundle
-from runtime.cluster.connection import Connection
+from runtime.cluster.federation import Clusters
+from runtime.cluster.shipping import Shipment, ship
 from runtime.deployment.actor import DeployedHost
+from runtime.deployment.exchange import KEY, endpoint_file, mark_of
 from runtime.deployment.orders import Orders, actor_prefix
+from runtime.deployment.record import (
+    BUNDLES,
+    MOVING,
+    RECORD,
+    Record,
+    alternative_folder,
+    given_file,
+    moving_in,
+    record_in,
+)
 from runtime.items import Item
 from runtime.machine import machine_id
 from runtime.opening import open_references
 from runtime.replicas import member_of
-from specs.errors import EnvironmentFailed
+from specs.errors import EnvironmentFailed, InputError, Issue
+from specs.input_file import read_input
+from specs.output_file import write_whole
+
+Tell = Callable[[str], None]
 
 LOOK_LIMIT: Final = 10.0
 CALL_LIMIT: Final = 60.0
 """Seconds for one step at all processes, those that die of it and are started again included."""
 CLOSE_LIMIT: Final = 10.0
+START_LIMIT: Final = 180.0
+"""Seconds for new processes to import all that they need, on the slowest machine."""
 PAUSE: Final = 0.2
+MAX_GIVEN: Final = 1_000_000
+"""Bytes of a file that a record names: tokens, a certificate, its key."""
 WARM_UP_ROUNDS: Final = 3
 
 
 class Processes:
     """Of one deployment, over a connection. `orders` say what is to run."""
 
-    def __init__(self, connection: Connection, orders: Orders) -> None:
+    def __init__(self, connection: Clusters, orders: Orders) -> None:
         self._connection, self.orders = connection, orders
         self._prefix = actor_prefix(orders.record.name)
         self.actors: dict[str, Any] = connection.named(self._prefix)
@@ -59,41 +80,82 @@ class Processes:
         return answers
 
     def place(self) -> None:
-        """Those that are not there. Raises EnvironmentFailed where one is on another machine."""
+        """Those that are not there. Raises InputError where links are to be shaped between several machines."""
+        folder = self.orders.folder
         for process in self.orders.processes:
             if process not in self.actors:
+                args = (str(folder), mark_of(folder), process, self.orders.secrets)
                 name = self._prefix + process
-                args = (str(self.orders.folder), process, self.orders.secrets)
                 self.actors[process] = self._connection.place(member_of(process), DeployedHost, *args, name=name)
-        machines = self.each("machine")
-        elsewhere = sorted(process for process, machine in machines.items() if machine != machine_id())
-        if elsewhere:
+        machines = self.each("machine", limit=START_LIMIT)
+        apart = self.apart()
+        if apart and self.orders.record.state:
+            self.end(sorted(apart))
+            where = f"hosts with files of their own ({', '.join(sorted(apart))})"
+            what = f"not supported yet: components that keep state, and {where}"
+            raise InputError(Issue(what, None, "have them all on machines that share this one's files"))
+        elsewhere = sorted(apart | {p for p, machine in machines.items() if machine != machine_id()})
+        if elsewhere and self.orders.record.shape:
             self.end(elsewhere)
-            raise EnvironmentFailed(
-                f"not supported yet: {', '.join(elsewhere)} on another machine than this one; the bundle's folder is "
-                "shared through this machine's file system"
-            )
+            what = f"links to {', '.join(elsewhere)}, on another machine than this one, are real and cannot be shaped"
+            raise InputError(Issue(what, None, "--no-shape"))
+
+    def apart(self) -> set[str]:
+        """Those that do not share this machine's file system: they have a copy of the deployment's state."""
+        return {process for process, shares in self.each("shares").items() if not shares}
+
+    def bring(self, tell: Tell) -> None:
+        """Bring those that are `apart` what is in force by now and they lack: bundles, and files of the folder."""
+        away = {process: self.actors[process] for process in self.apart()}
+        if not away:
+            return
+        record, folder = self.orders.record, self.orders.folder
+        now, moving = record_in(folder), moving_in(folder)
+        records = {r.key: r for r in (now, *((moving.old, moving.new) if moving else ())) if r is not None}
+        shipments = {s.target: s for each in records.values() for s in _bundles(each, folder)}
+        ship(self._connection, away, list(shipments.values()), tell)
+        at = record.listening
+        given = (file for file in (at.token_file, at.tls_cert, at.tls_key) if file)
+        files = {given_file(file): read_input(file, MAX_GIVEN) for file in given}
+        kept = {name: _read(folder / name) for name in (RECORD, MOVING, KEY)}
+        self._gather({p: a.keep.remote(kept | files, list(shipments)) for p, a in away.items()})
+
+    def introduce(self) -> None:
+        """Let all know where the others listen, of whom the one or the other does not share this machine's files."""
+        away = self.apart()
+        if not away:
+            return
+        ends = self.each("endpoint")
+        for process in away:
+            write_whole(self.orders.folder / endpoint_file(process), f"{ends[process]}\n")
+        files = {endpoint_file(process): f"{end}\n".encode() for process, end in ends.items()}
+        told = {p: {name: data for name, data in files.items() if name != endpoint_file(p)} for p in away}
+        self._gather({p: self.actors[p].keep.remote(others, ()) for p, others in told.items()})
+
+    def _gather(self, refs: Mapping[str, Any]) -> None:
+        self._connection.gather(refs, CALL_LIMIT)
 
     def serve_new(self) -> None:
         """Let those begin that serve nothing yet. Requests enter elsewhere, so none comes before the others serve."""
         idle = {process for process, state in self._states(time.monotonic() + LOOK_LIMIT).items() if not state[0]}
         self.each("serve", self.orders.record.key, of=idle)
 
-    def each(self, method: str, *args: object, of: Collection[str] | None = None) -> dict[str, Any]:
+    def each(
+        self, method: str, *args: object, of: Collection[str] | None = None, limit: float = CALL_LIMIT
+    ) -> dict[str, Any]:
         """`method` of all that are wanted, or `of` some. Where a process dies of it the next one is asked again.
 
         Raises what a process's own code raised; EnvironmentFailed where one is not back in time.
         """
-        return self._each({p: a for p, a in self._wanted.items() if of is None or p in of}, method, *args)
+        return self._each({p: a for p, a in self._wanted.items() if of is None or p in of}, method, *args, limit=limit)
 
-    def _each(self, asked: Mapping[str, Any], method: str, *args: object) -> dict[str, Any]:
-        give_up = time.monotonic() + CALL_LIMIT
+    def _each(self, asked: Mapping[str, Any], method: str, *args: object, limit: float = CALL_LIMIT) -> dict[str, Any]:
+        give_up = time.monotonic() + limit
         results: dict[str, Any] = {}
         while len(results) < len(asked):
             left = {p: a for p, a in asked.items() if p not in results}
-            limit = max(1.0, give_up - time.monotonic())
             refs = {process: getattr(actor, method).remote(*args) for process, actor in left.items()}
-            answers, died = self._connection.ask(refs, limit)
+            answers, died = self._connection.ask(refs, max(1.0, give_up - time.monotonic()))
             results |= answers
             if len(results) < len(asked):
                 if time.monotonic() > give_up:
@@ -144,3 +206,18 @@ class Processes:
     def end_others(self) -> None:
         """Kill those that the release has no work for."""
         self.end([process for process in self.actors if process not in self.orders.processes])
+
+
+def _bundles(record: Record, folder: Path) -> Iterator[Shipment]:
+    """What a machine needs of a release: its bundle, and those of the plans without a site."""
+    yield Shipment(Path(record.bundle), f"{BUNDLES}/{record.key}")
+    for digest in record.alternatives.values():
+        source = alternative_folder(folder, digest)
+        yield Shipment(source, source.relative_to(folder).as_posix())
+
+
+def _read(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return None

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 
 from runtime.observe.request_log import LogLevel
 from specs.base import Spec
+from specs.clusters import Cluster
 from specs.digest import digest_value
 from specs.errors import EnvironmentFailed, InputError, Issue, Place
 from specs.output_file import write_whole
@@ -28,7 +29,13 @@ LINKS: Final = "links"
 LOGS: Final = "logs"
 PORTS: Final = "ports"
 ALTERNATIVES: Final = "without"
-VERSION: Final = 2
+BUNDLES: Final = "bundles"
+"""On a machine of its own: what records call bundles, by the key of the record."""
+GIVEN: Final = "given"
+"""There, too: the files that a record names, such as that of tokens."""
+HOSTED: Final = "hosted"
+"""Beside the folders of deployments: copies of those that other machines deployed."""
+VERSION: Final = 3
 """Raised when processes of a deployment come to speak otherwise with each other, or with the commands that ask them."""
 
 
@@ -53,7 +60,8 @@ class Seeing(Spec):
 
 
 class Record(Spec):
-    """`bundle` is a folder, `address` of an existing cluster ("" for one of our own), `members` how many of each class.
+    """`bundle` is a folder, `address` of an existing cluster, `members` how many of each class. With `clusters` there
+    are several of them; with neither it has nodes of its own.
 
     `alternatives` are the digests of the plans without a site, by site; their bundles are in the folder of state.
     `manifest` is the digest of the bundle's manifest, and so of all that is in it; "" where any will do.
@@ -69,6 +77,7 @@ class Record(Spec):
     bundle: str
     manifest: str = ""
     address: str = ""
+    clusters: dict[str, Cluster] = Field(default_factory=dict)
     members: dict[str, int] = Field(default_factory=dict)
     shape: bool = True
     deadline: float = 30.0
@@ -77,6 +86,11 @@ class Record(Spec):
     alternatives: dict[str, str] = Field(default_factory=dict)
     seeing: Seeing = Field(default_factory=Seeing)
     state: str = ""
+
+    @property
+    def foreign(self) -> bool:
+        """Whether it runs on clusters that somebody else started, which may have nodes on other machines."""
+        return bool(self.address or self.clusters)
 
     @property
     def digest(self) -> str:
@@ -121,6 +135,28 @@ def alternative_folder(folder: Path, digest: str) -> Path:
     return folder / ALTERNATIVES / digest[:16]
 
 
+def hosted_folder(name: str, mark: str) -> Path:
+    """Where a machine keeps its copy of the state of a deployment, of which it does not share the folder."""
+    return state_root() / HOSTED / f"{check_name(name)}-{mark[:12]}"
+
+
+def bundle_in(folder: Path, record: Record) -> str:
+    """Where the bundle of `record` is, for who has its state in `folder`."""
+    own = folder / BUNDLES / record.key
+    return str(own) if own.exists() else record.bundle
+
+
+def given_file(file: str) -> str:
+    """In a copy of a folder of state: what has the place of a file that the record names."""
+    return f"{GIVEN}/{digest_value(file)[:16]}"
+
+
+def file_in(folder: Path, file: str) -> str:
+    """Where a `file` that a record names is, for who has its state in `folder`; "" stays."""
+    own = folder / given_file(file)
+    return str(own) if file and own.exists() else file
+
+
 def names() -> list[str]:
     """Of the deployments that this machine has state of."""
     return sorted(file.parent.name for file in state_root().glob(f"*/{RECORD}"))
@@ -145,11 +181,16 @@ def moving_in(folder: Path) -> Moving | None:
 _Kept = TypeVar("_Kept", Record, Moving)
 
 
-def cluster_in(folder: Path) -> str:
-    """The address of the cluster of the deployment whose state is in `folder`, whatever version wrote it; "" where it
-    has its own, or nothing can be read."""
-    address = _plain(folder / RECORD).get("address", "")
-    return address if isinstance(address, str) else ""
+def clusters_in(folder: Path) -> tuple[str, dict[str, Cluster]]:
+    """The address of the cluster, or the clusters, of the deployment whose state is in `folder`, whatever version wrote
+    it; neither where it has its own, or nothing can be read."""
+    found = _plain(folder / RECORD)
+    address, several = found.get("address"), found.get("clusters")
+    clusters: dict[str, Cluster] = {}
+    for name, cluster in several.items() if isinstance(several, dict) else ():
+        with suppress(ValidationError):
+            clusters[name] = Cluster.model_validate(cluster)
+    return address if isinstance(address, str) else "", clusters
 
 
 def state_of(folder: Path) -> str:

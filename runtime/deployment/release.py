@@ -9,7 +9,6 @@ from pathlib import Path
 
 from runtime.bundle import PLAN_FILE, Bundle, open_bundle
 from runtime.cluster.actor import HostOrder, open_host
-from runtime.cluster.peers import adopt_everywhere, find_peers
 from runtime.deployment.exchange import Exchange
 from runtime.deployment.failover import Alternative, Failover
 from runtime.host import Host
@@ -26,15 +25,13 @@ from specs.plan import read_plan
 class DeployOrder:
     """`key` is of the deployment's record: who asks learns whether this is what they want.
 
-    The actor of process P is called `prefix` + P. `door` is None for a standby. `ports` is a file that keeps where the
-    door listens, for the next process of this actor. `alternatives` are the hosts of the plans without a site, by site.
-    `state` is the folder of checkpoints, "" where no component keeps state.
+    `door` is None for a standby. `ports` is a file that keeps where the door listens, for the next process of this
+    actor. `alternatives` are the hosts of the plans without a site, by site. `state` is the folder of checkpoints, ""
+    where no component keeps state.
     """
 
     host: HostOrder
     key: str
-    prefix: str
-    processes: tuple[str, ...]
     door: DoorOptions | None
     ports: str
     alternatives: Mapping[str, HostOrder] = field(default_factory=dict)
@@ -52,23 +49,16 @@ class Release:
     def __init__(self, order: DeployOrder, exchange: Exchange, *, moving: bool = False) -> None:
         """While the deployment is `moving`, what components keep stays with whoever has it.
 
-        Raises InputError where something cannot be loaded. The processes of the others must have been placed.
+        Raises InputError where something cannot be loaded.
         """
         self.order, self._exchange = order, exchange
         member = str(order.host.member)
         self.states = States(Path(order.state), member, order.key, moving=moving) if order.state else None
-        # Looked up once: later the head may be gone, which alone knows them by name.
-        self._peers = find_peers(order.prefix, order.processes)
         self.host = self._open(order.host)
         self._others: dict[str, Host] = {}
         self._adopting = threading.Lock()
         self._entrance: Failover | None = None
         self._service: Service | None = None
-
-    def find_others(self) -> None:
-        """Look up the processes that had not been placed yet."""
-        if len(self._peers) < len(self.order.processes):
-            self._peers.update(find_peers(self.order.prefix, self.order.processes))
 
     def adopt(self, site: str) -> Host:
         """Be a host of the plan without `site` as well; at once where that has happened before. "": the plan itself."""
@@ -102,12 +92,11 @@ class Release:
         return open_bundle(self.order.host.bundle)
 
     def _enter(self) -> Failover:
-        peers, member = self._peers, str(self.order.host.member)
+        member = str(self.order.host.member)
         others = {site: _alternative(order) for site, order in self.order.alternatives.items()}
 
         def adopt(site: str, members: Collection[str]) -> Host:
-            others = {m: peers[m] for m in members if m in peers and m != member}
-            adopt_everywhere(others, self.order.key, site)
+            self._exchange.adopt(set(members) - {member}, plan_name(self.order.key, site))
             return self.adopt(site)
 
         if self._entrance is None:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any, Final, Literal
 
 from runtime.bundle import Bundle, open_bundle
-from runtime.cluster.connection import Connection
+from runtime.cluster.federation import Clusters, connect
 from runtime.deployment.local import address_of
 from runtime.deployment.orders import Orders, actor_prefix, topology_of
 from runtime.deployment.record import Moving, Record, moving_in, read_record, state_folder
@@ -37,7 +37,7 @@ ASK_LIMIT: Final = 5.0
 class Watcher:
     """Asks again and again over one connection."""
 
-    def __init__(self, record: Record, bundle: Bundle, connection: Connection | None, address: str) -> None:
+    def __init__(self, record: Record, bundle: Bundle, connection: Clusters | None, address: str) -> None:
         self._record, self._bundle, self._connection, self._address = record, bundle, connection, address
         self._top = topology_of(bundle, record)
 
@@ -87,7 +87,7 @@ def watching(name: str) -> Iterator[Watcher]:
     """Raises InputError where nothing is deployed under `name`, EnvironmentFailed where its cluster cannot be asked."""
     record = _record(name)
     bundle = open_bundle(record.bundle)
-    address = record.address or address_of(name)
+    address = _address(record)
     if address is None:
         yield Watcher(record, bundle, None, "")
         return
@@ -98,10 +98,19 @@ def watching(name: str) -> Iterator[Watcher]:
         connection.close()
 
 
-def _connect(address: str, record: Record) -> Connection:
+def _address(record: Record) -> str | None:
+    """Of the head or, by cluster, of the heads; None where there is none."""
+    if record.clusters:
+        return ", ".join(f"{name} {cluster.address}" for name, cluster in record.clusters.items())
+    return record.address or address_of(record.name)
+
+
+def _connect(address: str, record: Record) -> Clusters:
     try:
-        return Connection(address, local=not record.address)
+        return connect(address, record.clusters, local=not record.foreign)
     except EnvironmentFailed as error:
+        if record.clusters:
+            raise
         what = f"Ray's head of {record.name} does not answer: hosts go on serving, but cannot be asked"
         if not record.address:
             raise EnvironmentFailed(f"{what} (it is started again by itself: try again in a few seconds)") from error

@@ -6,11 +6,12 @@ The times came home with the answer, so the member where the request entered kno
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from runtime.message import StageTime, TransferTime
 from runtime.observe.requests import Ended
+from runtime.request import Entry
 from runtime.topology import Topology
 
 STAGE: Final = "tierplan.stage"
@@ -48,16 +49,30 @@ def _consumer(top: Topology, consumer: str) -> str:
 def spans_of(request: Ended, producers: Producers) -> Iterator[Span]:
     """In no order. A hop from the source has none where the request was sent again: it is not known when that was."""
     entry = request.entry
-    handed_over = {t.stage: t.ended for t in entry.trace.stages}
+    stages = list(_by_clock_of(entry, request.ended))
+    handed_over = {t.stage: t.ended for t in stages}
     if not entry.attempts:
         handed_over[entry.flow.partition("@")[0]] = entry.started
-    for time_ in entry.trace.stages:
+    for time_ in stages:
         yield _stage(time_)
     for hop in entry.trace.transfers:
         producer = producers.get((entry.flow, hop.edge), "")
         begin = handed_over.get(producer)
         if begin is not None:
             yield _hop(hop, begin)
+
+
+def _by_clock_of(entry: Entry, ended: float) -> Iterator[StageTime]:
+    """The times of its stages by the clock of the request's host. What another machine's clock says is moved so that it
+    lies in the middle of the request, as a whole: where exactly is not known.
+    """
+    middle: dict[str, float] = {entry.clock: 0.0}
+    for clock in {t.clock for t in entry.trace.stages} - {entry.clock}:
+        mine = [t for t in entry.trace.stages if t.clock == clock]
+        first, last = min(t.ended - t.service - t.wait for t in mine), max(t.ended for t in mine)
+        middle[clock] = (entry.started + ended - first - last) / 2
+    for time_ in entry.trace.stages:
+        yield replace(time_, ended=time_.ended + middle[time_.clock])
 
 
 def _stage(time_: StageTime) -> Span:

@@ -267,7 +267,7 @@ def test_kustomization_names_every_manifest(exported: Path) -> None:
 def test_what_cannot_be_done_is_said_plainly(exported: Path) -> None:
     for to in FOLDERS:
         text = (exported / to / "README.md").read_text("utf-8")
-        assert "hosts on several are not supported yet" in text
+        assert "Containers on several machines are untried" in text
         assert "2 of 4 phones" in text
         for title in ("## To be filled in", "## Run", "## What this cannot do"):
             assert title in text

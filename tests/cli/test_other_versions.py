@@ -66,9 +66,9 @@ def test_a_record_of_this_version_is_read(deployed: Path) -> None:
     record = read_record("shop")
     assert record is not None
     assert record.version == VERSION
-    deployed.write_text(f'{{"schema": "tierplan.deployment/v1", "version": {VERSION}}}', "utf-8")
+    deployed.write_text(json.dumps({"schema": "tierplan.deployment/v1", "version": VERSION}), "utf-8")
     with pytest.raises(InputError, match="not a deployment's record"):
         read_record("shop")
-    deployed.write_text('{"schema": "tierplan.deployment/v2", "version": 2}', "utf-8")
+    deployed.write_text(json.dumps({"schema": "tierplan.deployment/v2", "version": VERSION + 1}), "utf-8")
     with pytest.raises(EnvironmentFailed, match="another version"):
         read_record("shop")

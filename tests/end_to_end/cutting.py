@@ -10,6 +10,7 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 LINK = "backhaul"
 BEFORE, AFTER = 3.0, 8.0
@@ -18,15 +19,19 @@ BEFORE, AFTER = 3.0, 8.0
 
 @dataclass(frozen=True)
 class Cutting:
-    """`head` is the first process of the head's site, `control` its address, `door` that of the phones; `cluster` is
-    Ray's address, `emulation` the emulator's folder.
+    """`head` is the first process of the head's site, `control` its address, `door` that of the phones; `emulation` is
+    the emulator's folder.
+
+    `clusters` are the sites of each, by name; `addresses` those of Ray and `places` the fields of those of their heads.
     """
 
     folder: str
     head: int
     control: str
     door: str
-    cluster: str
+    clusters: dict[str, list[str]]
+    addresses: dict[str, str]
+    places: dict[str, dict[str, Any]]
     emulation: str
     seconds: float
     rate: float
@@ -47,10 +52,13 @@ def cut(asked: Cutting) -> dict[str, object]:
     import time
 
     from runtime.cluster.connection import Connection
+    from runtime.cluster.federation import Federation
+    from runtime.cluster.local import Place
     from runtime.deployment.deploy import deploy
     from runtime.deployment.record import Listening
     from runtime.deployment.undeploy import undeploy
     from runtime.emulate.process import ask
+    from specs.clusters import Cluster
     from tests.runtime.fates import Load
     from tests.runtime.faulty import ITEMS, NAME, STANDBY, Deployed, another, expected_of
 
@@ -58,7 +66,13 @@ def cut(asked: Cutting) -> dict[str, object]:
     Connection.__init__.__kwdefaults__["node"] = asked.control  # which Ray cannot find in a network of its own
     wanted = another(Path(asked.folder), {}, **STANDBY)
     listening = Listening(host="0.0.0.0", insecure=True)
-    record = wanted.record.model_copy(update={"address": asked.cluster, "listening": listening})
+    where: dict[str, object] = {"address": next(iter(asked.addresses.values()))}
+    if len(asked.clusters) > 1:
+        assert Federation.__init__.__kwdefaults__ is not None
+        Federation.__init__.__kwdefaults__["places"] = {name: Place(**place) for name, place in asked.places.items()}
+        several = {n: Cluster(address=asked.addresses[n], sites=tuple(of)) for n, of in asked.clusters.items()}
+        where = {"clusters": several}
+    record = wanted.record.model_copy(update={**where, "listening": listening})
     deployed = Deployed(
         type(wanted)(wanted.bundle, record, wanted.items, wanted.alternatives, wanted.write),
         expected_of(wanted.bundle),

@@ -1,4 +1,7 @@
-"""A link of a real, emulated network is cut under a deployment and restored: every request has one fate."""
+"""A link of a real, emulated network is cut under a deployment and restored: every request has one fate.
+
+In one cluster, and in two that are joined by nothing but that link.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
@@ -25,6 +28,7 @@ from tests.runtime.sample import copy_project
 
 ROOT = Path(__file__).parents[2]
 TIERS = {"cloud-0": "cloud", "bases-0": "base_station", "phones-0": "edge"}
+TOPOLOGIES = {"one cluster": {"all": list(TIERS)}, "federated": {"core": ["cloud-0"], "edge": ["bases-0", "phones-0"]}}
 
 
 @pytest.fixture
@@ -41,27 +45,45 @@ def emulation(tmp_path: Path) -> Iterator[AttachedEmulation]:
         found.close()
 
 
-@pytest.fixture
-def cluster(emulation: AttachedEmulation) -> Iterator[LocalCluster]:
+@dataclass(frozen=True)
+class Clusters:
+    """Each with the members that it has, the first of which has its head."""
+
+    members: Mapping[str, Sequence[str]]
+    running: Mapping[str, LocalCluster]
+    places: Mapping[str, Place]
+
+
+@pytest.fixture(params=TOPOLOGIES)
+def clusters(request: pytest.FixtureRequest, emulation: AttachedEmulation) -> Iterator[Clusters]:
     """Ray goes by the control network, the deployment's messages by the links."""
     hosts, first = emulation.hosts, emulation.first_processes
-    labels = [{"site": m, "tier": tier, LISTEN: hosts[m].address} for m, tier in TIERS.items()]
-    found = LocalCluster(labels, [Place(first[m], hosts[m].control, hosts[m].address) for m in TIERS])
-    yield found
-    found.close()
+    places = {m: Place(first[m], hosts[m].control, hosts[m].address) for m in TIERS}
+    members = TOPOLOGIES[request.param]
+    running: dict[str, LocalCluster] = {}
+    try:
+        for name, mine in members.items():
+            labels = [{"site": m, "tier": TIERS[m], LISTEN: hosts[m].address} for m in mine]
+            running[name] = LocalCluster(labels, [places[m] for m in mine])
+        yield Clusters(members, running, places)
+    finally:
+        for cluster in running.values():
+            cluster.close()
 
 
-def cut(seconds: float, rate: float, emulation: AttachedEmulation, cluster: LocalCluster, folder: Path) -> Log:
+def cut(seconds: float, rate: float, emulation: AttachedEmulation, clusters: Clusters, folder: Path) -> Log:
     hosts, head = emulation.hosts, emulation.first_processes["cloud-0"]
     asked = Cutting(
-        str(folder),
-        head,
-        hosts["cloud-0"].control,
-        hosts["phones-0"].control,
-        cluster.wait(),
-        str(emulation.folder),
-        seconds,
-        rate,
+        folder=str(folder),
+        head=head,
+        control=hosts["cloud-0"].control,
+        door=hosts["phones-0"].control,
+        clusters={name: [m.rpartition("-")[0] for m in mine] for name, mine in clusters.members.items()},
+        addresses={name: cluster.wait() for name, cluster in clusters.running.items()},
+        places={name: asdict(clusters.places[mine[0]]) for name, mine in clusters.members.items()},
+        emulation=str(emulation.folder),
+        seconds=seconds,
+        rate=rate,
     )
     done = subprocess.run(
         [sys.executable, "-m", "tests.end_to_end.cutting"],
@@ -85,9 +107,9 @@ def cut(seconds: float, rate: float, emulation: AttachedEmulation, cluster: Loca
 
 
 def test_what_a_short_cut_held_up_is_answered_right_and_once(
-    emulation: AttachedEmulation, cluster: LocalCluster, tmp_path: Path
+    emulation: AttachedEmulation, clusters: Clusters, tmp_path: Path
 ) -> None:
-    log = cut(6.0, 10.0, emulation, cluster, tmp_path)
+    log = cut(6.0, 10.0, emulation, clusters, tmp_path)
     assert log.counts() == {"answered": len(log.lines)}, log.said()
     during = [li for li in log.lines if log.broken_at + 0.5 < li.sent < log.broken_at + 5.0]
     assert min(li.ended - li.sent for li in during) < 1.0, "what does not need the link goes on"
@@ -96,10 +118,10 @@ def test_what_a_short_cut_held_up_is_answered_right_and_once(
 
 @pytest.mark.deep
 def test_after_a_cut_of_100_s_each_request_was_answered_or_failed_at_its_deadline_with_the_reason(
-    emulation: AttachedEmulation, cluster: LocalCluster, tmp_path: Path
+    emulation: AttachedEmulation, clusters: Clusters, tmp_path: Path
 ) -> None:
     seconds = 100.0
-    log = cut(seconds, 6.0, emulation, cluster, tmp_path)
+    log = cut(seconds, 6.0, emulation, clusters, tmp_path)
     counts = log.counts()
     assert set(counts) == {"answered", "failed"}, log.said()
     assert all("the deadline passed" in li.said for li in log.lines if li.fate == "failed"), log.said()

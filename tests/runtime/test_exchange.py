@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from runtime.channel.zeromq import Secret
-from runtime.deployment.exchange import ENDPOINT, KEY, Exchange, make_key, read_key
+from runtime.deployment.exchange import ENDPOINT, KEY, Exchange, endpoint_in, make_key, read_key
 from runtime.deployment.record import PORTS
 from runtime.message import Message
 from specs.errors import EnvironmentFailed
@@ -99,3 +100,50 @@ def test_where_a_process_listens_is_known_only_once_it_takes_messages(
     assert not file.exists()
     b.start(lambda _: None)
     assert file.read_text().startswith("tcp://127.0.0.1:")
+
+
+def test_a_process_is_asked_to_have_a_host_open_and_says_whether_it_has(opened: Callable[[str], Exchange]) -> None:
+    a, b, c = opened("a"), opened("b"), opened("c")
+    a.start(lambda _: None)
+    b.start(lambda m: b.has_adopted(m, "" if m.plan == "k/cloud" else "no such plan"))
+    c.start(c.has_adopted)
+    a.adopt({"b", "c"}, "k/cloud")
+    with pytest.raises(EnvironmentFailed, match="b cannot take part: no such plan"):
+        a.adopt({"b", "c"}, "k/bases")
+    with pytest.raises(EnvironmentFailed, match="d cannot take part: no host for d"):
+        a.adopt({"b", "d"}, "k/cloud")
+    b.close()
+    with pytest.raises(EnvironmentFailed, match=r"b cannot take part|did not answer"):
+        a.adopt({"b"}, "k/cloud", limit=5.0)
+
+
+def test_a_process_with_a_copy_listens_at_the_port_that_it_had_or_tells_the_others(tmp_path: Path) -> None:
+    make_key(tmp_path)
+    copies = {name: tmp_path / name for name in "ab"}
+    for copy in copies.values():
+        (copy / PORTS).mkdir(parents=True)
+        (copy / KEY).write_bytes((tmp_path / KEY).read_bytes())
+    came: list[str] = []
+
+    def begin(name: str) -> Exchange:
+        made = Exchange(copies[name], name, "127.0.0.1", encrypted=True, apart=True)
+        made.start(lambda m: came.append(m.request))
+        return made
+
+    a, b = begin("a"), begin("b")
+    for name, other in (("a", b), ("b", a)):  # as the command that deploys does
+        other_name = "b" if name == "a" else "a"
+        (copies[name] / PORTS / f"{other_name}{ENDPOINT}").write_text(other.endpoint, "ascii")
+    before = b.endpoint
+    b.close()
+    b = begin("b")
+    assert b.endpoint == before
+    b.close()
+    with socket.create_server(("127.0.0.1", int(before.rpartition(":")[2]))):
+        b = begin("b")
+        assert b.endpoint != before
+        assert until(lambda: endpoint_in(copies["a"], "b") == b.endpoint, 10)
+        a.line("k/")(lambda *_: None).send("b", message("1"))
+        assert until(lambda: came == ["1"], 10)
+    a.close()
+    b.close()

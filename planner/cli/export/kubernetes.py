@@ -172,7 +172,7 @@ def _pod(shape: Shape, site: SiteShape) -> dict[str, Any]:
         volumes.append({"name": "functions", "secret": {"secretName": functions_secret(shape), "defaultMode": 0o440}})
     return {
         "nodeSelector": {"kubernetes.io/arch": machine(shape), node_label(site): "true"},
-        # Hosts on several machines are not supported yet: the runtime would refuse them.
+        # The runtime takes hosts on several machines; these manifests are untried there.
         "affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [own]}},
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,

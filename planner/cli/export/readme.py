@@ -36,11 +36,11 @@ WRITTEN: Final = {
 def limits_of(shape: Shape, to: str) -> tuple[str, ...]:
     """What this version cannot do, in sentences."""
     one = (
-        "All containers must run on one machine: hosts on several are not supported yet, and the runtime refuses them "
-        "(it says so in the head's log)."
+        "Containers on several machines are untried: what hosts need comes to them from the head's container, but "
+        "these files are made for one machine."
     )
     if to == "kubernetes":
-        one += " So the pods have an affinity to one another; label one node for all sites."
+        one += " The pods have an affinity to one another; label one node for all sites, or take it out."
     plan = shape.bundle.plan
     counts = {s.site: shape.bundle.infra.value.members(s.site) for s in shape.sites}
     part = ", ".join(f"{s.members} of {counts[s.site]:,} {s.site}" for s in shape.sites if s.members < counts[s.site])

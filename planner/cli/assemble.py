@@ -13,6 +13,7 @@ from planner.cli.loading import Loaded
 from planner.cli.profiling.targets import Targets
 from planner.situation import source_digests
 from runtime.bundle import Bundle, write_bundle
+from specs.codec import plain_segment
 from specs.errors import InputError, Issue, Place
 from specs.plan import Assignment, Plan
 
@@ -44,7 +45,7 @@ def assemble(
         raise InputError(Issue(message, where, "profile and solve again"))
     targets = Targets(loaded.app, loaded.models)
     jobs = {
-        _key(a): targets.job(a.component, a.variant, backend, a.threads, a.segment, a.batch)
+        _key(a): targets.job(a.component, a.variant, backend, a.threads, plain_segment(a.segment), a.batch)
         for a in plan.assignments
         for backend in BACKENDS
         if a.backend == backend

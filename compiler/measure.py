@@ -18,7 +18,7 @@ from typing import Any
 from compiler.child import Child, Limits
 from compiler.host import host
 from compiler.samples import Sample, save_samples
-from specs.artefact import Artefact, OpenExecutor
+from specs.artefact import Artefact, OpenExecutor, Segment
 from specs.artefact_folder import read_artefact
 from specs.emulation import METHOD
 from specs.errors import EnvironmentFailed, InputError, TierplanError
@@ -71,20 +71,26 @@ class Budget:
 class ArtefactSubject:
     """An artefact, and real inputs for it (arrays of as many items as it takes at once).
 
-    Where it has buckets, `shares` are those of requests in each, and `samples` are `by_bucket`, one bucket after
-    another.
+    Where tensors at its ends are encoded, `on_wire` is its segment by their names on the wire, and `samples` hold what
+    comes encoded. Where it has buckets, `shares` are those of requests in each, and `samples` are `by_bucket`, one
+    bucket after another.
     """
 
     folder: Path
     samples: Sequence[Sample]
     shares: Mapping[int, float] = field(default_factory=dict)
     by_bucket: Mapping[int, Sequence[Sample]] = field(default_factory=dict)
+    on_wire: Segment | None = None
     artefact: Artefact = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "artefact", read_artefact(self.folder))
         if self.by_bucket:
             object.__setattr__(self, "samples", [sample for part in self.by_bucket.values() for sample in part])
+
+    @property
+    def segment(self) -> Segment:
+        return self.artefact.segment if self.on_wire is None else self.on_wire
 
     @property
     def backend(self) -> str:
@@ -212,6 +218,7 @@ def _measure(
         "outputs": {} if isinstance(subject, ArtefactSubject) else dict(subject.outputs),
         "keeps_state": isinstance(subject, FunctionSubject) and subject.state is not None,
         "threads": subject.threads,
+        "on_wire": subject.on_wire.dump() if isinstance(subject, ArtefactSubject) and subject.on_wire else {},
         "samples": str(file),
         "parts": _parts(subject),
         "cpus": [_share(place) for place in places],
@@ -257,7 +264,7 @@ def _record(
     ]
     return Record(
         source=subject.artefact.source if isinstance(subject, ArtefactSubject) else subject.source,
-        segment=str(artefact.segment) if artefact else "..",
+        segment=str(subject.segment) if isinstance(subject, ArtefactSubject) else "..",
         backend=subject.backend,
         threads=subject.threads,
         batch=artefact.batch if artefact else 1,

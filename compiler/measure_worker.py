@@ -56,7 +56,7 @@ def _open(request: dict[str, Any]) -> tuple[Callable[[dict[str, Any]], Any], Cal
         typed |= {"keeps_state": True} if request["keeps_state"] else {}
         function = opener(folder, request["function"], *own, **typed)
         return lambda sample: function(**sample), getattr(function, "peak_memory", lambda: 0)
-    executor = opener(folder, int(request["threads"]))
+    executor = opener(folder, int(request["threads"]), **request["on_wire"])
     return lambda sample: executor.run(sample), lambda: 0
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Final
 
 from planner.formulation import Formulation
@@ -43,7 +44,7 @@ def baselines(situation: Situation, *, time_limit: float = 30.0, seed: int = 0) 
 
 @dataclass(frozen=True, slots=True)
 class Undivided:
-    """The best plan that cuts no model, under limits of time so many times as `longer` than the user's."""
+    """The best plan that cuts no model, or encodes nothing, under limits of time `longer` times the user's."""
 
     plan: Plan
     longer: float
@@ -51,18 +52,38 @@ class Undivided:
 
 def undivided(situation: Situation, *, time_limit: float = 30.0, seed: int = 0) -> Undivided | None:
     """None where there is no plan without a cut, however long it may take (up to `LONGER`)."""
+    return _best(situation, _whole, time_limit, seed)
+
+
+def unencoded(situation: Situation, *, time_limit: float = 30.0, seed: int = 0) -> Undivided | None:
+    """As `undivided`, the best plan whose cuts nothing encodes."""
+    return _best(situation, without_codecs, time_limit, seed)
+
+
+def _best(
+    situation: Situation, restrict: Callable[[Formulation], Formulation], time_limit: float, seed: int
+) -> Undivided | None:
     limits = limits_asked(situation)
     for longer in LONGER if limits else LONGER[:1]:
         corrected = {} if longer == 1.0 else {name: longer * limit for name, limit in limits.items()}
         try:
             found = solve(
-                situation, time_limit=time_limit, seed=seed, restrict=_whole, corrected=corrected, proofs=False
+                situation, time_limit=time_limit, seed=seed, restrict=restrict, corrected=corrected, proofs=False
             )
         except (AnswerIsNo, NotKnown):
             return None
         if found.assignments:
             return Undivided(found, longer)
     return None
+
+
+def without_codecs(given: Formulation) -> Formulation:
+    """`given` without options where a codec encodes something."""
+    scenarios = [
+        replace(s, steps=tuple(replace(step, options=()) for step in s.steps)) if p.behaviour.encoded else s
+        for s, p in zip(given.problem.scenarios, given.scenarios, strict=True)
+    ]
+    return replace(given, problem=replace(given.problem, scenarios=tuple(scenarios)))
 
 
 def _whole(given: Formulation) -> Formulation:

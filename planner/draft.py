@@ -29,6 +29,7 @@ from specs.application import (
     ShareConstraint,
     ThroughputConstraint,
 )
+from specs.codec import codec_of_cut, plain_names
 from specs.digest import digest_value
 from specs.plan import (
     Assignment,
@@ -322,7 +323,9 @@ def cuts_of(layout: Layout) -> tuple[CutOnWire, ...]:
             if component == leg.message.consumer.name and leg.route:
                 tensors = tuple(v.split("@", 1)[1] for v in leg.message.values)
                 size = of.pipeline.size(leg.message).mean
-                found[component, tensors] = CutOnWire(component=component, tensors=tensors, bytes=size)
+                found[component, tensors] = CutOnWire(
+                    component=component, tensors=plain_names(tensors), codec=codec_of_cut(tensors), bytes=size
+                )
     return tuple(found.values())
 
 
@@ -350,15 +353,23 @@ def routes_of(layout: Layout) -> tuple[Route, ...]:
 
 
 def behaviour_of(layout: Layout) -> tuple[PlannedBehaviour, ...]:
-    """Each combination of variants in use once."""
+    """Each combination of variants and encoded cuts in use once."""
     found: dict[str, PlannedBehaviour] = {}
     for of in layout.flows:
         behaviour = of.pipeline.behaviour
         patterns = {p.name: p.probability for p in behaviour.patterns}
         accuracy = {a.data: a.value for a in behaviour.accuracy}
+        agreement = {a.data: a.value for a in behaviour.agreement} if behaviour.agreement is not None else None
         found.setdefault(
-            str(behaviour.variants),
-            PlannedBehaviour(variants=behaviour.variants, patterns=patterns, accuracy=accuracy, source="measured"),
+            str(behaviour.combination),
+            PlannedBehaviour(
+                variants=behaviour.variants,
+                encoded=behaviour.encoded,
+                patterns=patterns,
+                accuracy=accuracy,
+                agreement=agreement,
+                source="measured",
+            ),
         )
     return tuple(found.values())
 

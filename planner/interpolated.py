@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
 from planner.situation import Situation
+from specs.codec import plain_names
 from specs.cuts import FoundCuts
 from specs.profile import Record
 
@@ -21,11 +22,15 @@ def with_estimates(situation: Situation) -> Situation:
     """`situation` with an estimate for each part between found cuts, and each way to run it, that has no record."""
     found = {f.source: f for f in situation.found}
     known = {_way(record) for record in situation.records}
+    wires: dict[str, dict[tuple[str, ...], None]] = {source: {} for source in found}
+    for behaviour in situation.behaviours:
+        for component, wire in (behaviour.encoded or {}).items():
+            wires.get(situation.digests[f"{component}/{behaviour.variants[component]}"], {})[wire] = None
     made = [
         part
         for whole in situation.records
         if whole.segment == ".." and whole.source in found
-        for part in _parts(whole, found[whole.source])
+        for part in (*_parts(whole, found[whole.source]), *_encoded(whole, found[whole.source], wires[whole.source]))
         if _way(part) not in known
     ]
     return replace(situation, records=(*situation.records, *made))
@@ -40,14 +45,27 @@ def _parts(whole: Record, found: FoundCuts) -> Iterator[Record]:
     for i, (begin, before) in enumerate(ends):
         for end, until in ends[i + 1 :]:
             if begin or end:
-                share = SHORT * max(LEAST, until - before)
-                yield whole.model_copy(
-                    update={
-                        "segment": f"{begin}..{end}",
-                        "provenance": "estimated",
-                        "emulated_by": None,
-                        "method": METHOD,
-                        "latency": whole.latency.times(share),
-                        "artefact": "",
-                    }
-                )
+                yield _part(whole, f"{begin}..{end}", until - before)
+
+
+def _encoded(whole: Record, found: FoundCuts, wires: Iterable[tuple[str, ...]]) -> Iterator[Record]:
+    """Both sides of each encoded cut, as if encoding took no time."""
+    before = {cut.names: cut.before for cut in found.cuts}
+    for wire in wires:
+        name, share = "+".join(wire), before[plain_names(wire)]
+        yield _part(whole, f"..{name}", share)
+        yield _part(whole, f"{name}..", 1 - share)
+
+
+def _part(whole: Record, segment: str, share: float) -> Record:
+    """An estimate of the segment with this share of the work."""
+    return whole.model_copy(
+        update={
+            "segment": segment,
+            "provenance": "estimated",
+            "emulated_by": None,
+            "method": METHOD,
+            "latency": whole.latency.times(SHORT * max(LEAST, share)),
+            "artefact": "",
+        }
+    )

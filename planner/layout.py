@@ -10,6 +10,7 @@ from planner.flows import Flow
 from planner.network import Passage
 from planner.pipeline import Message, Pipeline, Shape
 from planner.situation import Situation
+from specs.codec import codec_of_cut
 from specs.errors import InputError, Issue
 from specs.plan import Assignment, Plan
 from specs.profile import Record
@@ -84,8 +85,14 @@ class Layout:
     def _flow(self, flow: Flow) -> FlowLayout:
         chains = {c: self._chain(flow, c) for c in flow.components}
         variants = {c: self.stages[chain[0]].assignment.variant for c, chain in chains.items()}
+        wires = {c: self._wire(chain) for c, chain in chains.items()}
         behaviour = next(
-            (b for b in self.situation.behaviours if all(b.variants[c] == v for c, v in variants.items())), None
+            (
+                b
+                for b in self.situation.behaviours
+                if all((b.variants[c], b.wire(c)) == (v, wires[c]) for c, v in variants.items())
+            ),
+            None,
         )
         if behaviour is None:
             raise InputError(Issue(f"the plan combines variants that have no behaviour: {variants}"))
@@ -115,6 +122,11 @@ class Layout:
             raise InputError(Issue(f"the plan does not cover {component} exactly once for flow {flow.name}"))
         return tuple(chain)
 
+    def _wire(self, chain: tuple[int, ...]) -> tuple[str, ...]:
+        """What crosses between the stages of a chain if it is encoded."""
+        ends = (self.stages[i].assignment.segment.end for i in chain)
+        return next((end for end in ends if codec_of_cut(end) != "none"), ())
+
     def _leg(self, pipeline: Pipeline, chains: dict[str, tuple[int, ...]], message: Message) -> Leg | None:
         """The message as it passes here; None for a cut inside one stage."""
         flow = pipeline.flow
@@ -134,7 +146,7 @@ class Layout:
 
     def _covering(self, pipeline: Pipeline, chain: tuple[int, ...], component: str, task: int) -> int:
         """Which stage of the chain holds a task."""
-        cuts = self.situation.cuts(component, pipeline.variants[component])
+        cuts = pipeline.cuts(component)
         for position, index in enumerate(chain):
             end = self.stages[index].assignment.segment.end
             if not end or (end in cuts and task <= cuts.index(end)):

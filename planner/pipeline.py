@@ -9,7 +9,7 @@ from typing import Final
 
 from planner.flows import Flow
 from planner.queueing import ZERO, Moments
-from planner.situation import Situation
+from planner.situation import CutPoints, Situation
 from specs.application import PathConstraint, ShareConstraint
 from specs.behaviour import Behaviour, BranchPattern, PayloadSize
 from specs.errors import InputError, Issue
@@ -67,7 +67,7 @@ class Pipeline:
     @cached_property
     def tasks(self) -> dict[str, int]:
         """How many tasks each component has."""
-        return {c: len(self.situation.cuts(c, v)) + 1 for c, v in self.variants.items()}
+        return {c: len(self.cuts(c)) + 1 for c in self.variants}
 
     @cached_property
     def shapes(self) -> tuple[Shape, ...]:
@@ -120,12 +120,16 @@ class Pipeline:
             found[s.times(component)] = found.get(s.times(component), 0.0) + s.probability / share
         return found or {1: 1.0}
 
+    def cuts(self, component: str) -> CutPoints:
+        """Where the component's model is cut here: between its tasks."""
+        return self.situation.cuts(component, self.variants[component], self.behaviour.wire(component))
+
     @cached_property
     def messages(self) -> tuple[Message, ...]:
         app, graph = self.situation.app.value, self.situation.graph
         found: list[Message] = []
         for component, tasks in self.tasks.items():
-            cuts = self.situation.cuts(component, self.variants[component])
+            cuts = self.cuts(component)
             for i in range(tasks - 1):
                 keys = tuple(f"{component}@{tensor}" for tensor in cuts[i])
                 found.append(Message(Node(component, i), Node(component, i + 1), keys, self.share(component)))

@@ -12,10 +12,11 @@ from typing import Final
 from planner.flows import Flow, flows_of
 from planner.mixes import knows_lengths, mixes_of, with_mixes
 from planner.network import Network
-from specs.application import Application, Cuts, Trace
+from specs.application import Application, Component, Cuts, Trace
 from specs.artefact import Segment
-from specs.behaviour import Behaviour, PayloadSize
+from specs.behaviour import Behaviour, Combination, PayloadSize
 from specs.changes import Changes
+from specs.codec import codec_of_cut, on_wire, plain_names
 from specs.cuts import CUTS_FILE, FoundCuts
 from specs.digest import digest_file
 from specs.digest_cache import remembered
@@ -96,12 +97,35 @@ class Situation:
     def _mixes(self) -> dict[str, dict[int, float]]:
         return mixes_of(self.app.value, self.behaviours)
 
-    def cuts(self, component: str, variant: str) -> CutPoints:
-        """The tensors of each cut of `variant`, in order: declared, or found and an end of something profiled."""
-        split = self.app.value.components[component].split
-        if isinstance(split, Cuts):
-            return split.tensors(variant)
-        return self._used_cuts.get(self.digests[f"{component}/{variant}"], ()) if split == "allowed" else ()
+    def cuts(self, component: str, variant: str, wire: tuple[str, ...] = ()) -> CutPoints:
+        """The tensors of each cut of `variant`, in order: declared, or found and an end of something profiled.
+
+        With encoded tensors between, `wire`, that is its only cut; tensors cross as they are where the user says so.
+        """
+        spec = self.app.value.components[component]
+        if wire:
+            return (wire,)
+        if "none" not in spec.codecs:
+            return ()
+        if isinstance(spec.split, Cuts):
+            return spec.split.tensors(variant)
+        return self._used_cuts.get(self.digests[f"{component}/{variant}"], ()) if spec.cut_anywhere else ()
+
+    def profiled(self, behaviour: Behaviour) -> bool:
+        """Whether both sides of its encoded cuts were profiled anywhere: if not, it is no choice."""
+        return all(
+            {f"..{'+'.join(wire)}", f"{'+'.join(wire)}.."}
+            <= self._segments[self.digests[f"{c}/{behaviour.variants[c]}"]]
+            for c, wire in (behaviour.encoded or {}).items()
+        )
+
+    @cached_property
+    def _segments(self) -> dict[str, set[str]]:
+        """By digest of a model, its segments that were profiled."""
+        found: dict[str, set[str]] = {source: set() for source in self.digests.values()}
+        for record in self.records:
+            found.setdefault(record.source, set()).add(record.segment)
+        return found
 
     @cached_property
     def _used_cuts(self) -> dict[str, CutPoints]:
@@ -176,8 +200,8 @@ def situation_of(
     winning = [r for r in winners(records).values() if r.source in ours]
     usable = [r for r in winning if stands_for(r, infra.value, host)]
     _one_host(usable, infra)
-    fresh = _fresh(behaviours, app, infra, digests, profiles)
     cuts = {f.source: f for f in sorted(found, key=lambda f: f.measured_at) if f.source in ours}
+    fresh = _fresh(behaviours, app, infra, digests, profiles, cuts)
     sized = tuple(_with_cuts(b, cuts, digests) for b in fresh)
     traces = _recordings(app, infra)
     usable = with_mixes(usable, app.value, digests, mixes_of(app.value, sized))
@@ -334,17 +358,21 @@ def _fresh(
     infra: Document[Infrastructure],
     digests: Mapping[str, str],
     profiles: str,
+    found_cuts: Mapping[str, FoundCuts],
 ) -> tuple[Behaviour, ...]:
-    """The newest behaviour of each combination of variants. Raises InputError where one is missing or stale."""
-    newest: dict[tuple[tuple[str, str], ...], Behaviour] = {}
+    """The newest behaviour of each combination of variants, and those with encoded cuts that the application allows.
+
+    Raises InputError where one is missing or stale, or a codec has none.
+    """
+    newest: dict[Combination, Behaviour] = {}
     for behaviour in sorted(behaviours, key=lambda b: b.measured_at):
-        newest[tuple(sorted(behaviour.variants.items()))] = behaviour
+        newest[behaviour.combination] = behaviour
     issues: list[Issue] = []
     fresh: list[Behaviour] = []
     components = app.value.components
     for choice in product(*(c.realisations for c in components.values())):
         variants = dict(zip(components, choice, strict=True))
-        found = newest.get(tuple(sorted(variants.items())))
+        found = newest.get((tuple(sorted(variants.items())), ()))
         named = (
             ", ".join(f"{c}/{v}" for c, v in variants.items() if len(components[c].realisations) > 1)
             or "this application"
@@ -362,9 +390,50 @@ def _fresh(
                 Issue(f"behaviour of {named} is stale: {what} changed since", app.place("components"), way_out)
             )
         fresh.append(found)
+    encoded = [b for b in newest.values() if b.encoded and _is_ours(b, app.value, digests, found_cuts)]
+    for name, component in components.items():
+        for codec in component.codecs:
+            expected = codec != "none" and _can_encode(component, name, codec, digests, found_cuts)
+            if expected and not any(codec_of_cut(b.wire(name)) == codec for b in encoded):
+                place = app.place("components", name, "split", "codec")
+                way_out = profile_command(app, infra, profiles)
+                issues.append(Issue(f"behaviour missing for {name} with tensors encoded by {codec}", place, way_out))
     if issues:
         raise InputError(*issues[:8])
-    return tuple(fresh)
+    return (*fresh, *encoded)
+
+
+def _can_encode(
+    component: Component, name: str, codec: str, digests: Mapping[str, str], found: Mapping[str, FoundCuts]
+) -> bool:
+    """Whether there is a cut with tensors that the codec takes; of declared ones profiling refuses the others."""
+    if not component.cut_anywhere:
+        return True
+    sources = [digests[f"{name}/{variant}"] for variant in component.realisations]
+    cuts = [cut for source in sources if source in found for cut in found[source].cuts]
+    return any(on_wire(cut.tensors, codec) is not None for cut in cuts)
+
+
+def _is_ours(
+    behaviour: Behaviour, app: Application, digests: Mapping[str, str], found: Mapping[str, FoundCuts]
+) -> bool:
+    """Whether a behaviour with encoded cuts is of what the application now says and has."""
+    expected = {f"{c}/{v}" for c, v in behaviour.variants.items()} | {f"data:{name}" for name in app.data}
+    if expected != set(behaviour.inputs) or any(digests.get(k) != d for k, d in behaviour.inputs.items()):
+        return False
+    for component, wire in (behaviour.encoded or {}).items():
+        spec, variant = app.components[component], behaviour.variants[component]
+        of = found.get(digests[f"{component}/{variant}"])
+        places = (
+            spec.split.tensors(variant)
+            if isinstance(spec.split, Cuts)
+            else tuple(c.names for c in of.cuts)
+            if of
+            else ()
+        )
+        if codec_of_cut(wire) not in spec.codecs or plain_names(wire) not in places:
+            return False
+    return True
 
 
 def _with_cuts(behaviour: Behaviour, found: Mapping[str, FoundCuts], digests: Mapping[str, str]) -> Behaviour:
@@ -386,7 +455,7 @@ def _missing(situation: Situation, refused: list[Record], host: str | None) -> l
     issues: dict[str, Issue] = {}
     known = {f.source for f in situation.found}
     for name, component in app.value.components.items():
-        for variant in component.realisations if component.split == "allowed" else ():
+        for variant in component.realisations if component.cut_anywhere else ():
             if situation.digests[f"{name}/{variant}"] not in known:
                 place = app.place("components", name, "split")
                 issues[f"{name}/{variant}"] = Issue(f"profile missing: where {name}/{variant} can be cut", place)

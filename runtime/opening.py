@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from runtime.bundle import Bundle
+from runtime.encoding import as_on_wire
 from runtime.reference import Reference
 from runtime.secrets import NO_SECRETS, Secrets
 from runtime.state import Kept, StateMaker, States
@@ -46,7 +47,8 @@ def open_stage(bundle: Bundle, stage: Stage, secrets: Secrets = NO_SECRETS, kept
         return open_function(app, stage.component, stage.variant, bundle.project, types, secrets, kept)
     from runtime.executors import open_executor  # loads the backend's library, which a host of functions needs not
 
-    work = open_model(app, stage.component, bundle.folder / entry.folder, open_executor, stage.threads)
+    folder = bundle.folder / entry.folder
+    work = as_on_wire(open_model(app, stage.component, folder, open_executor, stage.threads), stage.segment)
     if work.batch != stage.batch:
         message = f"{stage.name}: the artefact takes {work.batch} requests at once, not {stage.batch}"
         raise InputError(Issue(message, None, "compile the plan again"))

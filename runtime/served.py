@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runtime.encoding import EncodedWork, as_on_wire
 from runtime.executors import open_executor
 from runtime.functions import Function
 from runtime.isolated import IsolatedFunction, open_isolated
 from runtime.state import StateMaker
 from runtime.values import Value
 from runtime.work import FunctionWork, ModelWork
-from specs.artefact import Executor
+from specs.artefact import Executor, Segment
 from specs.artefact_folder import read_artefact
 from specs.tensors import parse_type
 
@@ -44,7 +45,7 @@ class ServedFunction:
 class ServedModel:
     """Takes arrays of as many items as the artefact takes at once, each item as a request brings it."""
 
-    work: ModelWork
+    work: ModelWork | EncodedWork
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs of the last item. Raises what the stage would answer."""
@@ -77,9 +78,11 @@ def open_served_function(
     return ServedFunction(FunctionWork(function, opened, types, {}))
 
 
-def open_served_model(folder: Path, threads: int) -> Executor:
-    """As `open_executor`. Raises as it does."""
+def open_served_model(folder: Path, threads: int, begin: Sequence[str] = (), end: Sequence[str] = ()) -> Executor:
+    """As `open_executor`; `begin` and `end` are what it takes and hands on, by names on the wire, where some of that is
+    encoded. Raises as `open_executor` does."""
     artefact = read_artefact(folder)
     executor = open_executor(folder, threads)
     inputs, outputs = artefact.inputs, artefact.outputs
-    return ServedModel(ModelWork(str(artefact.segment), executor, inputs, outputs, {}, artefact.batch))
+    work = ModelWork(str(artefact.segment), executor, inputs, outputs, {}, artefact.batch)
+    return ServedModel(as_on_wire(work, Segment(begin=tuple(begin), end=tuple(end))))

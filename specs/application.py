@@ -13,6 +13,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from specs.base import Name, Spec, TypeText
+from specs.codec import Codec
 from specs.deadline import deadline_of
 from specs.function_files import is_function_name
 from specs.nearest import SIMILAR
@@ -191,15 +192,43 @@ CutTensors = str | Annotated[list[str], Field(min_length=1, max_length=16)]
 """The name of the tensor that crosses a cut, or of each where several do."""
 
 
+PLAIN: Final[tuple[Codec, ...]] = ("none",)
+"""Of what crosses where nothing else is said."""
+Codecs = Annotated[
+    list[Codec],
+    Field(min_length=1, description="What may encode the tensors between two sites; without none, something must."),
+]
+
+
+class Anywhere(Spec):
+    """The model may be split wherever a cut is found, as with `allowed`; `codec` says how tensors may cross."""
+
+    codec: Codecs
+
+
 class Cuts(Spec):
     """Where a model may be split, in order from its input: each cut what crosses it, or that for each variant."""
 
     at: Annotated[list[CutTensors | dict[str, CutTensors]], Field(min_length=1, max_length=64)]
+    codec: Codecs = Field(default_factory=lambda: list(PLAIN))
 
     def tensors(self, variant: str) -> tuple[tuple[str, ...], ...]:
         """The tensors at each cut of `variant`; a cut that names other variants only does not apply to it."""
         named = ((cut.get(variant) if isinstance(cut, dict) else cut) for cut in self.at)
         return tuple((cut,) if isinstance(cut, str) else tuple(cut) for cut in named if cut is not None)
+
+
+def _split_kind(value: Any) -> str:
+    """Which form of `split` a value means to be."""
+    if isinstance(value, Anywhere) or (isinstance(value, dict) and "codec" in value and "at" not in value):
+        return "codec"
+    return "at" if isinstance(value, dict | Cuts) else "allowed"
+
+
+Split = Annotated[
+    Annotated[Literal["allowed"], Tag("allowed")] | Annotated[Cuts, Tag("at")] | Annotated[Anywhere, Tag("codec")],
+    Discriminator(_split_kind),
+]
 
 
 def _batch(value: object) -> object:
@@ -312,7 +341,7 @@ class Component(Spec):
         Annotated[State, BeforeValidator(_state, json_schema_input_type=State | str)] | None,
         Field(description="The function is a class whose one object remembers: save() gives bytes, load() takes them."),
     ] = None
-    split: Literal["allowed"] | Cuts | None = None
+    split: Split | None = None
     dims: Annotated[
         dict[Name, _Dimension], Field(description="Buckets of the dimensions to which the model gives names only.")
     ] = Field(default_factory=dict)
@@ -387,6 +416,16 @@ class Component(Spec):
     def dimension(self) -> tuple[str, Dimension] | None:
         """The named dimension of its models that has buckets, where there is one; `specs.support` refuses several."""
         return next(iter(self.dims.items()), None)
+
+    @property
+    def cut_anywhere(self) -> bool:
+        """Whether its models may be cut where that is found to be worth it, not only where the user says."""
+        return self.split == "allowed" or isinstance(self.split, Anywhere)
+
+    @property
+    def codecs(self) -> tuple[Codec, ...]:
+        """What may encode tensors at its models' cuts, in the user's order; ``none`` is one of them."""
+        return tuple(self.split.codec) if isinstance(self.split, Cuts | Anywhere) else PLAIN
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:

@@ -14,6 +14,10 @@ Length = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}$")]
 """A whole number, as JSON's keys are."""
 
 
+Combination = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, tuple[str, ...]], ...]]
+"""Variants by component, and what crosses encoded cuts by component."""
+
+
 class BranchPattern(Spec):
     """One way requests of `source` go: the components that run, and the share of them that go this way.
 
@@ -54,7 +58,7 @@ class PayloadSize(Spec):
 
 
 class Accuracy(Spec):
-    """Share of right answers on `data`, with its 95 % Wilson interval over `n` items."""
+    """Share of right (or agreeing) answers on `data`, with its 95 % Wilson interval over `n` items."""
 
     data: str
     value: Number = Field(ge=0, le=1)
@@ -66,6 +70,9 @@ class Accuracy(Spec):
 class Behaviour(Spec):
     """For one combination of variants (component -> variant, components with one variant included).
 
+    `encoded` names those components whose model is cut in two with encoded tensors between: what crosses, by its names
+    on the wire (`specs.codec`). `agreement` is then the share of requests whose answers are those without a codec:
+    numbers within 1 %, all else exactly.
     `inputs` are digests of all that decided it: models, functions, data. `payloads` is by value, ``source.value`` or
     ``component.output``. `lengths` says of each component with ``dims`` how long its inputs were: the share of its runs
     by length ("17"), nothing where it never ran.
@@ -73,13 +80,24 @@ class Behaviour(Spec):
 
     schema_: Literal["tierplan.behaviour/v1"] = Field(alias="schema", default="tierplan.behaviour/v1")
     variants: dict[str, str]
+    encoded: dict[str, tuple[str, ...]] | None = None
     patterns: tuple[BranchPattern, ...]
     payloads: dict[str, PayloadSize]
     lengths: dict[str, dict[Length, Annotated[Number, Field(gt=0, le=1)]]] | None = None
     accuracy: tuple[Accuracy, ...] = ()
+    agreement: tuple[Accuracy, ...] | None = None
     items: int = Field(ge=0)
     inputs: dict[str, str]
     measured_at: str
+
+    def wire(self, component: str) -> tuple[str, ...]:
+        """What crosses the encoded cut of a component; nothing where it has none."""
+        return (self.encoded or {}).get(component, ())
+
+    @property
+    def combination(self) -> Combination:
+        """What tells it from others: variants and encoded cuts, by component."""
+        return tuple(sorted(self.variants.items())), tuple(sorted((self.encoded or {}).items()))
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

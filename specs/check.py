@@ -27,6 +27,7 @@ from specs.application import (
     Variant,
 )
 from specs.artefact import ModelSignature
+from specs.codec import codec_of, plain_name
 from specs.dimensions import check_dimensions
 from specs.edges import check_edges, gate_can_be
 from specs.errors import InputError, Issue, Place
@@ -265,12 +266,24 @@ def _realisations(app: Document[Application]) -> Iterator[Issue]:
 
 
 def _cuts(app: Document[Application], component: str) -> Iterator[Issue]:
-    """A cut for each variant names variants that there are."""
+    """A cut for each variant names variants that there are, no tensor is called as encoded ones are, and each codec is
+    named once."""
     spec = app.value.components[component]
+    for index, codec in enumerate(spec.codecs):
+        if codec in spec.codecs[:index]:
+            yield Issue(
+                f"the codec {codec} is given twice", app.place("components", component, "split", "codec", index)
+            )
     for index, cut in enumerate(spec.split.at if isinstance(spec.split, Cuts) else ()):
         for variant in cut if isinstance(cut, dict) else ():
             place: Path_ = ("components", component, "split", "at", index, variant)
             yield from _known(app, place, f"variant of {component!r}", variant, spec.realisations)
+        each = list(cut.values()) if isinstance(cut, dict) else [cut]
+        for name in (n for names in each for n in ([names] if isinstance(names, str) else names)):
+            if codec_of(name) != "none":
+                where = app.place("components", component, "split", "at", index)
+                message = f"{name!r} is what the tensor {plain_name(name)!r} is called once {codec_of(name)} encoded it"
+                yield Issue(message, where, f"name {plain_name(name)!r}, and say codec: [none, {codec_of(name)}]")
 
 
 def _quantized(app: Document[Application], component: str, real: Variant, at: Path_) -> Iterator[Issue]:

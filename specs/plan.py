@@ -60,7 +60,8 @@ class Assignment(Spec):
 
 
 class CutOnWire(Spec):
-    """A place where a model is cut between two sites."""
+    """A place where a model is cut between two sites. `tensors` are the model's; `bytes` are those of what `codec`
+    makes of them."""
 
     component: str
     tensors: tuple[str, ...]
@@ -231,11 +232,13 @@ class Relaxation(Spec):
 
 
 class PlannedBehaviour(Spec):
-    """The branch patterns and accuracy that the plan rests on."""
+    """The branch patterns and accuracy that the plan rests on; `encoded` and `agreement` as in `specs.behaviour`."""
 
     variants: dict[str, str]
+    encoded: dict[str, tuple[str, ...]] | None = None
     patterns: dict[str, Number]
     accuracy: dict[str, Number]
+    agreement: dict[str, Number] | None = None
     source: Literal["measured", "declared"]
 
 

@@ -12,6 +12,7 @@ from typing import Final, get_args
 
 from specs.application import Application, Component, Cuts
 from specs.artefact import ModelBackend
+from specs.codec import plain_names
 from specs.errors import InputError, Issue, Place
 from specs.graph import Graph
 from specs.infrastructure import Infrastructure
@@ -145,11 +146,11 @@ def _realised(a: Assignment, app: Application) -> Iterator[str]:
     compiled = is_model and a.provenance != "estimated"  # what nobody ran was not compiled either
     if not _ADDRESS.fullmatch(a.artefact) and (compiled or a.artefact):
         yield f"artefact: expected a content address, got {a.artefact!r}"
-    if component.split == "allowed" and is_model:  # what is cut where stands in the artefacts, by their addresses
+    if component.cut_anywhere and is_model:  # what is cut where stands in the artefacts, by their addresses
         return
     declared = component.split.tensors(a.variant) if isinstance(component.split, Cuts) else ()
     for end in (a.segment.begin, a.segment.end):
-        if end and end not in declared:
+        if end and plain_names(end) not in declared:
             yield f"segment: {'+'.join(end)!r} is no declared cut of {a.component}/{a.variant}"
 
 
@@ -238,11 +239,11 @@ def _listed(plan: Plan, app: Application) -> Iterator[str]:
         "devices": [(d.site, d.pool) for d in plan.devices],
         "links": [(x.name, x.direction) for x in plan.links],
         "routes": [(r.from_, r.to, origin) for r in plan.routes for origin in r.origins],
-        "cuts": [(c.component, c.tensors) for c in plan.cuts],
+        "cuts": [(c.component, c.tensors, c.codec) for c in plan.cuts],
         "paths": [(p.flow, p.from_, p.to, p.over) for p in plan.paths],
         "constraints": [c.name for c in plan.constraints],
         "cost.items": [item.name for item in plan.cost.items] if plan.cost else [],
-        "behaviour": [tuple(sorted(b.variants.items())) for b in plan.behaviour],
+        "behaviour": [(tuple(sorted(b.variants.items())), str(b.encoded)) for b in plan.behaviour],
         "inputs.records": list(plan.inputs.records),
         "inputs.behaviour": list(plan.inputs.behaviour),
     }

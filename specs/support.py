@@ -123,7 +123,11 @@ def _remembered(app: Application) -> _Found:
     """Gates and labels that depend on state: what the data says of them holds for no other order of requests."""
     graph = Graph(app)
     varying = set() if graph.on_cycle else varying_components(app)
+    keeps = any(c.state is not None for c in app.components.values())
     for name, component in app.components.items():
+        if keeps and any(codec != "none" for codec in component.codecs):
+            what = "codecs beside a component that keeps state"  # agreement runs each request twice
+            yield ("components", name, "split", "codec"), what, "leave codec out"
         if component.when is not None and component.when.ref.producer in varying:
             yield ("components", name, "when"), "a gate that depends on state", "let the component run always"
     for data, of in app.data.items():
@@ -140,6 +144,8 @@ def _component(component: Component) -> _Found:
     if component.state is not None and component.per is not None:
         yield ("state",), "state of a component that runs per item", "let a component that takes all items remember"
     yield from _dims(component)
+    if component.batch is not None and any(codec != "none" for codec in component.codecs):
+        yield ("split", "codec"), "codecs of a model that runs in batches", "leave batch or codec out"
 
 
 def _dims(component: Component) -> _Found:

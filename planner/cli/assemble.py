@@ -15,6 +15,7 @@ from planner.cli.profiling.remote import for_device
 from planner.cli.profiling.targets import Targets
 from planner.situation import source_digests
 from runtime.bundle import Bundle, write_bundle
+from specs.codec import plain_segment
 from specs.errors import InputError, Issue, Place
 from specs.plan import Assignment, Plan
 
@@ -47,7 +48,8 @@ def assemble(
     targets, lent = Targets(loaded.app, loaded.models), lent_classes(loaded.infra)
     jobs = {
         _key(a): for_device(
-            targets.job(a.component, a.variant, backend, a.threads, a.segment, a.batch), lent.get(a.hardware)
+            targets.job(a.component, a.variant, backend, a.threads, plain_segment(a.segment), a.batch),
+            lent.get(a.hardware),
         )
         for a in plan.assignments
         for backend in BACKENDS

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from planner.baseline import Undivided
     from planner.situation import Situation
     from planner.solver.stop import Progress as Standing
     from specs.plan import Assignment, Plan
@@ -121,14 +122,14 @@ def solve(
         plan = with_relaxations(situation, plan, time_limit=max(1.0, time_limit - plan.seconds), seed=seed)
     before = plan_that_stood(output)
     write_plan(plan, output)
-    beside = _without_cut(situation, plan, time_limit, seed) if fmt == Format.table else ""
+    beside = _without(situation, plan, time_limit, seed) if fmt == Format.table else []
 
     def show(out: Console) -> None:
         show_plan(plan, out, output)
         for line in _remembering(situation, plan):
             out.print(line)
-        if beside:
-            out.print(beside)
+        for line in beside:
+            out.print(line)
         if before is not None and (moved := moves(before, plan)):
             out.print(f"against the plan that stood in {output}:")
             for line in moved:
@@ -243,20 +244,30 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
     out.print(f"status: {plan.status}{proof}, {plan.seconds:.2f} s; plan {plan.digest[:16]} in {file}")
 
 
-def _without_cut(situation: Situation, plan: Plan, time_limit: float, seed: int) -> str:
-    """What the best plan without a cut is, in a line; nothing where the plan cuts no model."""
+def _without(situation: Situation, plan: Plan, time_limit: float, seed: int) -> list[str]:
+    """What codecs do in the plan, and the best plans without a codec and without a cut, each in a line; nothing where
+    the plan has none."""
     if all(a.segment.is_whole for a in plan.assignments):
-        return ""
-    from planner.baseline import undivided
+        return []
+    from planner.baseline import undivided, unencoded
 
-    found = undivided(situation, time_limit=time_limit, seed=seed)
+    encoded = [cut for cut in plan.cuts if cut.codec != "none"]
+    said = [f"cut of {c.component} at {', '.join(c.tensors)}: {c.bytes:,.0f} bytes by {c.codec}" for c in encoded]
+    agreeing = {data: share for b in plan.behaviour for data, share in (b.agreement or {}).items()}
+    said += [f"of the answers on {d}, {share:.1%} are as without a codec" for d, share in agreeing.items()]
+    if encoded:
+        said.append(_beside("without a codec", unencoded(situation, time_limit=time_limit, seed=seed)))
+    return [*said, _beside("without a cut", undivided(situation, time_limit=time_limit, seed=seed))]
+
+
+def _beside(what: str, found: Undivided | None) -> str:
     if found is None:
-        return "without a cut: no plan"
+        return f"{what}: no plan"
     other = found.plan
     slowest = max((p.predicted.p99_ms for p in other.paths), default=0.0)
     money = f"{other.cost.per_month:,.2f} {other.cost.currency}/month, " if other.cost is not None else ""
     kept = "" if found.longer == 1.0 else f"no plan keeps the limits; with {found.longer:g} times as long ones "
-    return f"without a cut: {kept}{money}p99 {number(slowest)} ms predicted"
+    return f"{what}: {kept}{money}p99 {number(slowest)} ms predicted"
 
 
 def _standing(progress: Progress, said: Callable[[int], str]) -> Callable[[Standing], None]:

@@ -141,6 +141,7 @@ def _objectives(situation: Situation) -> tuple[Objective, ...]:
 def _scenario_name(situation: Situation, pipeline: Pipeline) -> str:
     components = situation.app.value.components
     named = [f"{c}={v}" for c, v in pipeline.variants.items() if len(components[c].realisations) > 1]
+    named += [f"{c}~{'+'.join(wire)}" for c in components if (wire := pipeline.behaviour.wire(c))]
     return f"{pipeline.flow.name} {' '.join(named) or 'default'}"[:400]
 
 
@@ -151,8 +152,8 @@ def _tightest(situation: Situation) -> float:
 
 
 def _distinct(situation: Situation, components: tuple[str, ...]) -> list[Behaviour]:
-    """One behaviour for each combination of the variants of `components`."""
-    seen: dict[tuple[str, ...], Behaviour] = {}
-    for behaviour in situation.behaviours:
-        seen.setdefault(tuple(behaviour.variants[c] for c in components), behaviour)
+    """One behaviour for each combination of the variants and encoded cuts of `components`."""
+    seen: dict[tuple[object, ...], Behaviour] = {}
+    for behaviour in filter(situation.profiled, situation.behaviours):
+        seen.setdefault(tuple((behaviour.variants[c], behaviour.wire(c)) for c in components), behaviour)
     return list(seen.values())

@@ -50,6 +50,8 @@ class Options:
         infra = self.situation.infra.value
         tasks = pipeline.tasks[component]
         spans = [(first, last) for first, last in product(range(tasks), repeat=2) if first <= last]
+        if pipeline.behaviour.wire(component):  # this is the scenario of that cut: whole, it is another one's
+            spans = [(task, task) for task in range(tasks)]
         options: list[Option] = []
         for site in self.situation.network.sites_of(pipeline.flow.site):
             for name, spec in infra.sites[site].pools.items():
@@ -64,7 +66,7 @@ class Options:
         """The ways to run the segment from the first to the last task of `span` in one pool, with which they fit."""
         situation = self.situation
         variant = pipeline.variants[at.component]
-        segment = segment_of(situation.cuts(at.component, variant), *span)
+        segment = segment_of(pipeline.cuts(at.component), *span)
         hardware = situation.infra.value.sites[at.site].pools[at.pool].hardware
         records = situation.records_of(at.component, variant, segment, hardware)
         pool = self.pools.at(at.site, at.pool)
@@ -95,7 +97,10 @@ class Options:
         else:
             used *= key.record.threads / hardware.cores
             self.stations.bring(station, f, load, fan)
-        visits += tuple(self.pairings.visits(Placing(f, key.component, *span, key.site)))
+        placing = Placing(f, key.component, *span, key.site)
+        visits += tuple(self.pairings.visits(placing))
+        if pipeline.behaviour.wire(key.component):
+            visits += (self.pairings.visit_encoded(placing),)
         busy = flow.mean * runs * used * flow.members
         what = f"{key.component}/{key.variant} on {spec.hardware}"
         place = situation.app.place("components", key.component)

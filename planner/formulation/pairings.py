@@ -65,6 +65,14 @@ class Pairings:
             elif placing.component == pairing.other:
                 yield from self._visits(pairing, placing, pairing.one, leads=False)
 
+    def visit_encoded(self, placing: Placing) -> Visit:
+        """What a side of an encoded cut takes at its site: within one, nothing is encoded, so that both cannot be
+        there."""
+        place = self.situation.app.place("components", placing.component, "split", "codec")
+        constraint = self.constraints.add("separation", f"components.{placing.component}.split.codec", place)
+        key = ("encoded", placing.component, placing.site, str(placing.flow))
+        return self.servers.claim(key, f"{placing.component} encodes at {placing.site}", constraint)
+
     def _visits(self, pairing: Pairing, placing: Placing, partner: str, leads: bool) -> Iterator[Visit]:
         """Of requests of one flow for `with`; of all flows for `apart_from`, since all of them run at the site."""
         apart = pairing.kind == "separation"
@@ -87,7 +95,8 @@ class Pairings:
     def _tasks(self, component: str) -> int:
         """The most parts that any variant may be cut in."""
         variants = self.situation.app.value.components[component].realisations
-        return max(len(self.situation.cuts(component, variant)) + 1 for variant in variants)
+        encoded = any(b.wire(component) for b in self.situation.behaviours)
+        return max(1 + encoded, *(len(self.situation.cuts(component, variant)) + 1 for variant in variants))
 
     def _constraint(self, pairing: Pairing) -> int:
         place = self.situation.app.place("components", pairing.one, pairing.word)

@@ -8,6 +8,7 @@ from typing import Final
 from planner.verification.claims import Claims
 from planner.verification.reading import Flow, Reading
 from specs.application import Cuts
+from specs.codec import CODECS
 from specs.plan import DevicesBought
 
 HIGHEST_LOAD: Final = 0.9
@@ -102,18 +103,26 @@ def _rate_of(reading: Reading, queue: str) -> list[float]:
 
 
 def check_cuts(reading: Reading, claims: Claims) -> None:
-    claimed = {(c.component, c.tensors): c for c in reading.plan.cuts}
-    found: dict[tuple[str, tuple[str, ...]], float] = {}
+    claimed = {(c.component, c.tensors, c.codec): c for c in reading.plan.cuts}
+    found: dict[tuple[str, tuple[str, ...], str], float] = {}
     for flow in reading.flows:
         for m in reading.messages(flow):
-            if m.from_component == m.to_component and m.start != m.end:
-                found[m.from_component, tuple(v.split("@")[1] for v in m.values)] = reading.mean_bytes(flow, m)
+            if m.from_component == m.to_component:
+                parts = [v.split("@", 1)[1].rpartition("~") for v in m.values]
+                codecs = {end for _, mark, end in parts if mark and end in CODECS}
+                tensors = tuple(head if mark and end in CODECS else f"{head}{mark}{end}" for head, mark, end in parts)
+                claims.holds(f"cut of {m.from_component}: one codec", len(codecs) <= 1)
+                if m.start != m.end:
+                    codec = min(codecs, default="none")
+                    found[m.from_component, tensors, codec] = reading.mean_bytes(flow, m)
+                else:
+                    claims.holds(f"cut of {m.from_component} within a site: nothing is encoded", not codecs)
     claims.holds("cuts between sites are listed", set(claimed) == set(found))
     for key, size in found.items():
         if key in claimed:
             claims.equal(f"cut of {key[0]}: bytes", claimed[key].bytes, size)
             claims.holds(f"cut of {key[0]} is declared or was found", key[1] in _known_cuts(reading, key[0]))
-            claims.holds(f"cut of {key[0]}: codec", claimed[key].codec == "none")
+            claims.holds(f"cut of {key[0]}: codec is allowed", key[2] in reading.app.components[key[0]].codecs)
 
 
 def _known_cuts(reading: Reading, component: str) -> set[tuple[str, ...]]:
@@ -123,7 +132,7 @@ def _known_cuts(reading: Reading, component: str) -> set[tuple[str, ...]]:
         return {cut for variant in spec.realisations for cut in spec.split.tensors(variant)}
     sources = {reading.situation.digests[f"{component}/{variant}"] for variant in spec.realisations}
     found = [f for f in reading.situation.found if f.source in sources]
-    return {cut.names for f in found for cut in f.cuts} if spec.split == "allowed" else set()
+    return {cut.names for f in found for cut in f.cuts} if spec.cut_anywhere else set()
 
 
 def _pack(items: list[tuple[int, float]], free: list[tuple[int, float]]) -> bool:

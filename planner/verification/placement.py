@@ -97,17 +97,21 @@ def _pairings(reading: Reading, claims: Claims, name: str, component: Component)
 
 
 def check_behaviour(reading: Reading, claims: Claims) -> None:
-    claimed = {str(sorted(b.variants.items())): b for b in reading.plan.behaviour}
+    claimed = {_combination(b): b for b in reading.plan.behaviour}
     for flow in reading.flows:
-        b = claimed.get(str(sorted(flow.behaviour.variants.items())))
+        b = claimed.get(_combination(flow.behaviour))
         if not claims.holds(f"behaviour of {flow.name} is stated", b is not None):
             continue
         assert b is not None
         _behaviour(claims, flow.behaviour, b)
-    used = {str(sorted(f.behaviour.variants.items())) for f in reading.flows}
+    used = {_combination(f.behaviour) for f in reading.flows}
     claims.holds("the behaviour stated is that of the flows", set(claimed) == used)
     digests = {digest_value(f.behaviour.dump()) for f in reading.flows}
     claims.holds("the behaviour named is the one used", set(reading.plan.inputs.behaviour) == digests)
+
+
+def _combination(of: Behaviour | PlannedBehaviour) -> str:
+    return str((sorted(of.variants.items()), sorted((of.encoded or {}).items())))
 
 
 def _behaviour(claims: Claims, measured: Behaviour, claimed: PlannedBehaviour) -> None:
@@ -118,6 +122,8 @@ def _behaviour(claims: Claims, measured: Behaviour, claimed: PlannedBehaviour) -
     claims.holds("branch patterns are those measured", set(claimed.patterns) == set(found))
     claims.holds("accuracy is of the data measured", set(claimed.accuracy) == set(accuracy))
     claims.holds("branches and accuracy are said to be measured", claimed.source == "measured")
+    agreement = None if measured.agreement is None else {a.data: a.value for a in measured.agreement}
+    claims.holds("agreement of encoded cuts is the one measured", claimed.agreement == agreement)
     for name, value in found.items():
         claims.equal(f"probability of {name}", claimed.patterns.get(name, -1.0), value, 1e-5)
     for name, value in accuracy.items():

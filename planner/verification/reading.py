@@ -10,18 +10,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 import networkx
 
 from planner.situation import Situation
 from specs.application import Application
 from specs.behaviour import Behaviour
+from specs.codec import CODECS
 from specs.infrastructure import Infrastructure
 from specs.plan import Plan
 from specs.plan_check import chain_of
 from specs.profile import Distribution, Record
 from specs.selector import matching_sites
+
+_ENCODED: Final = tuple(f"~{codec}" for codec in CODECS)
+"""How names of encoded tensors end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +158,20 @@ class Reading:
                     assert chain is not None  # `specs.plan_check` found every component covered
                     chains[component] = chain
                 variants = {c: self.plan.assignments[chain[0]].variant for c, chain in chains.items()}
+                encoded = {c: self._encoded(chain) for c, chain in chains.items()}
                 behaviour = next(
-                    b for b in self.situation.behaviours if all(b.variants[c] == v for c, v in variants.items())
+                    b
+                    for b in self.situation.behaviours
+                    if all(b.variants[c] == v and (b.encoded or {}).get(c) == encoded[c] for c, v in variants.items())
                 )
                 rate = spec.rate
                 found.append(Flow(name, source, site, self.members(site), rate.mean, rate.peak, behaviour, chains))
         return found
+
+    def _encoded(self, chain: tuple[int, ...]) -> tuple[str, ...] | None:
+        """The encoded tensors that a chain's parts hand on; None where they hand on what the model makes."""
+        parts = [self.plan.assignments[i].segment.end for i in chain[:-1]]
+        return next((end for end in parts if any(name.endswith(_ENCODED) for name in end)), None)
 
     def patterns(self, flow: Flow) -> dict[Pattern, float]:
         ours = [p for p in flow.behaviour.patterns if p.source == flow.source]

@@ -8,14 +8,26 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from planner.cli.profiling.profiler import HOP_SIZES
+from runtime.bundle import open_bundle
+from runtime.channel import CHANNEL
+from runtime.items import read_items
 from runtime.machine import host_name
+from runtime.message import Message, decode, encode
+from runtime.opening import open_stage
+from runtime.run import execute
+from runtime.topology import topology
+from specs.behaviour import Behaviour
+from specs.errors import InputError
 from specs.plan import read_plan
-from specs.profile import Distribution, HopOverhead, json_line
+from specs.profile import Distribution, HopOverhead, json_line, read_jsonl
+from specs.run_result import Slice
 from tests.cli.calling import planner
+from tests.runtime.sample import make_prediction
 
 APP = """\
 schema: tierplan.app/v1
@@ -102,7 +114,7 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "profiles").mkdir()
     spread = Distribution(mean=1e-3, second=1e-6, third=1e-9, quantiles={"0.5": 1e-3, "0.99": 1e-3}, n=60, spread=0)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    hops = [HopOverhead(channel="ray", bytes=n, latency=spread, host=host_name(), measured_at=now) for n in HOP_SIZES]
+    hops = [HopOverhead(channel=CHANNEL, bytes=n, latency=spread, host=host_name(), measured_at=now) for n in HOP_SIZES]
     (tmp_path / "profiles" / "hops.jsonl").write_text("".join(map(json_line, hops)))
     return tmp_path
 
@@ -127,6 +139,109 @@ def test_a_cut_is_found_its_parts_are_measured_and_it_is_planned_verified_and_co
     compiled = planner("compile", "plan.yaml", *on, folder=project)
     assert compiled.code == 0, compiled.err
     assert "2 artefacts (0 compiled now)" in compiled.out
+
+
+def test_a_codec_is_planned_with_its_agreement_verified_compiled_and_run(project: Path) -> None:
+    """On a link ten times as narrow, a quarter of the bytes is worth the time that encoding takes."""
+    codecs = "split: {at: [coarse], codec: [none, int8, zlib]}"
+    (project / "app.yaml").write_text(APP.replace("split: allowed", codecs), "utf-8")
+    (project / "infra.yaml").write_text(INFRA.replace("2 Mbit/s", "100 kbit/s"), "utf-8")
+    on = ("app.yaml", "--infra", "infra.yaml")
+    profiled = planner("profile", *on, "--budget", "0.05", "--format", "json", folder=project)
+    assert profiled.code == 0, profiled.err
+    again = planner("profile", *on, "--budget", "0.05", "--format", "json", folder=project)
+    value = json.loads(again.out)
+    assert (value["measured"], value["behaviours"]) == (0, 0), again.err
+    found = {b.wire("look"): b for b in read_jsonl(project / "profiles" / "behaviour.jsonl", Behaviour)}
+    assert set(found) == {(), ("coarse~int8",), ("coarse~zlib",)}
+    assert found["coarse~int8",].payloads["look@coarse~int8"].mean == 408
+    assert 100 < found["coarse~zlib",].payloads["look@coarse~zlib"].mean < 1700
+    assert [a.value for a in found["coarse~zlib",].agreement or ()] == [1.0]
+    solved = planner("solve", *on, folder=project)
+    assert solved.code == 0, solved.err
+    assert "cut of look at coarse: 408 bytes by int8" in solved.out
+    assert "of the answers on some, 100.0% are as without a codec" in solved.out
+    assert "without a codec: " in solved.out
+    plan = read_plan(project / "plan.yaml")
+    assert [(cut.tensors, cut.codec, cut.bytes) for cut in plan.cuts] == [(("coarse",), "int8", 408)]
+    assert planner("verify", "plan.yaml", *on, folder=project).code == 0
+    compiled = planner("compile", "plan.yaml", *on, folder=project)
+    assert compiled.code == 0, compiled.err
+    assert "2 artefacts (0 compiled now)" in compiled.out
+    answered, crossed = answers(project)
+    assert crossed == [408, 408, 408]
+    plain = onnxruntime.InferenceSession(project / "look.onnx")
+    for row, seen in zip(pictures(project), answered, strict=True):
+        (exact,) = plain.run(None, {"picture": np.array([row], np.uint8)})
+        assert np.abs(seen - exact[0]).max() <= 0.01 * (1 + np.abs(exact).max())
+        assert not np.array_equal(seen, exact[0])  # it was encoded indeed
+    bundle = open_bundle(project / "bundle")
+    part = Slice(members={"eyes": 1}, multiplier=36_000, requests=6, seed=0)
+    items = [ref.read() for ref in read_items(bundle.app.value, "some", project)]
+    prediction = make_prediction(bundle, part).model_copy(update={"paths": ()})
+    requests = execute(bundle, part, items, prediction, on="process", shape=False).result.requests
+    assert (requests.sent, requests.answered, requests.wrong) == (6, 6, 0)
+
+
+def pictures(project: Path) -> list[list[int]]:
+    return [json.loads(line)["picture"] for line in (project / "data.jsonl").read_text().splitlines()]
+
+
+def answers(project: Path) -> tuple[list[np.ndarray], list[int]]:
+    """What the bundle's stages answer, each value packed and unpacked between sites, and the bytes of each message."""
+    bundle = open_bundle(project / "bundle")
+    top = topology(
+        bundle.plan, bundle.app.value, bundle.infra.value, Slice(members={}, multiplier=1, requests=1, seed=0)
+    )
+    first, second = (open_stage(bundle, stage) for stage in sorted(top.stages, key=lambda s: not s.first))
+    found: list[np.ndarray] = []
+    sizes: list[int] = []
+    for row in pictures(project):
+        values = first.run({"picture": np.array(row, np.uint8)})
+        message = Message("values", "r", "f", "o", "c", 0.0, values=values)
+        sizes.append(message.payload)
+        (answer,) = second.run(decode(encode(message)).values).values()
+        assert isinstance(answer, np.ndarray)
+        found.append(answer)
+    for count in (0, 407, 409):
+        with pytest.raises(InputError, match=r"not a f32\[.*\] encoded with int8"):
+            second.run({"coarse~int8": np.zeros(count, np.uint8)})
+    with pytest.raises(InputError, match=r"expected u8\[n\], got f32"):
+        second.run({"coarse~int8": np.zeros(408, np.float32)})
+    return found, sizes
+
+
+def test_a_codec_that_takes_no_tensor_of_any_cut_is_refused(project: Path) -> None:
+    text = APP.replace("split: allowed", "split: {at: [picture_again], codec: [int8]}")
+    (project / "app.yaml").write_text(text, "utf-8")
+    model = look()
+    model.graph.node[0].input[0] = "picture_again"
+    model.graph.node.insert(0, helper.make_node("Max", ["picture", "picture"], ["picture_again"]))
+    onnx.save(model, str(project / "look.onnx"))
+    called = planner("profile", "app.yaml", "--infra", "infra.yaml", "--budget", "0.05", folder=project)
+    assert called.code == 2, called.err
+    assert "app.yaml:11:34: no tensor at a cut of look is one that int8 takes" in called.err
+
+
+@pytest.mark.parametrize(
+    ("split", "said"),
+    [
+        (
+            "{codec: [fp61]}",
+            "app.yaml:11:21: components.look.split.codec.0: expected 'none', 'fp16', 'int8' or 'zlib', got 'fp61'",
+        ),
+        ("{codec: []}", "expected at least so many items: 1, got"),
+        ("{codec: [int8, int8]}", "the codec int8 is given twice"),
+        ("{at: [coarse~fp16]}", "name 'coarse', and say codec: [none, fp16]"),
+        ("{codecs: [int8]}", "codecs"),
+        ("anywhere", "expected 'allowed'"),
+    ],
+)
+def test_a_codec_or_cut_that_there_is_not_is_refused_at_its_place(project: Path, split: str, said: str) -> None:
+    (project / "app.yaml").write_text(APP.replace("split: allowed", f"split: {split}"), "utf-8")
+    called = planner("validate", "app.yaml", "--infra", "infra.yaml", folder=project)
+    assert (called.code, called.out) == (2, "")
+    assert said in called.err
 
 
 @pytest.mark.deep

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from specs.application import Application
+from specs.application import Anywhere, Application, Component, State
 from specs.load import Document, load_application, load_infrastructure
 from specs.support import unsupported
 from specs.yamlfile import YamlFile
@@ -37,6 +37,32 @@ def test_what_dims_do_not_go_with_is_named(tmp_path: Path, more: str, expected: 
     (tmp_path / "app.yaml").write_text(text.replace(line, f"    {more}"), "utf-8")
     (found,) = lines(unsupported(load_application(tmp_path / "app.yaml")))
     assert f"not supported yet: {expected}" in found
+
+
+def test_codecs_are_refused_beside_a_component_that_keeps_state(tmp_path: Path) -> None:
+    app = load_application(DATA / "app.yaml")
+    name, split = next((n, c) for n, c in app.value.components.items() if c.split is not None)
+    other = next(n for n in app.value.components if n != name)
+    parts = dict(app.value.components)
+    parts[name] = split.model_copy(update={"split": Anywhere(codec=["none", "zlib"])})
+    assert not any("codecs beside" in line for line in lines(unsupported(with_components(app, parts))))
+    parts[other] = parts[other].model_copy(update={"state": State.model_validate({"size": "1 MB"})})
+    assert any(
+        "codecs beside a component that keeps state" in t for t in lines(unsupported(with_components(app, parts)))
+    )
+
+
+def with_components(app: Document[Application], parts: dict[str, Component]) -> Document[Application]:
+    return replace(app, value=app.value.model_copy(update={"components": parts}))
+
+
+def test_codecs_and_batches_are_not_said_together(tmp_path: Path) -> None:
+    text = (DATA / "app.yaml").read_text("utf-8")
+    (tmp_path / "app.yaml").write_text(text.replace("split: allowed", "split: {codec: [int8]}\n    batch: 4"), "utf-8")
+    assert any(
+        "codecs of a model that runs in batches" in line
+        for line in lines(unsupported(load_application(tmp_path / "app.yaml")))
+    )
 
 
 @pytest.mark.parametrize(

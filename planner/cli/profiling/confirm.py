@@ -9,12 +9,14 @@ import time
 from typing import TYPE_CHECKING, Final, get_args
 
 from planner import solve
+from planner.baseline import without_codecs
 from planner.cli.devices import lent_classes
 from planner.cli.profiling.remote import for_device
 from planner.cli.profiling.targets import Target, Targets
 from planner.interpolated import with_estimates
 from planner.situation import Situation, load_facts
 from specs.artefact import ModelBackend
+from specs.codec import plain_segment
 from specs.errors import NotKnown, TierplanError
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ def confirm(profiler: Profiler, measured: Measured, outcome: Outcome) -> None:
         profiler.step(f"which parts would be chosen? round {number}")
         try:
             situation = load_facts(profiler.app, profiler.infra, profiler.folder)
-            liked = [t for t in _liked(with_estimates(situation), measured.targets) if t.job.key not in tried]
+            liked = [t for t in _liked(with_estimates(situation), measured.targets) if t.name not in tried]
         except TierplanError as error:
             profiler.problem(outcome, "cuts not confirmed", str(error))
             return
@@ -46,25 +48,30 @@ def confirm(profiler: Profiler, measured: Measured, outcome: Outcome) -> None:
             text = f"{names}: {profiler.confirming:g} s were not enough; profile again to go on"
             profiler.problem(outcome, "estimated, so left out of plans", text)
             return
-        tried |= {t.job.key for t in liked}
+        tried |= {t.name for t in liked}
         profiler.measure_parts(liked, measured, outcome)
     profiler.problem(outcome, "cuts not confirmed", f"{ROUNDS} rounds were not enough; profile again to go on")
 
 
 def _liked(situation: Situation, targets: Targets) -> list[Target]:
-    """Parts in the best plan whose costs are estimates, or measurements of what would now be compiled otherwise.
+    """Parts in the best plan whose costs are estimates, or measurements of what would now be compiled otherwise; with
+    codecs also those in the best plan without one, which stands beside it.
 
     Raises NotKnown where the search ended without an answer.
     """
-    plan = solve(situation, time_limit=SOLVING, proofs=False)
-    if plan.status == "unknown":
+    plans = [solve(situation, time_limit=SOLVING, proofs=False)]
+    if any(cut.codec != "none" for cut in plans[0].cuts):
+        plans.append(solve(situation, time_limit=SOLVING, proofs=False, restrict=without_codecs))
+    if any(plan.status == "unknown" for plan in plans):
         raise NotKnown(f"no plan within {SOLVING:g} s")
     found: dict[str, Target] = {}
     lent = lent_classes(situation.infra)
-    for a in plan.assignments:
+    for a in (a for plan in plans for a in plan.assignments):
         if a.backend in get_args(ModelBackend) and (a.component, a.variant) in targets.found:
             backend: ModelBackend = a.backend  # type: ignore[assignment]
-            job = targets.job(a.component, a.variant, backend, a.threads, a.segment, a.batch)
+            plain = plain_segment(a.segment)
+            job = targets.job(a.component, a.variant, backend, a.threads, plain, a.batch)
             if not a.segment.is_whole and a.artefact != for_device(job, lent.get(a.hardware)).key:
-                found.setdefault(job.key, Target(a.component, a.variant, job))
+                target = Target(a.component, a.variant, job, None if a.segment == plain else a.segment)
+                found.setdefault(target.name, target)
     return list(found.values())

@@ -13,6 +13,7 @@ from compiler.splitting.timing import METHOD, measured_cuts
 from planner.cli.ledger import Ledger
 from planner.cli.profiling.model import some_inputs
 from planner.situation import CutPoints, source_digests
+from specs.codec import codec_of_cut
 from specs.cuts import CUTS_FILE, FoundCut, FoundCuts
 from specs.profile import read_jsonl
 
@@ -30,7 +31,7 @@ def found_cuts(profiler: Profiler) -> dict[tuple[str, str], CutPoints]:
     known = {f.source: f for f in read_jsonl(file, FoundCuts)} if file.exists() else {}
     found: dict[tuple[str, str], CutPoints] = {}
     for name, component in profiler.app.value.components.items():
-        for variant in component.realisations if component.split == "allowed" else ():
+        for variant in component.realisations if component.cut_anywhere else ():
             source = digests[f"{name}/{variant}"]
             if source not in known:
                 known[source] = _find(profiler, name, variant, source)
@@ -44,7 +45,8 @@ def _find(profiler: Profiler, component: str, variant: str, source: str) -> Foun
     profiler.step(f"timing the operators of {component}/{variant}")
     bounds = index_bounds(load_model(model.file))
     samples = some_inputs(profiler.signatures[component, variant], model.name, bounds)
-    cuts = tuple(FoundCut(tensors=dict(cut.tensors), before=cut.before) for cut in measured_cuts(model, samples, MOST))
+    every = (FoundCut(tensors=dict(c.tensors), before=c.before) for c in measured_cuts(model, samples, MOST))
+    cuts = tuple(cut for cut in every if codec_of_cut(cut.names) == "none")  # nobody could tell it from an encoded one
     where = ", ".join(f"{'+'.join(cut.names)} after {cut.before:.0%} of the work" for cut in cuts)
     profiler.say(f"{component}/{variant} may be cut at: {where or 'no place where fewer bytes pass than enter'}")
     now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -29,6 +29,8 @@ from planner.cli.profiling.targets import Target, Targets
 from planner.hub import fresh
 from planner.mixes import knows_lengths, mixes_of
 from planner.situation import source_digests
+from runtime.behaviour import combination_of
+from runtime.encoding import sample_on_wire
 from runtime.executors import open_executor
 from runtime.machine import host_name
 from runtime.secrets import NO_SECRETS, Secrets
@@ -113,6 +115,7 @@ class Profiler:
         abroad = [t for p in lent for t in lent_targets(targets.measured(p.cores, self.only, p.cores), p)]
         built = self._build([*measured, *(t.target for t in abroad)], list(targets.references()), outcome)
         reality = Reality(self.app, self.signatures, targets, built, self.secrets)
+        self._encoded_behaviour(reality, outcome)
         mixes = self._mixes()
         samples = reality.samples()
         records = Ledger(self.folder / RECORDS_FILE)
@@ -122,6 +125,7 @@ class Profiler:
         proven = {record.artefact for record in known.values()}
         sound = [t for t in measured if t.job.key in built]
         sound = [t for t in sound if t.job.key in proven or self._sound(t, reality, samples, outcome)]
+        sound += [t for plain in sound if self._cut_as_declared(plain) for t in reality.on_wire(plain)]
         self._measure(hardware, dict(self._subjects(sound, built, samples, mixes)), known.keys(), records, outcome)
         if self.tracker is not None:
             measure_lent(self, self.tracker, abroad, built, samples, (targets, records), known.values(), outcome)
@@ -138,10 +142,12 @@ class Profiler:
         references = [
             Target(p.component, p.variant, of.targets.reference(p.component, p.variant, p.job.segment)) for p in parts
         ]
-        abroad = [t for place in of.lent for t in lent_targets(parts, place)]
+        plain = [p for p in parts if p.on_wire is None]
+        abroad = [t for place in of.lent for t in lent_targets(plain, place)]
         of.built.update(self._build([*parts, *(t.target for t in abroad)], references, outcome))
-        built = [p for p in parts if p.job.key in of.built]
-        sound = [p for p in built if self._sound(p, of.reality, of.samples, outcome)]
+        built = {p.job.key: p for p in parts if p.job.key in of.built}
+        checked = {key for key, p in built.items() if self._sound(p, of.reality, of.samples, outcome)}
+        sound = [p for p in parts if p.job.key in checked]
         subjects = dict(self._subjects(sound, of.built, of.samples, {}, functions=False))
         ledger = Ledger(self.folder / RECORDS_FILE)
         self._measure(of.hardware, subjects, (), ledger, outcome)
@@ -227,6 +233,30 @@ class Profiler:
             ledger.append(behaviour)
             outcome.behaviours += 1
 
+    def _encoded_behaviour(self, reality: Reality, outcome: Outcome) -> None:
+        """As `_behaviour`, of what is not known of requests whose tensors cross cuts encoded."""
+        file = self.folder / BEHAVIOUR_FILE
+        digests = source_digests(self.app)
+        data = {key for key in digests if key.startswith("data:")}
+        known = {
+            b.combination
+            for b in (read_jsonl(file, Behaviour) if file.exists() else [])
+            if data <= set(b.inputs) and all(digests.get(k) == v for k, v in b.inputs.items())
+        }
+        missing = [choice for choice in reality.encoded_choices if combination_of(choice) not in known]
+
+        def tell(done: int, total: int) -> None:
+            if done % 25 == 0 or done == total:
+                self.step(f"reference pipeline with codecs: {done} of {total} items")
+
+        ledger = Ledger(file)
+        for behaviour in reality.encoded_behaviours(missing, tell) if missing else ():
+            ledger.append(behaviour)
+            outcome.behaviours += 1
+
+    def _cut_as_declared(self, target: Target) -> bool:
+        return not self.app.value.components[target.component].cut_anywhere
+
     def _mixes(self) -> dict[str, dict[int, float]]:
         """The shares of requests in each bucket, by component with ``dims``."""
         file = self.folder / BEHAVIOUR_FILE
@@ -270,7 +300,9 @@ class Profiler:
                 yield target.name, ArtefactSubject(built[target.job.key], (), shares, parts)
                 continue
             together = [joined(group) for group in in_groups(real, target.job.batch)]
-            yield target.name, ArtefactSubject(built[target.job.key], together)
+            if target.on_wire is not None and target.on_wire.begin:
+                together = [sample_on_wire(sample, target.on_wire.begin) for sample in together]
+            yield target.name, ArtefactSubject(built[target.job.key], together, on_wire=target.on_wire)
         digests = source_digests(self.app)
         for name, component in self.app.value.components.items() if functions else ():
             for variant, made in component.realisations.items():

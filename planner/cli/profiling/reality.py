@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any, Final
 
-from planner.cli.profiling.targets import Targets
-from runtime.behaviour import measure_behaviour
+from planner.cli.profiling.targets import Target, Targets, sides_of
+from runtime.behaviour import Choice, measure_behaviour, measure_choices
+from runtime.encoding import as_on_wire
 from runtime.executors import open_executor
 from runtime.fan_out import split
 from runtime.items import Item, read_items
@@ -22,9 +24,11 @@ from specs.application import Application
 from specs.artefact import WHOLE, ModelSignature, Segment
 from specs.artefact_folder import read_artefact
 from specs.behaviour import Behaviour, PayloadSize
+from specs.codec import codec_of_cut, on_wire, plain_names
 from specs.errors import InputError, Issue
 from specs.fan_out import item_inputs
 from specs.load import Document
+from specs.support import MOST_COMBINATIONS
 from specs.tensors import TensorType
 
 SAMPLES: Final = 128
@@ -79,6 +83,66 @@ class Reality:
         for behaviour in measure_behaviour(self.document, self.work, on_progress):
             payloads = {**behaviour.payloads, **self._cut_sizes(behaviour.variants)}
             yield behaviour.model_copy(update={"payloads": payloads})
+
+    def chain(self, component: str, variant: str, wire: tuple[str, ...]) -> list[Work]:
+        """A component whole, or in two parts with the tensors of `wire` encoded between."""
+        if not wire:
+            return [self.work(component, variant)]
+        parts = zip(sides_of(plain_names(wire)), sides_of(wire), strict=True)
+        return [self._encoded(component, variant, plain, coded) for plain, coded in parts]
+
+    def _encoded(self, component: str, variant: str, plain: Segment, coded: Segment) -> Work:
+        folder = self.built[self.targets.reference(component, variant, plain).key]
+        return as_on_wire(open_model(self.app, component, folder, open_executor, 1), coded)
+
+    def wires(self, component: str, variant: str) -> list[tuple[str, ...]]:
+        """What may cross the encoded cuts of a model, by its names on the wire."""
+        codecs = [codec for codec in self.app.components[component].codecs if codec != "none"]
+        cuts = self.targets.cuts(component, variant) if codecs else ()
+        found: list[tuple[str, ...]] = []
+        for cut in cuts:
+            made = read_artefact(self.built[self.targets.reference(component, variant, sides_of(cut)[0]).key])
+            named = (on_wire({tensor: made.outputs[tensor] for tensor in cut}, codec) for codec in codecs)
+            found += [wire for wire in named if wire is not None]
+        return found
+
+    @cached_property
+    def encoded_choices(self) -> list[dict[str, Choice]]:
+        """Every choice of a variant, and of an encoded cut or none, for each component, with one at least.
+
+        Raises InputError for a codec that takes none of a component's tensors, and where there are too many.
+        """
+        choices: dict[str, list[Choice]] = {}
+        for name, component in self.app.components.items():
+            wires = {v: self.wires(name, v) for v in component.realisations}
+            choices[name] = [(v, wire) for v in wires for wire in [(), *wires[v]]]
+            for codec in component.codecs:
+                used = any(codec_of_cut(wire) == codec for _, wire in choices[name])
+                if codec != "none" and not used and any(self.targets.cuts(name, v) for v in wires):
+                    place = self.document.place("components", name, "split", "codec")
+                    hint = "fp16 and int8 take f32 tensors"
+                    raise InputError(Issue(f"no tensor at a cut of {name} is one that {codec} takes", place, hint))
+        count = prod(map(len, choices.values()))
+        if count > MOST_COMBINATIONS:
+            most = f"at most {MOST_COMBINATIONS:,}"
+            what = f"not supported yet: {count:,} combinations of variants and encoded cuts ({most})"
+            raise InputError(Issue(what, self.document.place("components"), "leave variants or codecs out"))
+        every = [dict(zip(choices, chosen, strict=True)) for chosen in product(*choices.values())]
+        return [choice for choice in every if any(wire for _, wire in choice.values())]
+
+    def encoded_behaviours(
+        self, choices: Sequence[Mapping[str, Choice]], on_progress: Callable[[int, int], None]
+    ) -> Iterator[Behaviour]:
+        """Of these choices, the bytes of encoded tensors included. Raises InputError for wrong data."""
+        return measure_choices(self.document, choices, self.chain, on_progress)
+
+    def on_wire(self, target: Target) -> list[Target]:
+        """The same artefact once for each way in which what crosses its cut may be encoded."""
+        segment = target.job.segment
+        if segment.is_whole or (segment.begin and segment.end):
+            return []
+        wires = [w for w in self.wires(target.component, target.variant) if segment in sides_of(plain_names(w))]
+        return [replace(target, on_wire=sides_of(wire)[bool(segment.begin)]) for wire in wires]
 
     def _cut_sizes(self, variants: Mapping[str, str]) -> dict[str, PayloadSize]:
         """Each tensor at a declared cut of a chosen variant has one size, as the artefacts say."""

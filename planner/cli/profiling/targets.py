@@ -19,15 +19,21 @@ from specs.load import Document
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One artefact to build and measure."""
+    """One artefact to build and measure; with tensors encoded at its ends, as `on_wire` names them."""
 
     component: str
     variant: str
     job: Job
+    on_wire: Segment | None = None
+
+    @property
+    def segment(self) -> Segment:
+        """As plans name it."""
+        return self.job.segment if self.on_wire is None else self.on_wire
 
     @property
     def name(self) -> str:
-        part = "" if self.job.segment.is_whole else f"[{self.job.segment}]"
+        part = "" if self.segment.is_whole else f"[{self.segment}]"
         threads = f", {self.job.threads} threads" if self.job.threads > 1 else ""
         batch = f", {self.job.batch} at once" if self.job.batch > 1 else ""
         return f"{self.component}/{self.variant}{part} {self.job.backend}{threads}{batch}"
@@ -39,6 +45,11 @@ def buckets_of(component: Component) -> Buckets | None:
         return None
     name, spec = component.dimension
     return Buckets(name=name, sizes=tuple(spec.buckets), pad=spec.pad)
+
+
+def sides_of(cut: tuple[str, ...]) -> tuple[Segment, Segment]:
+    """The two parts of a model that is cut here alone."""
+    return Segment(end=cut), Segment(begin=cut)
 
 
 @dataclass(frozen=True)
@@ -93,7 +104,7 @@ class Targets:
             backends = [b for b in installed() if component.backends is None or b in component.backends]
             for variant, real in component.realisations.items():
                 if real.is_model and (not only or name in only):
-                    known = (WHOLE,) if component.split == "allowed" else self.segments(name, variant)
+                    known = (WHOLE,) if component.cut_anywhere else self.segments(name, variant)
                     for segment, kind, count, batch in product(known, backends, threads, component.batch_sizes):
                         yield Target(name, variant, self.job(name, variant, kind, count, segment, batch))
 
@@ -105,10 +116,12 @@ class Targets:
 
     def known_segments(self, component: str, variant: str) -> tuple[Segment, ...]:
         """What is built before it is known what a plan would like: every part between declared cuts, the whole and
-        the atoms between found ones."""
-        if self.app.value.components[component].split != "allowed":
+        the atoms between found ones, and both sides of each where codecs are asked for."""
+        if not self.app.value.components[component].cut_anywhere:
             return self.segments(component, variant)
-        return tuple(dict.fromkeys((WHOLE, *self.atoms(component, variant))))
+        sides = [side for cut in self.cuts(component, variant) for side in sides_of(cut)]
+        encoded = sides if any(codec != "none" for codec in self.app.value.components[component].codecs) else []
+        return tuple(dict.fromkeys((WHOLE, *self.atoms(component, variant), *encoded)))
 
     def atoms(self, component: str, variant: str) -> tuple[Segment, ...]:
         """The parts between neighbouring cuts, from the model's inputs to its outputs."""

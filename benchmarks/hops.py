@@ -32,7 +32,7 @@ from runtime.emulate.attached import AttachedEmulation
 from runtime.emulate.namespaces import enter
 from runtime.emulate.process import NotAllowed
 from runtime.emulate.topology import Host, Network, Way
-from runtime.hops import GAP, HopProbe
+from runtime.running.hops import GAP, HopProbe
 from runtime.topology import OPENING
 
 SIZES: Final = (1_000, 100_000, 1_000_000)

@@ -2,8 +2,9 @@
 
 An application is a random DAG of components of which one has two variants. Every component has at least 20 ways to run
 in every pool, none of which another beats in mean, variance, memory and reserved cores; queue tables come from
-planner/queueing.py, as in planner/formulation/. Devices are bought whole; memory and threads that do not divide the
-cores make packing count. Base stations are too small for everything, and the limit is tight for what the cloud adds.
+planner/prediction/queueing.py, as in planner/formulation/. Devices are bought whole; memory and threads that do not
+divide the cores make packing count. Base stations are too small for everything, and the limit is tight for what the
+cloud adds.
 
 `python -m benchmarks.instances FILE --kind tree --components 10 --sites 10 --seed 3` writes one as a Problem, for
 `planner solve --problem FILE`.
@@ -23,6 +24,8 @@ from typing import Final, Literal, get_args
 
 from planner.formulation.servers import WAIT_RATIO
 from planner.formulation.stations import Served, station_levels
+from planner.prediction.queueing import MAX_UTILISATION, Moments
+from planner.prediction.tail import largest_variance
 from planner.problem import (
     PPB,
     Budget,
@@ -47,9 +50,7 @@ from planner.problem import (
     Visit,
     WaitLevel,
 )
-from planner.problem_file import write_problem
-from planner.queueing import MAX_UTILISATION, Moments
-from planner.tail import largest_variance
+from planner.problem.file import write_problem
 
 Kind = Literal["tree", "network"]
 MICRO: Final = 1_000_000

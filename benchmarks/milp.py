@@ -11,7 +11,7 @@ import sys
 import time
 from math import inf
 
-from planner.problem_file import read_problem
+from planner.problem.file import read_problem
 from planner.solver.build import model_of
 from planner.solver.model import Model, Row
 

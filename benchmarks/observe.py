@@ -26,13 +26,13 @@ from typing import Any, Final
 from benchmarks.about import about
 from planner.cli.run import some_items
 from runtime.bundle import Bundle, open_bundle
-from runtime.host import HostOptions
-from runtime.in_process import InProcessHosts
+from runtime.hosting.host import HostOptions
+from runtime.hosting.in_process import InProcessHosts
 from runtime.ingress.door import DoorOptions
 from runtime.ingress.member import MemberDoor
-from runtime.items import Item
 from runtime.observe.requests import Listeners
 from runtime.observe.tracing import TraceOptions
+from runtime.reference.items import Item
 from runtime.topology import Topology, topology
 from specs.load import load_application
 from specs.run_result import Slice

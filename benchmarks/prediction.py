@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.prediction`` writes benchmarks/results/prediction.json. The plan of each random world, and of the
 example, is played at the rate at which its busiest queue has the load of the row; ours is the error of the prediction
-(planner.latency: sums of distributions) relative to the simulation. Percentiles that the simulation knows to no better
-than a third of the target are left out and counted.
+(planner.prediction.latency: sums of distributions) relative to the simulation. Percentiles that the simulation knows to
+no better than a third of the target are left out and counted.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from benchmarks.about import about
-from planner.demand import Demand
-from planner.layout import Layout, plan_layout
+from planner.placement.demand import Demand
+from planner.placement.layout import Layout, plan_layout
 from planner.plan import solve
+from planner.prediction.timings import Timings
 from planner.simulation import Simulation
 from planner.simulation.outcome import paths_of
 from planner.situation import Situation
-from planner.timings import Timings
 from specs.errors import TierplanError
 from specs.run_result import Slice
 from tests.planner.blog import situation

@@ -21,7 +21,7 @@ from benchmarks.instances import Shape, instance
 from planner import baselines, solve
 from planner.formulation import formulate
 from planner.problem import Problem
-from planner.problem_file import write_problem
+from planner.problem.file import write_problem
 from planner.solver import Solution, solve_problem
 from planner.solver.greedy import solve_greedily
 from planner.solver.stop import Stop

@@ -30,15 +30,15 @@ import numpy as np
 
 from benchmarks.about import about
 from benchmarks.solve import row
-from planner.distribution import Grid, from_quantiles
 from planner.draft import Draft
 from planner.formulation import Formulation, formulation
 from planner.formulation.stations import StationKey
-from planner.measured import moments
+from planner.prediction.distribution import Grid, from_quantiles
+from planner.prediction.measured import moments
+from planner.prediction.timings import Arrival, Queue
 from planner.problem import PPB, Edge, Limit, Option, Problem, Scenario, Station, StationLevel, TailRow, Transfer
 from planner.refinement import refine
 from planner.solver import solve_problem
-from planner.timings import Arrival, Queue
 from specs.application import PathConstraint
 from specs.errors import NotKnown
 from specs.plan import Plan

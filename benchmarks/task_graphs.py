@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from planner.problem import Problem
-from planner.problem_file import write_problem
+from planner.problem.file import write_problem
 from planner.scheduling import isolated_request
 
 SPEEDS: Final = (1, 2, 3, 4, 6)

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from planner.baseline import baselines
     from planner.formulation import formulate
+    from planner.placement.slicing import default_slice
     from planner.plan import solve
-    from planner.prediction import predict
-    from planner.problem_file import read_problem, write_problem
+    from planner.prediction.of_slice import predict
+    from planner.problem.file import read_problem, write_problem
     from planner.refinement import refine
     from planner.situation import load_situation
-    from planner.slicing import default_slice
     from planner.solver import solve_problem
     from planner.verification import verify
 
@@ -33,16 +33,16 @@ __all__ = [
 
 _HOME = {
     "baselines": "planner.baseline",
-    "default_slice": "planner.slicing",
+    "default_slice": "planner.placement.slicing",
     "formulate": "planner.formulation",
     "load_situation": "planner.situation",
-    "predict": "planner.prediction",
-    "read_problem": "planner.problem_file",
+    "predict": "planner.prediction.of_slice",
+    "read_problem": "planner.problem.file",
     "refine": "planner.refinement",
     "solve": "planner.plan",
     "solve_problem": "planner.solver",
     "verify": "planner.verification",
-    "write_problem": "planner.problem_file",
+    "write_problem": "planner.problem.file",
 }
 
 

@@ -8,12 +8,12 @@ from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from planner.cost import cost_of
-from planner.demand import Demand
-from planner.energy import energy_of
 from planner.formulation import Formulation, limit_name, limited_sites
-from planner.layout import Layout, layout_of
-from planner.network import Passage
+from planner.placement.demand import Demand
+from planner.placement.layout import Layout, layout_of
+from planner.placement.network import Passage
+from planner.pricing.cost import cost_of
+from planner.pricing.energy import energy_of
 from planner.problem import Objective
 from planner.situation import Situation
 from planner.solver import Solution
@@ -47,7 +47,7 @@ from specs.plan import (
 from specs.quantities import HOURS_PER_MONTH
 
 if TYPE_CHECKING:
-    from planner.throughput import Throughput
+    from planner.prediction.throughput import Throughput
 
 BINDING_SECONDS: Final = 5.0
 SITE_WORDS: Final = ("at", "requires", "with", "apart_from")
@@ -60,7 +60,7 @@ class Draft:
     def __init__(
         self, situation: Situation, given: Formulation, solution: Solution, limits: Mapping[str, float]
     ) -> None:
-        from planner.latency import Latency  # numpy: not needed to say that there is no plan
+        from planner.prediction.latency import Latency  # numpy: not needed to say that there is no plan
 
         assert solution.choice is not None
         self.situation, self.given, self.solution, self.limits = situation, given, solution, limits
@@ -80,7 +80,7 @@ class Draft:
         return other
 
     def missed(self, wanted: Mapping[str, float]) -> dict[str, float]:
-        from planner.latency import exceeded
+        from planner.prediction.latency import exceeded
 
         return exceeded(self.latency, self.paths, wanted)
 
@@ -117,7 +117,7 @@ class Draft:
 
     @cached_property
     def _throughput(self) -> Throughput:
-        from planner.throughput import throughput_of  # numpy, as latency needs
+        from planner.prediction.throughput import throughput_of  # numpy, as latency needs
 
         return throughput_of(self.latency)
 

@@ -11,12 +11,12 @@ from importlib import import_module
 from threading import Thread
 from typing import Final
 
-from planner.conflict import minimal_conflict, no_option
 from planner.draft import Draft, in_ms, inputs_of
 from planner.formulation import Formulation, formulation
 from planner.limits import with_limits
 from planner.path_limits import path_limits
 from planner.problem import Option, Step
+from planner.proof.conflict import minimal_conflict, no_option
 from planner.situation import Situation
 from planner.solver import Solution, solve_problem
 from planner.solver.evaluate import evaluate
@@ -88,7 +88,7 @@ def solve(
     wanted = limits_asked(situation) | dict(corrected)
     base = restrict(given or formulation(situation))
     if wanted:
-        _beside_the_search("planner.proof")
+        _beside_the_search("planner.proof.best")
     found = _tighten(situation, base, dict(corrected) | dict(start), wanted, clock)
     if wanted and not (isinstance(found, Draft) and found.searched == "feasible"):
         found = _settled(situation, base, found, wanted, clock, looks or (PROOF if proofs else BRIEF))
@@ -147,7 +147,7 @@ def _settled(
     rounds: int,
 ) -> Draft | _Nothing:
     """What is best by prediction, or a proof that there is nothing; `found` by the tables where neither is known."""
-    from planner.proof import settle  # numpy, as predictions need
+    from planner.proof.best import settle  # numpy, as predictions need
 
     first = found if isinstance(found, Draft) else None
     try:

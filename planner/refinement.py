@@ -15,12 +15,12 @@ from typing import Final
 
 import numpy as np
 
-from planner.demand import Demand
-from planner.distribution import Reals
-from planner.latency import Latency
-from planner.layout import plan_layout
 from planner.path_limits import PathLimit, path_limits
+from planner.placement.demand import Demand
+from planner.placement.layout import plan_layout
 from planner.plan import solve
+from planner.prediction.distribution import Reals
+from planner.prediction.latency import Latency
 from planner.simulation import Simulation
 from planner.simulation.figures import asked, half_width
 from planner.situation import Situation

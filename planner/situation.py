@@ -9,9 +9,9 @@ from itertools import product
 from pathlib import Path
 from typing import Final
 
-from planner.flows import Flow, flows_of
-from planner.mixes import knows_lengths, mixes_of, with_mixes
-from planner.network import Network
+from planner.placement.flows import Flow, flows_of
+from planner.placement.network import Network
+from planner.prediction.mixes import knows_lengths, mixes_of, with_mixes
 from specs.application import Application, Component, Cuts, Trace
 from specs.artefact import Segment
 from specs.behaviour import Behaviour, Combination, PayloadSize
@@ -217,7 +217,7 @@ def situation_of(
 def _recordings(app: Document[Application], infra: Document[Infrastructure]) -> dict[str, Recording]:
     if not app.value.has_traces:
         return {}
-    from planner.traces import read_traces  # loads numpy
+    from planner.prediction.traces import read_traces  # loads numpy
 
     return read_traces(app, infra)
 

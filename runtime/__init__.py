@@ -9,11 +9,11 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from runtime.behaviour import measure_behaviour
     from runtime.bundle import Bundle, open_bundle, write_bundle
-    from runtime.hops import measure_hops
-    from runtime.items import Item, read_items
-    from runtime.run import Execution, Progress, execute
+    from runtime.reference.behaviour import measure_behaviour
+    from runtime.reference.items import Item, read_items
+    from runtime.running.hops import measure_hops
+    from runtime.running.run import Execution, Progress, execute
     from runtime.topology import Topology, topology
 
 __all__ = [

@@ -10,9 +10,9 @@ from typing import Final
 
 from planner.cli.run import some_items
 from runtime.bundle import Bundle, open_bundle
-from runtime.host import HostOptions
-from runtime.in_process import InProcessHosts
-from runtime.items import Item
+from runtime.hosting.host import HostOptions
+from runtime.hosting.in_process import InProcessHosts
+from runtime.reference.items import Item
 from runtime.topology import Topology, topology
 from specs.load import load_application
 from specs.run_result import Slice

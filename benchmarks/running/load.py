@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from planner.demand import Demand
-from planner.layout import plan_layout
-from planner.measured import moments
+from planner.placement.demand import Demand
+from planner.placement.layout import plan_layout
+from planner.placement.slicing import default_slice
+from planner.prediction.measured import moments
+from planner.prediction.timings import Queue, Timings
 from planner.situation import Situation
-from planner.slicing import default_slice
-from planner.timings import Queue, Timings
 from specs.plan import Plan
 from specs.run_result import Slice
 

@@ -17,9 +17,9 @@ from benchmarks.running.load import busy_slice
 from planner import load_situation, predict
 from planner.cli.run import some_items, this_host
 from runtime.bundle import open_bundle
-from runtime.measured import stage_seconds
-from runtime.request import Entry
-from runtime.run import execute
+from runtime.hosting.request import Entry
+from runtime.running.measured import stage_seconds
+from runtime.running.run import execute
 from runtime.topology import Topology, topology
 from specs.application import Application
 from specs.load import load_application

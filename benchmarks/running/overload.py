@@ -21,7 +21,7 @@ from benchmarks.running.pooled import Row
 from runtime.ingress.door import DoorOptions
 from runtime.ingress.member import MemberDoor
 from runtime.ingress.service import Limits
-from runtime.items import Item
+from runtime.reference.items import Item
 
 DEADLINE: Final = 1.0
 SECONDS: Final = 25.0

@@ -9,7 +9,7 @@ from typing import Final
 
 from benchmarks.running.in_process import Opened, opened
 from benchmarks.running.pooled import Row
-from runtime.request import Entry
+from runtime.hosting.request import Entry
 
 COUNT: Final = 200
 RUNS: Final = 3

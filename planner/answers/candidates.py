@@ -9,8 +9,8 @@ from typing import Literal
 from planner.answers.again import Again, TimeIsUp
 from planner.answers.difference import beyond
 from planner.answers.forced import as_variant, at_place, in_parts, on_backend
-from planner.conflict import flows_without_a_way, minimal_conflict
 from planner.plan import Restrict
+from planner.proof.conflict import flows_without_a_way, minimal_conflict
 from planner.solver.solve import is_feasible
 from specs.plan import Plan
 

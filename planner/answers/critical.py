@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from planner.layout import FlowLayout, Stage, plan_layout
-from planner.pipeline import relevant
+from planner.placement.layout import FlowLayout, Stage, plan_layout
+from planner.placement.pipeline import relevant
 from planner.situation import Situation
 from specs.plan import Plan, StagePrediction
 

@@ -12,8 +12,8 @@ from typing import Final
 
 from planner.answers.again import Again, TimeIsUp
 from planner.answers.dial import Dial, Sites, dial_of
-from planner.conflict import minimal_conflict
 from planner.problem import Problem
+from planner.proof.conflict import minimal_conflict
 from planner.situation import Situation
 from planner.solver.solve import is_feasible
 from specs.plan import Conflict, Plan, Relaxation, RelaxedLimit

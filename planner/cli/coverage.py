@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from planner.cli.loading import Loaded
-    from planner.coverage import Facts, Refusal
+    from planner.hub.coverage import Facts, Refusal
     from specs.hub import CoverageGap, CoverageResult, CoverageRow
 
 Answer = Literal["yes", "no", "unknown"]
@@ -52,7 +52,7 @@ def coverage(
     Example: planner coverage app.yaml --infra infra.yaml --min 85%
     """
     from planner.cli.loading import load_checked
-    from planner.coverage import coverage as find
+    from planner.hub.coverage import coverage as find
     from specs.hub import CoverageResult
     from specs.quantities import parse_share
 
@@ -96,9 +96,9 @@ def _known(loaded: Loaded, components: list[str], variants: list[str]) -> None:
 
 
 def _facts(loaded: Loaded, profiles: Path, refusal: Refusal) -> Facts:
-    from planner.coverage import Facts
-    from planner.hub import fresh
-    from planner.mixes import mixes_of
+    from planner.hub.coverage import Facts
+    from planner.hub.rows import fresh
+    from planner.prediction.mixes import mixes_of
     from planner.situation import source_digests, stands_for
     from specs.behaviour import Behaviour
     from specs.mixture import remixed

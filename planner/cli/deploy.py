@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from planner.cli.failover import Alternatives
     from runtime.bundle import Bundle
     from runtime.deployment.record import Record
-    from runtime.items import Item
+    from runtime.reference.items import Item
 
 WARM_UP_ITEMS = 8
 
@@ -115,7 +115,7 @@ def deploy(
     from runtime.deployment.deploy import Wanted, bundle_path
     from runtime.deployment.deploy import deploy as start
     from runtime.deployment.record import Listening, Record, Seeing, check_name, read_record
-    from runtime.secrets import take_secrets
+    from runtime.stages.secrets import take_secrets
     from specs.deadline import deadline_of
     from specs.digest import digest_file
     from specs.load import load_clusters

@@ -34,7 +34,7 @@ def hand_in_alone(model: str, store: Path, progress: Progress) -> Given:
     """A model without an application: its files, or its project, are found from the working directory."""
     from compiler.convert import hand_in, handed_in
     from compiler.store import Store
-    from runtime.functions import load_function
+    from runtime.stages.functions import load_function
 
     known = handed_in(Path(), model, Store(store), None)
     if known is None:
@@ -54,7 +54,7 @@ def hand_in_all(
     """
     from compiler.convert import hand_in, handed_in
     from compiler.store import Store
-    from runtime.functions import load_function
+    from runtime.stages.functions import load_function
     from specs.check import model_issues
 
     found: Models = {}

@@ -270,7 +270,7 @@ def _application(
     from compiler.measure import Budget
     from compiler.store import Store
     from planner.cli.profiling.profiler import Profiler
-    from runtime.secrets import take_secrets
+    from runtime.stages.secrets import take_secrets
     from specs.profile import read_records, winners
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from runtime.items import Item
+    from runtime.reference.items import Item
     from specs.application import Application
     from specs.load import Document
     from specs.plan import Percentiles
@@ -70,9 +70,9 @@ def run(
     from planner import default_slice, load_situation, predict
     from planner.cli.files import check_output, prediction_file, write_json
     from runtime.bundle import open_bundle
-    from runtime.run import Progress as State
-    from runtime.run import execute
-    from runtime.secrets import take_secrets
+    from runtime.running.run import Progress as State
+    from runtime.running.run import execute
+    from runtime.stages.secrets import take_secrets
     from specs.digest import digest_value
     from specs.load import load_application
 
@@ -150,7 +150,7 @@ def some_items(app: Document[Application], most: int, seed: int) -> list[Item]:
     """At most `most` items of the application's data, drawn at random with `seed`, in the order of the data."""
     import random
 
-    from runtime.items import read_items
+    from runtime.reference.items import read_items
 
     refs = [ref for data in app.value.data for ref in read_items(app.value, data, app.folder)]
     if not refs:

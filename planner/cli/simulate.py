@@ -74,13 +74,13 @@ def simulate(
     import time
 
     from planner.cli.loading import load_planned
-    from planner.demand import Demand
-    from planner.layout import plan_layout
+    from planner.placement.demand import Demand
+    from planner.placement.layout import plan_layout
+    from planner.placement.slicing import default_slice
     from planner.simulation import Conditions, Simulation
     from planner.simulation.faults import parse_fault
     from planner.simulation.outcome import result_of
     from planner.simulation.play import WARM_UP
-    from planner.slicing import default_slice
 
     read, situation = load_planned(plan, app, infra, profiles)
     layout = plan_layout(situation, read)

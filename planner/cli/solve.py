@@ -96,7 +96,7 @@ def solve(
     situation = load_situation_checked(app, infra, profiles, changes)
     if save_problem is not None:
         from planner.formulation import formulate
-        from planner.problem_file import write_problem
+        from planner.problem.file import write_problem
 
         write_problem(formulate(situation), save_problem)
         with Progress() as progress:
@@ -297,7 +297,7 @@ def _solve_problem(file: Path, time_limit: float, gap: float, seed: int, strateg
     from functools import partial
 
     from planner.cli.solution import amount, show_solution
-    from planner.problem_file import SOLUTION_FORMAT, read_problem
+    from planner.problem.file import SOLUTION_FORMAT, read_problem
     from planner.solver import solve_problem
 
     problem = read_problem(file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.pipeline import Pipeline
+from planner.placement.pipeline import Pipeline
 from planner.problem import PPB
 from planner.situation import Situation
 from specs.application import AccuracyConstraint, Application

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from planner.formulation.names import ConstraintTable
-from planner.pipeline import Pipeline
+from planner.placement.pipeline import Pipeline
 from planner.situation import Situation
 from specs.application import AccuracyConstraint, ResidencyConstraint
 from specs.errors import InputError, Issue

@@ -19,7 +19,7 @@ from planner.formulation.refusals import refuse_unheard, refuse_unreachable
 from planner.formulation.servers import ServerTable
 from planner.formulation.stations import StationKey, StationTable
 from planner.formulation.throughput import most_asked, throughputs_of
-from planner.pipeline import Pipeline
+from planner.placement.pipeline import Pipeline
 from planner.problem import Budget, Objective, Problem, Scenario
 from planner.situation import Situation
 from specs.application import CostConstraint, EnergyConstraint, LatencyObjective, MemoryConstraint, PathConstraint

@@ -8,12 +8,12 @@ from itertools import pairwise, product
 from planner.formulation.names import ConstraintTable
 from planner.formulation.numbers import MICRO, sayable
 from planner.formulation.servers import ServerTable
-from planner.measured import hop_moments
-from planner.network import Passage
-from planner.pipeline import Message, Node, Pipeline
-from planner.prices import SECONDS_PER_MONTH
+from planner.placement.network import Passage
+from planner.placement.pipeline import Message, Node, Pipeline
+from planner.prediction.measured import hop_moments
+from planner.prediction.queueing import ZERO, Moments
+from planner.pricing.prices import SECONDS_PER_MONTH
 from planner.problem import Edge, End, Step, Transfer, Visit
-from planner.queueing import ZERO, Moments
 from planner.situation import Situation
 from specs.retransmission import Retransmission
 

@@ -12,8 +12,8 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Final
 
-from planner.measured import moments
-from planner.queueing import ZERO, Moments, Wait, single_server
+from planner.prediction.measured import moments
+from planner.prediction.queueing import ZERO, Moments, Wait, single_server
 from specs.profile import Record
 
 EDGES: Final = (0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
@@ -95,8 +95,8 @@ def on_idle(fan: FanOut, record: Record, servers: int) -> tuple[float, float]:
     """Mean and second moment of the time that a request's items take on so many idle servers, drawn."""
     import numpy as np  # here: hardly any application fans out, and numpy makes each start longer
 
-    from planner.distribution import from_quantiles
-    from planner.fan_out_queue import finish
+    from planner.prediction.distribution import from_quantiles
+    from planner.prediction.fan_out_queue import finish
 
     values = from_quantiles(record.service.points(), record.service.mean)[4::8]
     mean = second = 0.0

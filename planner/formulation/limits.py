@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from planner.formulation.meeting import Meeting
 from planner.formulation.names import ConstraintTable
 from planner.path_limits import path_limits
-from planner.pipeline import Shape
+from planner.placement.pipeline import Shape
+from planner.prediction.tail import tail_rows
 from planner.problem import PPB, Limit, LimitShape, MeanShape, Path
 from planner.situation import Situation
-from planner.tail import tail_rows
 from specs.application import LatencyObjective, PathConstraint
 from specs.errors import InputError, Issue
 

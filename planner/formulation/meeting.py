@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from planner.formulation.pools import PoolTable
 from planner.formulation.stations import StationKey
-from planner.pipeline import Pipeline, Shape
+from planner.placement.pipeline import Pipeline, Shape
 from planner.problem import Beside, Step
 
 

@@ -15,9 +15,9 @@ from planner.formulation.pairings import Pairings, Placing
 from planner.formulation.pools import PoolTable
 from planner.formulation.servers import ServerTable
 from planner.formulation.stations import StationKey, StationTable
-from planner.measured import moments
-from planner.pipeline import Pipeline
-from planner.prices import busy_energy, busy_price
+from planner.placement.pipeline import Pipeline
+from planner.prediction.measured import moments
+from planner.pricing.prices import busy_energy, busy_price
 from planner.problem import PPB, Option, Pool, Step, Visit
 from planner.situation import Situation, segment_of
 from specs.profile import Record

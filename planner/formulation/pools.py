@@ -8,7 +8,7 @@ from typing import Final
 from planner.formulation.names import ConstraintTable
 from planner.formulation.numbers import MICRO
 from planner.formulation.servers import Executors, ServerTable
-from planner.prices import device_energy, device_price
+from planner.pricing.prices import device_energy, device_price
 from planner.problem import Pool
 from planner.situation import Situation
 from specs.errors import InputError, Issue

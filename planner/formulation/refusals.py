@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from planner.pipeline import Pipeline, Shape
+from planner.placement.pipeline import Pipeline, Shape
 from planner.problem import Step
 from planner.situation import Situation
 from specs.errors import InputError, Issue

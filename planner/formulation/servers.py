@@ -11,8 +11,8 @@ from typing import Final
 
 from planner.formulation.names import ConstraintTable
 from planner.formulation.numbers import sayable
+from planner.prediction.queueing import MAX_UTILISATION, Moments
 from planner.problem import LIMIT, PPB, Server, Visit, WaitLevel
-from planner.queueing import MAX_UTILISATION, Moments
 
 WAIT_RATIO: Final = 1.4
 """Between a server's wait levels; waits are rounded up to the next level."""

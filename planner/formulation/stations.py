@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from math import ceil, sqrt
 from typing import Final
 
-from planner.batching import batch_wait
 from planner.formulation.fan_out import FanOut, last_of, on_idle
 from planner.formulation.pools import PoolTable
-from planner.measured import moments
+from planner.prediction.batching import batch_wait
+from planner.prediction.measured import moments
+from planner.prediction.queueing import MAX_UTILISATION, NO_WAIT, Moments, Wait
 from planner.problem import MILLION, PPB, REPLICA_LOAD, Station, StationLevel, at_scale
-from planner.queueing import MAX_UTILISATION, NO_WAIT, Moments, Wait
 from specs.artefact import Segment
 from specs.profile import Record
 

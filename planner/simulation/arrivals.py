@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.flows import Flow
+from planner.placement.flows import Flow
 from specs.errors import InputError, Issue
 from specs.recorded import Recording
 
@@ -110,7 +110,7 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Replay:
-    """What the application's own trace says of each member, over and over: as `runtime.arrivals` has it.
+    """What the application's own trace says of each member, over and over: as `runtime.running.arrivals` has it.
 
     Asked for another rate than the peak of all asking members, it goes faster or slower by as much.
     """

@@ -9,15 +9,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from planner.demand import Demand
-from planner.distribution import Reals
-from planner.layout import FlowLayout, Leg
-from planner.measured import hop_moments
-from planner.network import Passage
-from planner.pipeline import Shape
+from planner.placement.demand import Demand
+from planner.placement.layout import FlowLayout, Leg
+from planner.placement.network import Passage
+from planner.placement.pipeline import Shape
+from planner.prediction.distribution import Reals
+from planner.prediction.measured import hop_moments
+from planner.prediction.timings import Timings
 from planner.simulation.faults import Calendar
 from planner.simulation.tables import Network
-from planner.timings import Timings
 
 UNLIMITED: Final = 2**31 - 1
 

@@ -1,9 +1,9 @@
 """The discrete-event loop, compiled by numba: what happens to each request, in the order in which it happens.
 
-It does what `runtime/host.py` and `runtime/queues.py` do. A stage's item waits in its queue until a server is free; a
-server goes on with the request that it has while the queue holds more of it, else it takes the oldest item. A batch
-leaves when a server is free and it is full or its oldest item has waited long enough. A link is a server too, reserved
-in event time. What comes past its deadline is dropped. A place that is lost loses what it holds.
+It does what `runtime/hosting/host.py` and `runtime/hosting/queues.py` do. A stage's item waits in its queue until a
+server is free; a server goes on with the request that it has while the queue holds more of it, else it takes the oldest
+item. A batch leaves when a server is free and it is full or its oldest item has waited long enough. A link is a server
+too, reserved in event time. What comes past its deadline is dropped. A place that is lost loses what it holds.
 
 Each kind of event has one function, called from one place: numba then compiles them all into one loop.
 """

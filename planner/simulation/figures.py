@@ -8,9 +8,9 @@ from typing import Final, Literal
 
 import numpy as np
 
-from planner.distribution import Reals
-from planner.layout import FlowLayout, Layout
-from planner.pipeline import paths_asked
+from planner.placement.layout import FlowLayout, Layout
+from planner.placement.pipeline import paths_asked
+from planner.prediction.distribution import Reals
 from planner.simulation.play import Played, Simulated
 from specs.application import PathConstraint
 from specs.plan import Percentiles

@@ -9,15 +9,15 @@ from math import inf
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.demand import Demand
-from planner.distribution import Reals
-from planner.latency import Latency
-from planner.layout import FlowLayout, Layout
+from planner.placement.demand import Demand
+from planner.placement.layout import FlowLayout, Layout
+from planner.prediction.distribution import Reals
+from planner.prediction.latency import Latency
+from planner.prediction.timings import Timings
 from planner.simulation.faults import Fault
 from planner.simulation.figures import asked, half_width, percentiles, stage_times
 from planner.simulation.play import Played, Simulated
 from planner.simulation.tables import ANSWERED, FAILED, PENDING, REFUSED, UNSENT
-from planner.timings import Timings
 from specs.application import ShareConstraint
 from specs.errors import InputError
 from specs.plan import Percentiles, Plan

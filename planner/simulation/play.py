@@ -11,15 +11,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.demand import Demand
-from planner.distribution import Reals
-from planner.flows import Flow
-from planner.layout import FlowLayout, Layout
+from planner.placement.demand import Demand
+from planner.placement.flows import Flow
+from planner.placement.layout import FlowLayout, Layout
+from planner.prediction.distribution import Reals
+from planner.prediction.timings import Timings
 from planner.simulation.arrivals import Arrivals, Constant, Poisson, Replay
 from planner.simulation.build import Builder
 from planner.simulation.faults import Calendar, Fault, calendars
 from planner.simulation.tables import ANSWERED, Log, Network, Requests, State, fresh_state, grown
-from planner.timings import Timings
 from specs.errors import InputError, Issue
 
 WARM_UP: Final = 0.05

@@ -67,7 +67,7 @@ def _in_64_bits(problem: Problem) -> Iterator[None]:
     try:
         yield
     except cpsat.TooLarge as error:
-        from planner.problem_file import numbers_of
+        from planner.problem.file import numbers_of
 
         where, largest = max(numbers_of(problem, "problem"), key=lambda found: found[1])
         message = f"the Problem's numbers are too large: sums leave 64 bits; the largest is {where}, {largest:.3g}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from planner.placement.tree import Tree
 from planner.problem import Edge, End
 from planner.solver.cover import sites
 from planner.solver.crossing import charge
 from planner.solver.draft import Crossing, Draft
-from planner.tree import Tree
 
 
 def cross_on_tree(draft: Draft, g: int, e: int, edge: Edge) -> None:

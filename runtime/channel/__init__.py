@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from runtime.health import OnPulse
+from runtime.hosting.health import OnPulse
 from runtime.message import Message
 
 CHANNEL: Final = "zeromq"

@@ -31,7 +31,7 @@ import zmq
 from runtime.channel import UNSENDABLE, OnError
 from runtime.channel.probe import Probe
 from runtime.channel.window import Inbox, Outbox, Parcel
-from runtime.health import OnPulse
+from runtime.hosting.health import OnPulse
 from runtime.message import Message, frames, from_frames
 
 WINDOW: Final = 64_000_000

@@ -19,14 +19,14 @@ from runtime.cluster.machine_folder import MachineFolder, sweep
 from runtime.cluster.peers import node_address
 from runtime.cluster.receiving import Received, Receiving
 from runtime.fleet import Member
-from runtime.host import Host, HostOptions, Hum, Noise
-from runtime.items import Item
+from runtime.hosting.host import Host, HostOptions, Hum, Noise
+from runtime.hosting.opening import fills_of_sinks, open_works
+from runtime.hosting.request import Departure, Entry
+from runtime.hosting.shaping import LinkState
 from runtime.machine import machine_id
-from runtime.opening import fills_of_sinks, open_works
-from runtime.request import Departure, Entry
-from runtime.secrets import NO_SECRETS, Secrets
-from runtime.shaping import LinkState
-from runtime.state import States
+from runtime.reference.items import Item
+from runtime.stages.secrets import NO_SECRETS, Secrets
+from runtime.stages.state import States
 from runtime.topology import Topology
 from runtime.values import Value
 from specs.digest import digest_file

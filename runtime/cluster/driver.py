@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
-from runtime.child_environment import child_environment
+from runtime.stages.child_environment import child_environment
 from specs.errors import EnvironmentFailed
 
 if TYPE_CHECKING:
     from runtime.cluster.local import Place
-    from runtime.host import HostOptions
-    from runtime.hosts import Load, StageInputs
-    from runtime.items import Item
-    from runtime.request import Departure, Entry
-    from runtime.secrets import Secrets
+    from runtime.hosting.host import HostOptions
+    from runtime.hosting.hosts import Load, StageInputs
+    from runtime.hosting.request import Departure, Entry
+    from runtime.reference.items import Item
+    from runtime.stages.secrets import Secrets
     from runtime.topology import Topology
 
 STOP_LIMIT: Final = 40.0
@@ -47,7 +47,7 @@ class Order:
 
 
 class DrivenHosts:
-    """See `runtime.hosts.Hosts`. Nodes start with construction; `open` waits for them."""
+    """See `runtime.hosting.hosts.Hosts`. Nodes start with construction; `open` waits for them."""
 
     def __init__(self, order: Order) -> None:
         """The first member of the order's tiers has the head."""

@@ -11,12 +11,12 @@ from runtime.cluster.driver import DrivenHosts, Order
 from runtime.cluster.local import Place
 from runtime.emulate.attached import AttachedEmulation
 from runtime.emulate.layout import network
-from runtime.host import HostOptions, Hum
-from runtime.hosts import Load, StageInputs
-from runtime.items import Item
-from runtime.request import Departure, Entry
-from runtime.secrets import Secrets
-from runtime.shaping import Routes
+from runtime.hosting.host import HostOptions, Hum
+from runtime.hosting.hosts import Load, StageInputs
+from runtime.hosting.request import Departure, Entry
+from runtime.hosting.shaping import Routes
+from runtime.reference.items import Item
+from runtime.stages.secrets import Secrets
 from runtime.topology import Topology
 
 METHOD: Final = "links emulated below the application (TUN devices), processor time stretched by sleeping"
@@ -26,7 +26,7 @@ PAYLOADS: Final = 512
 
 
 class EmulatedHosts:
-    """See `runtime.hosts.Hosts`. The network is up after construction, and nodes start; `open` waits for them."""
+    """See `runtime.hosting.hosts.Hosts`. The network is up after construction and nodes start; `open` waits for them."""
 
     def __init__(
         self, bundle: Bundle, top: Topology, options: HostOptions, tiers: Mapping[str, str], secrets: Secrets

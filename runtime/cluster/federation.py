@@ -18,10 +18,10 @@ from multiprocessing.connection import Connection as PipeEnd
 from multiprocessing.connection import Pipe
 from typing import Any, Final, Protocol, TypeVar
 
-from runtime.child_environment import child_environment
 from runtime.cluster.connection import CALL_LIMIT, Connection
 from runtime.cluster.local import Place
 from runtime.fleet import site_of
+from runtime.stages.child_environment import child_environment
 from specs.clusters import Cluster
 from specs.errors import EnvironmentFailed, InputError, Issue
 

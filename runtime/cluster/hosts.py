@@ -15,13 +15,13 @@ from runtime.cluster.connection import Connection
 from runtime.cluster.keeper import LOOPBACK
 from runtime.cluster.local import LocalCluster, Place
 from runtime.cluster.shipping import Shipment, ship
-from runtime.host import HostOptions
-from runtime.hosts import Load, StageInputs
-from runtime.items import Item
+from runtime.hosting.host import HostOptions
+from runtime.hosting.hosts import Load, StageInputs
+from runtime.hosting.request import Departure, Entry
+from runtime.hosting.shaping import LinkState, Routes
 from runtime.machine import machine_id
-from runtime.request import Departure, Entry
-from runtime.secrets import NO_SECRETS, Secrets
-from runtime.shaping import LinkState, Routes
+from runtime.reference.items import Item
+from runtime.stages.secrets import NO_SECRETS, Secrets
 from runtime.topology import Topology
 from runtime.values import size
 from specs.digest import digest_file
@@ -37,7 +37,7 @@ LOG_LIMIT: Final = 60.0
 
 
 class RayHosts:
-    """See `runtime.hosts.Hosts`. Nodes start with construction; `open` waits for them."""
+    """See `runtime.hosting.hosts.Hosts`. Nodes start with construction; `open` waits for them."""
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
-from runtime.child_environment import child_environment
+from runtime.stages.child_environment import child_environment
 from specs.errors import EnvironmentFailed
 
 START_LIMIT: Final = 150.0

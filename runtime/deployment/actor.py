@@ -40,8 +40,8 @@ from runtime.ingress.member import MemberDoor
 from runtime.ingress.service import Service
 from runtime.machine import machine_id
 from runtime.message import Message
-from runtime.secrets import Secrets
-from runtime.state import States
+from runtime.stages.secrets import Secrets
+from runtime.stages.state import States
 from runtime.values import Value
 from specs.errors import EnvironmentFailed
 from specs.output_file import write_whole

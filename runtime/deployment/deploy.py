@@ -31,9 +31,9 @@ from runtime.deployment.record import (
     write_record,
 )
 from runtime.ingress.door import check_exposure
-from runtime.items import Item
 from runtime.observe.tracing import check_tracing
-from runtime.secrets import NO_SECRETS, Secrets
+from runtime.reference.items import Item
+from runtime.stages.secrets import NO_SECRETS, Secrets
 from specs.errors import EnvironmentFailed, InputError, Issue
 from specs.plan import Plan
 

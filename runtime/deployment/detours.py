@@ -1,8 +1,8 @@
 """Ways round processes that are slow: to the standby where there is one for all that the process does here, else by the
 plan without its site where that promises answers sooner than they come now; else none.
 
-`runtime.pace` says what is slow. While a process is gone round, now and then a request is run once more as the plan has
-it, and that answer is thrown away: so it is seen when the process is well again. It must have been well for
+`runtime.hosting.pace` says what is slow. While a process is gone round, now and then a request is run once more as the
+plan has it, and that answer is thrown away: so it is seen when the process is well again. It must have been well for
 `BACK_AFTER`, and for twice as long as the last time where that is less than `REMEMBER` ago, so that nothing swings.
 """
 
@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from runtime.fleet import site_of
-from runtime.host import Host
-from runtime.pace import Slow
-from runtime.replicas import member_of, standby_of
-from runtime.request import LATE
+from runtime.hosting.host import Host
+from runtime.hosting.pace import Slow
+from runtime.hosting.replicas import member_of, standby_of
+from runtime.hosting.request import LATE
 from runtime.values import Value
 
 BACK_AFTER: Final = 10.0

@@ -28,7 +28,7 @@ import zmq
 from runtime.channel import Channel, OnError
 from runtime.channel.zeromq import Deliver, Secret, ZeroMQChannel
 from runtime.deployment.record import PORTS
-from runtime.health import OnPulse
+from runtime.hosting.health import OnPulse
 from runtime.machine import machine_id
 from runtime.message import Message
 from specs.digest import digest_bytes

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from runtime.deployment.detours import Detours
-from runtime.host import Host
-from runtime.replicas import process_for
-from runtime.request import OnEnd
+from runtime.hosting.host import Host
+from runtime.hosting.replicas import process_for
+from runtime.hosting.request import OnEnd
 from runtime.topology import Stage, Topology
 from runtime.values import Value
 from specs.errors import TierplanError
@@ -58,7 +58,7 @@ class Failover:
         self._thread.start()
 
     def submit(self, request: str, flow: str, values: Mapping[str, Value], deadline: float, on_end: OnEnd) -> None:
-        """See `runtime.origin.Origin.submit`."""
+        """See `runtime.hosting.origin.Origin.submit`."""
         self._entered.submit(request, flow, values, deadline, on_end)
         self._detours.try_out(request, flow, values, deadline)
 

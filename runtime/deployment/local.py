@@ -17,9 +17,9 @@ from typing import Final
 
 import psutil
 
-from runtime.child_environment import child_environment
 from runtime.cluster.keeper import ADDED
 from runtime.deployment.record import ANNOUNCED, state_folder
+from runtime.stages.child_environment import child_environment
 from specs.errors import EnvironmentFailed
 from specs.output_file import write_whole
 

@@ -22,10 +22,10 @@ from runtime.bundle import Bundle, open_bundle
 from runtime.deployment.orders import topology_of
 from runtime.deployment.processes import Processes
 from runtime.deployment.record import Moving, Record, remove_moving, write_record
+from runtime.hosting.opening import output_types
 from runtime.ingress.models import ServedModel, served_models
 from runtime.ingress.service import Limits
-from runtime.items import Item
-from runtime.opening import output_types
+from runtime.reference.items import Item
 from specs.base import Spec
 from specs.errors import EnvironmentFailed, InputError, Issue, TierplanError
 from specs.state import stateful

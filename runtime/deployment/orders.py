@@ -23,15 +23,15 @@ from runtime.deployment.record import (
 )
 from runtime.deployment.release import DeployOrder, plan_name
 from runtime.fleet import Member
-from runtime.health import Beats
-from runtime.host import HostOptions
+from runtime.hosting.health import Beats
+from runtime.hosting.host import HostOptions
+from runtime.hosting.replicas import at_standby, has_standby, member_of, standby_of, without_standbys
+from runtime.hosting.shaping import LinkState, Routes
 from runtime.ingress.door import DoorOptions
 from runtime.ingress.service import Limits
 from runtime.machine import machine_id
 from runtime.observe.tracing import TraceOptions
-from runtime.replicas import at_standby, has_standby, member_of, standby_of, without_standbys
-from runtime.secrets import NO_SECRETS, Secrets
-from runtime.shaping import LinkState, Routes
+from runtime.stages.secrets import NO_SECRETS, Secrets
 from runtime.topology import Topology, topology
 from specs.digest import digest_file
 from specs.errors import EnvironmentFailed

@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.background import RECORDED, recorded_inputs
 from runtime.bundle import Bundle
 from runtime.cluster.federation import Clusters
 from runtime.cluster.shipping import Shipment, ship
@@ -24,10 +23,11 @@ from runtime.deployment.record import (
     moving_in,
     record_in,
 )
-from runtime.items import Item
+from runtime.hosting.background import RECORDED, recorded_inputs
+from runtime.hosting.opening import open_references
+from runtime.hosting.replicas import member_of
 from runtime.machine import machine_id
-from runtime.opening import open_references
-from runtime.replicas import member_of
+from runtime.reference.items import Item
 from specs.errors import EnvironmentFailed, InputError, Issue
 from specs.input_file import read_input
 from specs.output_file import write_whole

@@ -11,12 +11,12 @@ from runtime.bundle import PLAN_FILE, Bundle, open_bundle
 from runtime.cluster.actor import HostOrder, open_host
 from runtime.deployment.exchange import Exchange
 from runtime.deployment.failover import Alternative, Failover
-from runtime.host import Host
+from runtime.hosting.host import Host
 from runtime.ingress.door import DoorOptions
 from runtime.ingress.member import MemberDoor
 from runtime.ingress.service import Service
 from runtime.observe.drift import promise_of
-from runtime.state import States
+from runtime.stages.state import States
 from runtime.values import Value
 from specs.plan import read_plan
 
@@ -113,7 +113,7 @@ class Release:
         return self._entrance.slow() if self._entrance is not None else {}
 
     def warm_up(self, stage: str, inputs: Sequence[Mapping[str, Value | None]], rounds: int) -> None:
-        """See `runtime.host.Host.warm_up`."""
+        """See `runtime.hosting.host.Host.warm_up`."""
         self.host.warm_up(stage, inputs, rounds)
 
     def pending(self) -> int:

@@ -14,9 +14,9 @@ from runtime.deployment.local import address_of
 from runtime.deployment.orders import Orders, actor_prefix, topology_of
 from runtime.deployment.record import Moving, Record, moving_in, read_record, state_folder
 from runtime.fleet import site_of
+from runtime.hosting.replicas import has_standby, standby_of
 from runtime.observe.drift import drifts, promise_of
 from runtime.observe.window import Seen, Times
-from runtime.replicas import has_standby, standby_of
 from runtime.topology import Topology
 from specs.deployment_status import (
     DeploymentStatus,

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from runtime.child_environment import child_environment
 from runtime.emulate.state import CONTROL, LOG
 from runtime.emulate.tun import DEVICE
+from runtime.stages.child_environment import child_environment
 from specs.errors import EnvironmentFailed
 
 EMULATOR: Final = "runtime.emulate.emulator"

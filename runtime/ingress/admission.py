@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from runtime.hosting.request import LATE, Entry
 from runtime.ingress.concurrency import Concurrency
 from runtime.ingress.protocol import Code, ProtocolError
-from runtime.request import LATE, Entry
 from specs.errors import InputError, Issue, Place
 
 MIN_TOKEN: Final = 16

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from importlib.metadata import version
 
 from runtime.bundle import Bundle
-from runtime.host import Host
+from runtime.hosting.host import Host
+from runtime.hosting.opening import output_types
 from runtime.ingress.admission import read_tokens
 from runtime.ingress.door import Door, DoorOptions
 from runtime.ingress.models import served_models
@@ -18,7 +19,6 @@ from runtime.observe.requests import Listener, Listeners
 from runtime.observe.spans import producers_of
 from runtime.observe.tracing import Tracing
 from runtime.observe.window import Window
-from runtime.opening import output_types
 from runtime.topology import Topology
 
 VERSION_DIGITS = 16

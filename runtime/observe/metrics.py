@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from runtime.fleet import Member, site_of
-from runtime.host import QueueLoad
+from runtime.hosting.host import QueueLoad
 from runtime.observe import catalogue
 from runtime.observe.catalogue import STATISTICS, Metric
 from runtime.observe.drift import TOLERANCE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from runtime.request import Entry
+from runtime.hosting.request import Entry
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
+from runtime.hosting.request import Entry
 from runtime.message import StageTime, TransferTime
 from runtime.observe.requests import Ended
-from runtime.request import Entry
 from runtime.topology import Topology
 
 STAGE: Final = "tierplan.stage"

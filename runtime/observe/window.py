@@ -12,8 +12,8 @@ from typing import Final
 
 import numpy as np
 
-from runtime.measured import percentiles
 from runtime.observe.requests import Ended, Listener
+from runtime.running.measured import percentiles
 from specs.plan import Percentiles
 from specs.statistics import Z
 

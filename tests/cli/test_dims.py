@@ -17,7 +17,7 @@ from runtime.executors import open_executor
 from runtime.ingress.models import Port
 from runtime.ingress.protocol import ProtocolError
 from runtime.ingress.tensors import check_header
-from runtime.work import open_model
+from runtime.stages.work import open_model
 from specs.artefact import Executor
 from specs.dimensions import longest
 from specs.errors import InputError

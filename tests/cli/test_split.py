@@ -15,11 +15,11 @@ from onnx import TensorProto, helper, numpy_helper
 from planner.cli.profiling.profiler import HOP_SIZES
 from runtime.bundle import open_bundle
 from runtime.channel import CHANNEL
-from runtime.items import read_items
+from runtime.hosting.opening import open_stage
 from runtime.machine import host_name
 from runtime.message import Message, decode, encode
-from runtime.opening import open_stage
-from runtime.run import execute
+from runtime.reference.items import read_items
+from runtime.running.run import execute
 from runtime.topology import topology
 from specs.behaviour import Behaviour
 from specs.errors import InputError

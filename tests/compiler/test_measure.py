@@ -17,9 +17,9 @@ from compiler.measure import ArtefactSubject, Budget, FunctionSubject, HardwareC
 from compiler.samples import load_samples, save_samples
 from compiler.store import Store
 from runtime.executors import open_executor
-from runtime.functions import load_function
-from runtime.isolated import open_isolated
-from runtime.served import open_served_function, open_served_model
+from runtime.stages.functions import load_function
+from runtime.stages.isolated import open_isolated
+from runtime.stages.served import open_served_function, open_served_model
 from specs.errors import InputError
 from specs.infrastructure import Emulation, Hardware
 from specs.statistics import summarise

@@ -23,7 +23,7 @@ from compiler.job import job
 from compiler.signature import read_signature
 from compiler.store import Store
 from runtime.executors import open_executor
-from runtime.functions import load_function
+from runtime.stages.functions import load_function
 from specs.errors import AnswerIsNo, EnvironmentFailed, InputError, NotKnown
 from tests.compiler.trained import fitted
 

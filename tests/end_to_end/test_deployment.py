@@ -21,7 +21,7 @@ import tritonclient.http
 
 from runtime.bundle import Bundle
 from runtime.deployment.local import keeper_of, nodes_folder
-from runtime.opening import open_references
+from runtime.hosting.opening import open_references
 from runtime.topology import topology
 from runtime.values import equal
 from tests.cli.calling import Called, planner

@@ -68,6 +68,6 @@ def test_only_the_function_s_own_process_holds_a_secret(tmp_path: Path, monkeypa
             except OSError:
                 continue
         assert with_it
-        assert all(b"runtime.isolated_worker" in command for command in with_it)
+        assert all(b"runtime.stages.isolated_worker" in command for command in with_it)
     finally:
         planner("undeploy", "sample")

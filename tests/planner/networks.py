@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from planner.layout import Layout, layout_of
+from planner.placement.layout import Layout, layout_of
 from planner.situation import Situation, situation_of
 from specs.application import Application
 from specs.artefact import WHOLE

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from planner.demand import Demand
-from planner.layout import plan_layout
+from planner.placement.demand import Demand
+from planner.placement.layout import plan_layout
 from planner.plan import solve
+from planner.prediction.timings import Timings
 from planner.situation import Situation
-from planner.timings import Timings
 from specs.application import PathConstraint
 from specs.errors import TierplanError
 from tests.planner.worlds import world

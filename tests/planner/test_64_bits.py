@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from planner.formulation import formulate
-from planner.problem_file import parse_problem, problem_json
+from planner.problem.file import parse_problem, problem_json
 from planner.solver import solve_problem
 from specs.errors import InputError
 from tests.planner.blog import situation

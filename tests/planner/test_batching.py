@@ -11,19 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from planner import solve, verify
-from planner.batch_waits import waiting_in_batches
-from planner.batching import BatchQueue
-from planner.demand import Demand
-from planner.distribution import Grid, Reals
 from planner.formulation import formulate
 from planner.formulation.stations import Served, station_levels
-from planner.latency import Latency
-from planner.patient_batches import PatientQueue, begins
+from planner.placement.demand import Demand
+from planner.prediction.batch_waits import waiting_in_batches
+from planner.prediction.batching import BatchQueue
+from planner.prediction.distribution import Grid, Reals
+from planner.prediction.latency import Latency
+from planner.prediction.patient_batches import PatientQueue, begins
+from planner.prediction.queueing import Moments, many_servers, single_server
+from planner.prediction.throughput import throughput_of
 from planner.problem import Problem
-from planner.queueing import Moments, many_servers, single_server
 from planner.simulation import Simulation
 from planner.solver import Solution
-from planner.throughput import throughput_of
 from tests.planner.networks import LEVELS, Server, chain
 from tests.planner.test_solver import family
 from tests.planner.worlds import batching

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from planner import verify
-from planner.demand import Demand
 from planner.formulation import formulate
-from planner.layout import plan_layout
 from planner.observation import scaled
+from planner.placement.demand import Demand
+from planner.placement.layout import plan_layout
 from planner.simulation import Simulation
 from planner.situation import Situation, situation_of
 from specs.errors import InputError

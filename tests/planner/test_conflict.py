@@ -8,8 +8,8 @@ import pytest
 
 from planner import solve
 from planner.answers.forced import at_place
-from planner.conflict import flows_without_a_way, minimal_conflict
 from planner.formulation import formulate, formulation
+from planner.proof.conflict import flows_without_a_way, minimal_conflict
 from planner.solver import solve_problem
 from specs.errors import AnswerIsNo
 from tests.planner.blog import situation

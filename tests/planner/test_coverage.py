@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from planner.coverage import Facts, coverage, judge, limit_of
-from planner.unit_cost import cost_per_1000, interval
+from planner.hub.coverage import Facts, coverage, judge, limit_of
+from planner.hub.unit_cost import cost_per_1000, interval
 from specs.application import Application
 from specs.behaviour import Accuracy, Behaviour
 from specs.infrastructure import Hardware, Infrastructure

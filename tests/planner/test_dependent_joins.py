@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from planner.demand import Demand
-from planner.latency import Latency
-from planner.request_graph import SINK, request_graph
+from planner.placement.demand import Demand
+from planner.placement.request_graph import SINK, request_graph
+from planner.prediction.latency import Latency
 from planner.simulation import Simulation
 from tests.planner.networks import Server, chain, exponential
 

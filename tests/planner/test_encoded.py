@@ -10,9 +10,9 @@ import pytest
 
 from compiler.splitting.cuts import Cut, find_cuts
 from planner import solve, verify
-from planner.demand import Demand
 from planner.formulation import formulate
-from planner.layout import plan_layout
+from planner.placement.demand import Demand
+from planner.placement.layout import plan_layout
 from planner.simulation import Conditions, Simulation
 from planner.simulation.arrivals import Poisson, Recorded
 from planner.simulation.tables import ANSWERED

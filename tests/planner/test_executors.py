@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from planner import solve, verify
-from planner.demand import Demand
 from planner.formulation import formulate
-from planner.latency import Latency
+from planner.placement.demand import Demand
+from planner.prediction.latency import Latency
+from planner.prediction.queueing import Moments, single_server
 from planner.problem import Problem
-from planner.queueing import Moments, single_server
 from planner.simulation import Conditions, Simulation
 from planner.simulation.arrivals import Constant
 from planner.simulation.faults import Fault

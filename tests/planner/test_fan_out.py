@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from planner import solve, verify
-from planner.demand import Demand
-from planner.fan_out_queue import Brought, FanOutQueue
 from planner.formulation import formulate, formulation
-from planner.latency import Latency
 from planner.limits import with_limits
 from planner.path_limits import path_limits
-from planner.queueing import Moments, single_server
+from planner.placement.demand import Demand
+from planner.prediction.fan_out_queue import Brought, FanOutQueue
+from planner.prediction.latency import Latency
+from planner.prediction.queueing import Moments, single_server
+from planner.prediction.timings import Timings
 from planner.simulation import Simulation
-from planner.timings import Timings
 from tests.planner.networks import Server, chain, exponential
 from tests.planner.test_simulation_cases import ends, play
 from tests.planner.test_solver import family

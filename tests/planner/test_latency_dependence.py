@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from planner.demand import Demand
-from planner.latency import Latency
-from planner.queueing import likeness
-from planner.request_graph import SINK, request_graph
+from planner.placement.demand import Demand
+from planner.placement.request_graph import SINK, request_graph
+from planner.prediction.latency import Latency
+from planner.prediction.queueing import likeness
+from planner.prediction.timings import Timings
 from planner.simulation import Simulation
-from planner.timings import Timings
 from tests.planner.networks import Server, chain, exponential
 
 

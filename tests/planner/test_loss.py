@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from planner import solve, verify
-from planner.demand import Demand
 from planner.formulation import formulate
-from planner.latency import Latency
-from planner.layout import plan_layout
+from planner.placement.demand import Demand
+from planner.placement.layout import plan_layout
+from planner.prediction.latency import Latency
 from planner.simulation import Simulation
 from planner.simulation.figures import asked, percentiles
 from tests.planner.planned import planned

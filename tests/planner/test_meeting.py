@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from planner import solve, verify
-from planner.demand import Demand
 from planner.formulation import formulate
-from planner.latency import Latency
-from planner.layout import Layout, plan_layout
+from planner.placement.demand import Demand
+from planner.placement.layout import Layout, plan_layout
+from planner.prediction.latency import Latency
 from planner.problem import Path, Problem
-from planner.problem_file import parse_problem, problem_json
+from planner.problem.file import parse_problem, problem_json
 from planner.simulation import Simulation
 from planner.situation import Situation
 from planner.solver import solve_problem

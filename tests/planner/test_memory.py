@@ -8,7 +8,7 @@ from planner import solve, verify
 from planner.answers.again import vary
 from planner.answers.relaxations import with_relaxations
 from planner.formulation import formulate
-from planner.problem_file import parse_problem, problem_json
+from planner.problem.file import parse_problem, problem_json
 from planner.situation import Situation
 from specs.check import check
 from specs.plan import Plan

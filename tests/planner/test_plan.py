@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from planner import solve, verify
-from planner.layout import plan_layout
+from planner.placement.layout import plan_layout
 from specs.plan import Plan, read_plan, write_plan
 from tests.planner.dags import dag
 from tests.planner.test_variants import changed

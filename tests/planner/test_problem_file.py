@@ -17,9 +17,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from planner.formulation import formulate
-from planner.problem_fields import FIELDS, tables
-from planner.problem_file import parse_problem, problem_json, read_problem, write_problem
-from planner.problem_schema import problem_schema
+from planner.problem.fields import FIELDS, tables
+from planner.problem.file import parse_problem, problem_json, read_problem, write_problem
+from planner.problem.schema import problem_schema
 from planner.scheduling import isolated_request
 from planner.situation import Situation
 from planner.solver import Solution, solve_problem

@@ -9,16 +9,16 @@ from math import prod
 
 import pytest
 
-from planner.demand import Demand
 from planner.draft import Draft, assignments_of
 from planner.formulation import Formulation, formulate, formulation, limit_name
-from planner.latency import Latency, exceeded
-from planner.layout import layout_of
-from planner.no_goods import with_no_goods, without_limits
+from planner.placement.demand import Demand
+from planner.placement.layout import layout_of
 from planner.plan import solve
+from planner.prediction.latency import Latency, exceeded
 from planner.problem import Problem
-from planner.proof import settle
-from planner.reasons import Reasons
+from planner.proof.best import settle
+from planner.proof.no_goods import with_no_goods, without_limits
+from planner.proof.reasons import Reasons
 from planner.situation import Situation
 from planner.solver import Choice, Solution, solve_problem
 from planner.solver.evaluate import evaluate

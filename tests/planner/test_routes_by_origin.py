@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 from planner import solve
-from planner.layout import plan_layout
+from planner.placement.layout import plan_layout
 from planner.situation import Situation
 from planner.verification import verify
 from planner.verification.meaning import meaning_of

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 from planner import solve, verify
 from planner.answers.again import vary
-from planner.demand import Demand
 from planner.formulation import formulation
-from planner.latency import Latency
-from planner.layout import plan_layout
 from planner.limits import with_limits
+from planner.placement.demand import Demand
+from planner.placement.layout import plan_layout
+from planner.prediction.latency import Latency
 from planner.problem import Problem
 from planner.simulation import Conditions, Simulation
 from planner.simulation.outcome import shares_of

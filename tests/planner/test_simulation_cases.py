@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from planner.demand import Demand
+from planner.placement.demand import Demand
 from planner.simulation import Conditions, Played, Simulation
 from planner.simulation.arrivals import Poisson, Recorded
 from planner.simulation.faults import Fault, parse_fault

@@ -7,15 +7,15 @@ from functools import cache
 import numpy as np
 import pytest
 
-from planner.demand import Demand
-from planner.latency import Latency
-from planner.layout import Layout, plan_layout
+from planner.placement.demand import Demand
+from planner.placement.layout import Layout, plan_layout
+from planner.placement.visits import visits
 from planner.plan import solve
-from planner.prediction import predict
+from planner.prediction.latency import Latency
+from planner.prediction.of_slice import predict
+from planner.prediction.timings import Timings
 from planner.simulation import Simulation
 from planner.situation import Situation
-from planner.timings import Timings
-from planner.visits import visits
 from specs.plan import Plan
 from specs.run_result import Slice
 from tests.planner.blog import situation

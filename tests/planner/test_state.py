@@ -8,9 +8,9 @@ from typing import Any
 
 from planner import solve_problem, verify
 from planner.formulation import formulate, formulation
-from planner.pipeline import Pipeline
+from planner.placement.pipeline import Pipeline
+from planner.prediction.queueing import MAX_UTILISATION
 from planner.problem import PPB
-from planner.queueing import MAX_UTILISATION
 from planner.situation import Situation
 from specs.application import Application, State
 from specs.selector import capable

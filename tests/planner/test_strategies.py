@@ -20,7 +20,7 @@ from benchmarks.instances import Shape, instance, with_latency
 from planner import solve, verify
 from planner.formulation import formulate
 from planner.problem import Edge, Problem, Transfer
-from planner.problem_file import parse_problem, problem_json, write_problem
+from planner.problem.file import parse_problem, problem_json, write_problem
 from planner.solver import coarse as coarse_module
 from planner.solver import exact, solve_problem
 from planner.solver.build import Reduced, reduced

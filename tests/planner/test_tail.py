@@ -8,8 +8,8 @@ from statistics import NormalDist
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from planner.prediction.tail import largest_variance, tail_rows
 from planner.problem import PPB
-from planner.tail import largest_variance, tail_rows
 
 
 def lateness(mean: float, variance: float, limit: float) -> float:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from planner import solve
-from planner.demand import Demand
-from planner.layout import plan_layout
-from planner.queueing import MAX_UTILISATION
+from planner.placement.demand import Demand
+from planner.placement.layout import plan_layout
+from planner.placement.slicing import default_slice
+from planner.prediction.queueing import MAX_UTILISATION
 from planner.simulation import Conditions, Simulation
 from planner.simulation.tables import ANSWERED
-from planner.slicing import default_slice
 from tests.planner.test_throughput import example
 
 REQUESTS = 60_000

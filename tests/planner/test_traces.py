@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from planner.demand import Demand
-from planner.envelope import poisson_rate
-from planner.latency import Latency
+from planner.placement.demand import Demand
+from planner.prediction.envelope import poisson_rate
+from planner.prediction.latency import Latency
+from planner.prediction.traces import read_traces
 from planner.simulation import Simulation
 from planner.simulation.arrivals import Replay
-from planner.traces import read_traces
-from runtime.arrivals import departures
 from runtime.fleet import Member
+from runtime.running.arrivals import departures
 from runtime.topology import Flow as RunningFlow
 from specs.errors import InputError
 from specs.recorded import Arrival, Recording, read_trace, recording

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runtime.client import Client
-from runtime.items import Item
+from runtime.reference.items import Item
 from runtime.values import Value, equal
 from specs.errors import EnvironmentFailed, InputError
 

@@ -19,8 +19,8 @@ from runtime.deployment.local import keeper_of, nodes_folder
 from runtime.deployment.record import Record
 from runtime.deployment.status import watching
 from runtime.deployment.undeploy import undeploy
-from runtime.items import Item
-from runtime.opening import open_references
+from runtime.hosting.opening import open_references
+from runtime.reference.items import Item
 from runtime.topology import topology
 from runtime.values import Value
 from specs.deployment_status import DeploymentStatus, MemberStatus

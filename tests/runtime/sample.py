@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.bundle import Bundle, write_bundle
-from runtime.items import Item
+from runtime.reference.items import Item
 from runtime.topology import topology
 from specs.artefact import WHOLE
 from specs.load import load_application, load_infrastructure

@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from runtime.arrivals import departures
 from runtime.fleet import Member
+from runtime.running.arrivals import departures
 from runtime.topology import Flow
 
 

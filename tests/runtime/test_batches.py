@@ -17,12 +17,12 @@ from onnx import helper, numpy_helper
 from compiler.job import job
 from compiler.make import make
 from compiler.store import Store
-from planner.patient_batches import begins
+from planner.prediction.patient_batches import begins
 from runtime.bundle import Bundle, write_bundle
 from runtime.executors import open_executor
-from runtime.queues import BatchingQueue
-from runtime.run import execute
-from runtime.work import Made, ModelWork, open_model
+from runtime.hosting.queues import BatchingQueue
+from runtime.running.run import execute
+from runtime.stages.work import Made, ModelWork, open_model
 from specs.errors import InputError
 from specs.load import load_application, load_infrastructure
 from specs.plan import Assignment

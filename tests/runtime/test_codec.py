@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from runtime.codec import decode, encode
+from runtime.stages.codec import decode, encode
 from specs.codec import CODECS, codec_of, codec_of_cut, encoded_name, on_wire, plain_name, plain_names
 from specs.errors import InputError
 from specs.tensors import DTYPES, TensorType, from_numpy_name, parse_type

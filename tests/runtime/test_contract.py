@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from planner.demand import Demand
 from planner.formulation import Formulation
-from planner.layout import plan_layout
+from planner.placement.demand import Demand
+from planner.placement.layout import plan_layout
 from planner.plan import solve, with_options
+from planner.prediction.timings import Timings
 from planner.situation import Situation
-from planner.timings import Timings
 from planner.verification import Meaning, meaning_of
 from runtime.fleet import Member
-from runtime.shaping import Routes, Step
+from runtime.hosting.shaping import Routes, Step
 from runtime.topology import Edge, Flow, Hop, LinkUse, Queue, Topology, topology
 from specs.artefact import Segment
 from specs.errors import AnswerIsNo, InputError

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from runtime.bundle import Bundle
-from runtime.fan_out import split, stack
-from runtime.opening import open_references
-from runtime.run import Execution, execute
+from runtime.hosting.fan_out import split, stack
+from runtime.hosting.opening import open_references
+from runtime.running.run import Execution, execute
 from runtime.topology import topology
 from specs.errors import InputError
 from specs.tensors import parse_type

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.functions import call_function, load_function
+from runtime.stages.functions import call_function, load_function
 from specs.errors import InputError
 from specs.function_files import digest_function, package_files
 from specs.tensors import parse_type

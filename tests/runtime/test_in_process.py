@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from runtime.bundle import Bundle
-from runtime.run import Execution, Progress, execute
+from runtime.running.run import Execution, Progress, execute
 from runtime.values import Value
 from specs.errors import InputError
 from tests.runtime.processes import until

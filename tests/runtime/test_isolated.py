@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from runtime.functions import call_function
-from runtime.isolated import IsolatedFunction, open_isolated
-from runtime.run import execute
-from runtime.secrets import FOLDER, Secrets, take_secrets
+from runtime.running.run import execute
+from runtime.stages.functions import call_function
+from runtime.stages.isolated import IsolatedFunction, open_isolated
+from runtime.stages.secrets import FOLDER, Secrets, take_secrets
 from runtime.values import Value
 from specs.emulation import Stopwatch
 from specs.errors import EnvironmentFailed, InputError

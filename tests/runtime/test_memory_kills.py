@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from runtime.memory_kills import MemoryKills, kills
+from runtime.hosting.memory_kills import MemoryKills, kills
 from tests.runtime.memory_limit import memory_limit
 
 GREEDY = "import sys; sys.stdin.readline(); x = bytearray(b'x') * 300_000_000"
@@ -27,5 +27,6 @@ def test_a_process_that_is_killed_for_its_memory_is_told_so_from_then_on_for_a_w
 
 
 def test_without_a_kill_the_reason_stands_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.memory_kills.kills", lambda: 7)  # others on this machine may be killed meanwhile
+    # Others on this machine may be killed meanwhile.
+    monkeypatch.setattr("runtime.hosting.memory_kills.kills", lambda: 7)
     assert MemoryKills(7).explain("refused") == "refused"

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from runtime.bundle import Bundle, write_bundle
-from runtime.items import Item
-from runtime.run import execute
+from runtime.reference.items import Item
+from runtime.running.run import execute
 from specs.artefact import ARTEFACT_FILE, Artefact, Segment
 from specs.digest import digest_file, digest_value
 from specs.load import load_application, load_infrastructure

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from runtime.cluster.hosts import RayHosts
-from runtime.run import Execution, Progress, execute
+from runtime.running.run import Execution, Progress, execute
 from runtime.values import Value
 from specs.errors import EnvironmentFailed, InputError
 from tests.runtime.fan_out import by_hand as letters
@@ -172,7 +172,7 @@ def test_a_cluster_of_our_own_answers_and_leaves_nothing(tmp_path: Path) -> None
 SCRIPT = """
 import sys
 from pathlib import Path
-from runtime.run import execute
+from runtime.running.run import execute
 from tests.runtime.sample import make_bundle, make_items, make_prediction, make_slice
 
 if __name__ == "__main__":

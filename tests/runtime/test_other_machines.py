@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.run import execute
+from runtime.running.run import execute
 from tests.runtime.machines import Machines, machines, need_namespaces
 from tests.runtime.sample import make_bundle, make_items, make_prediction, make_slice
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.pace import FLOOR_MS, LATEST, SLOW, WELL, Pace
+from runtime.hosting.pace import FLOOR_MS, LATEST, SLOW, WELL, Pace
 
 PLANNED_MS = 40.0
 PLANNED = {("vision", "bases"): PLANNED_MS}

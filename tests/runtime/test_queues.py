@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from runtime.queues import BatchingQueue, BoundedQueue, Server, SpreadQueue
+from runtime.hosting.queues import BatchingQueue, BoundedQueue, Server, SpreadQueue
 
 
 @dataclass(frozen=True)

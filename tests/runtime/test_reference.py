@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from runtime.behaviour import measure_behaviour
-from runtime.items import Item, read_items
-from runtime.reference import Reference
+from runtime.reference.behaviour import measure_behaviour
+from runtime.reference.items import Item, read_items
+from runtime.reference.pipeline import Reference
+from runtime.stages.work import Given, Made, Work, open_function
 from runtime.values import Value
-from runtime.work import Given, Made, Work, open_function
 from specs.application import Application
 from specs.digest import digest_file
 from specs.errors import InputError

@@ -13,16 +13,16 @@ from typing import Any
 import psutil
 import pytest
 
-from runtime.attempts import MOST_DEATHS
 from runtime.bundle import Bundle
 from runtime.channel import UNSENDABLE, OnError
 from runtime.channel.memory import MemoryChannel
-from runtime.health import Beats, Changes, Health
-from runtime.host import Host, HostOptions
+from runtime.hosting.attempts import MOST_DEATHS
+from runtime.hosting.health import Beats, Changes, Health
+from runtime.hosting.host import Host, HostOptions
+from runtime.hosting.opening import fills_of_sinks, open_stage
+from runtime.hosting.replicas import at_standby, member_of, standby_of
+from runtime.hosting.request import Entry
 from runtime.message import Message
-from runtime.opening import fills_of_sinks, open_stage
-from runtime.replicas import at_standby, member_of, standby_of
-from runtime.request import Entry
 from runtime.topology import Topology, topology
 from runtime.values import Value
 from tests.runtime.memory_limit import memory_limit
@@ -250,7 +250,7 @@ def test_a_function_that_is_killed_for_its_memory_fails_its_request_and_no_other
     )
     world.submit(10)
     assert until(lambda: len(world.ended) == 10, 60)
-    workers = [p for p in children() if "runtime.isolated_worker" in psutil.Process(p).cmdline()]
+    workers = [p for p in children() if "runtime.stages.isolated_worker" in psutil.Process(p).cmdline()]
     with memory_limit(workers, 100_000_000):
         values: dict[str, Value] = {"photo": bytes([34] + [0] * 7), "caption": "zzz"}
         world.origin.submit("greedy", FLOW, values, 20.0, world.ended.append)
@@ -336,7 +336,7 @@ class Yielding:
 def test_threads_that_find_out_at_once_send_each_attempt_once(
     make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("runtime.origin.MOST_DEATHS", 1_000_000)
+    monkeypatch.setattr("runtime.hosting.origin.MOST_DEATHS", 1_000_000)
     world = make_world()
     origin = world.origin.origin
     sent: list[tuple[str, int, str]] = []

@@ -12,7 +12,7 @@ from compiler.make import make
 from compiler.measure import FunctionSubject, HardwareClass, measure_all
 from compiler.store import Store
 from runtime.executors import open_executor
-from runtime.served import open_served_function, open_served_model
+from runtime.stages.served import open_served_function, open_served_model
 from specs.errors import InputError
 from tests.compiler.models import cnn, pixels, save
 from tests.compiler.test_measure import BUDGET, HERE

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from runtime.hosting.shaping import LinkState, Shaper, Step
 from runtime.message import Message
-from runtime.shaping import LinkState, Shaper, Step
 from tests.runtime.processes import until
 
 

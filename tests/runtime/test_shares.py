@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from runtime.measured import shares
-from runtime.reference import Outcome
-from runtime.request import Entry, Status
+from runtime.hosting.request import Entry, Status
+from runtime.reference.pipeline import Outcome
+from runtime.running.measured import shares
 from specs.load import load_application
 from tests.runtime.sample import copy_project
 

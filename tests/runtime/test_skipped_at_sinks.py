@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from runtime.run import execute
+from runtime.running.run import execute
 from specs.errors import InputError
 from specs.load import load_application
 from specs.tensors import TensorType

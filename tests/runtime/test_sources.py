@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from runtime.behaviour import measure_behaviour
-from runtime.work import Work, open_function
+from runtime.reference.behaviour import measure_behaviour
+from runtime.stages.work import Work, open_function
 from specs.behaviour import Behaviour
 from specs.errors import InputError
 from specs.load import Document, load_application

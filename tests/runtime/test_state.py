@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from runtime.checkpoint import CheckpointFiles, read_checkpoint
-from runtime.functions import call_function
-from runtime.opening import open_references
-from runtime.state import Kept, StateMaker, States, in_memory
+from runtime.hosting.opening import open_references
+from runtime.stages.checkpoint import CheckpointFiles, read_checkpoint
+from runtime.stages.functions import call_function
+from runtime.stages.state import Kept, StateMaker, States, in_memory
+from runtime.stages.work import open_function
 from runtime.topology import topology
-from runtime.work import open_function
 from specs.application import State
 from specs.errors import EnvironmentFailed, InputError
 from specs.load import load_application

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from planner.cli.export.image import machine
 from planner.cli.export.shape import NODE_PORT, RAY_PORT, SECRETS_MOUNT, STATE_MOUNT, Shape, SiteShape
-from runtime.secrets import FOLDER
+from runtime.stages.secrets import FOLDER
 from specs.yamlfile import yaml_text
 
 DOMAIN: Final = "tierplan.dev"

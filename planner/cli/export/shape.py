@@ -12,7 +12,7 @@ from runtime.bundle import Bundle
 from runtime.deployment.orders import topology_of
 from runtime.deployment.record import Record, check_name
 from runtime.fleet import Member
-from runtime.secrets import FOLDER
+from runtime.stages.secrets import FOLDER
 from specs.digest import digest_file
 from specs.errors import InputError, Issue
 from specs.export import ExportedMember

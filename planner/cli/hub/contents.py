@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from planner.hub import best_accuracy, fresh
+from planner.hub.rows import best_accuracy, fresh
 from specs.application import Application
 from specs.artefact import Artefact
 from specs.artefact_folder import read_description

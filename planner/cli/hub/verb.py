@@ -108,7 +108,7 @@ def _hub(
 ) -> HubResult:
     from planner.cli.hub.contents import read_contents
     from planner.cli.hub.query import select
-    from planner.hub import hub_rows
+    from planner.hub.rows import hub_rows
     from specs.hub import HubResult, HubRow
     from specs.load import load_application, load_infrastructure
 

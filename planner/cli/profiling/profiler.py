@@ -26,16 +26,16 @@ from planner.cli.profiling.lengths import by_bucket
 from planner.cli.profiling.reality import Part, Reality, Sample
 from planner.cli.profiling.remote import left_out, lent_targets, measure_lent
 from planner.cli.profiling.targets import Target, Targets
-from planner.hub import fresh
-from planner.mixes import knows_lengths, mixes_of
+from planner.hub.rows import fresh
+from planner.prediction.mixes import knows_lengths, mixes_of
 from planner.situation import source_digests
-from runtime.behaviour import combination_of
-from runtime.encoding import sample_on_wire
 from runtime.executors import open_executor
 from runtime.machine import host_name
-from runtime.secrets import NO_SECRETS, Secrets
-from runtime.served import open_served_function, open_served_model
-from runtime.work import environment_of
+from runtime.reference.behaviour import combination_of
+from runtime.stages.encoding import sample_on_wire
+from runtime.stages.secrets import NO_SECRETS, Secrets
+from runtime.stages.served import open_served_function, open_served_model
+from runtime.stages.work import environment_of
 from specs.application import Application
 from specs.artefact import WHOLE, ModelSignature
 from specs.artefact_folder import read_artefact
@@ -354,7 +354,7 @@ class Profiler:
         missing = [size for size in HOP_SIZES if size not in known]
         if not missing:
             return
-        from runtime.hops import measure_hops  # loads Ray
+        from runtime.running.hops import measure_hops  # loads Ray
 
         self.step("measuring what a hop between two nodes costs")
         for hop in measure_hops(missing):

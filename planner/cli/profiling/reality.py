@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from planner.cli.profiling.targets import Target, Targets, sides_of
-from runtime.behaviour import Choice, measure_behaviour, measure_choices
-from runtime.encoding import as_on_wire
 from runtime.executors import open_executor
-from runtime.fan_out import split
-from runtime.items import Item, read_items
-from runtime.reference import Memo, Reference
-from runtime.secrets import NO_SECRETS, Secrets
+from runtime.hosting.fan_out import split
+from runtime.reference.behaviour import Choice, measure_behaviour, measure_choices
+from runtime.reference.items import Item, read_items
+from runtime.reference.pipeline import Memo, Reference
+from runtime.stages.encoding import as_on_wire
+from runtime.stages.secrets import NO_SECRETS, Secrets
+from runtime.stages.work import Work, open_function, open_model
 from runtime.values import Value, filled, with_batch
-from runtime.work import Work, open_function, open_model
 from specs.application import Application
 from specs.artefact import WHOLE, ModelSignature, Segment
 from specs.artefact_folder import read_artefact

@@ -14,8 +14,8 @@ import pytest
 
 from benchmarks.task_graphs import task_graph
 from planner.problem import Limit, Objective, Problem, Throughput
-from planner.problem_file import parse_problem, problem_json, write_problem
-from planner.problem_schema import solution_schema
+from planner.problem.file import parse_problem, problem_json, write_problem
+from planner.problem.schema import solution_schema
 from planner.scheduling import Schedule, isolated_request, wrong_in
 from planner.solver import solve_problem
 from specs.errors import InputError

@@ -20,7 +20,7 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from runtime.emulate.process import NotAllowed
-from runtime.run import execute
+from runtime.running.run import execute
 from tests.runtime.sample import make_bundle, make_items, make_prediction, make_slice
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.bundle import Bundle
-from runtime.host import HostOptions
-from runtime.in_process import InProcessHosts
+from runtime.hosting.host import HostOptions
+from runtime.hosting.in_process import InProcessHosts
 from runtime.ingress.door import DoorOptions, Endpoints
 from runtime.ingress.member import MemberDoor
 from runtime.topology import topology

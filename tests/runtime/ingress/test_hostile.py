@@ -18,7 +18,7 @@ import pytest
 from runtime.ingress.door import DoorOptions
 from runtime.ingress.messages import message
 from runtime.ingress.service import Limits
-from runtime.items import Item
+from runtime.reference.items import Item
 from tests.runtime.ingress.doors import Opened, opened
 from tests.runtime.processes import until
 from tests.runtime.sample import make_items

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from runtime.hosting.request import LATE, Entry
 from runtime.ingress.admission import Admission
 from runtime.ingress.concurrency import LEAST, Concurrency
 from runtime.ingress.protocol import ProtocolError
-from runtime.request import LATE, Entry
 
 MOST = 256
 SERVICE = 0.05

@@ -9,11 +9,11 @@ import time
 import numpy as np
 import pytest
 
+from runtime.hosting.request import Entry
 from runtime.message import StageTime, Trace, TransferTime
 from runtime.observe.drift import Drift, Promise, drifts, promise_of
 from runtime.observe.requests import Ended
 from runtime.observe.window import LATEST, Window, sample
-from runtime.request import Entry
 from runtime.topology import topology
 from tests.runtime.observe.test_metrics import promising_plan
 from tests.runtime.sample import copy_project, make_bundle, make_slice

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from runtime.hosting.request import Entry, Status
 from runtime.message import StageTime, Trace
 from runtime.observe import request_log
 from runtime.observe.request_log import LogLevel, RequestLog
 from runtime.observe.requests import Ended, TurnedAway
-from runtime.request import Entry, Status
 
 
 def ended(status: Status, reason: str = "") -> Ended:

@@ -1,0 +1,1 @@
+"""What devices and messages cost, in money and in electricity."""

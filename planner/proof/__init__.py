@@ -1,0 +1,1 @@
+"""That an answer is the best by prediction, or that there is none."""

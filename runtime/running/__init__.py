@@ -1,0 +1,1 @@
+"""Runs of a plan, and what was measured beside what was predicted."""

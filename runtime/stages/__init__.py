@@ -1,0 +1,1 @@
+"""What a stage does: models and Python functions, opened and called."""

@@ -15,7 +15,7 @@ STEPS: Final = 6
 
 
 def waiting_in_batches(grid: Grid, queue: BatchQueue, services: Reals) -> Transform:
-    """Of a wait without patience (`planner.prediction.batching`); `services` are equally likely times of one service."""
+    """Of a wait without patience (`planner.prediction.batching`); `services` are equally likely times of a service."""
     if queue.wait.mean <= 0:
         return np.ones(grid.size + 1, dtype=np.complex128)
     return (1 - queue.all_busy) + queue.all_busy * _standing(grid, queue, services) * _next_free(grid, queue, services)

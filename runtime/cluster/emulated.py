@@ -26,7 +26,7 @@ PAYLOADS: Final = 512
 
 
 class EmulatedHosts:
-    """See `runtime.hosting.hosts.Hosts`. The network is up after construction and nodes start; `open` waits for them."""
+    """See `runtime.hosting.hosts.Hosts`. Once made, the network is up and nodes start; `open` waits for them."""
 
     def __init__(
         self, bundle: Bundle, top: Topology, options: HostOptions, tiers: Mapping[str, str], secrets: Secrets

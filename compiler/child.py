@@ -24,7 +24,7 @@ from typing import Any, Final
 from specs.errors import EnvironmentFailed, InputError, Issue, NotKnown, Place, TierplanError
 
 _PR_SET_PDEATHSIG: Final = 1
-"""Of prctl(2), Linux. The signal comes when the thread that started the child ends: here always the main one."""
+"""Of prctl(2), Linux. The signal comes when the thread that started the child ends, which must outlive it."""
 Handler = Callable[[dict[str, Any]], dict[str, Any]]
 
 

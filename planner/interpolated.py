@@ -51,8 +51,12 @@ def _parts(whole: Record, found: FoundCuts) -> Iterator[Record]:
 def _encoded(whole: Record, found: FoundCuts, wires: Iterable[tuple[str, ...]]) -> Iterator[Record]:
     """Both sides of each encoded cut, as if encoding took no time."""
     before = {cut.names: cut.before for cut in found.cuts}
+    if whole.rpc is not None:  # lent devices run artefacts alone, and decode nothing
+        return
     for wire in wires:
-        name, share = "+".join(wire), before[plain_names(wire)]
+        name, share = "+".join(wire), before.get(plain_names(wire))
+        if share is None:  # declared by another component with this model, and measured as declared cuts are
+            continue
         yield _part(whole, f"..{name}", share)
         yield _part(whole, f"{name}..", 1 - share)
 

@@ -111,8 +111,12 @@ class Situation:
             return spec.split.tensors(variant)
         return self._used_cuts.get(self.digests[f"{component}/{variant}"], ()) if spec.cut_anywhere else ()
 
-    def profiled(self, behaviour: Behaviour) -> bool:
-        """Whether both sides of its encoded cuts were profiled anywhere: if not, it is no choice."""
+    @cached_property
+    def choices(self) -> tuple[Behaviour, ...]:
+        """The behaviours that a plan may have: of their encoded cuts, both sides were profiled somewhere."""
+        return tuple(filter(self._profiled, self.behaviours))
+
+    def _profiled(self, behaviour: Behaviour) -> bool:
         return all(
             {f"..{'+'.join(wire)}", f"{'+'.join(wire)}.."}
             <= self._segments[self.digests[f"{c}/{behaviour.variants[c]}"]]
@@ -362,10 +366,15 @@ def _fresh(
 ) -> tuple[Behaviour, ...]:
     """The newest behaviour of each combination of variants, and those with encoded cuts that the application allows.
 
-    Raises InputError where one is missing or stale, or a codec has none.
+    What is of older files is only taken where there is nothing of those there are now. Raises InputError where one is
+    missing or stale, or a codec has none.
     """
     newest: dict[Combination, Behaviour] = {}
-    for behaviour in sorted(behaviours, key=lambda b: b.measured_at):
+
+    def is_current(b: Behaviour) -> bool:
+        return all(digests.get(key) == digest for key, digest in b.inputs.items())
+
+    for behaviour in sorted(behaviours, key=lambda b: (is_current(b), b.measured_at)):
         newest[behaviour.combination] = behaviour
     issues: list[Issue] = []
     fresh: list[Behaviour] = []
@@ -418,6 +427,8 @@ def _is_ours(
     behaviour: Behaviour, app: Application, digests: Mapping[str, str], found: Mapping[str, FoundCuts]
 ) -> bool:
     """Whether a behaviour with encoded cuts is of what the application now says and has."""
+    if behaviour.variants.keys() != app.components.keys():
+        return False
     expected = {f"{c}/{v}" for c, v in behaviour.variants.items()} | {f"data:{name}" for name in app.data}
     if expected != set(behaviour.inputs) or any(digests.get(k) != d for k, d in behaviour.inputs.items()):
         return False

@@ -12,11 +12,13 @@ SHAPING: Final = (
     *("TTY_INTERACTIVE", "TERMINAL_WIDTH", "_TYPER_FORCE_DISABLE_TERMINAL", "PYTHONWARNINGS", "RAY_ADDRESS"),
 )
 """Variables that change what a command prints, or where it looks for a cluster."""
+GIVEN: Final = ("TIERPLAN_AARCH64_TVM",)
+"""Of ours, what a test is given by: where TVM's runtime for another machine is (docs/targets.md)."""
 
 
 def forget_the_shell() -> None:
     """Before anything is imported that reads them, and for every command that a test starts."""
-    for name in (*SHAPING, *(n for n in os.environ if n.startswith("TIERPLAN_"))):
+    for name in (*SHAPING, *(n for n in os.environ if n.startswith("TIERPLAN_") and n not in GIVEN)):
         os.environ.pop(name, None)
 
 

@@ -88,12 +88,12 @@ def measure_remotely(
     opener = f"{open_executor.__module__}:{open_executor.__qualname__}"
     with tempfile.TemporaryDirectory(prefix="tierplan-") as folder:
         shared = _Shared(tracker, opener, budget or Budget(), limits or Limits(seconds=300), patience)
-        queues = {subject.place: _Queue(subject.place, shared) for subject in wanted}
+        queues = {subject.place.key: _Queue(subject.place.key, shared) for subject in wanted}
         for number, subject in enumerate(wanted):
-            queues[subject.place].waiting.append(_write(subject, Path(folder), number))
-        for queue in queues.values():
-            queue.start(devices.get(queue.place.key, 0))
+            queues[subject.place.key].waiting.append(_write(subject, Path(folder), number))
         try:
+            for queue in queues.values():
+                queue.start(devices.get(queue.key, 0))
             yield from _outcomes(list(queues.values()), shared, len(wanted), say)
         finally:
             shared.end()
@@ -147,7 +147,7 @@ def _outcomes(
         for queue in queues:
             if not queue.is_served:
                 for work in queue.drain():
-                    text = f"no device {queue.place.key!r} is left at the tracker {shared.tracker}"
+                    text = f"no device {queue.key!r} is left at the tracker {shared.tracker}"
                     shared.done.put(RemoteOutcome(work.subject, None, EnvironmentFailed(_after(text, work))))
         try:
             found = shared.done.get(timeout=0.1)
@@ -162,9 +162,9 @@ def _outcomes(
 
 @dataclass
 class _Queue:
-    """What is to be measured on devices of one class, and a thread for each of them."""
+    """What is to be measured on the devices under one key, and a thread for each of them."""
 
-    place: RemoteClass
+    key: str
     shared: _Shared
     waiting: deque[_Work] = field(default_factory=deque)
     threads: list[threading.Thread] = field(default_factory=list)
@@ -202,9 +202,9 @@ class _Queue:
                 if child is None:
                     try:
                         child, lease = self._borrow()
-                    except TierplanError as error:
+                    except Exception as error:  # whatever it is, nobody else may serve what is left
                         self.waiting.append(work)
-                        self.shared.done.put(f"waiting for a device {self.place.key!r}: {error}")
+                        self.shared.done.put(f"waiting for a device {self.key!r}: {error}")
                         return
                 assert lease is not None
                 try:
@@ -227,7 +227,7 @@ class _Queue:
             child = self._child()
             try:
                 child.ask({"prepare": True}, "loading TVM")  # a device waits 6 s for who borrowed it
-                lease = self.shared.tracker.request(self.place.key, self.shared.patience, self.shared.is_wanted)
+                lease = self.shared.tracker.request(self.key, self.shared.patience, self.shared.is_wanted)
             except BaseException:
                 self._close(child)
                 raise
@@ -240,7 +240,7 @@ class _Queue:
             self._close(child)
             if not self.shared.ended.is_set():
                 why = f"attempt {attempt + 1} of {SESSIONS}: {answer['lost']}"
-                self.shared.done.put(f"no session with device {lease} ({self.place.key}), {why}")
+                self.shared.done.put(f"no session with device {lease} ({self.key}), {why}")
         raise EnvironmentFailed(f"no session in {SESSIONS} attempts")
 
     def _child(self) -> Child:
@@ -285,11 +285,11 @@ class _Queue:
             backend=made.backend,
             threads=made.threads,
             batch=made.batch,
-            hardware=self.place.name,
+            hardware=subject.place.name,
             provenance="measured",
             method=method_of(self.shared.budget),
             host=str(lease),
-            rpc=self.place.key,
+            rpc=self.key,
             latency=Distribution.model_validate(answer["latency"]),
             memory=subject.memory,
             artefact=made.key,
@@ -305,7 +305,7 @@ class _Queue:
         work.lost.append(str(lease))
         name = work.subject.artefact.key[:12]
         if len(work.lost) < ATTEMPTS:
-            device = f"lost device {lease} ({self.place.key}) while it measured {name}"
+            device = f"lost device {lease} ({self.key}) while it measured {name}"
             self.shared.done.put(f"{device}, which is tried again: {why}")
             self.waiting.append(work)
         else:

@@ -80,7 +80,7 @@ class Tracker:
         try:
             status, (address, port, matchkey) = answer
             lease = Lease(str(address), int(port), str(matchkey))
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise self._strange(answer) from error
         if status != _SUCCESS:
             raise self._strange(answer)
@@ -94,9 +94,10 @@ class Tracker:
     def _connected(self) -> _Line:
         try:
             return _Line(self, socket.create_connection((self.address, self.port), _ANSWER))
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # the latter of a name that is none
             hint = "start one with: python -m tvm.exec.rpc_tracker --host 127.0.0.1"
-            raise EnvironmentFailed(f"no tracker answers at {self}: {error.strerror or error} ({hint})") from error
+            why = getattr(error, "strerror", None) or error
+            raise EnvironmentFailed(f"no tracker answers at {self}: {why} ({hint})") from error
 
     def _strange(self, answer: object) -> EnvironmentFailed:
         return EnvironmentFailed(f"the tracker at {self} gave an answer that is not understood: {str(answer)[:80]!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from specs.artefact_folder import read_artefact
 from specs.errors import TierplanError
 from specs.statistics import summarise
 
+COMPARED: Final = 16
+"""Samples: each goes over the network, and a board may take seconds for one."""
 _session: list[Session] = []
 
 
@@ -51,7 +53,7 @@ def _measure(request: dict[str, Any], session: Session) -> dict[str, Any]:
     opener: Callable[[Path, int], Executor] = getattr(importlib.import_module(module), name)
     reference = Path(request["reference"])
     theirs = opener(reference, read_artefact(reference).threads)
-    absolute, relative, output = compare(remote, theirs, samples, artefact.batch)
+    absolute, relative, output = compare(remote, theirs, samples[:COMPARED], artefact.batch)
     found = {"relative": relative if np.isfinite(absolute) and np.isfinite(relative) else 1e300, "output": output}
     groups = load_samples(Path(request["groups"]))
     runs = remote.time(groups, request["budget"])

@@ -21,9 +21,11 @@ from specs.application import (
     ShareConstraint,
     ThroughputConstraint,
 )
+from specs.infrastructure import MOST_EXECUTORS
 from specs.plan import Plan
 from specs.quantities import HOURS_PER_MONTH
 from specs.selector import matching_sites
+from specs.state import stateful
 
 FAR: Final = 100
 """A limit so many times as loose counts as none."""
@@ -206,18 +208,33 @@ def _throughput(situation: Situation, name: str) -> Dial:
 
 
 def _devices(situation: Situation, name: str) -> Dial:
-    """How many devices; in a pool that can only have one, how much memory its hardware has."""
+    """How many devices; how much memory the hardware has where each device has all stages and may lack room for them,
+    or where there can only be one, since a component keeps state.
+    """
     _, site, _, pool, _ = name.split(".")
     infra = situation.infra.value
     spec = infra.sites[site].pools[pool]
     hardware = infra.hardware[spec.hardware]
     low, high = spec.devices
-    if hardware.sharing == "cores":
-        return Dial(
-            "devices", high, 1, high + MORE_DEVICES, lambda v: f"site.{site}.pools.{pool}.devices={low}..{round(v)}"
-        )
+    most = high + MORE_DEVICES
+    if hardware.sharing == "time":
+        most = high if stateful(situation.app.value) or _is_small(situation, spec.hardware) else MOST_EXECUTORS
+    if most > high:
+        return Dial("devices", high, 1, most, lambda v: f"site.{site}.pools.{pool}.devices={low}..{round(v)}")
     mb = (hardware.memory or 1e12) / 1e6
     return Dial("MB", mb, nice(mb / 100), FAR * mb, lambda v: f"hardware.{spec.hardware}.memory={figure(v)} MB")
+
+
+def _is_small(situation: Situation, hardware: str) -> bool:
+    """Whether a device may lack memory for all components, each as small as it can be there."""
+    least: dict[str, float] = {}
+    of = {digest: key.split("/")[0] for key, digest in situation.digests.items()}
+    for record in situation.records:
+        if record.hardware == hardware and record.source in of:
+            name = of[record.source]
+            least[name] = min(least.get(name, record.memory), record.memory)
+    memory = situation.infra.value.hardware[hardware].memory
+    return memory is not None and sum(least.values()) > memory
 
 
 def _rate(situation: Situation, name: str) -> Dial:

@@ -144,7 +144,7 @@ class _Sweep:
         """Accuracies to keep at least, the highest first: all that a combination of variants reaches."""
         if not data:
             return [("", 0.0)]
-        found = {a.value for b in self.again.situation.behaviours for a in b.accuracy if a.data == data}
+        found = {a.value for b in self.again.situation.choices for a in b.accuracy if a.data == data}
         return [(data, value) for value in sorted(found, reverse=True)]
 
     def at(self, floor: tuple[str, float]) -> None:

@@ -154,6 +154,6 @@ def _tightest(situation: Situation) -> float:
 def _distinct(situation: Situation, components: tuple[str, ...]) -> list[Behaviour]:
     """One behaviour for each combination of the variants and encoded cuts of `components`."""
     seen: dict[tuple[object, ...], Behaviour] = {}
-    for behaviour in filter(situation.profiled, situation.behaviours):
+    for behaviour in situation.choices:
         seen.setdefault(tuple((behaviour.variants[c], behaviour.wire(c)) for c in components), behaviour)
     return list(seen.values())

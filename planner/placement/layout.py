@@ -89,7 +89,7 @@ class Layout:
         behaviour = next(
             (
                 b
-                for b in self.situation.behaviours
+                for b in self.situation.choices
                 if all((b.variants[c], b.wire(c)) == (v, wires[c]) for c, v in variants.items())
             ),
             None,

@@ -66,7 +66,7 @@ def settle(
     bound: tuple[int, ...] = ()
     no_goods: list[NoGood] = []
     reasons = Reasons(situation, base, wanted)
-    others = _Others(situation, base, free, wanted)
+    others = _Others(situation, base, free, wanted, clock)
     for _ in range(rounds):
         given = with_no_goods(free, no_goods)
         at_most = best.solution.objectives[0] if best else None
@@ -86,6 +86,8 @@ def settle(
         found = reasons.no_goods(draft)
         if not found:
             best = others.better(draft.choice, best) or best
+            if clock.left <= 0:  # nothing is known of the numbers of replicas that were not looked at
+                break
             found = [reasons.exactly(draft.choice, missed)]
         no_goods += found
     return Settled(best if best is first else best and _unproven(best, bound, given), False, given)
@@ -99,13 +101,18 @@ class _Others:
     base: Formulation
     free: Formulation
     wanted: Mapping[str, float]
+    clock: Search
 
     def better(self, choice: Choice, best: Draft | None) -> Draft | None:
-        """The best that keeps the limits with the options of `choice`, if it is better than `best`."""
+        """The best that keeps the limits with the options of `choice`, if it is better than `best`; of those looked at
+        in the time left.
+        """
         trials: list[tuple[tuple[int, ...], Choice]] = []
         for number, trial in enumerate(replica_choices(self.free.problem, choice)):
             if number == 0 and self._draft(trial, ()).missed(self.wanted):
                 return None  # fewer replicas would not do either
+            if self.clock.left <= 0:
+                break
             found = evaluate(self.free.problem, trial)
             if found.holds() and (best is None or found.objectives < best.solution.objectives):
                 trials.append((found.objectives, trial))
@@ -113,6 +120,8 @@ class _Others:
             draft = self._draft(trial, objectives)
             if not draft.missed(self.wanted):
                 return draft
+            if self.clock.left <= 0:
+                break
         return None
 
     def _draft(self, choice: Choice, objectives: tuple[int, ...]) -> Draft:

@@ -161,7 +161,7 @@ class Reading:
                 encoded = {c: self._encoded(chain) for c, chain in chains.items()}
                 behaviour = next(
                     b
-                    for b in self.situation.behaviours
+                    for b in self.situation.choices
                     if all(b.variants[c] == v and (b.encoded or {}).get(c) == encoded[c] for c, v in variants.items())
                 )
                 rate = spec.rate

@@ -170,6 +170,9 @@ class Connection:
             if ref in done:
                 try:
                     results[member] = self._ray.get(ref)
+                except self._ray.exceptions.RayTaskError as error:
+                    cause = error.cause if error.cause is not None else error
+                    raise cause from None
                 except self._ray.exceptions.RayActorError as error:
                     died[member] = _first_line(error)
         return results, died

@@ -245,6 +245,16 @@ class Agent:
         self._connection.kill([self._actors.pop(name) for name in names])
 
 
+def _send(pipe: PipeEnd[Any, Any], error: Exception) -> None:
+    """As it is, or what it says where it cannot be sent."""
+    try:
+        pipe.send((None, error))
+    except (OSError, EOFError):
+        raise
+    except Exception:  # of another library
+        pipe.send((None, EnvironmentFailed(f"{type(error).__name__}: {error}")))
+
+
 def main() -> int:
     """Join the cluster, and do what is asked until nobody is there to ask."""
     descriptor, address, *place = sys.argv[1:]
@@ -261,7 +271,7 @@ def main() -> int:
                 agent = agent or Agent(Connection(address, local=False, node=place[1] if place else ""))
                 pipe.send((getattr(agent, verb)(*args), None))
             except Exception as error:  # for the command to tell
-                pipe.send((None, error))
+                _send(pipe, error)
     except (EOFError, OSError):
         os._exit(0)  # Ray would take its time
 

@@ -167,14 +167,15 @@ class _Revival:
         self._not_before = 0.0
 
     def look(self) -> None:
-        """In the thread that started the head: its processes die with that."""
-        (store,) = self._head.all_processes[self._kind]
-        if store.process.poll() is None or time.monotonic() < self._not_before:
+        """In the thread that started the head: its processes die with that. What goes wrong is tried again."""
+        stores = self._head.all_processes.get(self._kind, ())
+        if any(store.process.poll() is None for store in stores) or time.monotonic() < self._not_before:
             return
         self._not_before = time.monotonic() + REVIVE_AFTER
-        del self._head.all_processes[self._kind]
+        self._head.all_processes.pop(self._kind, None)
         self._head._gcs_address = self._head._gcs_client = None  # it takes the port that it had
-        self._head.start_gcs_server()
+        with contextlib.suppress(Exception):  # a full disk, say; hosts go on without it
+            self._head.start_gcs_server()
 
 
 def _add(

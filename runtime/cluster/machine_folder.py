@@ -34,9 +34,9 @@ class MachineFolder:
     def _join(self) -> int:
         while True:
             self.path.mkdir(mode=0o700, exist_ok=True)
-            if self.path.stat().st_uid != os.geteuid():
-                raise EnvironmentFailed(f"{self.path} belongs to another user")
             try:
+                if self.path.stat().st_uid != os.geteuid():
+                    raise EnvironmentFailed(f"{self.path} belongs to another user")
                 lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except FileNotFoundError:  # another process has just removed the folder
                 continue

@@ -47,6 +47,7 @@ from specs.errors import EnvironmentFailed
 from specs.output_file import write_whole
 
 OPEN_LIMIT: Final = 30.0
+ANY_MARK: Final = "[0-9a-f]" * 12
 PAUSE: Final = 1.0
 """Seconds before a process that could not open itself ends, and Ray starts the next."""
 _LOG: Final = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ class DeployedHost(Receiving):
         if mark_of(self._folder) != mark:
             own = hosted_folder(self._folder.name, mark)
             self._copy = MachineFolder(own)  # joined first: it may be of a process before this one
-            sweep(own.parent, f"{self._folder.name}-*")
+            sweep(own.parent, f"{self._folder.name}-{ANY_MARK}")
             self._received = Received(own)
             self._folder = own
             for each in (LOGS, PORTS):
@@ -153,8 +154,8 @@ class DeployedHost(Receiving):
     def _exchange_of(self, record: Record) -> Exchange:
         """Messages are encrypted in a cluster that may have nodes on other machines."""
         if self._exchange is None:
-            address, apart = node_address() if record.foreign else LOOPBACK, self._copy is not None
-            self._exchange = Exchange(self._folder, self._process, address, encrypted=record.foreign, apart=apart)
+            address = node_address() if record.foreign else LOOPBACK
+            self._exchange = Exchange(self._folder, self._process, address, encrypted=record.foreign)
         return self._exchange
 
     def _listen(self, record: Record) -> None:

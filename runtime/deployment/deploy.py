@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from runtime.bundle import Bundle, open_bundle
-from runtime.cluster.connection import parse_address, probe
 from runtime.cluster.federation import Clusters, connect
 from runtime.deployment.exchange import make_key
-from runtime.deployment.local import ensure_nodes, stop_nodes
+from runtime.deployment.local import await_head, ensure_nodes, stop_nodes
 from runtime.deployment.move import movable, move, unfinished
 from runtime.deployment.orders import Orders, door_options, topology_of
 from runtime.deployment.processes import Processes
@@ -39,8 +36,6 @@ from specs.plan import Plan
 
 Tell = Callable[[str], None]
 NOWHERE: Final = Path()
-HEAD_LIMIT: Final = 20.0
-"""Seconds for a head that died to be started again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +87,7 @@ def deploy(wanted: Wanted, tell: Tell) -> bool:
                 return True
             if processes.are_whole():
                 processes.bring(tell)
+                processes.introduce()
                 return _tidy(processes)
             if record.state:
                 processes.close()
@@ -132,21 +128,11 @@ def _connect(record: Record, tiers: Mapping[str, str], *, anew: bool) -> Cluster
     return _connect_to(record, tiers, anew=True)
 
 
-def _await_head(address: str) -> None:
-    """Where it has died its keeper starts it again: until it answers, or does not for long."""
-    give_up = time.monotonic() + HEAD_LIMIT
-    while time.monotonic() < give_up:
-        with contextlib.suppress(EnvironmentFailed):
-            probe(parse_address(address))
-            return
-        time.sleep(0.2)
-
-
 def _connect_to(record: Record, tiers: Mapping[str, str], *, anew: bool) -> Clusters:
     address = record.address
     if not record.foreign:
         address = ensure_nodes(record.name, tiers, anew=anew)
-        _await_head(address)
+        await_head(address)
     connection = connect(address, record.clusters, local=not record.foreign)
     try:
         connection.check_sites(tiers)

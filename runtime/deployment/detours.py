@@ -116,7 +116,10 @@ class Detours:
         origin, other = self._host.origin, standby_of(process)
         if process != member_of(process) or process == str(self._host.member):
             return False
-        mine = [s for s in self._host.top.stages_at(site_of(process)) if self._flows & set(s.flows)]
+        top, site = self._host.top, site_of(process)
+        if any(e.to_site == site and e.flow in self._flows and e.consumer not in top.stage_by_id for e in top.edges):
+            return False  # answers go there, for which nobody stands in
+        mine = [s for s in top.stages_at(site) if self._flows & set(s.flows)]
         well = other not in origin.health.down() and other not in origin.pace.slow()
         return well and all(stage.standby for stage in mine)
 

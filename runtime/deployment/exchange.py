@@ -92,16 +92,16 @@ def endpoint_in(folder: Path, process: str) -> str | None:
 class Exchange:
     """Of one process. Listens from construction; what comes waits until `start`."""
 
-    def __init__(self, folder: Path, process: str, address: str, *, encrypted: bool, apart: bool = False) -> None:
-        """`address` is of an interface of this machine; `apart`: the folder is a copy, which others do not see. Raises
-        EnvironmentFailed where it cannot be listened at, or the deployment has no key.
+    def __init__(self, folder: Path, process: str, address: str, *, encrypted: bool) -> None:
+        """`address` is of an interface of this machine. `encrypted`: there may be processes on other machines, which do
+        not see `folder`. Raises EnvironmentFailed where it cannot be listened at, or the deployment has no key.
         """
-        self._folder, self._process, self._apart = folder, process, apart
+        self._folder, self._process = folder, process
         self._errors: dict[str, OnError] = {}
         self._adopting: dict[str, SimpleQueue[Message]] = {}
         self._lock = threading.Lock()
         self._started = False
-        self._before = endpoint_in(folder, process) if apart else None
+        self._before = endpoint_in(folder, process) if encrypted else None
         secret = read_key(folder, encrypted=encrypted)
         try:
             self._channel = _listening(address, secret, _port(self._before))
@@ -206,7 +206,8 @@ class Exchange:
         if message.kind in ("values", "skip"):
             now, clock = time.monotonic(), machine_id()
             word = replace(message, kind="unreached", consumer=self._process, values={}, reason=reason)
-            self._channel.send(message.origin, replace(word, sent=now, clock=clock))
+            deadline = message.deadline if message.clock == clock else now + message.deadline - message.sent
+            self._channel.send(message.origin, replace(word, sent=now, clock=clock, deadline=deadline))
 
     def close(self) -> None:
         self._channel.close()

@@ -21,7 +21,6 @@ from runtime.hosting.replicas import process_for
 from runtime.hosting.request import OnEnd
 from runtime.topology import Stage, Topology
 from runtime.values import Value
-from specs.errors import TierplanError
 
 MOVE_AFTER: Final = 1.0
 """Seconds that a process may take to come back before its stages are moved."""
@@ -135,7 +134,7 @@ class Failover:
         members = {str(top.member[name, s]) for s in sites if (name, s) in top.member}
         try:
             self._others[site] = self._adopt(site, members)
-        except TierplanError as error:
+        except Exception as error:  # whatever the plan's parts raise when they are loaded
             _LOG.error("%s: cannot go on without %s: %s", name, site, error)
             self._not_before[site] = time.monotonic() + TRY_AGAIN
             return

@@ -17,6 +17,7 @@ from typing import Final
 
 import psutil
 
+from runtime.cluster.connection import parse_address, probe
 from runtime.cluster.keeper import ADDED
 from runtime.deployment.record import ANNOUNCED, state_folder
 from runtime.stages.child_environment import child_environment
@@ -27,6 +28,8 @@ KEEPER: Final = "runtime.cluster.keeper"
 START_LIMIT: Final = 150.0
 """Seconds; more than Ray itself may take for a node on a busy machine."""
 STOP_LIMIT: Final = 20.0
+HEAD_LIMIT: Final = 20.0
+"""Seconds for a head that died to be started again."""
 
 
 def nodes_folder(name: str) -> Path:
@@ -160,3 +163,13 @@ def _sweep(name: str) -> None:
         if not left and not os.path.exists(folder):
             return
         time.sleep(0.1)
+
+
+def await_head(address: str) -> None:
+    """Where it has died its keeper starts it again: until it answers, or does not for long."""
+    give_up = time.monotonic() + HEAD_LIMIT
+    while time.monotonic() < give_up:
+        with contextlib.suppress(EnvironmentFailed):
+            probe(parse_address(address))
+            return
+        time.sleep(0.2)

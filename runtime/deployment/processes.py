@@ -90,13 +90,13 @@ class Processes:
         machines = self.each("machine", limit=START_LIMIT)
         apart = self.apart()
         if apart and self.orders.record.state:
-            self.end(sorted(apart))
+            self.dismiss(sorted(apart))
             where = f"hosts with files of their own ({', '.join(sorted(apart))})"
             what = f"not supported yet: components that keep state, and {where}"
             raise InputError(Issue(what, None, "have them all on machines that share this one's files"))
         elsewhere = sorted(apart | {p for p, machine in machines.items() if machine != machine_id()})
         if elsewhere and self.orders.record.shape:
-            self.end(elsewhere)
+            self.dismiss(elsewhere)
             what = f"links to {', '.join(elsewhere)}, on another machine than this one, are real and cannot be shaped"
             raise InputError(Issue(what, None, "--no-shape"))
 
@@ -199,13 +199,18 @@ class Processes:
         """Kill them."""
         self._connection.kill([self.actors.pop(process) for process in processes])
 
+    def dismiss(self, processes: Collection[str]) -> None:
+        """Have them leave what they keep on their machines, and end them."""
+        self._connection.ask({process: self.actors[process].close.remote() for process in processes}, CLOSE_LIMIT)
+        self.end(processes)
+
     def close(self) -> None:
         """Have them write down what they keep, before they end; one that does not answer is left as it is."""
         self._connection.ask({process: actor.close.remote() for process, actor in self.actors.items()}, CLOSE_LIMIT)
 
     def end_others(self) -> None:
         """Kill those that the release has no work for."""
-        self.end([process for process in self.actors if process not in self.orders.processes])
+        self.dismiss([process for process in self.actors if process not in self.orders.processes])
 
 
 def _bundles(record: Record, folder: Path) -> Iterator[Shipment]:

@@ -33,7 +33,7 @@ BUNDLES: Final = "bundles"
 """On a machine of its own: what records call bundles, by the key of the record."""
 GIVEN: Final = "given"
 """There, too: the files that a record names, such as that of tokens."""
-HOSTED: Final = "hosted"
+HOSTED: Final = ".hosted"
 """Beside the folders of deployments: copies of those that other machines deployed."""
 VERSION: Final = 3
 """Raised when processes of a deployment come to speak otherwise with each other, or with the commands that ask them."""

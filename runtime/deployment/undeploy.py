@@ -6,9 +6,9 @@ import contextlib
 from typing import Final
 
 from runtime.cluster.federation import Clusters, connect
-from runtime.deployment.local import address_of, keeper_of, stop_nodes
+from runtime.deployment.local import address_of, await_head, keeper_of, stop_nodes
 from runtime.deployment.record import clusters_in, locked, remove_state, state_folder, state_of
-from specs.errors import EnvironmentFailed
+from specs.errors import EnvironmentFailed, InputError, Issue
 
 CLOSE_LIMIT: Final = 10.0
 
@@ -17,18 +17,25 @@ def undeploy(name: str, address: str = "") -> bool:
     """End the hosts of `name`, and its nodes where they are our own; whether there was anything.
 
     `address` is of a cluster, for a machine that has no state of the deployment; of several each has to be named once,
-    on its own. Also ends what another version of tierplan deployed. Nothing at all is no error. Raises
-    EnvironmentFailed where a cluster that is not ours cannot be reached: then its hosts may still run, and the state
-    stays for another try. What components keep is written for the last time, where their processes can be asked; the
-    folder of their checkpoints stays.
+    on its own. Also ends what another version of tierplan deployed. Nothing at all is no error. What components keep is
+    written for the last time, where their processes can be asked; the folder of their checkpoints stays.
+
+    Raises InputError where the deployment was made from here at another address, EnvironmentFailed where a cluster that
+    is not ours cannot be reached: then its hosts may still run, and the state stays for another try.
     """
     with locked(name):
         was = state_folder(name).exists() or keeper_of(name) is not None
-        where, clusters = (address, {}) if address else clusters_in(state_folder(name))
+        kept = clusters_in(state_folder(name))
+        if address and any(kept) and kept != (address, {}):
+            at = kept[0] or ", ".join(cluster.address for cluster in kept[1].values())
+            what = f"{name} was deployed from here on {at}: ending it at {address} alone would lose the rest"
+            raise InputError(Issue(what, None, f"planner undeploy {name}, without --address"))
+        where, clusters = (address, {}) if address else kept
         if where or clusters:
             was |= _end_hosts(name, connect(where, clusters, local=False))
         elif state_of(state_folder(name)) and (own := address_of(name)) is not None:
             with contextlib.suppress(EnvironmentFailed):  # without a head, the last checkpoint is what there is
+                await_head(own)
                 _end_hosts(name, connect(own, {}, local=True))
         stop_nodes(name)
         remove_state(name)

@@ -178,7 +178,7 @@ class Host:
         waiting: list[BoundedQueue[_Task]] = [BoundedQueue(limit) for _ in range(devices)]
         if first.batch > 1:  # its queue is its own: only replicas that reserve their cores take several at once
             waiting = [BatchingQueue(limit, first.batch, first.batch_wait_ms / 1e3)]
-        spread = SpreadQueue(waiting)
+        spread = SpreadQueue(waiting, queue.id)
         for stage in queue.stages:
             self._queues[stage] = spread
         for server in range(queue.servers):

@@ -39,4 +39,4 @@ class MemoryKills:
         self.look()
         if time.monotonic() - self._latest > RECENT:
             return reason
-        return f"{reason} (the kernel killed a process of this machine for its memory just then)"
+        return f"{reason} (where the request entered, the kernel killed a process for its memory just then)"

@@ -294,7 +294,8 @@ class Origin:
         What they hold is sent again; the first answer counts.
         """
         with self._lock:
-            new, self._shunned = processes - self._shunned, processes
+            new = {p for p in processes - self._shunned if standby_of(p) not in self.health.down()}
+            self._shunned = processes
             held = self._chosen(lambda e, a: bool(new & self._uses[e.flow] - set(a.avoid)))
             trips = [_again(e, a, tuple(sorted({*a.avoid, *self._avoided(e.flow)}))) for e, a in held]
         for trip in trips:

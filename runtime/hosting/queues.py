@@ -102,11 +102,11 @@ class BatchingQueue(BoundedQueue[T]):
 class SpreadQueue(Generic[T]):
     """One queue, or one for each of several devices: all that belongs to a request waits at the same.
 
-    Which one is as good as drawn, so that requests that come by chance do so at each device.
+    Which one is as good as drawn, in each pool (`name`) anew: what comes by chance does so at each device.
     """
 
-    def __init__(self, queues: Sequence[BoundedQueue[T]]) -> None:
-        self.queues = tuple(queues)
+    def __init__(self, queues: Sequence[BoundedQueue[T]], name: str = "") -> None:
+        self.queues, self._name = tuple(queues), name
 
     def put(self, item: T) -> bool:
         """Whether there was room."""
@@ -115,7 +115,7 @@ class SpreadQueue(Generic[T]):
     def _place(self, request: str) -> int:
         if len(self.queues) == 1:
             return 0
-        drawn = blake2b(request.encode(), digest_size=8).digest() if request else random.randbytes(8)
+        drawn = blake2b(f"{self._name}/{request}".encode(), digest_size=8).digest() if request else random.randbytes(8)
         return int.from_bytes(drawn) % len(self.queues)
 
     def close(self) -> None:

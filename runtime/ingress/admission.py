@@ -117,4 +117,8 @@ class Admission:
         if entry.status == "answered":
             self._concurrency.answered(entry.latency, deadline, self.inside)
         elif entry.status in ("refused", "lost") or entry.reason.startswith(LATE):
-            self._concurrency.late(deadline, self.inside)
+            self.late(deadline)
+
+    def late(self, deadline: float) -> None:
+        """Learn that a request that is still inside was not answered within `deadline` seconds."""
+        self._concurrency.late(deadline, self.inside)

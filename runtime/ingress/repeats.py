@@ -58,7 +58,13 @@ class Repeats:
             self.running += 1
             known = self._known[key] = _Known(asyncio.ensure_future(_awaited(run)))
             known.run.add_done_callback(lambda _: self._ended(key, known))
-        return await asyncio.shield(known.run)
+            return await asyncio.shield(known.run)
+        try:
+            return await asyncio.shield(known.run)
+        except ProtocolError as error:
+            if error.code is not Code.late:
+                raise
+        return await self.once(request, run)  # the first one's time was up, not this one's
 
     def _ended(self, key: bytes, known: _Known) -> None:
         self.running -= 1

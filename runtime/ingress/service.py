@@ -110,8 +110,13 @@ class Service:
         name = f"{self.member}/{self._start}-{next(self._numbers)}"
         deadline = min(request.timeout or self.limits.deadline, self.limits.deadline)
         self._listener.entered()
+        started = time.monotonic()
         try:
             entry = await self._through(name, model.flow, request.values, deadline)
+        except asyncio.CancelledError:
+            if time.monotonic() - started >= deadline:  # gRPC ends a call itself when its time is up
+                self.admission.late(deadline)
+            raise
         finally:
             self._listener.left()
         self.admission.ended(entry)

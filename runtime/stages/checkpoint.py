@@ -20,7 +20,7 @@ from specs.base import Spec
 from specs.errors import InputError, Issue, Place
 from specs.input_file import read_input
 from specs.kinds import another_version
-from specs.output_file import write_whole
+from specs.output_file import cannot_write, write_whole
 from specs.quantities import Number
 from specs.refusal import refusal
 
@@ -96,8 +96,16 @@ class CheckpointFiles:
             sha256=hashlib.sha256(data).hexdigest(),
             saved_at=time.time(),
         )
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(self.file, error) from error
         write_whole(self.file, json.dumps(head.dump()).encode() + b"\n" + data, durable=True)
+
+    def remove_parts(self) -> None:
+        """What a process left that died while it wrote."""
+        for file in self.folder.glob(f"{self.file.name}.*.part"):
+            file.unlink(missing_ok=True)
 
     def remove_others(self) -> None:
         """What members remembered that no longer run the component."""

@@ -60,7 +60,7 @@ class StateMaker:
             raise InputError(Issue(f"{self.function} keeps state: the class has no {missing[0]}", place))
         try:
             made: Remembering = found()
-        except Exception as error:  # user code may raise anything
+        except (Exception, SystemExit) as error:  # user code may raise anything
             what = f"{self.function} cannot be made: {type(error).__name__}: {error}"
             raise InputError(Issue(what, place, "it is made without arguments")) from error
         return made
@@ -118,13 +118,16 @@ class Kept:
         with self._writing, self._turn:
             if self._in_force:
                 return
+            is_new = self.files is not None and not self.files.file.exists()
             made, found = self.make(), self.files.find() if self.files else None
             if found is not None:
                 _load(made, found.data, self.component)
             self._object = made
             if self.files:
+                self.files.remove_parts()
                 self._write(self._saved())
-                self.files.remove_others()
+                if is_new:  # what another member left is this one's now
+                    self.files.remove_others()
             self._in_force = True
             self._turn.notify_all()
 
@@ -172,7 +175,7 @@ class Kept:
     def _saved(self) -> bytes:
         try:
             saved = self._object.save()
-        except Exception as error:  # user code may raise anything
+        except (Exception, SystemExit) as error:  # user code may raise anything
             raise EnvironmentFailed(f"{self.component}: save(): {type(error).__name__}: {error}") from error
         if not isinstance(saved, bytes):
             raise EnvironmentFailed(f"{self.component}: save() gives {type(saved).__name__}, expected bytes")
@@ -190,7 +193,7 @@ class Kept:
 def _load(made: Remembering, saved: bytes, component: str) -> None:
     try:
         made.load(saved)
-    except Exception as error:  # user code may raise anything
+    except (Exception, SystemExit) as error:  # user code may raise anything
         what = f"{component}: load() does not take its last checkpoint: {type(error).__name__}: {error}"
         hint = "a new version of the class must take what the old one saved"
         raise InputError(Issue(what, None, hint)) from error

@@ -153,11 +153,12 @@ def test_a_tracker_leads_to_no_other_machine_unless_it_may() -> None:
     st.one_of(
         st.binary(max_size=40),
         st.recursive(
-            st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
             lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
             max_leaves=8,
         ).map(framed),
         st.just(struct.pack("<i", 2**31 - 1)),
+        st.just(framed([0, ["127.0.0.1", float("inf"), "pi:0.5"]])),
     )
 )
 def test_whatever_answers_as_a_tracker_ends_in_one_error_or_an_answer(said: bytes) -> None:

@@ -61,8 +61,8 @@ class Machines:
 
     def left(self) -> list[str]:
         """What of ours lies around on the other machines, apart from what Ray put there."""
-        ours = ("tierplan-*", "state/*", "state/hosted/*")
-        return [str(p) for pattern in ours for p in self.folder.glob(f"*/{pattern}") if p.name != "hosted"]
+        ours = ("tierplan-*", "state/*", "state/.hosted/*")
+        return [str(p) for pattern in ours for p in self.folder.glob(f"*/{pattern}") if p.name != ".hosted"]
 
 
 @contextmanager

@@ -126,7 +126,7 @@ def test_a_process_with_a_copy_listens_at_the_port_that_it_had_or_tells_the_othe
     came: list[str] = []
 
     def begin(name: str) -> Exchange:
-        made = Exchange(copies[name], name, "127.0.0.1", encrypted=True, apart=True)
+        made = Exchange(copies[name], name, "127.0.0.1", encrypted=True)
         made.start(lambda m: came.append(m.request))
         return made
 

@@ -23,7 +23,7 @@ def test_a_process_that_is_killed_for_its_memory_is_told_so_from_then_on_for_a_w
         assert process.returncode == -signal.SIGKILL
     if kills() == before:
         pytest.skip("this kernel does not count what it kills for its memory")
-    assert told.explain("refused").startswith("refused (the kernel killed a process of this machine for its memory")
+    assert told.explain("refused").startswith("refused (where the request entered, the kernel killed a process")
 
 
 def test_without_a_kill_the_reason_stands_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

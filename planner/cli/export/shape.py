@@ -171,7 +171,8 @@ def _size(bundle: Bundle, site: str) -> Size:
         if a.site == site:
             shares_time = hardware[a.hardware].sharing == "time"
             before = at_once.get(a.pool, 0.0)
-            at_once[a.pool] = max(before, a.threads) if shares_time else before + a.threads * (a.replicas + a.standby)
+            threads = a.threads * a.replicas
+            at_once[a.pool] = max(before, threads) if shares_time else before + threads + a.threads * a.standby
     reserved = sum(at_once.values())
     bought = [d for d in bundle.plan.devices if d.site == site]
     cores = max(reserved, sum(d.bought * hardware[d.hardware].cores for d in bought))

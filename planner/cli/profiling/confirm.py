@@ -36,9 +36,15 @@ def confirm(profiler: Profiler, measured: Measured, outcome: Outcome) -> None:
         profiler.step(f"which parts would be chosen? round {number}")
         try:
             situation = load_facts(profiler.app, profiler.infra, profiler.folder)
-            liked = [t for t in _liked(with_estimates(situation), measured.targets) if t.name not in tried]
+            estimated = _liked(with_estimates(situation), measured.targets)
         except TierplanError as error:
             profiler.problem(outcome, "cuts not confirmed", str(error))
+            return
+        liked = [t for t in estimated if t.name not in tried]
+        if estimated and not liked:
+            names = ", ".join(t.name for t in estimated)
+            text = f"{names}: the best plan would use them, but they were not measured here"
+            profiler.problem(outcome, "estimated, so left out of plans", text)
             return
         if not liked:
             profiler.say(f"the best plan rests on measurements of all its parts (round {number})")

@@ -77,8 +77,11 @@ def left_out(profiler: Profiler, places: Collection[RemoteClass]) -> Iterator[Is
             else:
                 continue
             place = profiler.app.place("components", name, *at)
-            hint = "profile on the device itself, or say --estimate"
+            hint = "pin it elsewhere with at; --estimate gives a plan, but no bundle"
             yield Issue(f"{name}/{variant} on {names}: RPC cannot run {what}", place, hint)
+        if any(codec != "none" for codec in component.codecs):
+            place = profiler.app.place("components", name, "split", "codec")
+            yield Issue(f"{name} on {names}: RPC cannot run codecs", place, "its parts there cross plain")
 
 
 def measure_lent(

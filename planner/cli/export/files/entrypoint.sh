@@ -47,6 +47,10 @@ if [ "$member" != "$TIERPLAN_HEAD" ]; then
 fi
 
 head=$address:$port
+# A head that begins knows of no host: what an earlier one kept here is of a cluster that is gone, at another address.
+if [ -n "${TIERPLAN_STATE:-}" ]; then
+    find "$TIERPLAN_STATE" -mindepth 1 -delete
+fi
 $start --head --port="$port" --include-dashboard=false
 trap 'ray stop --force >/dev/null; exit 0' TERM INT
 # Deploying again does nothing where all hosts are whole, and starts them anew where one was lost.

@@ -261,6 +261,21 @@ def test_an_edited_codec_is_no_longer_the_plan_and_the_true_one_verifies() -> No
         assert verify(facts, edited, 20_000).wrong, change
 
 
+def test_behaviours_of_an_application_with_fewer_components_are_passed_over() -> None:
+    given = next(w for w in map(world, range(20)) if w.cuts)
+    facts = given._replace(codecs=(INT8,)).situation()
+    encoded = next(b for b in facts.behaviours if b.encoded)
+    data = {key: digest for key, digest in encoded.inputs.items() if key.startswith("data:")}
+    old = encoded.model_copy(update={"variants": {}, "encoded": {}, "inputs": data})
+    older = encoded.model_copy(update={"variants": {"gone": "default"}, "encoded": {"gone": ("x~int8",)}})
+    behaviours = (*facts.behaviours, old, older)
+    again = situation_of(
+        facts.app, facts.infra, facts.records, behaviours, facts.hops, facts.digests, found=facts.found
+    )
+    assert again.behaviours == facts.behaviours
+    assert formulate(again) == formulate(facts)
+
+
 def test_a_behaviour_without_the_codec_is_asked_for() -> None:
     given = next(w for w in map(world, range(20)) if w.cuts)
     facts = given._replace(codecs=(INT8,)).situation()

@@ -62,6 +62,17 @@ def test_a_request_is_at_one_device_and_each_device_gets_its_part() -> None:
     assert all(abs(size - 500) < 5 * (2000 * 0.25 * 0.75) ** 0.5 for size in sizes), sizes
 
 
+def test_in_each_pool_a_request_is_drawn_anew() -> None:
+    """Else the first device of one pool would get just what the first of another one did."""
+    pools = [[BoundedQueue[Task](400) for _ in range(2)] for _ in range(2)]
+    for name, queues in zip("ab", pools, strict=True):
+        spread = SpreadQueue(queues, name)
+        assert all(spread.put(Task(str(k), "1")) for k in range(400))
+    first = [{queues[0].take()[0].request for _ in range(len(queues[0]))} for queues in pools]
+    # 100 in both, give or take five standard deviations of a binomial number
+    assert abs(len(first[0] & first[1]) - 100) < 5 * (400 * 0.25 * 0.75) ** 0.5
+
+
 def test_a_device_that_is_full_refuses_although_others_have_room() -> None:
     """A request does not go elsewhere for one of its stages."""
     spread: SpreadQueue[Task] = SpreadQueue([BoundedQueue(1), BoundedQueue(1)])

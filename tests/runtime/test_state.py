@@ -129,6 +129,27 @@ def test_states_of_several_members_are_not_guessed_from(tmp_path: Path) -> None:
         files(tmp_path, "two", "cloud-0", frozenset({"cloud-0"})).find()
 
 
+def test_a_deployment_of_fewer_members_leaves_what_the_others_remember(tmp_path: Path) -> None:
+    for member in ("bases-0", "bases-1"):
+        files(tmp_path, "one", member).write(b"abc")
+    fewer = Kept("numbers", STATE, Numbers, files(tmp_path, "two"))
+    fewer.take_over()
+    assert read_checkpoint(files(tmp_path, "one", "bases-1").file, STATE.size).data == b"abc"
+    assert fewer(x=1) == {"y": sum(b"abc") + 1}
+
+
+def test_what_a_process_left_that_died_while_it_wrote_does_not_pile_up(tmp_path: Path) -> None:
+    (tmp_path / "numbers@bases-0.checkpoint.7.part").write_bytes(b"half")
+    kept(tmp_path).take_over()
+    assert [file.name for file in tmp_path.iterdir()] == ["numbers@bases-0.checkpoint"]
+
+
+def test_a_folder_that_cannot_be_made_is_told_and_ends_no_checkpoints(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(EnvironmentFailed, match="cannot write"):
+        files(tmp_path / "file" / "kept", "one").write(b"abc")
+
+
 # --- one that remembers
 
 

@@ -78,6 +78,16 @@ def test_what_failed_is_run_again(world: World) -> None:
     assert world.runs("a") == 2
 
 
+def test_who_joins_a_run_that_has_less_time_is_answered_all_the_same(world: World) -> None:
+    hasty = Client(world.door.endpoints.http, "sample", timeout=1.5)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(hasty.infer, SLOW, request_id="a")
+        assert until(lambda: bool(world.door.door.running), 60)
+        assert np.asarray(world.client.infer(SLOW, request_id="a").outputs["verdict"]).shape == (1,)
+        with pytest.raises(EnvironmentFailed, match="deadline"):
+            first.result()
+
+
 def go_away(world: World, request_id: str) -> None:
     """Ask, and close the connection before there is an answer."""
     tensors = [

@@ -264,16 +264,22 @@ def test_an_edited_codec_is_no_longer_the_plan_and_the_true_one_verifies() -> No
 def test_behaviours_of_an_application_with_fewer_components_are_passed_over() -> None:
     given = next(w for w in map(world, range(20)) if w.cuts)
     facts = given._replace(codecs=(INT8,)).situation()
-    encoded = next(b for b in facts.behaviours if b.encoded)
-    data = {key: digest for key, digest in encoded.inputs.items() if key.startswith("data:")}
-    old = encoded.model_copy(update={"variants": {}, "encoded": {}, "inputs": data})
-    older = encoded.model_copy(update={"variants": {"gone": "default"}, "encoded": {"gone": ("x~int8",)}})
-    behaviours = (*facts.behaviours, old, older)
-    again = situation_of(
-        facts.app, facts.infra, facts.records, behaviours, facts.hops, facts.digests, found=facts.found
-    )
-    assert again.behaviours == facts.behaviours
-    assert formulate(again) == formulate(facts)
+    app = given._replace(codecs=(INT8,))._app()
+    app["components"]["new"] = {"function": "steps:new", "inputs": {"y": "m.y"}, "outputs": {"z": "u8[1]"}}
+    app["sinks"]["out"]["inputs"] = {"y": "new.z"}
+    now = []
+    for b in facts.behaviours:
+        payloads = b.payloads | {"new.z": PayloadSize.constant(1)}
+        inputs, variants = b.inputs | {"new/default": "e" * 64}, b.variants | {"new": "default"}
+        patterns = (BranchPattern(source="src", runs=("m", "new"), probability=1.0, count=1),)
+        update = {"payloads": payloads, "inputs": inputs, "variants": variants, "patterns": patterns}
+        now.append(b.model_copy(update=update))
+    function = {"source": "e" * 64, "backend": "python", "artefact": ""}
+    records = [*facts.records, *(r.model_copy(update=function) for r in facts.records if r.segment == "..")]
+    parts = document(app, Application, "app.yaml"), facts.infra, records
+    digests = {**facts.digests, "new/default": "e" * 64}
+    again = situation_of(*parts, [*facts.behaviours, *now], facts.hops, digests, found=facts.found)
+    assert again.behaviours == tuple(now)
 
 
 def test_a_behaviour_without_the_codec_is_asked_for() -> None:

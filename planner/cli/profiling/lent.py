@@ -24,7 +24,8 @@ from planner.cli.ending import ended
 from planner.cli.profiling.model import some_inputs
 from planner.cli.results import ModelLack, ModelRow
 from runtime.executors import open_executor
-from specs.errors import TierplanError
+from specs.errors import EnvironmentFailed, TierplanError
+from specs.profile import Record
 
 Say = Callable[[str], None]
 
@@ -42,8 +43,8 @@ def profile_lent(
 ) -> tuple[list[ModelRow], list[ModelLack]]:
     """Compile `given` for each class, at one thread and at all of its cores, and measure it there.
 
-    Raises what building the reference raises, InputError for inputs that cannot be made up, EnvironmentFailed where no
-    tracker answers.
+    Raises what building the reference raises, and InputError for inputs that cannot be made up. That no tracker answers
+    is said of each that is lacking.
     """
     model = load_model(given.file)
     samples = some_inputs(read_signature(given.file), given.name, index_bounds(model))
@@ -71,30 +72,37 @@ def profile_lent(
                 step(f"compiled for {place.target}: {_counted(built.job.threads)}")
                 started = time.monotonic()
     rows: list[ModelRow] = []
-    with ended(measure_remotely(subjects, lent.tracker, open_executor, Budget.of(budget), say)) as outcomes:
-        for found in outcomes:
-            threads = found.subject.artefact.threads
-            if found.record is None:
-                assert found.error is not None
-                lack(found.subject.place, threads, found.error)
-                continue
-            latency = found.record.latency
-            step(f"measured on {found.record.host}: {_counted(threads)}")
-            rows.append(
-                ModelRow(
-                    backend="tvm",
-                    threads=threads,
-                    p50_ms=1000 * latency.quantiles["0.5"],
-                    p99_ms=1000 * latency.quantiles["0.99"] if "0.99" in latency.quantiles else None,
-                    per_second=1 / latency.mean,
-                    spread_ms=1000 * latency.spread,
-                    memory=memory,
-                    compile_seconds=seconds[id(found.subject)],
-                    fallback=found.record.fallback,
-                    device=f"{found.record.rpc} at {found.record.host}",
-                )
-            )
+    left = {id(subject): subject for subject in subjects}
+    try:
+        with ended(measure_remotely(subjects, lent.tracker, open_executor, Budget.of(budget), say)) as outcomes:
+            for found in outcomes:
+                del left[id(found.subject)]
+                if found.record is None:
+                    assert found.error is not None
+                    lack(found.subject.place, found.subject.artefact.threads, found.error)
+                    continue
+                step(f"measured on {found.record.host}: {_counted(found.record.threads)}")
+                rows.append(_row(found.record, seconds[id(found.subject)]))
+    except EnvironmentFailed as error:  # the tracker is gone; what was measured is told
+        for subject in left.values():
+            lack(subject.place, subject.artefact.threads, error)
     return sorted(rows, key=lambda row: (row.device, row.threads)), lacking
+
+
+def _row(record: Record, compile_seconds: float | None) -> ModelRow:
+    latency = record.latency
+    return ModelRow(
+        backend="tvm",
+        threads=record.threads,
+        p50_ms=1000 * latency.quantiles["0.5"],
+        p99_ms=1000 * latency.quantiles["0.99"] if "0.99" in latency.quantiles else None,
+        per_second=1 / latency.mean,
+        spread_ms=1000 * latency.spread,
+        memory=record.memory,
+        compile_seconds=compile_seconds,
+        fallback=record.fallback,
+        device=f"{record.rpc} at {record.host}",
+    )
 
 
 def _counted(threads: int) -> str:

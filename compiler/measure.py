@@ -107,7 +107,8 @@ class FunctionSubject:
 
     With `state`, bytes at most, it is a class whose object remembers: its memory counts the state, and a checkpoint of
     it that is being written. With an `environment`, it is opened with that and the names of those of its variables that
-    are `secrets`. With the types of its `outputs`, it is opened as a stage that checks them.
+    are `secrets`. With the types of its `outputs`, it is opened as a stage that checks them. With a
+    `timeout` in seconds, `function` is the endpoint of a hosted API, which may be called only so often.
     """
 
     project: Path
@@ -118,6 +119,7 @@ class FunctionSubject:
     secrets: Sequence[str] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
     state: float | None = None
+    timeout: float | None = None
 
     @property
     def backend(self) -> str:
@@ -217,6 +219,7 @@ def _measure(
         "secrets": [] if isinstance(subject, ArtefactSubject) else list(subject.secrets),
         "outputs": {} if isinstance(subject, ArtefactSubject) else dict(subject.outputs),
         "keeps_state": isinstance(subject, FunctionSubject) and subject.state is not None,
+        "timeout": subject.timeout if isinstance(subject, FunctionSubject) else None,
         "threads": subject.threads,
         "on_wire": subject.on_wire.dump() if isinstance(subject, ArtefactSubject) and subject.on_wire else {},
         "samples": str(file),

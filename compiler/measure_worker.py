@@ -54,6 +54,7 @@ def _open(request: dict[str, Any]) -> tuple[Callable[[dict[str, Any]], Any], Cal
         own = () if request["environment"] is None else (request["environment"], request["secrets"])
         typed = {"outputs": request["outputs"]} if request["outputs"] else {}
         typed |= {"keeps_state": True} if request["keeps_state"] else {}
+        typed |= {"timeout": request["timeout"]} if request["timeout"] is not None else {}
         function = opener(folder, request["function"], *own, **typed)
         return lambda sample: function(**sample), getattr(function, "peak_memory", lambda: 0)
     executor = opener(folder, int(request["threads"]), **request["on_wire"])

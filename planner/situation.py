@@ -11,6 +11,7 @@ from typing import Final
 
 from planner.placement.flows import Flow, flows_of
 from planner.placement.network import Network
+from planner.prediction.declared import declared_records
 from planner.prediction.mixes import knows_lengths, mixes_of, with_mixes
 from specs.application import Application, Component, Cuts, Trace
 from specs.artefact import Segment
@@ -208,6 +209,7 @@ def situation_of(
     fresh = _fresh(behaviours, app, infra, digests, profiles, cuts)
     sized = tuple(_with_cuts(b, cuts, digests) for b in fresh)
     traces = _recordings(app, infra)
+    usable += declared_records(app.value, infra.value)
     usable = with_mixes(usable, app.value, digests, mixes_of(app.value, sized))
     situation = Situation(app, infra, tuple(usable), sized, _one_channel(hops), digests, tuple(cuts.values()), traces)
     issues = _missing(situation, [r for r in winning if not stands_for(r, infra.value, host)], host)
@@ -267,6 +269,8 @@ def source_digests(app: Document[Application]) -> dict[str, str]:
                     component.state_size,
                 )
                 add(key, "function's", _module(app, realised.function), place, digest)
+            elif realised.api is not None:
+                digests[key] = realised.api.digest
             else:
                 issues += _missing_calibration(app, name, variant)
     for name, component in app.value.components.items():

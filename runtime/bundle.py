@@ -20,7 +20,7 @@ from typing import Final, Protocol
 
 from pydantic import ValidationError
 
-from specs.application import Application
+from specs.application import Application, Variant
 from specs.artefact import Segment
 from specs.digest import digest_file
 from specs.errors import InputError, Issue, Place
@@ -144,7 +144,7 @@ def _misplaced(bundle: Bundle, a: Assignment, place: Place) -> list[Issue]:
     entry = bundle.artefact(a)
     component = bundle.app.value.components.get(a.component)
     real = component.realisations.get(a.variant) if component else None
-    function = (real.function if real else None) or ""
+    function = _called(real) if real else ""
     folder = PROJECT if function else f"{ARTEFACTS}/{a.artefact}" if a.artefact else entry.folder
     found = {"function": entry.function, "key": entry.key, "folder": entry.folder}
     expected = {"function": function, "key": "" if function else a.artefact, "folder": folder}
@@ -283,6 +283,8 @@ def _fill(
 def _take(work: Path, a: Assignment, app: Document[Application], artefact_folder: ArtefactFolder) -> BundledArtefact:
     """Copy what `a` runs into the bundle."""
     realisation = app.value.components[a.component].realisations[a.variant]
+    if realisation.api is not None:
+        return _bundled(a, PROJECT, function=_called(realisation))
     if realisation.function is not None:
         for file in package_files(app.folder, realisation.function):
             _copy(file, work / PROJECT / file.relative_to(app.folder))
@@ -298,6 +300,11 @@ def _take(work: Path, a: Assignment, app: Document[Application], artefact_folder
         if file.is_file():
             _copy(file, work / folder / file.relative_to(source))
     return _bundled(a, folder, key=a.artefact)
+
+
+def _called(realisation: Variant) -> str:
+    """The function, or the endpoint of a hosted API; empty for a model."""
+    return realisation.api.endpoint if realisation.api is not None else realisation.function or ""
 
 
 def _bundled(a: Assignment, folder: str, key: str = "", function: str = "") -> BundledArtefact:

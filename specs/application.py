@@ -10,11 +10,13 @@ from difflib import get_close_matches
 from itertools import pairwise
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
+from specs.api import Api
 from specs.base import Name, Spec, TypeText
 from specs.codec import Codec
 from specs.deadline import deadline_of
+from specs.environment_name import EnvironmentName
 from specs.function_files import is_function_name
 from specs.nearest import SIMILAR
 from specs.quantities import (
@@ -159,7 +161,7 @@ def _reads_of_a_model(realisation: Variant | Component) -> None:
 
 
 class Variant(Spec):
-    """One way to realise a component: a model, a function, or another variant in int8.
+    """One way to realise a component: a model, a function, a hosted API, or another variant in int8.
 
     A model is a file, or ``module:function`` that returns one (`specs.model_source`); `reads` are the files of the
     project that this function reads, so that a change of them counts as one of the model. `quantize` names the variant
@@ -169,14 +171,15 @@ class Variant(Spec):
     model: str | None = None
     reads: Reads = Field(default_factory=list)
     function: str | None = None
+    api: Api | None = None
     quantize: str | None = None
     calibrate: str | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Variant:
-        given = [k for k in ("model", "function", "quantize") if getattr(self, k) is not None]
+        given = [k for k in ("model", "function", "api", "quantize") if getattr(self, k) is not None]
         if len(given) != 1:
-            raise ValueError("expected exactly one of model, function and quantize")
+            raise ValueError("expected exactly one of model, function, api and quantize")
         if self.calibrate is not None and self.quantize is None:
             raise ValueError("calibrate belongs to a variant with quantize")
         _reads_of_a_model(self)
@@ -185,7 +188,7 @@ class Variant(Spec):
     @property
     def is_model(self) -> bool:
         """Whether it is run as a model: one that was handed in, or made of another by quantizing."""
-        return self.function is None
+        return self.function is None and self.api is None
 
 
 CutTensors = str | Annotated[list[str], Field(min_length=1, max_length=16)]
@@ -296,19 +299,6 @@ class State(Spec):
     every: Annotated[Duration, Field(ge=0.1, le=86_400)] = 10.0
 
 
-_TAKEN: Final = ("PYTHON", "LD_", "RAY_", "TIERPLAN_")
-"""How variables begin that Python, the loader, Ray and tierplan itself read."""
-
-
-def _environment_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", name):
-        raise ValueError(f"expected a variable's name of letters, digits and _, got {name!r}")
-    if name.startswith(_TAKEN):
-        raise ValueError(f"expected another name than {name}: the process itself reads what begins so")
-    return name
-
-
-EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
 _Dimension = Annotated[Dimension, BeforeValidator(_dimension, json_schema_input_type=Dimension | list[int])]
 Backend = Literal["tvm", "onnxruntime", "openvino", "python"]
 DEFAULT_VARIANT = "default"
@@ -320,7 +310,7 @@ class Component(Spec):
     model: str | None = None
     reads: Reads = Field(default_factory=list)
     function: str | None = None
-    api: dict[str, Any] | None = None
+    api: Api | None = None
     variants: dict[Name, Variant] = Field(default_factory=dict)
     when: Annotated[Gate, BeforeValidator(_gate, json_schema_input_type=str)] | None = None
     per: Annotated[
@@ -365,10 +355,10 @@ class Component(Spec):
         if len(given) != 1:
             raise ValueError("expected exactly one of model, function, variants and api")
         _reads_of_a_model(self)
-        if self.batch is not None and any(v.function for v in self.realisations.values()):
-            raise ValueError("batch belongs to a model: a function takes one request at a time")
-        if self.dims and any(v.function for v in self.realisations.values()):
-            raise ValueError("dims belongs to a model: a function takes values of any length")
+        if self.batch is not None and not self.is_models:
+            raise ValueError("batch belongs to a model: a function or hosted API takes one request at a time")
+        if self.dims and not self.is_models:
+            raise ValueError("dims belongs to a model: a function or hosted API takes values of any length")
         self._environment_of_functions()
         self._state_of_a_function()
         return self
@@ -398,6 +388,17 @@ class Component(Spec):
         return self.state.size if self.state is not None else None
 
     @property
+    def is_models(self) -> bool:
+        """Whether all its variants are run as models."""
+        return all(v.is_model for v in self.realisations.values())
+
+    @property
+    def secret_names(self) -> tuple[str, ...]:
+        """Of its functions, and the token of a hosted API."""
+        tokens = (v.api.token for v in self.realisations.values() if v.api is not None)
+        return (*self.secrets, *dict.fromkeys(t for t in tokens if t is not None))
+
+    @property
     def has_environment(self) -> bool:
         """Whether its functions have an environment of their own, and so a process."""
         return bool(self.environment or self.secrets)
@@ -410,7 +411,8 @@ class Component(Spec):
     @property
     def realisations(self) -> dict[str, Variant]:
         """Every variant by name; a component without variants has one, called ``default``."""
-        return self.variants or {DEFAULT_VARIANT: Variant(model=self.model, reads=self.reads, function=self.function)}
+        only = Variant.model_construct(model=self.model, reads=self.reads, function=self.function, api=self.api)
+        return self.variants or {DEFAULT_VARIANT: only}
 
     @property
     def dimension(self) -> tuple[str, Dimension] | None:

@@ -133,7 +133,7 @@ def _reference(app: Document[Application], ref: Ref, path: Path_) -> Iterator[Is
         return
     component = spec.components.get(ref.producer)
     outputs = component.outputs if component else spec.sources[ref.producer].values
-    models_only = component is not None and all(v.is_model for v in component.realisations.values())
+    models_only = component is not None and component.is_models
     if ref.output not in outputs and not (models_only and not outputs):
         yield Issue(f"{ref.producer!r} has no output {ref.output!r}", place, near(ref.output, outputs))
 
@@ -259,10 +259,12 @@ def _realisations(app: Document[Application]) -> Iterator[Issue]:
             if real.quantize is not None:
                 yield from _quantized(app, name, real, at)
         yield from _cuts(app, name)
-        if component.split is not None and any(v.function for v in component.realisations.values()):
-            yield Issue(f"{name!r} is a function; only models can be split", app.place("components", name, "split"))
-        if not component.outputs and any(v.function for v in component.realisations.values()):
-            yield Issue(f"the outputs of function {name!r} are missing", app.place("components", name), "add outputs:")
+        kind = "hosted API" if any(v.api is not None for v in component.realisations.values()) else "function"
+        if component.split is not None and not component.is_models:
+            article = "a function" if kind == "function" else "a hosted API"
+            yield Issue(f"{name!r} is {article}; only models can be split", app.place("components", name, "split"))
+        if not component.outputs and not component.is_models:
+            yield Issue(f"the outputs of {kind} {name!r} are missing", app.place("components", name), "add outputs:")
 
 
 def _cuts(app: Document[Application], component: str) -> Iterator[Issue]:
@@ -294,7 +296,7 @@ def _quantized(app: Document[Application], component: str, real: Variant, at: Pa
         message = f"{component!r} has no variant {real.quantize!r} to quantize"
         yield Issue(message, app.place(*at, "quantize"), near(str(real.quantize), variants))
     elif base.model is None:
-        given = "a function" if base.function is not None else "quantized itself"
+        given = "quantized itself" if base.is_model else "no model"
         message = f"{real.quantize!r} is {given}; only a variant that gives a model can be quantized"
         yield Issue(message, app.place(*at, "quantize"))
     if real.calibrate is not None:
@@ -483,13 +485,20 @@ def _powerless(app: Document[Application], infra: Document[Infrastructure]) -> I
 
 
 def _budgets(app: Document[Application], infra: Document[Infrastructure]) -> Iterator[Issue]:
-    """Limits on the cost in another currency than prices are in."""
+    """Limits on the cost, and prices of calls, in another currency than prices are in."""
     for name, limit in app.value.constraints.items():
         if isinstance(limit, CostConstraint):
             text = app.yaml.value["constraints"][name]["cost"]
             other = currency_of(text)
             if other is not None and other != infra.value.currency:
                 place = app.place("constraints", name, "cost")
+                yield Issue(f"{text!r} is in {other}, but prices are in {infra.value.currency}", place)
+    for name, component in app.value.components.items():
+        if component.api is not None:
+            text = app.yaml.value["components"][name]["api"]["price"]
+            other = currency_of(text)
+            if other is not None and other != infra.value.currency:
+                place = app.place("components", name, "api", "price")
                 yield Issue(f"{text!r} is in {other}, but prices are in {infra.value.currency}", place)
 
 

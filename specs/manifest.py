@@ -13,7 +13,9 @@ MANIFEST_FILE = "manifest.json"
 
 
 class BundledArtefact(Spec):
-    """`folder` is relative to the bundle; for a function, `function` names it and `folder` is its project's."""
+    """`folder` is relative to the bundle; for a function, `function` names it and `folder` is its project's.
+
+    For a hosted API, `function` is its endpoint."""
 
     component: str
     segment: Segment

@@ -47,6 +47,7 @@ BANDWIDTH: Final = {
 FREQUENCY: Final = {f"/{unit}": 1.0 / seconds for unit, seconds in TIME.items() if seconds >= 1.0}
 PRICE: Final = {"/h": 1.0, "/day": 1 / 24.0, "/month": 1 / HOURS_PER_MONTH, "/year": 1 / (12 * HOURS_PER_MONTH)}
 EGRESS: Final = {f"/{unit}": 1.0 / size for unit, size in SIZE.items() if size >= 1e6}
+CALLS: Final = {"/call": 1.0, "/1000 calls": 1e-3, "/1000000 calls": 1e-6}
 ELECTRICITY: Final = {"/kWh": 1.0, "/MWh": 1e-3}
 POWER: Final = {"mW": 1e-3, "W": 1.0, "kW": 1e3}
 ENERGY: Final = {
@@ -124,6 +125,8 @@ Price = Annotated[float, *_quantity(PRICE, "0.09/h", _without_currency)]
 """Money an hour."""
 EgressPrice = Annotated[float, *_quantity(EGRESS, "0.02/GB", _without_currency)]
 """Money a byte."""
+CallPrice = Annotated[float, *_quantity(CALLS, "2 USD/1000 calls", _without_currency)]
+"""Money a call."""
 ElectricityPrice = Annotated[float, *_quantity(ELECTRICITY, "0.25/kWh", _without_currency)]
 """Money a kWh."""
 

@@ -60,6 +60,8 @@ def digest_realisation(
     real = spec.realisations[variant]
     if real.function is not None:
         return digest_function(app.folder, real.function, spec.environment, spec.secrets, spec.state_size)
+    if real.api is not None:
+        return real.api.digest
     if real.model is not None:
         return digest_source(app.folder, real.model, real.reads, digest)
     part = replace(app, value=calibrating(app.value, component, variant))

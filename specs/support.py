@@ -43,6 +43,7 @@ def _application(app: Application) -> _Found:
             yield ("components", name, *key), what, hint
         yield from _fan_out(app, name, component)
     yield from _remembered(app)
+    yield from _calibrated(app)
     combinations = prod(max(1, len(c.variants)) for c in app.components.values())
     if combinations > MOST_COMBINATIONS:
         what = f"{combinations:,} combinations of variants (at most {MOST_COMBINATIONS:,})"
@@ -136,9 +137,24 @@ def _remembered(app: Application) -> _Found:
             yield ("data", data, "label"), "accuracy of what depends on state", "label an answer that does not"
 
 
+def _calibrated(app: Application) -> _Found:
+    """Calibrating runs all that computes a model's inputs, and would call it unasked."""
+    graph = Graph(app)
+    hosted = [name for name, component in app.components.items() if component.api is not None]
+    fed = frozenset() if graph.on_cycle else graph.descendants(hosted)
+    for name, component in app.components.items():
+        for variant, real in component.variants.items():
+            if real.quantize is not None and name in fed:
+                what = "quantizing a model that is fed by a hosted API"
+                yield ("components", name, "variants", variant, "quantize"), what, "hand in a model that is in int8"
+
+
 def _component(component: Component) -> _Found:
-    if component.api is not None:
-        yield ("api",), "a hosted API", "use a function"
+    if component.api is not None and component.per is not None:
+        yield ("per",), "a hosted API that runs per item", "let it take all items at once"
+    for variant, real in component.variants.items():
+        if real.api is not None:
+            yield ("variants", variant), "a hosted API among variants", "give the component api: alone"
     if component.state is not None and component.has_environment:
         yield ("state",), "state of a function with environment or secrets", "leave one of them out"
     if component.state is not None and component.per is not None:

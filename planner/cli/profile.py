@@ -60,6 +60,15 @@ def profile(
         list[Path] | None,
         typer.Option("--from-run", metavar="RUN|DIR", help="For a plan: add what `planner run` measured of it."),
     ] = None,
+    max_spend: Annotated[
+        float,
+        typer.Option(
+            "--max-spend",
+            metavar="MONEY",
+            min=0.0,
+            help="What calls of hosted APIs may cost at most, in the currency of INFRA; more is refused, unspent.",
+        ),
+    ] = 1.0,
     estimate: Annotated[
         bool | None,
         typer.Option(
@@ -126,8 +135,9 @@ def profile(
             raise InputError(
                 Issue("--infra is missing", Place(str(subject)), "which hardware is it to be profiled for?")
             )
+        limits = (budget, confirm, max_spend)
         lender = _tracker(tracker, insecure)
-        _application(subject, infra, output, store, (budget, confirm), tuple(only or ()), bool(estimate), lender, fmt)
+        _application(subject, infra, output, store, limits, tuple(only or ()), bool(estimate), lender, fmt)
     else:
         raise InputError(Issue(f"expected an application (.yaml) or a model: {FORMS}", Place(str(subject))))
 
@@ -136,7 +146,8 @@ def _refuse_for_a_model(context: typer.Context, model: Path) -> None:
     """Options that speak of an application say nothing of a model alone. Raises InputError where one is given."""
     from typer._click.core import ParameterSource
 
-    options = {"infra": "--infra", "output": "--output", "confirm": "--confirm", "only": "--only"}
+    names = ("infra", "output", "confirm", "only", "max_spend")
+    options = {name: f"--{name.replace('_', '-')}" for name in names}
     given = [o for key, o in options.items() if context.get_parameter_source(key) is ParameterSource.COMMANDLINE]
     if given:
         hint = "it is measured on this machine, and only shown"
@@ -147,8 +158,8 @@ def _refuse_but_output(context: typer.Context, plan: Path) -> None:
     """Nothing is measured. Raises InputError where an option that speaks of measuring is given."""
     from typer._click.core import ParameterSource
 
-    names = ("infra", "store", "budget", "confirm", "only", "against", "tracker")
-    others = {name: f"--{name}" for name in names}
+    names = ("infra", "store", "budget", "confirm", "only", "against", "tracker", "max_spend")
+    others = {name: f"--{name.replace('_', '-')}" for name in names}
     given = [o for key, o in others.items() if context.get_parameter_source(key) is ParameterSource.COMMANDLINE]
     if given:
         hint = "leave it out: what a run measured is added, and nothing measured now"
@@ -242,13 +253,13 @@ def _application(
     infra: Path,
     folder: Path,
     store: Path,
-    seconds: tuple[float, float],
+    limits: tuple[float, float, float],
     only: tuple[str, ...],
     estimate: bool,
     tracker: Tracker | None,
     fmt: Format,
 ) -> None:
-    """`seconds` are for each measurement, and for parts of models to be measured."""
+    """`limits` are seconds for each measurement and for parts of models to be measured, and money for calls."""
     from planner.cli.loading import load_checked
     from planner.cli.results import ProfileResult
     from specs.nearest import near
@@ -282,14 +293,15 @@ def _application(
             models=loaded.models,
             folder=folder,
             store=Store(store),
-            budget=Budget.of(seconds[0]),
-            confirming=seconds[1],
+            budget=Budget.of(limits[0]),
+            confirming=limits[1],
             only=only,
             say=progress.say,
             step=progress.step,
             estimate=estimate,
             secrets=take_secrets(loaded.app),
             tracker=tracker,
+            most_spend=limits[2],
         ).run()
     result = ProfileResult(
         folder=str(folder),

@@ -101,6 +101,10 @@ def run(
             progress.step(f"{state.phase}: {counts} of {state.requests}" if counts else state.phase)
 
         items = some_items(document, requests, seed)
+        for name, component in document.value.components.items():
+            if component.api is not None:
+                where, price = component.api.endpoint, component.api.price
+                progress.say(f"{name}: calls {where} for requests, warm-up, background and reference; {price:g} a call")
         done = execute(
             opened,
             part,

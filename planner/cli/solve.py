@@ -126,8 +126,8 @@ def solve(
 
     def show(out: Console) -> None:
         show_plan(plan, out, output)
-        for line in _remembering(situation, plan):
-            out.print(line)
+        for line in [*_remembering(situation, plan), *_calling(situation, plan)]:
+            out.print(line, soft_wrap=True)
         for line in beside:
             out.print(line)
         if before is not None and (moved := moves(before, plan)):
@@ -157,6 +157,19 @@ def _remembering(situation: Situation, plan: Plan) -> list[str]:
         for a, size in sizes
         if size is not None
     ]
+
+
+def _calling(situation: Situation, plan: Plan) -> list[str]:
+    """A line for each hosted API: what is sent where, and what that costs."""
+    paid = {item.name: item.per_month for item in plan.cost.items} if plan.cost else {}
+    currency = situation.infra.value.currency
+    found: list[str] = []
+    for name in dict.fromkeys(a.component for a in plan.assignments):
+        api = situation.app.value.components[name].api
+        if api is not None:
+            month = paid.get(f"calls {name}", 0.0)
+            found.append(f"{name} calls {api.endpoint}: {api.price:g} {currency} a call, {month:,.2f} {currency}/month")
+    return found
 
 
 def _replicas(a: Assignment) -> str:

@@ -17,7 +17,7 @@ from planner.formulation.servers import ServerTable
 from planner.formulation.stations import StationKey, StationTable
 from planner.placement.pipeline import Pipeline
 from planner.prediction.measured import moments
-from planner.pricing.prices import busy_energy, busy_price
+from planner.pricing.prices import SECONDS_PER_MONTH, busy_energy, busy_price, call_price
 from planner.problem import PPB, Option, Pool, Step, Visit
 from planner.situation import Situation, segment_of
 from specs.profile import Record
@@ -102,6 +102,9 @@ class Options:
         if pipeline.behaviour.wire(key.component):
             visits += (self.pairings.visit_encoded(placing),)
         busy = flow.mean * runs * used * flow.members
+        calls = flow.mean * flow.members * runs * SECONDS_PER_MONTH
+        paid = busy_price(situation, key.site, spec, hardware) * busy
+        paid += call_price(situation, key.component, key.variant) * calls
         what = f"{key.component}/{key.variant} on {spec.hardware}"
         place = situation.app.place("components", key.component)
         return Option(
@@ -113,7 +116,7 @@ class Options:
             var_us2=sayable(service.variance * 1e12, what, place),
             load_ppb=sayable(load, what, place),
             visits=visits,
-            cost=round(busy_price(situation, key.site, spec, hardware) * busy * MICRO),
+            cost=round(paid * MICRO),
             barred=barred,
             energy=round(busy_energy(spec, hardware) * busy * MICRO) if situation.app.value.asks_energy else 0,
         )

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 from planner.placement.layout import Layout
 from planner.pricing.energy import busy_devices
-from planner.pricing.prices import SECONDS_PER_MONTH, busy_price, power_of
+from planner.pricing.prices import SECONDS_PER_MONTH, busy_price, call_price, power_of
 from specs.plan import Cost, CostItem
 from specs.quantities import HOURS_PER_MONTH
 
 
 def cost_of(layout: Layout, bought: Mapping[tuple[str, str], int]) -> Cost:
     """Money by item. `bought` is devices at each member by (site, pool). Owned devices cost their energy only."""
-    items = {**_devices(layout, bought), **_busy(layout), **_egress(layout)}
+    items = {**_devices(layout, bought), **_busy(layout), **_calls(layout), **_egress(layout)}
     month = sum(items.values())
     requests = sum(f.mean * f.members for f in layout.situation.flows) * SECONDS_PER_MONTH
     return Cost(
@@ -47,6 +47,17 @@ def _busy(layout: Layout) -> dict[str, float]:
         spec = infra.sites[site].pools[pool]
         price = busy_price(layout.situation, site, spec, infra.hardware[spec.hardware])
         items[f"busy energy {site}.{pool}"] = busy * price
+    return items
+
+
+def _calls(layout: Layout) -> dict[str, float]:
+    """What hosted APIs ask for their calls, at the mean rate."""
+    items: dict[str, float] = {}
+    for of in layout.flows:
+        for component, variant in of.pipeline.variants.items():
+            calls = of.flow.mean * of.flow.members * of.pipeline.runs(component) * SECONDS_PER_MONTH
+            name = f"calls {component}"
+            items[name] = items.get(name, 0.0) + calls * call_price(layout.situation, component, variant)
     return items
 
 

@@ -23,6 +23,12 @@ def busy_price(situation: Situation, site: str, spec: PoolSpec, hardware: Hardwa
     return busy_energy(spec, hardware) * situation.infra.value.sites[site].electricity
 
 
+def call_price(situation: Situation, component: str, variant: str) -> float:
+    """Money of one run of `component`: of one call where it is a hosted API, else nothing."""
+    api = situation.app.value.components[component].realisations[variant].api
+    return api.price if api is not None else 0.0
+
+
 def device_energy(spec: PoolSpec, hardware: Hardware) -> float:
     """kWh a month of one device that is idle."""
     return power_of(spec, hardware)[0] / 1000 * HOURS_PER_MONTH

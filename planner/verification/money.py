@@ -72,6 +72,11 @@ def _items(reading: Reading) -> dict[str, float]:
         a_watt = HOURS / 1000 * spec.electricity * members
         found[f"energy {name}"] = idle * d.bought * a_watt
         found[f"busy energy {name}"] = (busy - idle) * _devices_busy(reading, d, hardware) * a_watt
+    for i, a in enumerate(reading.plan.assignments):
+        api = reading.app.components[a.component].realisations[a.variant].api
+        if api is not None:
+            calls = reading.stage_rate(i, mean=True) * reading.members(a.site) * HOURS * 3600
+            found[f"calls {a.component}"] = found.get(f"calls {a.component}", 0.0) + calls * api.price
     for flow in reading.flows:
         for m in reading.messages(flow):
             sent = flow.mean * flow.members * m.share * reading.mean_bytes(flow, m) * HOURS * 3600

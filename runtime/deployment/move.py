@@ -53,8 +53,10 @@ def _obstacles(before: Record, bundle: Bundle, after: Record) -> Iterator[str]:
     except TierplanError as error:
         yield f"what is deployed cannot be read: {error}"
         return
-    if any(component.secrets for app in (old.app.value, bundle.app.value) for component in app.components.values()):
-        yield "not supported yet: functions that take secrets, which processes are given once"
+    if any(
+        component.secret_names for app in (old.app.value, bundle.app.value) for component in app.components.values()
+    ):
+        yield "not supported yet: functions and hosted APIs that take secrets, which processes are given once"
     if old.infra.digest != bundle.infra.digest:
         yield "the new plan is for another infrastructure"
     elif not any(getattr(before, name) != getattr(after, name) for name in same):

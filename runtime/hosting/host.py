@@ -28,6 +28,7 @@ from runtime.hosting.shaping import LinkState, Routes, Shaper
 from runtime.machine import clock_name
 from runtime.message import Kind, Message, StageTime, Trace, TransferTime
 from runtime.reference.pipeline import truth
+from runtime.stages.time_left import working_until
 from runtime.stages.work import Made, Work
 from runtime.topology import Queue, Stage, Topology
 from runtime.values import Value
@@ -313,7 +314,8 @@ class Host:
         if not batch:
             return
         watch = Stopwatch.start()
-        made = self._works[stage.id][server].run_batch([task.inputs for task in batch])
+        with working_until(max(task.message.deadline for task in batch)):
+            made = self._works[stage.id][server].run_batch([task.inputs for task in batch])
         if self._options.shape:
             watch.stretch(stage.cpu)
         ended = time.monotonic()

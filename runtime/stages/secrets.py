@@ -1,4 +1,4 @@
-"""Secrets of functions: named in app.yaml, read when something is about to run, and given to those functions alone."""
+"""Secrets of functions and hosted APIs: named in app.yaml, read when something is about to run, for those alone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from specs.application import Application
 from specs.errors import InputError, Issue
 from specs.input_file import read_input
 from specs.load import Document
+from specs.yamlfile import Path_
 
 FOLDER: Final = "TIERPLAN_FUNCTION_SECRETS"
 """Names a folder with a file for each secret, as containers mount them; what is not there is looked up by its name."""
@@ -41,15 +42,17 @@ NO_SECRETS: Final = Secrets()
 
 
 def take_secrets(app: Document[Application]) -> Secrets:
-    """Every secret that functions of `app` name: of a file in the folder that `FOLDER` names, else of the environment.
+    """Every secret that functions and hosted APIs of `app` name.
+
+    Each is of a file in the folder that `FOLDER` names, else of the environment.
 
     They are then removed from this process's environment, so that nothing that it starts inherits them. Raises
     InputError for those that are nowhere, empty, too long, or hold a zero byte, each at its line.
     """
     found: dict[str, str] = {}
     issues: list[Issue] = []
-    for component, index, name in _named(app.value):
-        place = app.place("components", component, "secrets", index)
+    for component, path, name in _named(app.value):
+        place = app.place("components", component, *path)
         try:
             value = _value(name)
         except InputError as error:
@@ -70,9 +73,12 @@ def take_secrets(app: Document[Application]) -> Secrets:
     return Secrets(found)
 
 
-def _named(app: Application) -> Iterator[tuple[str, int, str]]:
+def _named(app: Application) -> Iterator[tuple[str, Path_, str]]:
+    """(component, where in it, name)."""
     for name, component in app.components.items():
-        yield from ((name, index, secret) for index, secret in enumerate(component.secrets))
+        yield from ((name, ("secrets", index), secret) for index, secret in enumerate(component.secrets))
+        if component.api is not None and component.api.token is not None:
+            yield name, ("api", "token"), component.api.token
 
 
 def _value(name: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from runtime.executors import open_executor
 from runtime.stages.encoding import EncodedWork, as_on_wire
 from runtime.stages.functions import Function
+from runtime.stages.hosted import HostedModel
 from runtime.stages.isolated import IsolatedFunction, open_isolated
 from runtime.stages.state import StateMaker
 from runtime.stages.work import FunctionWork, ModelWork
@@ -66,15 +67,22 @@ def open_served_function(
     *,
     outputs: Mapping[str, str],
     keeps_state: bool = False,
+    timeout: float | None = None,
 ) -> Function:
     """As `open_isolated`; `outputs` are the declared types by name. One that keeps state begins with none.
 
+    With a `timeout` in seconds, `function` is the endpoint of a hosted API, whose token is the one of the `secrets`.
+
     Raises InputError as it does.
     """
-    opened: Function = (
-        StateMaker(project, function)() if keeps_state else open_isolated(project, function, environment, secrets)
-    )
     types = {name: parse_type(text) for name, text in outputs.items()}
+    opened: Function
+    if timeout is not None:
+        opened = HostedModel(function, timeout, types, "".join((environment or {})[name] for name in secrets))
+    elif keeps_state:
+        opened = StateMaker(project, function)()
+    else:
+        opened = open_isolated(project, function, environment, secrets)
     return ServedFunction(FunctionWork(function, opened, types, {}))
 
 

@@ -10,10 +10,12 @@ from typing import Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from runtime.stages.functions import Function, call_function
+from runtime.stages.hosted import HostedModel
 from runtime.stages.isolated import IsolatedFunction, open_isolated
 from runtime.stages.secrets import NO_SECRETS, Secrets
 from runtime.stages.state import Kept, StateMaker, in_memory
 from runtime.values import Array, Value, conform, filled, with_batch, without_batch
+from specs.api import Api
 from specs.application import Application
 from specs.artefact import Executor, OpenExecutor
 from specs.artefact_folder import read_artefact
@@ -124,7 +126,7 @@ class ModelWork:
 
 @dataclass(frozen=True, slots=True)
 class FunctionWork:
-    """A Python function of the user's project."""
+    """A Python function of the user's project, or a hosted API."""
 
     name: str
     function: Function
@@ -136,6 +138,9 @@ class FunctionWork:
         return call_function(self.function, self.name, given, self.outputs)
 
     def rehearse(self, inputs: Given) -> None:
+        if isinstance(self.function, HostedModel):  # a call would be paid for
+            self.function.connect()
+            return
         other = self.function.make() if isinstance(self.function, Kept) else self.function
         replace(self, function=other).run(inputs)
 
@@ -144,7 +149,7 @@ class FunctionWork:
         return [_tried(self.run, one) for one in batch]
 
     def close(self) -> None:
-        if isinstance(self.function, IsolatedFunction):
+        if isinstance(self.function, (IsolatedFunction, HostedModel)):
             self.function.close()
 
 
@@ -185,26 +190,39 @@ def open_function(
     secrets: Secrets = NO_SECRETS,
     kept: Kept | None = None,
 ) -> FunctionWork:
-    """The Python function of `component`; `types` are those of the values that it takes, ``producer.output``.
+    """The function or hosted API of `component`; `types` are those of the values that it takes, ``producer.output``.
 
     It gets a process of its own where the component has an environment or names some of the `secrets`. One that keeps
     state is `kept`, or begins with nothing remembered. Raises InputError where it cannot be loaded, or a secret of it
     is not among those.
     """
     spec = app.components[component]
-    function = spec.realisations[variant].function
-    if function is None:
+    function, api = spec.realisations[variant].function, spec.realisations[variant].api
+    if function is None and api is None:
         raise InputError(Issue(f"{component}: variant {variant} is not a function"))
     fills = {
         key: filled(types[ref.from_], ref.if_skipped, f"{component}.{key}")
         for key, ref in spec.inputs.items()
         if ref.if_skipped is not None
     }
+    if api is not None:
+        hosted = HostedModel(api.endpoint, api.timeout, spec.outputs, token_of(api, component, secrets))
+        return FunctionWork(component, hosted, spec.outputs, fills)
+    assert function is not None
     if spec.state is not None:
         kept = kept or in_memory(component, spec.state, StateMaker(project, function))
         return FunctionWork(component, kept, spec.outputs, fills)
     environment = environment_of(app, component, secrets) if spec.has_environment else None
     return FunctionWork(component, open_isolated(project, function, environment, spec.secrets), spec.outputs, fills)
+
+
+def token_of(api: Api, component: str, secrets: Secrets) -> str:
+    """What a hosted API is sent as a bearer token; empty for none. Raises InputError where it is not given."""
+    if api.token is None:
+        return ""
+    if api.token not in secrets.values:
+        raise InputError(Issue(f"{component}: the secret {api.token} is not given"))
+    return secrets.values[api.token]
 
 
 def environment_of(app: Application, component: str, secrets: Secrets) -> dict[str, str]:

@@ -88,9 +88,9 @@ class Shape:
 
     @property
     def function_secrets(self) -> tuple[str, ...]:
-        """Names of the secrets of functions: the head deploys, and so hands them out."""
+        """Names of the secrets of functions and hosted APIs: the head deploys, and so hands them out."""
         components = self.bundle.app.value.components.values()
-        return tuple(sorted({name for component in components for name in component.secrets}))
+        return tuple(sorted({name for component in components for name in component.secret_names}))
 
     @property
     def deploy_options(self) -> str:

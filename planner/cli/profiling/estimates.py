@@ -68,6 +68,9 @@ class Estimator:
                 source = digests[f"{name}/{variant}"]
                 if real.quantize is not None:
                     self.problem("not estimated", f"{name}/{variant}: the estimates are not calibrated for int8")
+                elif real.api is not None:
+                    if real.api.latency is None:
+                        self.problem("not estimated", f"{name}: a hosted API: declare its latency")
                 elif real.model is not None:
                     for segment in Targets(self.app, self.models).segments(name, variant):
                         yield from self._model(source, name, variant, segment)

@@ -10,7 +10,16 @@ from typing import Final
 
 from compiler.build import build_all
 from compiler.given import Given
-from compiler.measure import ArtefactSubject, Budget, FunctionSubject, HardwareClass, Subject, classes, measure_all
+from compiler.measure import (
+    ArtefactSubject,
+    Budget,
+    FunctionSubject,
+    HardwareClass,
+    Subject,
+    classes,
+    measure_all,
+)
+from compiler.measure import Outcome as Measurement
 from compiler.numerics import check
 from compiler.remote.place import RemoteClass
 from compiler.remote.tracker import Tracker
@@ -19,6 +28,7 @@ from compiler.store import Store
 from planner.cli.devices import lent_classes
 from planner.cli.ending import ended
 from planner.cli.ledger import Ledger
+from planner.cli.profiling.calls import CALL_BUDGET, MOST_SPEND, announce_calls, measured_apis
 from planner.cli.profiling.confirm import confirm
 from planner.cli.profiling.estimates import Estimator, add_estimates
 from planner.cli.profiling.found import found_cuts
@@ -35,8 +45,8 @@ from runtime.reference.behaviour import combination_of
 from runtime.stages.encoding import sample_on_wire
 from runtime.stages.secrets import NO_SECRETS, Secrets
 from runtime.stages.served import open_served_function, open_served_model
-from runtime.stages.work import environment_of
-from specs.application import Application
+from runtime.stages.work import environment_of, token_of
+from specs.application import DEFAULT_VARIANT, Application
 from specs.artefact import WHOLE, ModelSignature
 from specs.artefact_folder import read_artefact
 from specs.behaviour import Behaviour
@@ -51,6 +61,11 @@ HOP_SIZES: Final = (1_000, 10_000, 100_000, 1_000_000, 4_000_000)
 """Bytes of the messages whose overhead is measured."""
 
 Say = Callable[[str], None]
+
+
+def _both(first: Iterator[Measurement], second: Iterator[Measurement]) -> Iterator[Measurement]:
+    yield from first
+    yield from second
 
 
 @dataclass
@@ -84,6 +99,7 @@ class Profiler:
     `confirming` bounds the seconds in which parts of models are measured that the solver would choose. `say` tells a
     line that stays, `step` how far it is. With `estimate`, classes that this machine can stand for in no way get
     estimates. With a `tracker`, classes with `device: {rpc: KEY}` are measured on the devices that it lends.
+    Calls of hosted APIs may cost `most_spend`, in the infrastructure's currency.
     """
 
     app: Document[Application]
@@ -100,14 +116,16 @@ class Profiler:
     estimate: bool = False
     secrets: Secrets = NO_SECRETS
     tracker: Tracker | None = None
+    most_spend: float = MOST_SPEND
 
     def run(self) -> Outcome:
-        """Do what is missing. Raises InputError where the data, a model or a function is wrong."""
+        """Do what is missing. Raises InputError where the data, a model or a function is wrong, or calls cost more."""
         outcome = Outcome()
         lent = self._lent()
         hardware = self._hardware(outcome, lent)
         for issue in left_out(self, lent):
             self.problem(outcome, "left out", str(issue))
+        announce_calls(self.app, self.infra.value, self.most_spend, self.say)
         self._behaviour(outcome)
         found = found_cuts(self)
         targets = Targets(self.app, self.models, found)
@@ -314,6 +332,26 @@ class Profiler:
                     folder, kept = self.app.folder, component.state_size
                     subject = FunctionSubject(folder, made.function, source, real, own, component.secrets, types, kept)
                     yield f"{name}/{variant}", subject
+        for name, component in measured_apis(self.app.value).items() if functions else ():
+            if component.api is not None and (not self.only or name in self.only):
+                token = token_of(component.api, name, self.secrets)
+                own = {str(component.api.token): token} if token else {}
+                real = samples[name, DEFAULT_VARIANT, WHOLE]
+                types = {output: str(kind) for output, kind in component.outputs.items()}
+                source = digests[f"{name}/{DEFAULT_VARIANT}"]
+                yield (
+                    f"{name}/{DEFAULT_VARIANT}",
+                    FunctionSubject(
+                        self.app.folder,
+                        component.api.endpoint,
+                        source,
+                        real,
+                        own,
+                        tuple(own),
+                        types,
+                        timeout=component.api.timeout,
+                    ),
+                )
 
     def _measure(
         self,
@@ -326,10 +364,16 @@ class Profiler:
         names = {id(subject): name for name, subject in subjects.items()}
         wanted = sum(h.cores >= s.threads for s in subjects.values() for h in hardware)
         done = 0
-        values = list(subjects.values())
-        with ended(
-            measure_all(values, hardware, open_served_model, open_served_function, self.budget, frozenset(known))
-        ) as outcomes:
+        measured = partial(
+            measure_all,
+            hardware=hardware,
+            open_executor=open_served_model,
+            load_function=open_served_function,
+            known=frozenset(known),
+        )
+        hosted = [s for s in subjects.values() if isinstance(s, FunctionSubject) and s.timeout is not None]
+        others = [s for s in subjects.values() if not any(s is each for each in hosted)]
+        with ended(_both(measured(others, budget=self.budget), measured(hosted, budget=CALL_BUDGET))) as outcomes:
             for done, found in enumerate(outcomes, 1):
                 name = f"{names[id(found.subject)]} on {found.hardware}"
                 if found.record is None:

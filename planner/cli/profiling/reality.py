@@ -73,7 +73,7 @@ class Reality:
 
     def work(self, component: str, variant: str, segment: Segment = WHOLE) -> Work:
         """One part of a component, ready to run."""
-        if self.app.components[component].realisations[variant].function is not None:
+        if not self.app.components[component].realisations[variant].is_model:
             return open_function(self.app, component, variant, self.document.folder, self.types, self.secrets)
         folder = self.built[self.targets.reference(component, variant, segment).key]
         return open_model(self.app, component, folder, open_executor, 1)
@@ -202,6 +202,6 @@ class Reality:
             given[name] = filled(self.types[ref.from_], ref.if_skipped or 0.0, name) if skipped else values[ref.from_]
         items = item_inputs(self.app, component)
         every = split(given, items, component) if items else [given]
-        if any(v.function for v in spec.realisations.values()):
+        if not spec.is_models:
             return [dict(each) for each in every]
         return [{name: with_batch(value) for name, value in each.items() if value is not None} for each in every]

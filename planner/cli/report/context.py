@@ -28,8 +28,10 @@ def context_of(plan: Plan, app_file: Path | None, infra_file: Path | None) -> Co
     units = units_of(app.value, currency) if app and plan.objective else ()
     sizes = {name: c.state_size for name, c in app.value.components.items()} if app else {}
     remembers = {name: size for name, size in sizes.items() if size is not None}
+    hosted = {name: c.api for name, c in app.value.components.items()} if app else {}
+    calls = {name: api.endpoint for name, api in hosted.items() if api is not None}
     if infra is None:
-        return Context(edges=edges, units=units, remembers=remembers)
+        return Context(edges=edges, units=units, remembers=remembers, calls=calls)
     spec = infra.value
     return Context(
         tiers={name: site.tier for name, site in spec.sites.items()},
@@ -39,6 +41,7 @@ def context_of(plan: Plan, app_file: Path | None, infra_file: Path | None) -> Co
         edges=edges,
         units=units,
         remembers=remembers,
+        calls=calls,
     )
 
 

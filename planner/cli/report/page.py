@@ -40,6 +40,9 @@ class Context:
     remembers: Mapping[str, float] = field(default_factory=dict)
     """Bytes of state at most, by component that keeps some."""
 
+    calls: Mapping[str, str] = field(default_factory=dict)
+    """Where each hosted API is called."""
+
 
 def render(plan: Plan, run: RunResult | None, context: Context | None = None) -> str:
     """The page for `plan` and, where given, a run of it."""

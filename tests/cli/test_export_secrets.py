@@ -50,3 +50,13 @@ def test_kubernetes_mounts_a_secret_that_it_does_not_hold(folder: Path) -> None:
     assert {"name": "TIERPLAN_FUNCTION_SECRETS", "value": "/run/secrets/functions"} in container["env"]
     assert {"name": "functions", "mountPath": "/run/secrets/functions", "readOnly": True} in container["volumeMounts"]
     assert f"kubectl create secret generic {secret} " in (folder / "kubernetes" / "README.md").read_text("utf-8")
+
+
+def test_the_token_of_a_hosted_api_is_mounted_like_them(tmp_path: Path) -> None:
+    api = "api: {url: 'https://api.example.com', model: m, price: 1 USD/call, token: API_TOKEN}"
+    project = copy_project(tmp_path, app=(OWN, api))
+    make_bundle(tmp_path, make_plan(project), project)
+    called = planner("export", "bundle", "--to", "compose", "-o", "compose", "--insecure", folder=tmp_path)
+    assert called.code == 0, called.err
+    value: dict[str, Any] = yaml.safe_load((tmp_path / "compose" / "compose.yaml").read_text("utf-8"))
+    assert value["secrets"] == {"function_API_TOKEN": {"file": "./secrets/functions/API_TOKEN"}}

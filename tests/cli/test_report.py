@@ -256,6 +256,12 @@ def test_what_keeps_state_is_named_and_not_said_to_equal_the_reference() -> None
     assert "state" not in text_of(render(plan, sample_run(plan), CONTEXT))
 
 
+def test_where_a_hosted_api_is_called_is_named() -> None:
+    plan = sample_plan()
+    shown = text_of(render(plan, None, Context(calls={"decide": "https://api.example.com/v2/models/m/infer"})))
+    assert shown.count("calls https://api.example.com/v2/models/m/infer") == 1
+
+
 def test_objectives_have_their_units_where_the_application_is_known() -> None:
     plan = sample_plan()
     page = render(plan, None, Context(units=("USD/month", "ms")))

@@ -69,7 +69,11 @@ def test_codecs_and_batches_are_not_said_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("function: steps:embed", "api: {url: x}", "16:5: not supported yet: a hosted API"),
+        (
+            "function: steps:embed",
+            "variants: {far: {api: {url: 'https://x', model: m, price: 1/call}}}",
+            "16:16: not supported yet: a hosted API among variants",
+        ),
         (
             "function: steps:embed",
             "function: steps:embed\n    per: ask.text",

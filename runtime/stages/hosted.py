@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import socket
 import ssl
 import time
@@ -32,6 +33,7 @@ from specs.tensors import TensorType, from_numpy_name
 MAX_ANSWER: Final = MAX_JSON
 """Bytes of an answer."""
 _CHUNK: Final = 65_536
+_TOKEN: Final = re.compile(r"[\x21-\x7e]*")
 
 
 class _Again(Exception):
@@ -42,7 +44,12 @@ class HostedModel:
     """A callable that takes and gives what the component does. Serves one thread at a time."""
 
     def __init__(self, endpoint: str, timeout: float, outputs: Mapping[str, TensorType], token: str = "") -> None:
-        """Connects to nothing yet. `timeout` in seconds; `token` is sent with each call where it is not empty."""
+        """Connects to nothing yet. `timeout` in seconds; `token` is sent with each call where it is not empty.
+
+        Raises InputError for a token that no header can carry.
+        """
+        if not _TOKEN.fullmatch(token):
+            raise InputError(Issue(f"the token for {endpoint} cannot be sent: expected visible ASCII characters"))
         self.endpoint, self._timeout, self._token = endpoint, timeout, token
         self._ports = {name: Port(name, kind) for name, kind in outputs.items()}
         self._path = urlsplit(endpoint).path
@@ -150,6 +157,7 @@ class HostedModel:
         return data
 
     def _read(self, response: HTTPResponse) -> bytes:
+        """The body, with stars for the token wherever it is repeated: errors quote what they were sent."""
         parts: list[bytes] = []
         size = 0
         while part := response.read1(_CHUNK):
@@ -160,7 +168,8 @@ class HostedModel:
         if response.length:
             raise HTTPException(f"the answer ends {response.length} bytes too early")
         response.close()  # read1 leaves it open, and the connection with it
-        return b"".join(parts)
+        data = b"".join(parts)
+        return data.replace(self._token.encode(), HIDDEN.encode()) if self._token else data
 
     def _outputs(self, data: bytes) -> dict[str, Value]:
         """What an answer holds, each output as declared. Raises HTTPException or ProtocolError."""

@@ -119,6 +119,18 @@ def test_an_error_is_told_without_the_token_that_it_repeats() -> None:
     assert len(server.seen) == 1
 
 
+@pytest.mark.parametrize("token", ["two words", "a\nb", "ü", "x\r\nHost: other"])
+def test_a_token_that_no_header_can_carry_is_refused_unsaid(token: str) -> None:
+    with pytest.raises(InputError, match="the token for http://localhost/m cannot be sent") as caught:
+        HostedModel("http://localhost/m", 1.0, Y, token)
+    assert token not in str(caught.value)
+
+
+def test_not_even_a_part_of_the_token_is_told() -> None:
+    said, _ = failing(lambda _: (200, outputs(y=GOOD | {"datatype": 30 * "x" + TOKEN})))
+    assert "s3cret" not in said
+
+
 def test_nothing_is_followed_to_another_address() -> None:
     assert "answered 302" in failing(lambda _: (302, b""))[0]
 

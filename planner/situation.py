@@ -374,11 +374,7 @@ def _fresh(
     missing or stale, or a codec has none.
     """
     newest: dict[Combination, Behaviour] = {}
-
-    def is_current(b: Behaviour) -> bool:
-        return all(digests.get(key) == digest for key, digest in b.inputs.items())
-
-    for behaviour in sorted(behaviours, key=lambda b: (is_current(b), b.measured_at)):
+    for behaviour in sorted(behaviours, key=lambda b: (b.is_of(digests), b.measured_at)):
         newest[behaviour.combination] = behaviour
     issues: list[Issue] = []
     fresh: list[Behaviour] = []
@@ -434,7 +430,7 @@ def _is_ours(
     if behaviour.variants.keys() != app.components.keys():
         return False
     expected = {f"{c}/{v}" for c, v in behaviour.variants.items()} | {f"data:{name}" for name in app.data}
-    if expected != set(behaviour.inputs) or any(digests.get(k) != d for k, d in behaviour.inputs.items()):
+    if expected != set(behaviour.inputs) or not behaviour.is_of(digests):
         return False
     for component, wire in (behaviour.encoded or {}).items():
         spec, variant = app.components[component], behaviour.variants[component]

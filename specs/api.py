@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
 from typing import Annotated, Final
 from urllib.parse import SplitResult, urlsplit
 
@@ -12,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from specs.base import Spec
 from specs.digest import digest_value
 from specs.environment_name import EnvironmentName
+from specs.loopback import is_loopback
 from specs.quantities import CallPrice, Duration
 
 
@@ -51,7 +51,7 @@ class Api(Spec):
     @model_validator(mode="after")
     def _token_in_private(self) -> Api:
         parts = _parts(self.url)
-        if self.token is not None and parts.scheme == "http" and not _loopback(parts.hostname or ""):
+        if self.token is not None and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             raise ValueError(f"the token would cross the network in the clear: expected https, got {self.url}")
         return self
 
@@ -85,10 +85,3 @@ def _parts(text: str) -> SplitResult:
     if not usable or parts.query or parts.fragment:
         raise ValueError(f"{expected}, got {text!r:.80}")
     return parts
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

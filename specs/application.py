@@ -430,6 +430,11 @@ class Component(Spec):
         return tuple(self.split.codec) if isinstance(self.split, Cuts | Anywhere) else PLAIN
 
     @property
+    def encodings(self) -> tuple[Codec, ...]:
+        """Of its codecs, those that change what crosses."""
+        return tuple(codec for codec in self.codecs if codec != "none")
+
+    @property
     def batch_sizes(self) -> tuple[int, ...]:
         """How many requests may be run at once, from one on."""
         return (1, *(self.batch.sizes if self.batch else ()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -93,6 +94,10 @@ class Behaviour(Spec):
     def wire(self, component: str) -> tuple[str, ...]:
         """What crosses the encoded cut of a component; nothing where it has none."""
         return (self.encoded or {}).get(component, ())
+
+    def is_of(self, digests: Mapping[str, str]) -> bool:
+        """Whether it was measured with exactly these models, functions and data."""
+        return all(digests.get(key) == digest for key, digest in self.inputs.items())
 
     @property
     def combination(self) -> Combination:

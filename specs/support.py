@@ -126,7 +126,7 @@ def _remembered(app: Application) -> _Found:
     varying = set() if graph.on_cycle else varying_components(app)
     keeps = any(c.state is not None for c in app.components.values())
     for name, component in app.components.items():
-        if keeps and any(codec != "none" for codec in component.codecs):
+        if keeps and component.encodings:
             what = "codecs beside a component that keeps state"  # agreement runs each request twice
             yield ("components", name, "split", "codec"), what, "leave codec out"
         if component.when is not None and component.when.ref.producer in varying:
@@ -160,7 +160,7 @@ def _component(component: Component) -> _Found:
     if component.state is not None and component.per is not None:
         yield ("state",), "state of a component that runs per item", "let a component that takes all items remember"
     yield from _dims(component)
-    if component.batch is not None and any(codec != "none" for codec in component.codecs):
+    if component.batch is not None and component.encodings:
         yield ("split", "codec"), "codecs of a model that runs in batches", "leave batch or codec out"
 
 

@@ -8,7 +8,6 @@ this machine alone unless told otherwise.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import socket
 import struct
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from specs.errors import EnvironmentFailed, InputError, Issue, NotKnown
+from specs.loopback import is_loopback
 
 _MAGIC: Final = struct.pack("<i", 0x2F271)
 _REQUEST, _SUMMARY, _SUCCESS = 4, 6, 0
@@ -55,13 +55,18 @@ class Tracker:
 
         Raises EnvironmentFailed where no tracker answers.
         """
-        with self._connected() as line:
-            line.send([_SUMMARY])
-            answer = line.receive(time.monotonic() + _ANSWER)
+        try:
+            with self._connected() as line:
+                line.send([_SUMMARY])
+                answer = line.receive(time.monotonic() + _ANSWER)
+        except NotKnown as error:
+            raise EnvironmentFailed(str(error)) from error
         found: dict[str, int] = {}
         try:
             status, summary = answer
-            for server in summary["server_info"] if status == _SUCCESS else ():
+            if status != _SUCCESS:
+                raise ValueError(status)
+            for server in summary["server_info"]:
                 key = str(server["key"]).removeprefix("server:")
                 found[key] = found.get(key, 0) + 1
         except (TypeError, ValueError, KeyError) as error:
@@ -120,14 +125,6 @@ def tracker_at(text: str, anywhere: bool) -> Tracker:
     return Tracker(address, int(port), anywhere)
 
 
-def is_loopback(address: str) -> bool:
-    """Whether `address` can only be this machine; of names, `localhost` alone."""
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
-
-
 class _Line:
     """A connection to a tracker that has said its magic number."""
 
@@ -159,7 +156,7 @@ class _Line:
         """The next message, any JSON. Raises NotKnown after `end` (of time.monotonic) or once it is not `wanted`."""
         size = int.from_bytes(self._take(4, end, wanted), "little", signed=True)
         if not 0 < size <= _MOST_BYTES:
-            raise EnvironmentFailed(f"the tracker at {self._tracker} announces {size} bytes; expected {_MOST_BYTES}")
+            raise EnvironmentFailed(f"the tracker at {self._tracker} announces {size} bytes, not 1 to {_MOST_BYTES}")
         try:
             return json.loads(self._take(size, end, wanted))
         except (ValueError, RecursionError) as error:

@@ -227,12 +227,15 @@ def _devices(situation: Situation, name: str) -> Dial:
 
 def _is_small(situation: Situation, hardware: str) -> bool:
     """Whether a device may lack memory for all components, each as small as it can be there."""
-    least: dict[str, float] = {}
-    of = {digest: key.split("/")[0] for key, digest in situation.digests.items()}
+    by_source: dict[str, float] = {}
     for record in situation.records:
-        if record.hardware == hardware and record.source in of:
-            name = of[record.source]
-            least[name] = min(least.get(name, record.memory), record.memory)
+        if record.hardware == hardware:
+            by_source[record.source] = min(by_source.get(record.source, record.memory), record.memory)
+    least: dict[str, float] = {}
+    for key, digest in situation.digests.items():
+        if digest in by_source:
+            name = key.split("/")[0]
+            least[name] = min(least.get(name, by_source[digest]), by_source[digest])
     memory = situation.infra.value.hardware[hardware].memory
     return memory is not None and sum(least.values()) > memory
 

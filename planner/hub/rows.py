@@ -107,8 +107,4 @@ def best_accuracy(behaviours: Sequence[Behaviour], data: str | None = None) -> d
 
 def fresh(behaviours: Iterable[Behaviour], digests: Mapping[str, str]) -> list[Behaviour]:
     """Those measured with exactly these models, functions and data, without codecs."""
-
-    def is_current(b: Behaviour) -> bool:
-        return all(digests.get(key) == value for key, value in b.inputs.items())
-
-    return [b for b in behaviours if not b.encoded and is_current(b)]
+    return [b for b in behaviours if not b.encoded and b.is_of(digests)]

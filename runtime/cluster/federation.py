@@ -154,8 +154,10 @@ class Federation:
         return results, {key: reason for _, died in found.values() for key, reason in died.items()}
 
     def kill(self, actors: Sequence[RemoteActor]) -> None:
-        apart = _by(lambda name: next(a.cluster for a in actors if a.name == name), {a.name: a for a in actors})
-        self._all({name: ("kill", (list(mine),)) for name, mine in apart.items()})
+        apart: dict[str, list[str]] = {}
+        for actor in actors:
+            apart.setdefault(actor.cluster, []).append(actor.name)
+        self._all({cluster: ("kill", (names,)) for cluster, names in apart.items()})
 
     def close(self) -> None:
         for delegate in self._delegates.values():

@@ -90,9 +90,10 @@ def main() -> int:
                 nodes += pool.map(lambda node: _start(folder, node[0], node[1], head.gcs_address), others)
                 members = {labels["site"]: node for labels, node in zip(asked["nodes"], nodes, strict=True)}
                 _tell({"address": head.gcs_address, "nodes": list(members)}, asked, answer)
-                revive = _Revival(head)
+                revive = None if "head" in asked else _Revival(head)
                 for wanted in _looks(asked):
-                    revive.look()
+                    if revive is not None:
+                        revive.look()
                     if not wanted:
                         continue
                     found, problem = _add(wanted, members, folder, pool, head.gcs_address)

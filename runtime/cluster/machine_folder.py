@@ -64,8 +64,10 @@ def _remove_unused(path: Path, lock: int) -> None:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if _is_at(lock, path / LOCK):
-            shutil.rmtree(path, ignore_errors=True)
-    except BlockingIOError:
+            gone = path.with_name(f".{path.name}.{os.getpid()}.gone")
+            path.rename(gone)  # in one step: who comes now makes another
+            shutil.rmtree(gone, ignore_errors=True)
+    except (BlockingIOError, FileNotFoundError):
         pass
     finally:
         os.close(lock)

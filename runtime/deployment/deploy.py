@@ -89,9 +89,7 @@ def deploy(wanted: Wanted, tell: Tell) -> bool:
                 processes.bring(tell)
                 processes.introduce()
                 return _tidy(processes)
-            if record.state:
-                processes.close()
-            processes.end(list(processes.actors))
+            processes.dismiss(list(processes.actors))
             _start(processes, wanted, tell)
             return True
         finally:

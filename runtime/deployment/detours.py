@@ -148,7 +148,7 @@ class Detours:
             if self._trial is not None or now < self._next_trial:
                 return
             self._trial = (name, now + deadline)
-        self._host.origin.try_out(name, flow, values, deadline, lambda _: self._tried(name))
+        self._host.origin.submit(name, flow, values, deadline, lambda _: self._tried(name), shunned=False)
 
     def _tried(self, name: str) -> None:
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -200,13 +201,12 @@ class Processes:
         self._connection.kill([self.actors.pop(process) for process in processes])
 
     def dismiss(self, processes: Collection[str]) -> None:
-        """Have them leave what they keep on their machines, and end them."""
-        self._connection.ask({process: self.actors[process].close.remote() for process in processes}, CLOSE_LIMIT)
-        self.end(processes)
-
-    def close(self) -> None:
-        """Have them write down what they keep, before they end; one that does not answer is left as it is."""
-        self._connection.ask({process: actor.close.remote() for process, actor in self.actors.items()}, CLOSE_LIMIT)
+        """Have them write what they keep, leave their machines' folders, and end."""
+        asked = {process: self.actors[process].close.remote() for process in processes}
+        if asked:
+            with contextlib.suppress(Exception):  # who does not close is killed
+                self._connection.ask(asked, CLOSE_LIMIT)
+            self.end(processes)
 
     def end_others(self) -> None:
         """Kill those that the release has no work for."""

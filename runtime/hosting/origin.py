@@ -100,7 +100,7 @@ class Origin:
             for flow in self.top.flows
             if not kept.isdisjoint(s.component for s in self.top.stages if flow.name in s.flows)
         }
-        self._again = {
+        self._repeatable = {
             flow.name: bool(self.beats.interval) and flow.name not in self._remembered for flow in self.top.flows
         }
         mine = [flow.name for flow in self.top.flows if self.member in flow.members]
@@ -123,20 +123,24 @@ class Origin:
             entry = Entry(departure.request, departure.flow, departure.item, departure.measured, due, due + deadline)
             self._admit(entry, self._items[departure.item], None)
 
-    def submit(self, request: str, flow: str, values: Mapping[str, Value], deadline: float, on_end: OnEnd) -> None:
+    def submit(
+        self,
+        request: str,
+        flow: str,
+        values: Mapping[str, Value],
+        deadline: float,
+        on_end: OnEnd,
+        *,
+        shunned: bool = True,
+    ) -> None:
         """Let a request in whose values have the declared types; it is given up after `deadline` seconds.
 
-        `request` must be new. It stands in no log: `on_end` gets its entry.
+        `request` must be new. It stands in no log: `on_end` gets its entry. Unless it goes round those that are
+        `shunned`, it shows whether they are still slow.
         """
         now = time.monotonic()
         item = Item(self.top.flow_by_name[flow].source, values)
-        self._admit(Entry(request, flow, -1, False, now, now + deadline), item, on_end)
-
-    def try_out(self, request: str, flow: str, values: Mapping[str, Value], deadline: float, on_end: OnEnd) -> None:
-        """As `submit`, but also by processes that are gone round because they are slow: to see whether they are."""
-        now = time.monotonic()
-        item = Item(self.top.flow_by_name[flow].source, values)
-        self._admit(Entry(request, flow, -1, False, now, now + deadline), item, on_end, shunned=False)
+        self._admit(Entry(request, flow, -1, False, now, now + deadline), item, on_end, shunned=shunned)
 
     def resume(self, withdrawn: Withdrawn) -> None:
         """Go on with a request that another plan's host began here."""
@@ -245,7 +249,7 @@ class Origin:
 
     def unreached(self, message: Message, target: str, reason: str) -> None:
         """A message of this origin's request could not be brought to `target`."""
-        if not self._again[message.flow]:
+        if not self._repeatable[message.flow]:
             self.end(message.request, "failed", f"{target} cannot be reached: {reason}")
             return
         with self._lock:
@@ -303,7 +307,7 @@ class Origin:
 
     def may_repeat(self, flow: str) -> bool:
         """Whether requests of `flow` may be run again."""
-        return self._again[flow]
+        return self._repeatable[flow]
 
     def _came_up(self, target: str) -> None:
         """Send again what waited for `target`."""
@@ -320,7 +324,7 @@ class Origin:
         died of, and the others are done before it is there again.
         """
         pairs = [(self._entries[request], attempt) for request, attempt in reversed(self._attempts.items())]
-        return [(e, a) for e, a in pairs if self._again[e.flow] and e.status == "pending" and wanted(e, a)]
+        return [(e, a) for e, a in pairs if self._repeatable[e.flow] and e.status == "pending" and wanted(e, a)]
 
     def withdraw(self) -> list[Withdrawn]:
         """Requests from outside, which may wait for a process that is gone: they are no longer this host's.

@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from runtime.values import Value, conform
-from specs.errors import EnvironmentFailed, InputError, Issue, Place
+from specs.errors import InputError, Issue, Place, TierplanError
 from specs.function_files import module_file, split_name
 from specs.tensors import TensorType
 
@@ -141,7 +141,7 @@ def call_function(
         result = function(**given)
     except Raised as error:
         raise InputError(Issue(f"{name}: {error.what}", error.place or _defined(function))) from None
-    except EnvironmentFailed:  # of a process of its own
+    except TierplanError:  # of a process of its own, a hosted API, or a state that is not here
         raise
     except (Exception, SystemExit) as error:  # user code may raise anything
         raise InputError(Issue(f"{name}: {type(error).__name__}: {error}", _raised_at(error, function))) from error

@@ -70,7 +70,7 @@ class HostedModel:
         until = time.monotonic() + min(self._timeout, time_left())
         for last in (False, True):
             try:
-                return self._outputs(self._post(body, until))
+                return self._answer(self._post(body, until))
             except _Again as error:
                 self.close()
                 if last:
@@ -151,13 +151,13 @@ class HostedModel:
         if response.will_close:
             self.close()
         if response.status >= 500:
-            raise _Again(f"answered {response.status}: {_said(data)}")
+            raise _Again(f"answered {response.status}: {_said(self._hidden(data))}")
         if response.status != 200:
-            raise HTTPException(f"answered {response.status}: {_said(data)}")
+            raise HTTPException(f"answered {response.status}: {_said(self._hidden(data))}")
         return data
 
     def _read(self, response: HTTPResponse) -> bytes:
-        """The body, with stars for the token wherever it is repeated: errors quote what they were sent."""
+        """The body."""
         parts: list[bytes] = []
         size = 0
         while part := response.read1(_CHUNK):
@@ -168,8 +168,19 @@ class HostedModel:
         if response.length:
             raise HTTPException(f"the answer ends {response.length} bytes too early")
         response.close()  # read1 leaves it open, and the connection with it
-        data = b"".join(parts)
+        return b"".join(parts)
+
+    def _hidden(self, data: bytes) -> bytes:
+        """With stars for the token wherever it is repeated: errors quote what they were sent."""
         return data.replace(self._token.encode(), HIDDEN.encode()) if self._token else data
+
+    def _answer(self, data: bytes) -> dict[str, Value]:
+        """As `_outputs`, whose errors quote nothing of the token."""
+        try:
+            return self._outputs(data)
+        except (HTTPException, ProtocolError):
+            self._outputs(self._hidden(data))
+            raise HTTPException("the answer is not as declared") from None
 
     def _outputs(self, data: bytes) -> dict[str, Value]:
         """What an answer holds, each output as declared. Raises HTTPException or ProtocolError."""

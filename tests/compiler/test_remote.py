@@ -23,10 +23,11 @@ from compiler.make import make
 from compiler.measure import Budget
 from compiler.remote.measure import RemoteSubject, measure_remotely
 from compiler.remote.place import RemoteClass, remote_class
-from compiler.remote.tracker import Tracker, is_loopback, tracker_at
+from compiler.remote.tracker import Tracker, tracker_at
 from compiler.store import Store
 from runtime.executors import open_executor
 from specs.errors import AnswerIsNo, EnvironmentFailed, InputError, NotKnown
+from specs.loopback import is_loopback
 from tests.compiler.lending import lending
 from tests.compiler.models import model, save
 

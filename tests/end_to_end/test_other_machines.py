@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from runtime.client import Client
+from runtime.deployment.record import HOSTED
 from runtime.values import equal
 from tests.cli.calling import Called, planner
 from tests.runtime.faulty import expected_of
@@ -87,7 +88,7 @@ def test_what_hosts_need_comes_to_them_and_stays_as_long_as_they_do(world: World
     first = world.deploy("bundle")
     assert first.code == 0, first.err
     assert json.loads(first.out)["state"] == "serving"
-    copy = next((world.there.folder / "phones-0" / "state" / "hosted").iterdir())
+    copy = next((world.there.folder / "phones-0" / "state" / HOSTED).iterdir())
     assert copy.name.startswith(NAME)
     assert copy.stat().st_mode & 0o777 == 0o700
     assert len(list(copy.glob("bundles/*/project/pictures/steps.py"))) == 1

@@ -126,7 +126,7 @@ def test_a_process_that_is_shunned_gets_nothing_but_what_is_tried_out_while_its_
     world.all_ended()
     assert busy(by_name["bases-0"]) == 0.0 < busy(by_name["bases-0+standby"])
     tried: list[Entry] = []
-    world.origin.origin.try_out("r20", FLOW, ITEMS[20].values, 20.0, tried.append)
+    world.origin.origin.submit("r20", FLOW, ITEMS[20].values, 20.0, tried.append, shunned=False)
     assert until(lambda: bool(tried), 20)
     assert right(tried[0])
     before = busy(by_name["bases-0"])

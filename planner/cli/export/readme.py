@@ -40,7 +40,10 @@ def limits_of(shape: Shape, to: str) -> tuple[str, ...]:
         "these files are made for one machine."
     )
     if to == "kubernetes":
-        one += " The pods have an affinity to one another; label one node for all sites, or take it out."
+        one += (
+            " The pods have an affinity to one another; label one node for all sites, or take it out and give the "
+            "claim in state.yaml accessModes: [ReadWriteMany]."
+        )
     plan = shape.bundle.plan
     counts = {s.site: shape.bundle.infra.value.members(s.site) for s in shape.sites}
     part = ", ".join(f"{s.members} of {counts[s.site]:,} {s.site}" for s in shape.sites if s.members < counts[s.site])

@@ -8,10 +8,11 @@ from math import prod
 from typing import Final
 
 from compiler.measure import Budget
+from compiler.splitting.cuts import MOST
 from planner.cli.profiling.reality import ITEMS_TRIED
 from runtime.reference.items import read_items
 from specs.api import Api
-from specs.application import Application, Component
+from specs.application import Application, Component, Cuts
 from specs.errors import InputError, Issue
 from specs.graph import Graph
 from specs.infrastructure import Infrastructure
@@ -37,19 +38,28 @@ def most_calls(app: Document[Application]) -> dict[str, int]:
     """How often a profile calls each hosted API at most, by component.
 
     The reference pipeline runs all items of the data to see how requests behave, and up to `ITEMS_TRIED` for inputs to
-    measure with, each with every combination of the variants that feed the API. A failed call is tried once more.
+    measure with, each with every combination of the variants that feed the API; with codecs at cuts before it, all
+    items once more with each of those. Calls that are repeated after an error are not counted.
     """
     spec = app.value
     graph = Graph(spec)
     items = sum(len(read_items(spec, name, app.folder)) for name in spec.data)
     runs = items + min(items, ITEMS_TRIED)
+    any_coded = any(c.encodings for c in spec.components.values())
     found: dict[str, int] = {}
     for name, (_, api) in hosted_apis(spec).items():
         above = [c for c in spec.components if c != name and name in graph.descendants([c])]
         ways = prod(len(spec.components[c].realisations) for c in above)
         measured = CALL_BUDGET.warmup + CALL_BUDGET.most if api.latency is None else 0
-        found[name] = runs * ways + measured
+        coded = items * prod(_ways(spec.components[c]) for c in above) if any_coded else 0
+        found[name] = runs * ways + coded + measured
     return found
+
+
+def _ways(component: Component) -> int:
+    """In how many ways its outputs come about at most: by variant, whole or with each codec at each cut."""
+    cuts = MOST if component.cut_anywhere else len(component.split.at) if isinstance(component.split, Cuts) else 0
+    return len(component.realisations) * (1 + cuts * len(component.encodings))
 
 
 def announce_calls(

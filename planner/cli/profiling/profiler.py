@@ -225,18 +225,8 @@ class Profiler:
         It needs the references alone, which are there in seconds: a mistake in a function or in the data shows before
         anything is compiled or measured.
         """
-        file = self.folder / BEHAVIOUR_FILE
-        ledger = Ledger(file)
-        digests = source_digests(self.app)
-        known = read_jsonl(file, Behaviour) if file.exists() else []
-        data = {key for key in digests if key.startswith("data:")}
-        fresh = [
-            b.variants
-            for b in known
-            if data <= set(b.inputs)
-            and all(digests.get(k) == v for k, v in b.inputs.items())
-            and knows_lengths(b, self.app.value)
-        ]
+        ledger = Ledger(self.folder / BEHAVIOUR_FILE)
+        fresh = [b.variants for b in self._known_behaviours() if knows_lengths(b, self.app.value)]
         targets = Targets(self.app, self.models)
         if all(variants in fresh for variants in Reality(self.app, self.signatures, targets, {}).combinations):
             return
@@ -251,23 +241,23 @@ class Profiler:
             ledger.append(behaviour)
             outcome.behaviours += 1
 
+    def _known_behaviours(self) -> list[Behaviour]:
+        """Those measured with the models, functions and all the data that there are now."""
+        file, digests = self.folder / BEHAVIOUR_FILE, source_digests(self.app)
+        data = {key for key in digests if key.startswith("data:")}
+        known = read_jsonl(file, Behaviour) if file.exists() else []
+        return [b for b in known if data <= set(b.inputs) and b.is_of(digests)]
+
     def _encoded_behaviour(self, reality: Reality, outcome: Outcome) -> None:
         """As `_behaviour`, of what is not known of requests whose tensors cross cuts encoded."""
-        file = self.folder / BEHAVIOUR_FILE
-        digests = source_digests(self.app)
-        data = {key for key in digests if key.startswith("data:")}
-        known = {
-            b.combination
-            for b in (read_jsonl(file, Behaviour) if file.exists() else [])
-            if data <= set(b.inputs) and all(digests.get(k) == v for k, v in b.inputs.items())
-        }
+        known = {b.combination for b in self._known_behaviours()}
         missing = [choice for choice in reality.encoded_choices if combination_of(choice) not in known]
 
         def tell(done: int, total: int) -> None:
             if done % 25 == 0 or done == total:
                 self.step(f"reference pipeline with codecs: {done} of {total} items")
 
-        ledger = Ledger(file)
+        ledger = Ledger(self.folder / BEHAVIOUR_FILE)
         for behaviour in reality.encoded_behaviours(missing, tell) if missing else ():
             ledger.append(behaviour)
             outcome.behaviours += 1

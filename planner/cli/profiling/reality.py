@@ -97,7 +97,7 @@ class Reality:
 
     def wires(self, component: str, variant: str) -> list[tuple[str, ...]]:
         """What may cross the encoded cuts of a model, by its names on the wire."""
-        codecs = [codec for codec in self.app.components[component].codecs if codec != "none"]
+        codecs = self.app.components[component].encodings
         cuts = self.targets.cuts(component, variant) if codecs else ()
         found: list[tuple[str, ...]] = []
         for cut in cuts:

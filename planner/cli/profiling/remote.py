@@ -70,6 +70,11 @@ def left_out(profiler: Profiler, places: Collection[RemoteClass]) -> Iterator[Is
             inside = ("variants", variant) if component.variants else ()
             if real.function is not None:
                 what, at = "functions", (*inside, "function")
+            elif real.api is not None and real.api.latency is None:
+                place = profiler.app.place("components", name, "api")
+                text = f"{name} on {names}: RPC cannot call hosted APIs"
+                yield Issue(text, place, "declare its latency, or pin it elsewhere with at")
+                continue
             elif component.backends is not None and BACKEND not in component.backends:
                 what, at = f"artefacts for {' and '.join(component.backends)}", ("backends",)
             elif component.dims:
@@ -79,7 +84,7 @@ def left_out(profiler: Profiler, places: Collection[RemoteClass]) -> Iterator[Is
             place = profiler.app.place("components", name, *at)
             hint = "pin it elsewhere with at; --estimate gives a plan, but no bundle"
             yield Issue(f"{name}/{variant} on {names}: RPC cannot run {what}", place, hint)
-        if any(codec != "none" for codec in component.codecs):
+        if component.encodings:
             place = profiler.app.place("components", name, "split", "codec")
             yield Issue(f"{name} on {names}: RPC cannot run codecs", place, "its parts there cross plain")
 

@@ -120,7 +120,7 @@ class Targets:
         if not self.app.value.components[component].cut_anywhere:
             return self.segments(component, variant)
         sides = [side for cut in self.cuts(component, variant) for side in sides_of(cut)]
-        encoded = sides if any(codec != "none" for codec in self.app.value.components[component].codecs) else []
+        encoded = sides if self.app.value.components[component].encodings else []
         return tuple(dict.fromkeys((WHOLE, *self.atoms(component, variant), *encoded)))
 
     def atoms(self, component: str, variant: str) -> tuple[Segment, ...]:

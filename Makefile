@@ -37,7 +37,7 @@ lint: $(INSTALLED)
 	$(BIN)/lint-imports
 
 # What measures a running pipeline has the machine to itself; the rest shares it.
-RUNNING := tests/end_to_end tests/runtime/emulate $(addprefix tests/runtime/test_,in_process.py local_cluster.py models.py on_ray.py shaping.py)
+RUNNING := tests/end_to_end tests/runtime/emulate $(addprefix tests/runtime/test_,in_process.py local_cluster.py models.py on_ray.py other_machines.py shaping.py)
 
 test: $(INSTALLED)
 	@$(MAKE) --no-print-directory -j2 --output-sync=target lint prepare

@@ -82,6 +82,6 @@ def _parts(text: str) -> SplitResult:
         raise ValueError(f"{expected}: {error}") from None
     if parts.username is not None or parts.password is not None:
         raise ValueError(f"{expected} without a user or password: name a secret with token")
-    if not usable or parts.query or parts.fragment:
+    if not usable or "?" in text or "#" in text:
         raise ValueError(f"{expected}, got {text!r:.80}")
     return parts

@@ -185,7 +185,12 @@ def open_host(order: HostOrder, open_channel: Callable[[OnError], Channel], stat
     works = open_works(bundle, order.top, order.member.site, order.secrets, states)
     state = LinkState(Path(order.links)) if order.links else None
     app, fills = bundle.app.value, fills_of_sinks(bundle)
-    planned = {(s.name, s.site): s.service.p95_ms for s in bundle.plan.stages if s.kind == "stage"}
+    hosted = {name for name, component in app.components.items() if component.api is not None}
+    planned = {
+        (s.name, s.site): s.service.p95_ms  # that an API is slow is no fault of who calls it
+        for s in bundle.plan.stages
+        if s.kind == "stage" and s.name not in hosted
+    }
     options = replace(order.options, services_ms=planned)
     return Host(order.member, order.top, app, works, open_channel, state, options, fills)
 

@@ -10,7 +10,7 @@ from runtime.deployment.local import address_of, await_head, keeper_of, stop_nod
 from runtime.deployment.record import clusters_in, locked, remove_state, state_folder, state_of
 from specs.errors import EnvironmentFailed, InputError, Issue
 
-CLOSE_LIMIT: Final = 10.0
+CLOSE_LIMIT: Final = 30.0
 
 
 def undeploy(name: str, address: str = "") -> bool:

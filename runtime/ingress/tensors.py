@@ -34,6 +34,8 @@ DATATYPES: Final = {
 }
 BYTES: Final = "BYTES"
 BASE64: Final = "base64"
+MOST_NESTED: Final = 32
+"""Levels of lists: as many as numpy has axes."""
 _LENGTH: Final = struct.Struct("<I")
 _MOST: Final = 2**31
 
@@ -119,11 +121,23 @@ def from_json(port: Port, shape: tuple[int, ...], data: object, content_type: ob
         raise _wrong(port, f"expected data as a list, got {type(data).__name__}")
     if port.type.is_blob:
         return _blob_from_json(port, data, content_type)
+    if not _is_numbers(data, MOST_NESTED):  # of one long text among many numbers, numpy would make many long texts
+        raise _wrong(port, f"expected numbers for {datatype(port.type)}, got something else")
     try:
         array = np.asarray(data)
     except (ValueError, OverflowError) as error:
         raise _wrong(port, "expected a list of numbers, flat or nested as the shape says") from error
     return from_numbers(port, shape, array)
+
+
+def _is_numbers(data: list[Any], levels: int) -> bool:
+    """Whether it holds nothing but numbers, in lists of so many levels."""
+    kinds = set(map(type, data))
+    if not kinds <= {int, float, bool, list}:
+        return False
+    return list not in kinds or (
+        levels > 1 and all(type(each) is not list or _is_numbers(each, levels - 1) for each in data)
+    )
 
 
 def from_numbers(port: Port, shape: tuple[int, ...], array: Array) -> Array:

@@ -78,7 +78,7 @@ class HostedModel:
             except TimeoutError:
                 self.close()
                 raise self._failed("no answer in time") from None
-            except (OSError, HTTPException, ProtocolError) as error:
+            except (OSError, HTTPException, ProtocolError, UnicodeError) as error:
                 self.close()
                 raise self._failed(str(error) or type(error).__name__) from error
         raise AssertionError("unreachable")
@@ -87,7 +87,7 @@ class HostedModel:
         """Open the connection, so that no request pays for that. Raises EnvironmentFailed where nobody answers."""
         try:
             self._open(time.monotonic() + self._timeout)
-        except (OSError, HTTPException) as error:
+        except (OSError, HTTPException, UnicodeError) as error:
             self.close()
             raise self._failed(str(error) or type(error).__name__) from error
 

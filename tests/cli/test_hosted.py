@@ -50,7 +50,7 @@ sinks:
 data:
   some: {file: data.jsonl}
 constraints:
-  answer_time: {from: ask, to: answer, p99: 900 ms}
+  answer_time: {from: ask, to: answer, p99: 60 s}
 objective: [cost, {latency: answer_time}]
 """
 INFRA = """\
@@ -121,7 +121,7 @@ def test_profiling_calls_no_more_than_it_says(made: Path, server: Hosting) -> No
     digests = load_situation(made / "app.yaml", made / "infra.yaml", made / "profiles").digests
     (record,) = (r for r in read_records(made / "profiles") if r.source == digests["double/default"])
     assert record.latency.n == CALL_BUDGET.most
-    assert 0 < record.latency.mean < 1
+    assert 0 < record.latency.mean < 60
 
 
 def test_the_price_of_its_calls_is_in_the_plan_and_the_verifier_agrees(made: Path) -> None:

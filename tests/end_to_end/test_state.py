@@ -42,7 +42,7 @@ class Clients:
 
     def ask(self, number: int) -> None:
         try:
-            answer = Client(self.url, "sample", timeout=30).infer(ITEMS[number % len(ITEMS)].values)
+            answer = Client(self.url, "sample", timeout=150).infer(ITEMS[number % len(ITEMS)].values)
             self.counts.append(int(answer.outputs["count"][0]))
         except EnvironmentFailed as error:
             self.failed.append(str(error))
@@ -89,7 +89,7 @@ def wanted(folder: Path, site: str) -> Wanted:
         plan=bundle.plan.digest,
         bundle=str(bundle.folder),
         shape=False,
-        deadline=20.0,
+        deadline=120.0,
         state=str(folder / "kept"),
     )
     return Wanted(bundle, record, ITEMS[:3])
@@ -129,28 +129,29 @@ def test_it_counts_from_nothing_whatever_warmed_it_up() -> None:
 def test_a_process_that_is_killed_goes_on_from_its_last_checkpoint() -> None:
     member = next(m for m in status().members if m.member == "bases-0")
     psutil.Process(member.pid).kill()
-    assert until(lambda: any(m.pid not in (0, member.pid) and m.remembers for m in status().members), 60)
+    assert until(lambda: any(m.pid not in (0, member.pid) and m.remembers for m in status().members), 180)
     clients = Clients()
 
     def answered() -> bool:
         clients.ask(0)
         return bool(clients.counts)
 
-    assert until(answered, 60)
+    assert until(answered, 180)
     assert clients.counts == [6]
 
 
 def test_a_move_to_another_site_loses_no_update_and_counts_none_twice(folder: Path) -> None:
     clients = Clients()
     with clients.asking():
-        assert until(lambda: len(clients.counts) > 10, 60)
+        assert until(lambda: len(clients.counts) > 10, 180)
         assert deploy(dataclasses.replace(wanted(folder, "cloud"), move=True), lambda _: None)
         moved = len(clients.counts)
-        assert until(lambda: len(clients.counts) > moved + 10, 60)
+        assert until(lambda: len(clients.counts) > moved + 10, 180)
     assert not clients.failed
     assert sorted(clients.counts) == list(range(7, 7 + len(clients.counts)))
     assert [m.member for m in status().members if m.remembers] == ["cloud-0"]
-    assert [file.name for file in (folder / "kept").iterdir()] == ["counter@cloud-0.checkpoint"]
+    kept = ["counter@cloud-0.checkpoint"]  # beside it, for a moment, the next one
+    assert until(lambda: [file.name for file in (folder / "kept").iterdir()] == kept, 60)
 
 
 class Killed(BaseException):
@@ -171,7 +172,7 @@ def test_a_move_that_was_broken_off_before_the_state_went_goes_back(folder: Path
     waiting.start()  # goes by the new plan, whose counter waits for what it is to remember
     assert {s.in_force for m in status().members for s in m.remembers} == {False}
     assert deploy(at_bases, lambda _: None), "it goes on"
-    waiting.join(30)
+    waiting.join(150)
     assert (clients.counts, clients.failed) == ([before, before + 1], [])
 
 

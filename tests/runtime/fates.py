@@ -74,7 +74,7 @@ class Load:
         self._stop = threading.Event()
         self._started = time.monotonic()
         self._broken = 0.0
-        self._thread = threading.Thread(target=self._send)
+        self._thread = threading.Thread(target=self._send, daemon=True)
         self._thread.start()
 
     def _send(self) -> None:

@@ -13,6 +13,7 @@ import os
 import select
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -99,8 +100,12 @@ def machines(folder: Path, clusters: Mapping[str, Mapping[str, str]]) -> Iterato
             keeper.wait()
             assert keeper.stdout is not None
             keeper.stdout.close()
-        assert until(lambda: not alive(pids), 20)
+        for pid in alive(pids):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        ended = until(lambda: not alive(pids), 20)
         shutil.rmtree(root, ignore_errors=True)
+        assert ended
 
 
 def _away(own: Path, ahead: int) -> list[str]:

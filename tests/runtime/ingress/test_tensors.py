@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from runtime.ingress.tensors import (
     to_json,
     to_raw,
 )
-from specs.tensors import DTYPES, TensorType
+from specs.tensors import DTYPES, TensorType, parse_type
 
 
 @st.composite
@@ -90,6 +91,18 @@ def test_json_that_the_type_cannot_hold_is_refused(kind: str, data: Any) -> None
     port = Port("x", TensorType(kind) if kind == "string" else TensorType(kind, (1,)))
     with pytest.raises(ProtocolError, match=r"^x: "):
         from_json(port, () if kind == "string" else (1,), data)
+
+
+def test_one_long_text_among_many_numbers_takes_no_memory() -> None:
+    """Numpy would make texts of all of them, each as long as the longest."""
+    port = Port("x", parse_type("f32[5000]"))
+    for data in (["a" * 1_000_000, *[0] * 4999], [["a" * 1_000_000], *[[0]] * 4999]):
+        tracemalloc.start()
+        with pytest.raises(ProtocolError, match="expected numbers for FP32"):
+            from_json(port, (5000,), data)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert most < 10_000_000
 
 
 @pytest.mark.parametrize("shape", [[0], [-1], [2**40], [True], ["1"], [1.0], [1] * 20, [3], [2, 2, 2], []])

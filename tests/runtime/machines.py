@@ -43,6 +43,8 @@ AHEAD = 1_000_000
 
 def need_namespaces() -> None:
     """Skip the test where this machine does not allow them."""
+    if Path(sys.prefix).resolve().is_relative_to("/tmp"):
+        pytest.skip("this project is below /tmp, of which other machines have their own")
     tried = subprocess.run(
         ["unshare", "--mount", "--time", "--monotonic=9", "--fork", "mount", "-t", "tmpfs", "none", "/mnt"],
         capture_output=True,

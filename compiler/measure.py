@@ -122,6 +122,11 @@ class FunctionSubject:
     timeout: float | None = None
 
     @property
+    def is_hosted(self) -> bool:
+        """Whether it is a hosted API."""
+        return self.timeout is not None
+
+    @property
     def backend(self) -> str:
         return FUNCTION
 

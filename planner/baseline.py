@@ -43,26 +43,26 @@ def baselines(situation: Situation, *, time_limit: float = 30.0, seed: int = 0) 
 
 
 @dataclass(frozen=True, slots=True)
-class Undivided:
+class Restricted:
     """The best plan that cuts no model, or encodes nothing, under limits of time `longer` times the user's."""
 
     plan: Plan
     longer: float
 
 
-def undivided(situation: Situation, *, time_limit: float = 30.0, seed: int = 0) -> Undivided | None:
+def undivided(situation: Situation, *, time_limit: float = 30.0, seed: int = 0) -> Restricted | None:
     """None where there is no plan without a cut, however long it may take (up to `LONGER`)."""
     return _best(situation, _whole, time_limit, seed)
 
 
-def unencoded(situation: Situation, *, time_limit: float = 30.0, seed: int = 0) -> Undivided | None:
+def unencoded(situation: Situation, *, time_limit: float = 30.0, seed: int = 0) -> Restricted | None:
     """As `undivided`, the best plan whose cuts nothing encodes."""
     return _best(situation, without_codecs, time_limit, seed)
 
 
 def _best(
     situation: Situation, restrict: Callable[[Formulation], Formulation], time_limit: float, seed: int
-) -> Undivided | None:
+) -> Restricted | None:
     limits = limits_asked(situation)
     for longer in LONGER if limits else LONGER[:1]:
         corrected = {} if longer == 1.0 else {name: longer * limit for name, limit in limits.items()}
@@ -73,7 +73,7 @@ def _best(
         except (AnswerIsNo, NotKnown):
             return None
         if found.assignments:
-            return Undivided(found, longer)
+            return Restricted(found, longer)
     return None
 
 

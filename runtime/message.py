@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from runtime.values import Value, pack, size, unpack
@@ -83,6 +83,12 @@ class Message:
     avoid: tuple[str, ...] = ()
     plan: str = ""
     """Of the plans that a process has open, the one whose host it is for; "" where there is only one."""
+
+    def received(self, now: float) -> Message:
+        """From another machine, whose clock says nothing here: what was left of its deadline when it was sent is left
+        `now`, the trip apart.
+        """
+        return replace(self, deadline=now + self.deadline - self.sent)
 
     @property
     def payload(self) -> int:

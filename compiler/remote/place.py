@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from compiler.job import Job
 from compiler.targets import TARGETS, find_target
 from specs.errors import InputError, Issue
 
+BACKEND: Final = "tvm"
+"""The only one that TVM's RPC runs."""
 CPUS: Final = tuple(name for name, row in TARGETS.items() if not row.device and row.linker is not None)
 """Targets whose artefacts a device can load: libraries for CPUs."""
 
@@ -25,6 +28,11 @@ class RemoteClass:
     def described(self) -> dict[str, Any]:
         """What TVM is told."""
         return TARGETS[self.target].tvm
+
+
+def for_device(job: Job, place: RemoteClass | None) -> Job:
+    """`job` for the devices of a class; as it is where there is none, and for backends that RPC does not run."""
+    return job if place is None or job.backend != BACKEND else job.model_copy(update={"target": place.described})
 
 
 def remote_class(name: str, cores: int, key: str, target: str | None) -> RemoteClass:

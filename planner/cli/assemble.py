@@ -8,10 +8,10 @@ from pathlib import Path
 
 from compiler.build import build_all
 from compiler.job import BACKENDS, versions
+from compiler.remote.place import for_device
 from compiler.store import Store
 from planner.cli.devices import lent_classes
 from planner.cli.loading import Loaded
-from planner.cli.profiling.remote import for_device
 from planner.cli.profiling.targets import Targets
 from planner.situation import source_digests
 from runtime.bundle import Bundle, write_bundle

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from planner.baseline import Undivided
+    from planner.baseline import Restricted
     from planner.situation import Situation
     from planner.solver.stop import Progress as Standing
     from specs.plan import Assignment, Plan
@@ -273,7 +273,7 @@ def _without(situation: Situation, plan: Plan, time_limit: float, seed: int) -> 
     return [*said, _beside("without a cut", undivided(situation, time_limit=time_limit, seed=seed))]
 
 
-def _beside(what: str, found: Undivided | None) -> str:
+def _beside(what: str, found: Restricted | None) -> str:
     if found is None:
         return f"{what}: no plan"
     other = found.plan

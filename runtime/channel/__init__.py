@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from runtime.hosting.health import OnPulse
 from runtime.message import Message
 
 CHANNEL: Final = "zeromq"
@@ -13,6 +12,8 @@ CHANNEL: Final = "zeromq"
 
 OnError = Callable[[str, Message, str], None]
 """(process, message, reason): the message did not reach the process."""
+OnPulse = Callable[[str | None, str], None]
+"""(incarnation, reason) of a heartbeat: None with the reason where no answer can come. Called in any thread."""
 UNSENDABLE: Final = "it cannot be sent"
 """How the reason begins where that is the message's own fault, and tells nothing of the process."""
 

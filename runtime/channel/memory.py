@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from runtime.channel import OnError
-from runtime.hosting.health import OnPulse
+from runtime.channel import OnError, OnPulse
 from runtime.message import Message, decode, encode
 
 

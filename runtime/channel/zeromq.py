@@ -28,10 +28,9 @@ from typing import Any, Final
 
 import zmq
 
-from runtime.channel import UNSENDABLE, OnError
+from runtime.channel import UNSENDABLE, OnError, OnPulse
 from runtime.channel.probe import Probe
 from runtime.channel.window import Inbox, Outbox, Parcel
-from runtime.hosting.health import OnPulse
 from runtime.message import Message, frames, from_frames
 
 WINDOW: Final = 64_000_000

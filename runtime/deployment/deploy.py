@@ -9,6 +9,7 @@ from typing import Final
 
 from runtime.bundle import Bundle, open_bundle
 from runtime.cluster.federation import Clusters, connect
+from runtime.cluster.shipping import Tell
 from runtime.deployment.exchange import make_key
 from runtime.deployment.local import await_head, ensure_nodes, stop_nodes
 from runtime.deployment.move import movable, move, unfinished
@@ -34,7 +35,6 @@ from runtime.stages.secrets import NO_SECRETS, Secrets
 from specs.errors import EnvironmentFailed, InputError, Issue
 from specs.plan import Plan
 
-Tell = Callable[[str], None]
 NOWHERE: Final = Path()
 
 

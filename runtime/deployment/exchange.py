@@ -25,10 +25,9 @@ from uuid import uuid4
 
 import zmq
 
-from runtime.channel import Channel, OnError
+from runtime.channel import Channel, OnError, OnPulse
 from runtime.channel.zeromq import Deliver, Secret, ZeroMQChannel
 from runtime.deployment.record import PORTS
-from runtime.hosting.health import OnPulse
 from runtime.machine import machine_id
 from runtime.message import Message
 from specs.digest import digest_bytes
@@ -205,9 +204,9 @@ class Exchange:
         """Tell the origin of `message` that it has come to nothing here."""
         if message.kind in ("values", "skip"):
             now, clock = time.monotonic(), machine_id()
-            word = replace(message, kind="unreached", consumer=self._process, values={}, reason=reason)
-            deadline = message.deadline if message.clock == clock else now + message.deadline - message.sent
-            self._channel.send(message.origin, replace(word, sent=now, clock=clock, deadline=deadline))
+            here = message if message.clock == clock else message.received(now)
+            word = replace(here, kind="unreached", consumer=self._process, values={}, reason=reason)
+            self._channel.send(message.origin, replace(word, sent=now, clock=clock))
 
     def close(self) -> None:
         self._channel.close()

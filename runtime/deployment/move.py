@@ -14,11 +14,12 @@ forward, the old one back. Until then both stay loaded, and a process that dies 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
 from runtime.bundle import Bundle, open_bundle
+from runtime.cluster.shipping import Tell
 from runtime.deployment.orders import topology_of
 from runtime.deployment.processes import Processes
 from runtime.deployment.record import Moving, Record, remove_moving, write_record
@@ -33,8 +34,6 @@ from specs.state import stateful
 LOOK_EVERY: Final = 0.1
 GRACE: Final = 5.0
 """Seconds beyond its deadline in which the word of a request's end must have come."""
-
-Tell = Callable[[str], None]
 
 
 def movable(before: Record, bundle: Bundle, after: Record) -> list[str]:

@@ -134,8 +134,8 @@ class Orders:
 
     def _host(self, member: Member, top: Topology, without: str = "", *, standby: bool = False) -> HostOrder:
         record = self.record
-        bundle = str(alternative_folder(self.folder, record.alternatives[without])) if without else ""
-        bundle = bundle or bundle_in(self.folder, record)
+        folder = self.folder
+        bundle = str(alternative_folder(folder, record.alternatives[without])) if without else bundle_in(folder, record)
         file = self._links(without)
         links = str(self.folder / file) if file else ""
         options = HostOptions(record.queue_limit, PARTIAL_LIMIT, 1, machine_id(), record.shape, BEATS)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from runtime.bundle import Bundle
+from runtime.cluster.connection import CALL_LIMIT
 from runtime.cluster.federation import Clusters
-from runtime.cluster.shipping import Shipment, ship
+from runtime.cluster.shipping import Shipment, Tell, ship
 from runtime.deployment.actor import DeployedHost
 from runtime.deployment.exchange import KEY, endpoint_file, mark_of
 from runtime.deployment.orders import Orders, actor_prefix
@@ -33,10 +34,7 @@ from specs.errors import EnvironmentFailed, InputError, Issue
 from specs.input_file import read_input
 from specs.output_file import write_whole
 
-Tell = Callable[[str], None]
-
 LOOK_LIMIT: Final = 10.0
-CALL_LIMIT: Final = 60.0
 """Seconds for one step at all processes, those that die of it and are started again included."""
 CLOSE_LIMIT: Final = 10.0
 START_LIMIT: Final = 180.0
@@ -54,6 +52,7 @@ class Processes:
         self._connection, self.orders = connection, orders
         self._prefix = actor_prefix(orders.record.name)
         self.actors: dict[str, Any] = connection.named(self._prefix)
+        self._apart: set[str] | None = None
 
     @property
     def _wanted(self) -> dict[str, Any]:
@@ -82,7 +81,7 @@ class Processes:
 
     def place(self) -> None:
         """Those that are not there. Raises InputError where links are to be shaped between several machines."""
-        folder = self.orders.folder
+        folder, self._apart = self.orders.folder, None
         for process in self.orders.processes:
             if process not in self.actors:
                 args = (str(folder), mark_of(folder), process, self.orders.secrets)
@@ -103,7 +102,9 @@ class Processes:
 
     def apart(self) -> set[str]:
         """Those that do not share this machine's file system: they have a copy of the deployment's state."""
-        return {process for process, shares in self.each("shares").items() if not shares}
+        if self._apart is None:  # it stays so as long as they live, and with who comes after them
+            self._apart = {process for process, shares in self.each("shares").items() if not shares}
+        return self._apart
 
     def bring(self, tell: Tell) -> None:
         """Bring those that are `apart` what is in force by now and they lack: bundles, and files of the folder."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from runtime.fan_out import split
 from runtime.hosting.consumer import consumer_of
-from runtime.hosting.fan_out import split
 from runtime.hosting.host import Hum, Noise
 from runtime.hosting.hosts import Load
 from runtime.hosting.shaping import Routes

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from runtime.channel import OnPulse
 from runtime.hosting.memory_kills import MemoryKills
 
 FORGET: Final = 4.0
@@ -28,9 +29,6 @@ class Beats:
 
 
 NO_BEATS: Final = Beats(interval=0.0)
-
-OnPulse = Callable[[str | None, str], None]
-"""(incarnation, reason): None with the reason where no answer can come. Called in any thread."""
 
 
 class SendBeat(Protocol):

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from runtime.channel import UNSENDABLE, Channel, OnError
+from runtime.fan_out import Gather, split, stack
 from runtime.fleet import Member
 from runtime.hosting.consumer import Consumer, Partial, consumers_at, edges_from, told_of
-from runtime.hosting.fan_out import Gather, split, stack
 from runtime.hosting.health import NO_BEATS, Beats
 from runtime.hosting.origin import Origin
 from runtime.hosting.pace import Pace
@@ -194,7 +194,7 @@ class Host:
             self.origin.unreached(message, message.consumer, message.reason)
             return
         if message.clock != self._options.clock:
-            message = _by_this_clock(message, time.monotonic())
+            message = message.received(time.monotonic())
         if message.kind in ("refused", "failed"):
             status: Status = "refused" if message.kind == "refused" else "failed"
             self.origin.end(message.request, status, message.reason, message.trace)
@@ -552,10 +552,3 @@ def _gated(app: Application) -> dict[str, dict[str, str]]:
         if component.when is not None:
             found.setdefault(component.when.ref.producer, {})[name] = component.when.ref.from_
     return found
-
-
-def _by_this_clock(message: Message, now: float) -> Message:
-    """A message of another machine, whose clock says nothing here: what was left of its deadline when it was sent is
-    left `now`, the trip apart.
-    """
-    return replace(message, deadline=now + message.deadline - message.sent)

@@ -7,13 +7,20 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from runtime.ingress.models import ServedModel
-from runtime.ingress.protocol import Code, InferAnswer, InferRequest, Origin, ProtocolError, read_flag, read_timeout
+from runtime.ingress.protocol import (
+    MAX_JSON,
+    Code,
+    InferAnswer,
+    InferRequest,
+    Origin,
+    ProtocolError,
+    read_flag,
+    read_timeout,
+)
 from runtime.ingress.tensors import check_header, datatype, from_json, from_raw, shape_of, to_json, to_raw
 from runtime.ingress.times import stage_times
 from runtime.values import Value
 
-MAX_JSON: Final = 8_000_000
-"""Bytes of the JSON part. Small lists take twenty times their text in memory, so large tensors must come as binary."""
 MAX_TENSORS: Final = 1024
 MAX_ID: Final = 256
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Literal
+from typing import Final, Literal
 
 from runtime.message import Trace
 from runtime.values import Value
@@ -13,6 +13,8 @@ from specs.errors import TierplanError
 
 Parameter = str | int | float | bool
 EXTENSIONS = ("binary_tensor_data",)
+MAX_JSON: Final = 8_000_000
+"""Bytes of the JSON part. Small lists take twenty times their text in memory, so large tensors must come as binary."""
 
 
 class Code(Enum):

@@ -64,18 +64,18 @@ def measure_choices(
     total = sum(map(len, refs.values()))
     if not total:
         raise InputError(Issue("the application names no data to measure its behaviour on", app.place("data")))
-    chosen = list(choices)
     chains: dict[tuple[str, Choice], Sequence[Work]] = {}
-    for choice in chosen:
+
+    def reference(choice: Mapping[str, Choice]) -> Reference:
         for c, one in choice.items():
             if (c, one) not in chains:
                 chains[c, one] = open_chain(c, *one)
-    tallies = [_Tally() for _ in chosen]
-    references = [
-        Reference(spec, {c: chains[c, one] for c, one in choice.items()}, {c: str(one) for c, one in choice.items()})
-        for choice in chosen
-    ]
-    beside = [_uncoded(spec, choice, open_chain, chains) for choice in chosen]
+        works = {c: chains[c, one] for c, one in choice.items()}
+        return Reference(spec, works, {c: str(one) for c, one in choice.items()})
+
+    tallies = [_Tally() for _ in choices]
+    references = [reference(choice) for choice in choices]
+    beside = [reference(_plain(c)) if any(wire for _, wire in c.values()) else None for c in choices]
     silent = set(spec.sources) - {ref.source for items in refs.values() for ref in items}
     if silent:
         raise InputError(Issue(f"there is no data for the source {min(silent)!r}", app.place("data")))
@@ -90,7 +90,7 @@ def measure_choices(
     inputs = {f"data:{name}": digest_file(app.folder / dataset.file) for name, dataset in spec.data.items()}
     sources = {f"{c}/{v}": digest_realisation(app, c, v) for c, s in spec.components.items() for v in s.realisations}
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    for choice, tally in zip(chosen, tallies, strict=True):
+    for choice, tally in zip(choices, tallies, strict=True):
         variants = {c: variant for c, (variant, _) in choice.items()}
         encoded = {c: wire for c, (_, wire) in choice.items() if wire}
         used = {key: sources[key] for key in (f"{c}/{v}" for c, v in variants.items())}
@@ -163,20 +163,9 @@ def _take(
         tally.add(item.source, outcome, data, right)
 
 
-def _uncoded(
-    app: Application,
-    choice: Mapping[str, Choice],
-    open_chain: OpenChain,
-    chains: dict[tuple[str, Choice], Sequence[Work]],
-) -> Reference | None:
-    """The same variants with nothing encoded; None where that is the choice itself. Adds to `chains` what is new."""
-    if not any(wire for _, wire in choice.values()):
-        return None
-    plain: dict[str, Choice] = {c: (variant, ()) for c, (variant, _) in choice.items()}
-    for c, one in plain.items():
-        if (c, one) not in chains:
-            chains[c, one] = open_chain(c, *one)
-    return Reference(app, {c: chains[c, one] for c, one in plain.items()}, {c: str(one) for c, one in plain.items()})
+def _plain(choice: Mapping[str, Choice]) -> dict[str, Choice]:
+    """The same variants with nothing encoded."""
+    return {c: (variant, ()) for c, (variant, _) in choice.items()}
 
 
 def _agrees(one: Outcome, other: Outcome) -> bool:

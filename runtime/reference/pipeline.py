@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from runtime.hosting.fan_out import split, stack
+from runtime.fan_out import split, stack
 from runtime.reference.items import Item
 from runtime.stages.work import ModelWork, Work
 from runtime.values import Value, conform, sink_fills

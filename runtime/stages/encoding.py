@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from runtime.stages.codec import decode, encode
-from runtime.stages.work import Given, Made, ModelWork
+from runtime.stages.work import Given, Made, ModelWork, tried
 from runtime.values import Array, Value, conform
 from specs.artefact import Segment
 from specs.codec import codec_of, codec_of_cut, plain_name
@@ -46,7 +46,7 @@ class EncodedWork:
 
     def run_batch(self, batch: Sequence[Given]) -> list[Made]:
         """Each alone: models that take several requests at once are not cut with a codec."""
-        return [_tried(self.run, one) for one in batch]
+        return [tried(self.run, one) for one in batch]
 
     def close(self) -> None:
         self.work.close()
@@ -80,13 +80,6 @@ def as_on_wire(work: ModelWork, segment: Segment) -> ModelWork | EncodedWork:
 def _array(value: Value) -> Array:
     assert not isinstance(value, bytes | str)  # tensors of models, or conform refused them
     return value
-
-
-def _tried(function: Callable[[Given], dict[str, Value]], given: Given) -> Made:
-    try:
-        return function(given)
-    except Exception as error:
-        return error
 
 
 def sample_on_wire(sample: Mapping[str, Any], begin: Sequence[str]) -> dict[str, Any]:

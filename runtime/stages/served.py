@@ -78,7 +78,8 @@ def open_served_function(
     types = {name: parse_type(text) for name, text in outputs.items()}
     opened: Function
     if timeout is not None:
-        opened = HostedModel(function, timeout, types, "".join((environment or {})[name] for name in secrets))
+        (token,) = [(environment or {})[name] for name in secrets] or [""]
+        opened = HostedModel(function, timeout, types, token)
     elif keeps_state:
         opened = StateMaker(project, function)()
     else:

@@ -86,12 +86,12 @@ class ModelWork:
 
     def run_batch(self, batch: Sequence[Given]) -> list[Made]:
         """One bad input fails alone; where the model fails on several at once, each is run alone."""
-        rows = [_tried(self._row, one) for one in batch]
+        rows = [tried(self._row, one) for one in batch]
         good = [row for row in rows if not isinstance(row, Exception)]
         try:
             made: list[Made] = [*self._run(good)] if good else []
         except Exception as error:
-            made = [error] if len(good) == 1 else [_tried(lambda row: self._run([row])[0], row) for row in good]
+            made = [error] if len(good) == 1 else [tried(lambda row: self._run([row])[0], row) for row in good]
         answers = iter(made)
         return [row if isinstance(row, Exception) else next(answers) for row in rows]
 
@@ -146,14 +146,14 @@ class FunctionWork:
 
     def run_batch(self, batch: Sequence[Given]) -> list[Made]:
         """A function takes one request at a time."""
-        return [_tried(self.run, one) for one in batch]
+        return [tried(self.run, one) for one in batch]
 
     def close(self) -> None:
         if isinstance(self.function, (IsolatedFunction, HostedModel)):
             self.function.close()
 
 
-def _tried(function: Callable[[A], B], argument: A) -> B | Exception:
+def tried(function: Callable[[A], B], argument: A) -> B | Exception:
     """What `function` returns, or raises: user code may raise anything."""
     try:
         return function(argument)

@@ -142,7 +142,9 @@ def test_the_price_of_its_calls_is_in_the_plan_and_the_verifier_agrees(made: Pat
 
 def test_the_verifier_does_not_take_another_price(made: Path) -> None:
     plan = (made / "plan.yaml").read_text("utf-8")
-    paid = next(i for i in read_plan(made / "plan.yaml").cost.items if i.name == "calls double")  # type: ignore[union-attr]
+    cost = read_plan(made / "plan.yaml").cost
+    assert cost is not None
+    paid = next(i for i in cost.items if i.name == "calls double")
     (made / "cheap.yaml").write_text(plan.replace(str(paid.per_month), str(paid.per_month / 2)), "utf-8")
     assert str(paid.per_month) in plan
     called = planner("verify", "cheap.yaml", *ON, folder=made)

@@ -190,8 +190,8 @@ def waiting(seed: int) -> bool:
     if plan.assignments:
         assert not (wrong := verify(world, plan, 30_000).wrong), (seed, wrong)
     waits = {a.component: a.batch_wait_ms for a in plan.assignments if a.batch > 1}
-    given = world.app.value.components
-    assert all(ms == given[c].batch.wait * 1e3 > 0 for c, ms in waits.items())  # type: ignore[union-attr]
+    given = {name: c.batch.wait for name, c in world.app.value.components.items() if c.batch is not None}
+    assert all(ms == given[c] * 1e3 > 0 for c, ms in waits.items())
     return bool(waits)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from runtime.bundle import Bundle
-from runtime.hosting.fan_out import split, stack
+from runtime.fan_out import split, stack
 from runtime.hosting.opening import open_references
 from runtime.running.run import Execution, execute
 from runtime.topology import topology

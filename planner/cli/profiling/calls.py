@@ -20,8 +20,6 @@ from specs.load import Document
 
 CALL_BUDGET: Final = Budget(seconds=0.0, least=100, most=100, seconds_most=60.0, warmup=1)
 """For each hosted API whose latency is not declared: so many calls, whatever a call takes, but not beyond a minute."""
-MOST_SPEND: Final = 1.0
-"""What calls may cost where nobody says otherwise."""
 
 
 def hosted_apis(app: Application) -> dict[str, tuple[Component, Api]]:

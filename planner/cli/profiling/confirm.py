@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, get_args
 
+from compiler.remote.place import for_device
 from planner import solve
 from planner.baseline import without_codecs
 from planner.cli.devices import lent_classes
-from planner.cli.profiling.remote import for_device
 from planner.cli.profiling.targets import Target, Targets
 from planner.interpolated import with_estimates
 from planner.situation import Situation, load_facts

@@ -10,6 +10,7 @@ from typing import Final
 
 from compiler.build import build_all
 from compiler.given import Given
+from compiler.host import host
 from compiler.measure import (
     ArtefactSubject,
     Budget,
@@ -28,7 +29,7 @@ from compiler.store import Store
 from planner.cli.devices import lent_classes
 from planner.cli.ending import ended
 from planner.cli.ledger import Ledger
-from planner.cli.profiling.calls import CALL_BUDGET, MOST_SPEND, announce_calls, measured_apis
+from planner.cli.profiling.calls import CALL_BUDGET, announce_calls, measured_apis
 from planner.cli.profiling.confirm import confirm
 from planner.cli.profiling.estimates import Estimator, add_estimates
 from planner.cli.profiling.found import found_cuts
@@ -113,10 +114,10 @@ class Profiler:
     only: tuple[str, ...]
     say: Say
     step: Say
+    most_spend: float
     estimate: bool = False
     secrets: Secrets = NO_SECRETS
     tracker: Tracker | None = None
-    most_spend: float = MOST_SPEND
 
     def run(self) -> Outcome:
         """Do what is missing. Raises InputError where the data, a model or a function is wrong, or calls cost more."""
@@ -129,8 +130,8 @@ class Profiler:
         self._behaviour(outcome)
         found = found_cuts(self)
         targets = Targets(self.app, self.models, found)
-        measured = list(targets.measured(max((h.cores for h in hardware), default=0), self.only))
-        abroad = [t for p in lent for t in lent_targets(targets.measured(p.cores, self.only, p.cores), p)]
+        measured = list(targets.measured(min(max((h.cores for h in hardware), default=0), host().cores), self.only))
+        abroad = [t for p in lent for t in lent_targets(targets.measured(p.cores, self.only), p)]
         built = self._build([*measured, *(t.target for t in abroad)], list(targets.references()), outcome)
         reality = Reality(self.app, self.signatures, targets, built, self.secrets)
         self._encoded_behaviour(reality, outcome)
@@ -361,8 +362,8 @@ class Profiler:
             load_function=open_served_function,
             known=frozenset(known),
         )
-        hosted = [s for s in subjects.values() if isinstance(s, FunctionSubject) and s.timeout is not None]
-        others = [s for s in subjects.values() if not any(s is each for each in hosted)]
+        hosted = [s for s in subjects.values() if isinstance(s, FunctionSubject) and s.is_hosted]
+        others = [s for s in subjects.values() if not (isinstance(s, FunctionSubject) and s.is_hosted)]
         with ended(_both(measured(others, budget=self.budget), measured(hosted, budget=CALL_BUDGET))) as outcomes:
             for done, found in enumerate(outcomes, 1):
                 name = f"{names[id(found.subject)]} on {found.hardware}"

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from planner.cli.profiling.targets import Target, Targets, sides_of
 from runtime.executors import open_executor
-from runtime.hosting.fan_out import split
+from runtime.fan_out import split
 from runtime.reference.behaviour import Choice, measure_behaviour, measure_choices
 from runtime.reference.items import Item, read_items
 from runtime.reference.pipeline import Memo, Reference

@@ -6,15 +6,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from compiler.cut import extract
 from compiler.estimate.estimate import memory_of
 from compiler.estimate.operators import work_of
-from compiler.job import Job
 from compiler.model import load_model, prepare
 from compiler.remote.measure import RemoteSubject, measure_remotely
-from compiler.remote.place import RemoteClass
+from compiler.remote.place import BACKEND, RemoteClass, for_device
 from planner.cli.ending import ended
 from planner.cli.ledger import Ledger
 from planner.cli.profiling.targets import Target, Targets
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
     from compiler.remote.tracker import Tracker
     from planner.cli.profiling.profiler import Outcome, Profiler
     from planner.cli.profiling.reality import Part, Sample
-
-BACKEND: Final = "tvm"
-"""The only one that TVM's RPC runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +46,6 @@ def lent_targets(targets: Iterable[Target], place: RemoteClass) -> Iterator[Lent
     for t in targets:
         if t.job.backend == BACKEND and t.job.buckets is None and t.job.threads <= place.cores:
             yield LentTarget(place, Target(t.component, t.variant, for_device(t.job, place)))
-
-
-def for_device(job: Job, place: RemoteClass | None) -> Job:
-    """`job` for the devices of a class; as it is where there is none, and for backends that RPC does not run."""
-    return job if place is None or job.backend != BACKEND else job.model_copy(update={"target": place.described})
 
 
 def left_out(profiler: Profiler, places: Collection[RemoteClass]) -> Iterator[Issue]:

@@ -9,7 +9,6 @@ from itertools import pairwise, product
 
 from compiler.backends import BACKENDS, backend, installed
 from compiler.given import Given
-from compiler.host import host
 from compiler.job import Job, job
 from planner.situation import CutPoints
 from specs.application import Application, Component, Cuts
@@ -96,10 +95,9 @@ class Targets:
                     for segment in self.known_segments(name, variant):
                         yield Target(name, variant, self.reference(name, variant, segment))
 
-    def measured(self, cores: int, only: tuple[str, ...], most: int | None = None) -> Iterator[Target]:
-        """What to measure for devices of up to `cores`; threads are powers of two, as far as `most` (this machine's
-        cores) goes."""
-        threads = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= min(cores, most or host().cores)]
+    def measured(self, cores: int, only: tuple[str, ...]) -> Iterator[Target]:
+        """What to measure for devices of up to `cores`; threads are powers of two."""
+        threads = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= cores]
         for name, component in self.app.value.components.items():
             backends = [b for b in installed() if component.backends is None or b in component.backends]
             for variant, real in component.realisations.items():

@@ -405,7 +405,7 @@ def _fresh(
             expected = codec != "none" and _can_encode(component, name, codec, digests, found_cuts)
             if expected and not any(codec_of_cut(b.wire(name)) == codec for b in encoded):
                 place = app.place("components", name, "split", "codec")
-                way_out = profile_command(app, infra, profiles)
+                way_out = f"{profile_command(app, infra, profiles)}; if it leaves {codec} out, so must you"
                 issues.append(Issue(f"behaviour missing for {name} with tensors encoded by {codec}", place, way_out))
     if issues:
         raise InputError(*issues[:8])

@@ -5,13 +5,15 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from runtime.reference.items import ItemRef, read_items
+from runtime.reference.items import Item, ItemRef, read_items
 from runtime.reference.pipeline import Memo, Outcome, Reference
+from runtime.stages.codec import NotEncodable
 from runtime.stages.work import Work
 from runtime.values import Value, equal, size
 from specs.application import Application
@@ -34,6 +36,8 @@ Choice = tuple[str, tuple[str, ...]]
 """Of a component: its variant, and what crosses its encoded cut (nothing where it has none)."""
 OpenChain = Callable[[str, str, tuple[str, ...]], Sequence[Work]]
 """(component, *its choice) -> its work, or the two parts of its model."""
+LeftOut = Callable[[Mapping[str, Choice], NotEncodable], None]
+"""(a choice of every component, why it cannot be had)."""
 
 
 def measure_behaviour(
@@ -51,11 +55,13 @@ def measure_choices(
     choices: Sequence[Mapping[str, Choice]],
     open_chain: OpenChain,
     on_progress: Callable[[int, int], None] | None = None,
+    on_left_out: LeftOut | None = None,
 ) -> Iterator[Behaviour]:
     """One Behaviour for each of `choices` (of every component), from all items of all the application's data.
 
     Each item goes through all combinations at once, and a component runs once for each different way its inputs came
-    about. Payloads are those of the requests in which the value exists. `on_progress` gets (items done, all).
+    about. Payloads are those of the requests in which the value exists. `on_progress` gets (items done, all);
+    `on_left_out` gets a choice with a codec that some item's tensors cannot be encoded with, and why.
 
     Raises InputError where there is no data, or an item or function is wrong.
     """
@@ -73,9 +79,10 @@ def measure_choices(
         works = {c: chains[c, one] for c, one in choice.items()}
         return Reference(spec, works, {c: str(one) for c, one in choice.items()})
 
-    tallies = [_Tally() for _ in choices]
-    references = [reference(choice) for choice in choices]
-    beside = [reference(_plain(c)) if any(wire for _, wire in c.values()) else None for c in choices]
+    trials = [
+        _Trial(c, reference(c), reference(_plain(c)) if any(wire for _, wire in c.values()) else None, _Tally())
+        for c in choices
+    ]
     silent = set(spec.sources) - {ref.source for items in refs.values() for ref in items}
     if silent:
         raise InputError(Issue(f"there is no data for the source {min(silent)!r}", app.place("data")))
@@ -83,16 +90,17 @@ def measure_choices(
     for data, items in refs.items():
         sink = _labelled_sink(app, data)
         for ref in items:
-            _take(ref, data, sink, references, tallies, beside)
+            trials = _taken(ref, data, sink, trials, on_left_out)
             done += 1
             if on_progress:
                 on_progress(done, total)
     inputs = {f"data:{name}": digest_file(app.folder / dataset.file) for name, dataset in spec.data.items()}
     sources = {f"{c}/{v}": digest_realisation(app, c, v) for c, s in spec.components.items() for v in s.realisations}
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    for choice, tally in zip(choices, tallies, strict=True):
-        variants = {c: variant for c, (variant, _) in choice.items()}
-        encoded = {c: wire for c, (_, wire) in choice.items() if wire}
+    for trial in trials:
+        tally = trial.tally
+        variants = {c: variant for c, (variant, _) in trial.choice.items()}
+        encoded = {c: wire for c, (_, wire) in trial.choice.items() if wire}
         used = {key: sources[key] for key in (f"{c}/{v}" for c, v in variants.items())}
         made = tally.behaviour(variants, total, {**inputs, **used}, now)
         if encoded:
@@ -135,32 +143,49 @@ def _labelled_sink(app: Document[Application], data: str) -> _Labelled | None:
     raise InputError(Issue(f"no sink has an input {label!r}", app.place("data", data, "label"), hint))
 
 
-def _take(
-    ref: ItemRef,
-    data: str,
-    labelled: _Labelled | None,
-    references: Sequence[Reference],
-    tallies: Sequence[_Tally],
-    beside: Sequence[Reference | None],
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """One choice: its pipeline, the same with nothing encoded where it encodes something, and what they did so far."""
+
+    choice: Mapping[str, Choice]
+    reference: Reference
+    plain: Reference | None
+    tally: _Tally
+
+
+def _taken(
+    ref: ItemRef, data: str, labelled: _Labelled | None, trials: Sequence[_Trial], on_left_out: LeftOut | None
+) -> list[_Trial]:
+    """Those of `trials` that one item went through. Raises InputError for what is wrong with the item."""
     item = ref.read()
     memo: Memo = {}
-    for reference, tally, other in zip(references, tallies, beside, strict=True):
+    kept: list[_Trial] = []
+    for trial in trials:
         try:
-            outcome = reference.run(item, memo)
-            if other is not None:
-                tally.agree(data, _agrees(outcome, other.run(item, memo)))
+            _take(item, ref, data, labelled, trial, memo)
+            kept.append(trial)
+        except NotEncodable as error:
+            if on_left_out is None:
+                raise
+            on_left_out(trial.choice, error)
         except InputError as error:
             where = f"with the values of {ref.file}:{ref.line}"
             raise InputError(*(Issue(i.message, i.place, i.hint or where) for i in error.issues)) from error
-        right = None
-        if labelled is not None and item.source in labelled.sources:
-            answer = outcome.answers.get(labelled.sink, {}).get(labelled.input)
-            if answer is not None and not comparable(answer, ref.label):
-                what = f"the label of {labelled.input} is {ref.label!r:.40}: expected {_kind(answer)}, like the answer"
-                raise InputError(Issue(what, Place(str(ref.file), ref.line, 1)))
-            right = answer is not None and is_right(answer, ref.label)
-        tally.add(item.source, outcome, data, right)
+    return kept
+
+
+def _take(item: Item, ref: ItemRef, data: str, labelled: _Labelled | None, trial: _Trial, memo: Memo) -> None:
+    outcome = trial.reference.run(item, memo)
+    if trial.plain is not None:
+        trial.tally.agree(data, _agrees(outcome, trial.plain.run(item, memo)))
+    right = None
+    if labelled is not None and item.source in labelled.sources:
+        answer = outcome.answers.get(labelled.sink, {}).get(labelled.input)
+        if answer is not None and not comparable(answer, ref.label):
+            what = f"the label of {labelled.input} is {ref.label!r:.40}: expected {_kind(answer)}, like the answer"
+            raise InputError(Issue(what, Place(str(ref.file), ref.line, 1)))
+        right = answer is not None and is_right(answer, ref.label)
+    trial.tally.add(item.source, outcome, data, right)
 
 
 def _plain(choice: Mapping[str, Choice]) -> dict[str, Choice]:

@@ -25,8 +25,12 @@ _LEVEL: Final = 1
 """zlib's fastest: on a narrow link to a slow device, the next ones cost more time than their bytes are worth."""
 
 
+class NotEncodable(InputError):
+    """A tensor whose values a codec has no room for."""
+
+
 def encode(array: Array, codec: str) -> Array:
-    """`array` as u8[n]. Raises InputError for values that are not finite in int8, which has no room for them.
+    """`array` as u8[n]. Raises NotEncodable for values that are not finite in int8.
 
     fp16 keeps infinities and NaN, and takes finite values beyond its range for the nearest that it has.
     """
@@ -75,7 +79,7 @@ def _int8(array: Array) -> bytes:
     """Affine quantization of the whole tensor: no value is off by more than half a step, rounding to f32 aside."""
     values = array.astype(np.float64)
     if not np.isfinite(values).all():
-        raise InputError(Issue("a tensor with values that are not finite cannot be encoded with int8"))
+        raise NotEncodable(Issue("a tensor with values that are not finite cannot be encoded with int8"))
     least = np.float32(values.min(initial=np.inf)) if values.size else np.float32(0)
     step = np.float32((values.max() - float(least)) / _STEPS) if values.size else np.float32(0)
     if step:

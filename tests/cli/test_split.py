@@ -183,6 +183,35 @@ def test_a_codec_is_planned_with_its_agreement_verified_compiled_and_run(project
     assert (requests.sent, requests.answered, requests.wrong) == (6, 6, 0)
 
 
+def test_a_codec_that_some_tensor_has_no_place_in_is_left_out_and_the_others_are_measured(project: Path) -> None:
+    model = look()
+    nodes = list(model.graph.node)
+    at = next(i for i, node in enumerate(nodes) if node.output[0] == "coarse")
+    nodes[at].output[0] = "means"
+    nodes[at + 1 : at + 1] = [
+        helper.make_node("Log", ["means"], ["deep"]),
+        helper.make_node("Exp", ["deep"], ["coarse"]),
+    ]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, str(project / "look.onnx"))
+    with (project / "data.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"picture": [0] * 40000}) + "\n")
+    codecs = "split: {at: [deep], codec: [none, int8, zlib]}"
+    (project / "app.yaml").write_text(APP.replace("split: allowed", codecs), "utf-8")
+    on = ("app.yaml", "--infra", "infra.yaml")
+    profiled = planner("profile", *on, "--budget", "0.05", folder=project)
+    assert "left out: look cut at deep~int8: a tensor with values that are not finite" in profiled.err
+    found = {b.wire("look") for b in read_jsonl(project / "profiles" / "behaviour.jsonl", Behaviour)}
+    assert found == {(), ("deep~zlib",)}
+    refused = planner("solve", *on, folder=project)
+    assert refused.code == 2
+    assert "look with tensors encoded by int8" in refused.err
+    assert "if it leaves int8 out" in refused.err
+    (project / "app.yaml").write_text(APP.replace("split: allowed", codecs.replace("int8, ", "")), "utf-8")
+    assert planner("solve", *on, folder=project).code == 0
+
+
 def pictures(project: Path) -> list[list[int]]:
     return [json.loads(line)["picture"] for line in (project / "data.jsonl").read_text().splitlines()]
 

@@ -42,7 +42,8 @@ from planner.prediction.mixes import knows_lengths, mixes_of
 from planner.situation import source_digests
 from runtime.executors import open_executor
 from runtime.machine import host_name
-from runtime.reference.behaviour import combination_of
+from runtime.reference.behaviour import Choice, combination_of
+from runtime.stages.codec import NotEncodable
 from runtime.stages.encoding import sample_on_wire
 from runtime.stages.secrets import NO_SECRETS, Secrets
 from runtime.stages.served import open_served_function, open_served_model
@@ -258,8 +259,12 @@ class Profiler:
             if done % 25 == 0 or done == total:
                 self.step(f"reference pipeline with codecs: {done} of {total} items")
 
+        def leave_out(choice: Mapping[str, Choice], why: NotEncodable) -> None:
+            wires = ", ".join(f"{c} cut at {'+'.join(wire)}" for c, (_, wire) in choice.items() if wire)
+            self.problem(outcome, "left out", f"{wires}: {why}")
+
         ledger = Ledger(self.folder / BEHAVIOUR_FILE)
-        for behaviour in reality.encoded_behaviours(missing, tell) if missing else ():
+        for behaviour in reality.encoded_behaviours(missing, tell, leave_out) if missing else ():
             ledger.append(behaviour)
             outcome.behaviours += 1
 
@@ -310,7 +315,10 @@ class Profiler:
                 continue
             together = [joined(group) for group in in_groups(real, target.job.batch)]
             if target.on_wire is not None and target.on_wire.begin:
-                together = [sample_on_wire(sample, target.on_wire.begin) for sample in together]
+                try:
+                    together = [sample_on_wire(sample, target.on_wire.begin) for sample in together]
+                except NotEncodable:  # no behaviour has this cut either, which was told
+                    continue
             yield target.name, ArtefactSubject(built[target.job.key], together, on_wire=target.on_wire)
         digests = source_digests(self.app)
         for name, component in self.app.value.components.items() if functions else ():

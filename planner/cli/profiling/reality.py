@@ -13,7 +13,7 @@ from typing import Any, Final
 from planner.cli.profiling.targets import Target, Targets, sides_of
 from runtime.executors import open_executor
 from runtime.fan_out import split
-from runtime.reference.behaviour import Choice, measure_behaviour, measure_choices
+from runtime.reference.behaviour import Choice, LeftOut, measure_behaviour, measure_choices
 from runtime.reference.items import Item, read_items
 from runtime.reference.pipeline import Memo, Reference
 from runtime.stages.encoding import as_on_wire
@@ -131,10 +131,13 @@ class Reality:
         return [choice for choice in every if any(wire for _, wire in choice.values())]
 
     def encoded_behaviours(
-        self, choices: Sequence[Mapping[str, Choice]], on_progress: Callable[[int, int], None]
+        self, choices: Sequence[Mapping[str, Choice]], on_progress: Callable[[int, int], None], on_left_out: LeftOut
     ) -> Iterator[Behaviour]:
-        """Of these choices, the bytes of encoded tensors included. Raises InputError for wrong data."""
-        return measure_choices(self.document, choices, self.chain, on_progress)
+        """Of these choices, the bytes of encoded tensors included, but for those that some item's tensors rule out.
+
+        Raises InputError for wrong data.
+        """
+        return measure_choices(self.document, choices, self.chain, on_progress, on_left_out)
 
     def on_wire(self, target: Target) -> list[Target]:
         """The same artefact once for each way in which what crosses its cut may be encoded."""

@@ -69,6 +69,8 @@ def _observe(
         return replace(seen, reason="made by a version that kept percentiles only")
     if stage.service is None:
         return replace(seen, reason=f"{stage.n} requests are too few to tell")
+    if record.provenance == "declared":
+        return replace(seen, reason="its times are declared in the application")
     if record.provenance == "estimated":
         return replace(seen, reason="its profile is an estimate: the machine that ran it is another")
     if record.emulated_by and run.shaping.startswith(UNSHAPED):

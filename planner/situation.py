@@ -329,7 +329,7 @@ def stands_for(record: Record, infra: Infrastructure, host: str | None) -> bool:
         return False
     if hardware.emulate is None:
         if isinstance(hardware.device, RpcDevice):
-            lent = record.provenance == "estimated" or record.rpc == hardware.device.rpc
+            lent = not record.is_sampled or record.rpc == hardware.device.rpc
             return record.emulated_by is None and lent
         at_home = hardware.device != "here" or host is None or record.host == host
         return record.emulated_by is None and at_home

@@ -20,7 +20,9 @@ from specs.moments import check_moments, check_quantiles
 from specs.quantities import Number
 from specs.refusal import refusal
 
-Provenance = Literal["measured", "emulated", "estimated"]
+Provenance = Literal["measured", "emulated", "estimated", "declared"]
+"""``measured`` on the hardware; ``emulated`` on one slowed to its speed; ``estimated`` from other models and hardware;
+``declared`` by who wrote the application."""
 MAX_RECORDS: Final = 200_000
 MAX_BYTES: Final = 400_000_000
 BEHAVIOUR_FILE: Final = "behaviour.jsonl"
@@ -138,6 +140,11 @@ class Record(Spec):
             raise ValueError(f"the latency has the mean {self.latency.mean:g}, its buckets {mean:g}")
 
     @property
+    def is_sampled(self) -> bool:
+        """Whether its times are of runs; `latency.n` counts them."""
+        return self.provenance in ("measured", "emulated")
+
+    @property
     def service(self) -> Distribution:
         """What a plan may count on: what was measured; of an estimate, the upper end of its interval."""
         if self.provenance == "estimated" and self.interval is not None:
@@ -181,7 +188,7 @@ class HopOverhead(Spec):
     measured_at: str
 
 
-_RANK = {"measured": 2, "emulated": 1, "estimated": 0}
+_RANK = {"measured": 3, "emulated": 2, "declared": 1, "estimated": 0}
 
 
 def winners(records: Iterable[Record]) -> dict[tuple[object, ...], Record]:

@@ -56,7 +56,7 @@ def assemble(
         if a.backend == backend
     }
     for index, a in enumerate(plan.assignments):
-        if a.provenance == "estimated" and loaded.app.value.components[a.component].api is None:
+        if a.provenance == "estimated":
             message = f"{a.component}: nobody ran it on {a.hardware!r}: the plan rests on an estimate there"
             where = place("assignments", index, "provenance")
             raise InputError(Issue(message, where, f"profile it on {a.hardware} and solve again"))

@@ -251,6 +251,9 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
     if estimated:
         hint = "the upper ends of their 90 % intervals count; measure there before it is relied on"
         out.print(f"estimated: nobody ran it on {', '.join(estimated)}; {hint}")
+    declared = sorted({a.component for a in plan.assignments if a.provenance == "declared"})
+    if declared:
+        out.print(f"declared: nobody measured {', '.join(declared)}; the times are the application's own")
     for change in plan.inputs.changes:
         out.print(f"what if: {change}")
     proof = f", gap {100 * plan.gap:.2f} %" if plan.gap is not None else ""

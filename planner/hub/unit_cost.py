@@ -28,9 +28,9 @@ def cost_per_1000(record: Record, hardware: Hardware, price: float) -> float | N
 def quantile(record: Record, probability: float) -> float | None:
     """Seconds within which at least that share of runs ended; None where no run of the sample can lie beyond it.
 
-    An estimate rests on no runs: it states what it states.
+    What is not of runs states what it states.
     """
-    if record.provenance != "estimated" and min(probability, 1 - probability) * record.latency.n < 1 - 1e-9:
+    if record.is_sampled and min(probability, 1 - probability) * record.latency.n < 1 - 1e-9:
         return None
     return next((seconds for p, seconds in record.latency.points() if p >= probability - 1e-9), None)
 
@@ -38,13 +38,13 @@ def quantile(record: Record, probability: float) -> float | None:
 def interval(record: Record, probability: float) -> tuple[float, float]:
     """Between what the quantile lies: of a measurement, its drift while measuring; of an estimate, what it says.
 
-    Without end where the sample was too short for the quantile, or an estimate states no interval.
+    Without end where the sample was too short for the quantile, or what is not of runs states no interval.
     """
     value = quantile(record, probability)
     low = value if value is not None else record.latency.points()[-1][1]
     high = value if value is not None else float("inf")
     if record.interval is not None:
         return low * record.interval[0], high * record.interval[1]
-    if record.provenance == "estimated":
+    if not record.is_sampled:
         return 0.0, float("inf")
     return max(0.0, low - record.latency.spread), high + record.latency.spread

@@ -27,7 +27,7 @@ def declared_records(app: Application, infra: Infrastructure) -> Iterator[Record
                     backend="python",
                     threads=1,
                     hardware=hardware,
-                    provenance="estimated",
+                    provenance="declared",
                     method="declared in the application: a lognormal distribution",
                     host="",
                     latency=_lognormal(component.api.latency),

@@ -222,9 +222,10 @@ def test_a_declared_latency_is_planned_with_and_not_measured(tmp_path: Path, ser
     plan = read_plan(tmp_path / "plan.yaml")
     (path,) = plan.paths
     assert path.predicted.p95_ms > 80
-    assert {a.component: a.provenance for a in plan.assignments}["double"] == "estimated"
+    assert {a.component: a.provenance for a in plan.assignments}["double"] == "declared"
+    assert "declared: nobody measured double" in solved.out
     situation = load_situation(tmp_path / "app.yaml", tmp_path / "infra.yaml", tmp_path / "profiles")
-    (record,) = (r for r in situation.records if r.provenance == "estimated")
+    (record,) = (r for r in situation.records if r.provenance == "declared")
     assert record.latency.quantiles["0.5"] == pytest.approx(0.08)
     assert record.latency.quantiles["0.99"] == pytest.approx(0.3)
     assert planner("verify", "plan.yaml", *ON, folder=tmp_path).code == 0

@@ -24,8 +24,8 @@ from runtime.deployment.orders import topology_of
 from runtime.deployment.processes import Processes
 from runtime.deployment.record import Moving, Record, remove_moving, write_record
 from runtime.hosting.opening import output_types
-from runtime.ingress.models import ServedModel, served_models
 from runtime.ingress.service import Limits
+from runtime.open_inference.models import ServedModel, served_models
 from runtime.reference.items import Item
 from specs.base import Spec
 from specs.errors import EnvironmentFailed, InputError, Issue, TierplanError

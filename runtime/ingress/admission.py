@@ -11,7 +11,7 @@ from typing import Final
 
 from runtime.hosting.request import LATE, Entry
 from runtime.ingress.concurrency import Concurrency
-from runtime.ingress.protocol import Code, ProtocolError
+from runtime.open_inference.protocol import Code, ProtocolError
 from specs.errors import InputError, Issue, Place
 
 MIN_TOKEN: Final = 16

@@ -9,8 +9,9 @@ from google.protobuf.message import DecodeError
 
 from runtime.ingress.http_codec import MAX_ID, MAX_TENSORS
 from runtime.ingress.messages import message
-from runtime.ingress.models import Port, ServedModel
-from runtime.ingress.protocol import (
+from runtime.ingress.times import stage_times
+from runtime.open_inference.models import Port, ServedModel
+from runtime.open_inference.protocol import (
     Code,
     InferAnswer,
     InferRequest,
@@ -20,8 +21,7 @@ from runtime.ingress.protocol import (
     read_flag,
     read_timeout,
 )
-from runtime.ingress.tensors import check_header, datatype, from_numbers, from_raw, shape_of, to_raw
-from runtime.ingress.times import stage_times
+from runtime.open_inference.tensors import check_header, datatype, from_numbers, from_raw, shape_of, to_raw
 from runtime.values import Value
 
 _CONTENTS: Final = {

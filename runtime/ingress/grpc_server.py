@@ -12,9 +12,9 @@ import grpc.aio
 from runtime.ingress.grpc_codec import parse, read_request, write_answer
 from runtime.ingress.http_server import NAME, metadata
 from runtime.ingress.messages import SERVICE, message
-from runtime.ingress.protocol import EXTENSIONS, Code, InferRequest, Origin, ProtocolError
 from runtime.ingress.service import Service
 from runtime.observe.tracing import CONTEXT_HEADERS
+from runtime.open_inference.protocol import EXTENSIONS, Code, InferRequest, Origin, ProtocolError
 
 MAX_AGE_MS: Final = 600_000
 AGE_GRACE_MS: Final = 60_000

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from runtime.ingress.models import ServedModel
-from runtime.ingress.protocol import (
+from runtime.ingress.times import stage_times
+from runtime.open_inference.models import ServedModel
+from runtime.open_inference.protocol import (
     MAX_JSON,
     Code,
     InferAnswer,
@@ -17,8 +18,7 @@ from runtime.ingress.protocol import (
     read_flag,
     read_timeout,
 )
-from runtime.ingress.tensors import check_header, datatype, from_json, from_raw, shape_of, to_json, to_raw
-from runtime.ingress.times import stage_times
+from runtime.open_inference.tensors import check_header, datatype, from_json, from_raw, shape_of, to_json, to_raw
 from runtime.values import Value
 
 MAX_TENSORS: Final = 1024

@@ -11,13 +11,13 @@ from typing import Any, Final
 from aiohttp import web
 
 from runtime.ingress.http_codec import read_request, write_answer
-from runtime.ingress.models import Port, ServedModel
 from runtime.ingress.openapi import openapi
-from runtime.ingress.protocol import EXTENSIONS, Code, Origin, ProtocolError
 from runtime.ingress.service import Service
-from runtime.ingress.tensors import datatype, declared_shape
 from runtime.observe.metrics import CONTENT_TYPE
 from runtime.observe.tracing import CONTEXT_HEADERS
+from runtime.open_inference.models import Port, ServedModel
+from runtime.open_inference.protocol import EXTENSIONS, Code, Origin, ProtocolError
+from runtime.open_inference.tensors import datatype, declared_shape
 
 NAME: Final = "tierplan"
 JSON_LENGTH: Final = "Inference-Header-Content-Length"

@@ -10,7 +10,6 @@ from runtime.hosting.host import Host
 from runtime.hosting.opening import output_types
 from runtime.ingress.admission import read_tokens
 from runtime.ingress.door import Door, DoorOptions
-from runtime.ingress.models import served_models
 from runtime.ingress.repeats import Repeats
 from runtime.ingress.service import Entrance, Service
 from runtime.observe.metrics import Metrics
@@ -19,6 +18,7 @@ from runtime.observe.requests import Listener, Listeners
 from runtime.observe.spans import producers_of
 from runtime.observe.tracing import Tracing
 from runtime.observe.window import Window
+from runtime.open_inference.models import served_models
 from runtime.topology import Topology
 
 VERSION_DIGITS = 16

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from runtime.ingress.models import Port, ServedModel
-from runtime.ingress.tensors import datatype, declared_shape
+from runtime.open_inference.models import Port, ServedModel
+from runtime.open_inference.tensors import datatype, declared_shape
 
 _ERROR: dict[str, Any] = {
     "description": "An error",

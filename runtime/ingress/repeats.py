@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from runtime.ingress.protocol import Code, InferAnswer, InferRequest, ProtocolError
+from runtime.open_inference.protocol import Code, InferAnswer, InferRequest, ProtocolError
 from runtime.values import size
 
 WINDOW: Final = 60.0

@@ -13,11 +13,11 @@ from typing import Final, Protocol
 
 from runtime.hosting.request import LATE, Entry, OnEnd
 from runtime.ingress.admission import Admission, Tokens
-from runtime.ingress.models import ServedModel
-from runtime.ingress.protocol import Code, InferAnswer, InferRequest, ProtocolError
 from runtime.ingress.repeats import Repeats
 from runtime.observe.metrics import Metrics
 from runtime.observe.requests import Ended, Listener, TurnedAway
+from runtime.open_inference.models import ServedModel
+from runtime.open_inference.protocol import Code, InferAnswer, InferRequest, ProtocolError
 from runtime.values import Value
 
 GRACE: Final = 0.1

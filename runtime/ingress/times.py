@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from runtime.ingress.protocol import InferAnswer
+from runtime.open_inference.protocol import InferAnswer
 
 
 def stage_times(answer: InferAnswer) -> str:

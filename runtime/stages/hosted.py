@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from runtime.ingress.models import Port
-from runtime.ingress.protocol import MAX_JSON, ProtocolError
-from runtime.ingress.tensors import BYTES, DATATYPES, check_header, from_json, shape_of, to_json
+from runtime.open_inference.models import Port
+from runtime.open_inference.protocol import MAX_JSON, ProtocolError
+from runtime.open_inference.tensors import BYTES, DATATYPES, check_header, from_json, shape_of, to_json
 from runtime.stages.secrets import HIDDEN
 from runtime.stages.time_left import time_left
 from runtime.values import Value

@@ -14,9 +14,9 @@ import pytest
 
 from planner.situation import load_situation
 from runtime.executors import open_executor
-from runtime.ingress.models import Port
-from runtime.ingress.protocol import ProtocolError
-from runtime.ingress.tensors import check_header
+from runtime.open_inference.models import Port
+from runtime.open_inference.protocol import ProtocolError
+from runtime.open_inference.tensors import check_header
 from runtime.stages.work import open_model
 from specs.artefact import Executor
 from specs.dimensions import longest

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from runtime.hosting.request import LATE, Entry
 from runtime.ingress.admission import Admission
 from runtime.ingress.concurrency import LEAST, Concurrency
-from runtime.ingress.protocol import ProtocolError
+from runtime.open_inference.protocol import ProtocolError
 
 MOST = 256
 SERVICE = 0.05

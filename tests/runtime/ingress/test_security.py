@@ -20,7 +20,7 @@ from tritonclient.utils import InferenceServerException
 from runtime.client import Client
 from runtime.ingress.admission import Tokens, read_tokens
 from runtime.ingress.door import DoorOptions, check_exposure
-from runtime.ingress.protocol import ProtocolError
+from runtime.open_inference.protocol import ProtocolError
 from specs.errors import EnvironmentFailed, InputError
 from tests.runtime.ingress.doors import opened
 from tests.runtime.sample import make_items

@@ -15,7 +15,7 @@ from tritonclient.utils import InferenceServerException
 
 from runtime.ingress.grpc_server import in_time
 from runtime.ingress.messages import _MESSAGES, message
-from runtime.ingress.protocol import InferRequest, Origin
+from runtime.open_inference.protocol import InferRequest, Origin
 from tests.runtime.ingress.doors import Opened, opened
 from tests.runtime.sample import make_items
 from tests.runtime.test_reference import by_hand

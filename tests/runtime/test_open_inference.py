@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from runtime.ingress.models import Port
-from runtime.ingress.protocol import ProtocolError
-from runtime.ingress.tensors import (
+from runtime.open_inference.models import Port
+from runtime.open_inference.protocol import ProtocolError
+from runtime.open_inference.tensors import (
     check_header,
     datatype,
     from_json,

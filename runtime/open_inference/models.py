@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from runtime.fleet import Member
-from runtime.ingress.protocol import Code, ProtocolError
+from runtime.open_inference.protocol import Code, ProtocolError
 from runtime.topology import Flow, Topology
 from runtime.values import Value
 from specs.application import Application

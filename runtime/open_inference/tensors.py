@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from runtime.ingress.models import Port
-from runtime.ingress.protocol import Code, ProtocolError
+from runtime.open_inference.models import Port
+from runtime.open_inference.protocol import Code, ProtocolError
 from runtime.values import Array, Value
 from specs.tensors import TensorType
 

@@ -24,7 +24,8 @@ from typing import Final, Literal, get_args
 
 from planner.formulation.servers import WAIT_RATIO
 from planner.formulation.stations import Served, station_levels
-from planner.prediction.queueing import MAX_UTILISATION, Moments
+from planner.moments import Moments
+from planner.prediction.queueing import MAX_UTILISATION
 from planner.prediction.tail import largest_variance
 from planner.problem import (
     PPB,

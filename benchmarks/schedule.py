@@ -22,10 +22,10 @@ from typing import Any, Final
 from benchmarks.about import about
 from benchmarks.solve import row, spread
 from benchmarks.task_graphs import TaskGraph, task_graph
-from planner.scheduling import Schedule, wrong_in
-from planner.scheduling.dispatch import play
-from planner.scheduling.task_graph import task_graph_of
 from planner.solver import solve_problem
+from planner.solver.scheduling import Schedule, wrong_in
+from planner.solver.scheduling.dispatch import play
+from planner.solver.scheduling.task_graph import task_graph_of
 
 
 @dataclass(frozen=True, slots=True)

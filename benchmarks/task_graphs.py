@@ -15,7 +15,7 @@ from typing import Final
 
 from planner.problem import Problem
 from planner.problem.file import write_problem
-from planner.scheduling import isolated_request
+from planner.solver.scheduling import isolated_request
 
 SPEEDS: Final = (1, 2, 3, 4, 6)
 UNIT: Final = 12

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from planner.formulation import formulate
     from planner.placement.slicing import default_slice
     from planner.plan import solve
-    from planner.prediction.of_slice import predict
     from planner.problem.file import read_problem, write_problem
     from planner.refinement import refine
+    from planner.simulation.of_slice import predict
     from planner.situation import load_situation
     from planner.solver import solve_problem
     from planner.verification import verify
@@ -36,7 +36,7 @@ _HOME = {
     "default_slice": "planner.placement.slicing",
     "formulate": "planner.formulation",
     "load_situation": "planner.situation",
-    "predict": "planner.prediction.of_slice",
+    "predict": "planner.simulation.of_slice",
     "read_problem": "planner.problem.file",
     "refine": "planner.refinement",
     "solve": "planner.plan",

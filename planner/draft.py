@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from planner.formulation import Formulation, limit_name, limited_sites
+from planner.inputs.network import Passage
 from planner.placement.demand import Demand
 from planner.placement.layout import Layout, layout_of
-from planner.placement.network import Passage
 from planner.pricing.cost import cost_of
 from planner.pricing.energy import energy_of
 from planner.problem import Objective

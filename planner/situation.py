@@ -9,10 +9,10 @@ from itertools import product
 from pathlib import Path
 from typing import Final
 
-from planner.placement.flows import Flow, flows_of
-from planner.placement.network import Network
-from planner.prediction.declared import declared_records
-from planner.prediction.mixes import knows_lengths, mixes_of, with_mixes
+from planner.inputs.declared import declared_records
+from planner.inputs.flows import Flow, flows_of
+from planner.inputs.mixes import knows_lengths, mixes_of, with_mixes
+from planner.inputs.network import Network
 from specs.application import Application, Component, Cuts, Trace
 from specs.artefact import Segment
 from specs.behaviour import Behaviour, Combination, PayloadSize
@@ -223,7 +223,7 @@ def situation_of(
 def _recordings(app: Document[Application], infra: Document[Infrastructure]) -> dict[str, Recording]:
     if not app.value.has_traces:
         return {}
-    from planner.prediction.traces import read_traces  # loads numpy
+    from planner.inputs.traces import read_traces  # loads numpy
 
     return read_traces(app, infra)
 

@@ -16,8 +16,8 @@ from planner.answers.dial import FAR, figure
 from planner.answers.forced import as_planned
 from planner.answers.relaxations import fewest_steps
 from planner.formulation import limit_name
+from planner.inputs.network import Way
 from planner.observation import scaled
-from planner.placement.network import Way
 from planner.situation import Situation
 from planner.units import units_of
 from planner.verification.inputs import check_inputs

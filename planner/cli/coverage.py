@@ -98,7 +98,7 @@ def _known(loaded: Loaded, components: list[str], variants: list[str]) -> None:
 def _facts(loaded: Loaded, profiles: Path, refusal: Refusal) -> Facts:
     from planner.hub.coverage import Facts
     from planner.hub.rows import fresh
-    from planner.prediction.mixes import mixes_of
+    from planner.inputs.mixes import mixes_of
     from planner.situation import source_digests, stands_for
     from specs.behaviour import Behaviour
     from specs.mixture import remixed

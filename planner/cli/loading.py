@@ -97,7 +97,7 @@ def _traces(app: Document[Application], infra: Document[Infrastructure]) -> tupl
     """What is wrong with the traces that sources name; nothing is read where none does."""
     if not app.value.has_traces:
         return ()
-    from planner.prediction.traces import read_traces
+    from planner.inputs.traces import read_traces
 
     try:
         read_traces(app, infra)

@@ -42,7 +42,7 @@ def schema(
 def known_schemas() -> dict[str, tuple[str, Callable[[], dict[str, Any]]]]:
     """By short name: what such a file is, and what makes its schema."""
     from planner.cli import results
-    from planner.problem.schema import problem_schema, solution_schema
+    from planner.solver.schema import problem_schema, solution_schema
     from specs.schema import MODELS, json_schema
 
     models = {name: (_what(model), partial(json_schema, model)) for name, model in (MODELS | results.MODELS).items()}

@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from planner.problem import Objective, Problem
-    from planner.scheduling import Schedule
+    from planner.solver.scheduling import Schedule
     from planner.solver.solution import Solution
 
 
 def show_solution(problem: Problem, solution: Solution, out: Console) -> None:
     """What each flow chose and which stations serve it, or what each device runs in which order; and the proof."""
-    from planner.scheduling import Schedule
+    from planner.solver.scheduling import Schedule
 
     if isinstance(solution, Schedule):
         if solution.choice is not None:

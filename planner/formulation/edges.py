@@ -8,10 +8,10 @@ from itertools import pairwise, product
 from planner.formulation.names import ConstraintTable
 from planner.formulation.numbers import MICRO, sayable
 from planner.formulation.servers import ServerTable
-from planner.placement.network import Passage
+from planner.inputs.network import Passage
+from planner.moments import ZERO, Moments
 from planner.placement.pipeline import Message, Node, Pipeline
 from planner.prediction.measured import hop_moments
-from planner.prediction.queueing import ZERO, Moments
 from planner.pricing.prices import SECONDS_PER_MONTH
 from planner.problem import Edge, End, Step, Transfer, Visit
 from planner.situation import Situation

@@ -12,8 +12,9 @@ from functools import cached_property
 from itertools import accumulate
 from typing import Final
 
+from planner.moments import ZERO, Moments
 from planner.prediction.measured import moments
-from planner.prediction.queueing import ZERO, Moments, Wait, single_server
+from planner.prediction.queueing import Wait, single_server
 from specs.profile import Record
 
 EDGES: Final = (0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)

@@ -11,7 +11,8 @@ from typing import Final
 
 from planner.formulation.names import ConstraintTable
 from planner.formulation.numbers import sayable
-from planner.prediction.queueing import MAX_UTILISATION, Moments
+from planner.moments import Moments
+from planner.prediction.queueing import MAX_UTILISATION
 from planner.problem import LIMIT, PPB, Server, Visit, WaitLevel
 
 WAIT_RATIO: Final = 1.4

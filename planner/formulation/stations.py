@@ -9,9 +9,10 @@ from typing import Final
 
 from planner.formulation.fan_out import FanOut, last_of, on_idle
 from planner.formulation.pools import PoolTable
+from planner.moments import Moments
 from planner.prediction.batching import batch_wait
 from planner.prediction.measured import moments
-from planner.prediction.queueing import MAX_UTILISATION, NO_WAIT, Moments, Wait
+from planner.prediction.queueing import MAX_UTILISATION, NO_WAIT, Wait
 from planner.problem import MILLION, PPB, REPLICA_LOAD, Station, StationLevel, at_scale
 from specs.artefact import Segment
 from specs.profile import Record

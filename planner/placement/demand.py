@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from planner.placement.flows import Flow
+from planner.inputs.flows import Flow
 from planner.situation import Situation
 from specs.errors import InputError, Issue
 from specs.run_result import Slice

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from planner.placement.flows import Flow
-from planner.placement.network import Passage
+from planner.inputs.flows import Flow
+from planner.inputs.network import Passage
 from planner.placement.pipeline import Message, Pipeline, Shape
 from planner.situation import Situation
 from specs.codec import codec_of_cut

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
-from planner.placement.flows import Flow
-from planner.prediction.queueing import ZERO, Moments
+from planner.inputs.flows import Flow
+from planner.moments import ZERO, Moments
 from planner.situation import CutPoints, Situation
 from specs.application import PathConstraint, ShareConstraint
 from specs.behaviour import Behaviour, BranchPattern, PayloadSize

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import pi
 
-from planner.prediction.queueing import NO_WAIT, Moments, Wait, many_servers
+from planner.moments import Moments
+from planner.prediction.queueing import NO_WAIT, Wait, many_servers
 
 
 def batch_wait(rate: float, service: Moments, servers: int, batch: int) -> Wait:

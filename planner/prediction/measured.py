@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from planner.prediction.queueing import Moments
+from planner.moments import Moments
 from planner.situation import Situation
 from specs.profile import Record
 

@@ -11,9 +11,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from planner.inputs.network import Passage
+from planner.moments import ZERO, Moments
 from planner.placement.demand import Demand
 from planner.placement.layout import FlowLayout, Layout, Leg
-from planner.placement.network import Passage
 from planner.placement.pipeline import Shape
 from planner.placement.request_graph import RequestGraph, request_graph
 from planner.placement.visits import visits
@@ -25,7 +26,7 @@ from planner.prediction.fan_out_queue import Brought, FanOutQueue
 from planner.prediction.measured import hop_moments, moments
 from planner.prediction.meeting import Course, Meeting
 from planner.prediction.patient_batches import PatientQueue
-from planner.prediction.queueing import NO_WAIT, ZERO, Moments, Wait, likeness, many_servers, single_server, utilisation
+from planner.prediction.queueing import NO_WAIT, Wait, likeness, many_servers, single_server, utilisation
 from specs.errors import InputError, Issue
 from specs.retransmission import SEGMENT
 

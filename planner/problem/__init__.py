@@ -275,7 +275,7 @@ class Objective:
     summed.
 
     A makespan (us) is when one request that meets no other is done, each device running one step at a time
-    (planner/scheduling/); only cost and energy go with it.
+    (planner/solver/scheduling/); only cost and energy go with it.
     """
 
     kind: Literal["cost", "energy", "accuracy", "throughput", "latency", "makespan"]

@@ -11,7 +11,6 @@ from itertools import pairwise
 from pathlib import Path as FilePath
 from typing import Any, Final, Literal, NoReturn, get_args, get_origin, get_type_hints
 
-from planner.placement.tree import tree_of
 from planner.problem import (
     LIMIT,
     MILLION,
@@ -24,6 +23,7 @@ from planner.problem import (
     Transfer,
     Visit,
 )
+from planner.problem.tree import tree_of
 from specs.errors import InputError, Issue, Place
 from specs.infrastructure import MOST_EXECUTORS
 from specs.input_file import read_input

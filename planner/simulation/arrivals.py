@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.placement.flows import Flow
+from planner.inputs.flows import Flow
 from specs.errors import InputError, Issue
 from specs.recorded import Recording
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from planner.inputs.network import Passage
 from planner.placement.demand import Demand
 from planner.placement.layout import FlowLayout, Leg
-from planner.placement.network import Passage
 from planner.placement.pipeline import Shape
 from planner.prediction.distribution import Reals
 from planner.prediction.measured import hop_moments

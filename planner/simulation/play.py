@@ -11,8 +11,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from planner.inputs.flows import Flow
 from planner.placement.demand import Demand
-from planner.placement.flows import Flow
 from planner.placement.layout import FlowLayout, Layout
 from planner.prediction.distribution import Reals
 from planner.prediction.timings import Timings

@@ -32,10 +32,10 @@ def solve_problem(
     than `at_most` need not be found, and do not count as choices in what is proven. Ctrl-C ends the search:
     `Solution.interrupted` is then set, and the best choice so far is the answer. Raises InputError for an unknown name,
     for numbers whose sums leave 64 bits, and for what cannot be scheduled where an objective is a makespan. The answer
-    is then a `planner.scheduling.Schedule`, by ``auto`` or ``heft``.
+    is then a `planner.solver.scheduling.Schedule`, by ``auto`` or ``heft``.
     """
     if any(objective.kind == "makespan" for objective in problem.objectives):
-        from planner.scheduling import solve_schedule
+        from planner.solver.scheduling import solve_schedule
 
         with _in_64_bits(problem):
             return solve_schedule(problem, Stop(time_limit, gap, seed, tell, at_most), strategy)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from planner.placement.tree import Tree
 from planner.problem import Edge, End
+from planner.problem.tree import Tree
 from planner.solver.cover import sites
 from planner.solver.crossing import charge
 from planner.solver.draft import Crossing, Draft

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from planner.placement.tree import Tree, tree_of
 from planner.problem import Edge, Transfer
+from planner.problem.tree import Tree, tree_of
 
 
 @dataclass

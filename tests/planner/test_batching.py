@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from planner import solve, verify
 from planner.formulation import formulate
 from planner.formulation.stations import Served, station_levels
+from planner.moments import Moments
 from planner.placement.demand import Demand
 from planner.prediction.batch_waits import waiting_in_batches
 from planner.prediction.batching import BatchQueue
 from planner.prediction.distribution import Grid, Reals
 from planner.prediction.latency import Latency
 from planner.prediction.patient_batches import PatientQueue, begins
-from planner.prediction.queueing import Moments, many_servers, single_server
+from planner.prediction.queueing import many_servers, single_server
 from planner.prediction.throughput import throughput_of
 from planner.problem import Problem
 from planner.simulation import Simulation

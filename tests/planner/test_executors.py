@@ -10,9 +10,10 @@ import pytest
 
 from planner import solve, verify
 from planner.formulation import formulate
+from planner.moments import Moments
 from planner.placement.demand import Demand
 from planner.prediction.latency import Latency
-from planner.prediction.queueing import Moments, single_server
+from planner.prediction.queueing import single_server
 from planner.problem import Problem
 from planner.simulation import Conditions, Simulation
 from planner.simulation.arrivals import Constant

@@ -10,11 +10,12 @@ import pytest
 from planner import solve, verify
 from planner.formulation import formulate, formulation
 from planner.limits import with_limits
+from planner.moments import Moments
 from planner.path_limits import path_limits
 from planner.placement.demand import Demand
 from planner.prediction.fan_out_queue import Brought, FanOutQueue
 from planner.prediction.latency import Latency
-from planner.prediction.queueing import Moments, single_server
+from planner.prediction.queueing import single_server
 from planner.prediction.timings import Timings
 from planner.simulation import Simulation
 from tests.planner.networks import Server, chain, exponential

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from planner.moments import Moments
 from planner.placement.demand import Demand
 from planner.placement.layout import plan_layout
 from planner.plan import solve
 from planner.prediction.distribution import POINTS, Grid, from_quantiles, normal
-from planner.prediction.queueing import Moments, single_server
+from planner.prediction.queueing import single_server
 from planner.prediction.timings import Arrival, Queue, Timings
 from specs.errors import InputError
 from tests.planner.blog import situation

@@ -9,7 +9,7 @@ from typing import Any
 import networkx as nx
 import pytest
 
-from planner.placement.network import Network, Passage
+from planner.inputs.network import Network, Passage
 from specs.errors import InputError
 from specs.infrastructure import Infrastructure
 from tests.planner.worlds import document

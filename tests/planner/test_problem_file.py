@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from planner.formulation import formulate
 from planner.problem.fields import FIELDS, tables
 from planner.problem.file import parse_problem, problem_json, read_problem, write_problem
-from planner.problem.schema import problem_schema
-from planner.scheduling import isolated_request
 from planner.situation import Situation
 from planner.solver import Solution, solve_problem
+from planner.solver.scheduling import isolated_request
+from planner.solver.schema import problem_schema
 from specs.errors import AnswerIsNo, InputError
 from tests.planner.blog import situation
 from tests.planner.scheduling.requests import request

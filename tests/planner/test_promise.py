@@ -13,7 +13,8 @@ from typing import Final
 import numpy as np
 import pytest
 
-from planner.prediction.queueing import Moments, many_servers, single_server
+from planner.moments import Moments
+from planner.prediction.queueing import many_servers, single_server
 from tests.planner.dags import dag
 from tests.planner.laws import Bimodal, Law, Lognormal, measured, quantile
 from tests.planner.played import served

@@ -7,7 +7,8 @@ import heapq
 import numpy as np
 import pytest
 
-from planner.prediction.queueing import Moments, erlang_c, many_servers, single_server
+from planner.moments import Moments
+from planner.prediction.queueing import erlang_c, many_servers, single_server
 
 SHAPES = {"exponential": 1.0, "steady": 25.0, "bursty": 0.4}
 

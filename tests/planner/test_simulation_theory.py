@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from planner.moments import Moments
 from planner.placement.demand import Demand
-from planner.prediction.queueing import Moments, erlang_c, single_server
+from planner.prediction.queueing import erlang_c, single_server
 from planner.simulation import Played, Simulation
 from tests.planner.networks import Server, chain, exponential
 

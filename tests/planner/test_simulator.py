@@ -12,9 +12,9 @@ from planner.placement.layout import Layout, plan_layout
 from planner.placement.visits import visits
 from planner.plan import solve
 from planner.prediction.latency import Latency
-from planner.prediction.of_slice import predict
 from planner.prediction.timings import Timings
 from planner.simulation import Simulation
+from planner.simulation.of_slice import predict
 from planner.situation import Situation
 from specs.plan import Plan
 from specs.run_result import Slice

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from planner.inputs.envelope import poisson_rate
+from planner.inputs.traces import read_traces
 from planner.placement.demand import Demand
-from planner.prediction.envelope import poisson_rate
 from planner.prediction.latency import Latency
-from planner.prediction.traces import read_traces
 from planner.simulation import Simulation
 from planner.simulation.arrivals import Replay
 from runtime.fleet import Member

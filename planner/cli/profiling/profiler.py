@@ -38,7 +38,7 @@ from planner.cli.profiling.reality import Part, Reality, Sample
 from planner.cli.profiling.remote import left_out, lent_targets, measure_lent
 from planner.cli.profiling.targets import Target, Targets
 from planner.hub.rows import fresh
-from planner.prediction.mixes import knows_lengths, mixes_of
+from planner.inputs.mixes import knows_lengths, mixes_of
 from planner.situation import source_digests
 from runtime.executors import open_executor
 from runtime.machine import host_name

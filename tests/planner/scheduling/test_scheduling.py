@@ -15,9 +15,9 @@ import pytest
 from benchmarks.task_graphs import task_graph
 from planner.problem import Limit, Objective, Problem, Throughput
 from planner.problem.file import parse_problem, problem_json, write_problem
-from planner.problem.schema import solution_schema
-from planner.scheduling import Schedule, isolated_request, wrong_in
 from planner.solver import solve_problem
+from planner.solver.scheduling import Schedule, isolated_request, wrong_in
+from planner.solver.schema import solution_schema
 from specs.errors import InputError
 from tests.cli.calling import planner
 from tests.planner.scheduling.brute import best

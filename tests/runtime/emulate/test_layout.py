@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from planner.placement.network import Network as Planned
+from planner.inputs.network import Network as Planned
 from runtime.emulate.layout import network
 from runtime.emulate.topology import Network, routes
 from specs.errors import InputError

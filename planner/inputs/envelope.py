@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-
-from planner.prediction.distribution import Reals
+from numpy.typing import NDArray
 
 SHORTEST: Final = 1 / 64
 """Of the mean gap between arrivals: the shortest window that is looked at. Each is twice as long as the one before."""
@@ -22,7 +21,7 @@ USUAL: Final = 0.5
 """The probability of that many arrivals in the fullest window at the rate that is found."""
 
 
-def poisson_rate(streams: Sequence[Reals], seconds: float) -> float:
+def poisson_rate(streams: Sequence[NDArray[np.float64]], seconds: float) -> float:
     """Arrivals a second of one stream; the times of each rise from 0, and all stand for `seconds`.
 
     What none of them shows often enough to tell it from chance does not raise it.
@@ -38,7 +37,7 @@ def poisson_rate(streams: Sequence[Reals], seconds: float) -> float:
     return rate
 
 
-def _fullest(times: Reals, window: float) -> int:
+def _fullest(times: NDArray[np.float64], window: float) -> int:
     """The most arrivals in a window of two grids that are half a window apart: one holds any burst half as long."""
     found = 0
     for offset in (0.0, 0.5):

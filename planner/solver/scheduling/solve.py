@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from planner.problem import Problem
-from planner.scheduling.dispatch import Orders, Placed, Played, orders_of, play
-from planner.scheduling.heft import heft
-from planner.scheduling.model import Formulated, formulate
-from planner.scheduling.schedule import Schedule
-from planner.scheduling.task_graph import TaskGraph, task_graph_of
 from planner.solver import cpsat
 from planner.solver.evaluate import evaluate
 from planner.solver.model import Terms
+from planner.solver.scheduling.dispatch import Orders, Placed, Played, orders_of, play
+from planner.solver.scheduling.heft import heft
+from planner.solver.scheduling.model import Formulated, formulate
+from planner.solver.scheduling.schedule import Schedule
+from planner.solver.scheduling.task_graph import TaskGraph, task_graph_of
 from planner.solver.solution import Choice, relative_gap
 from planner.solver.stop import Clock, Stop
 from specs.errors import InputError, Issue

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from planner.problem import Edge
-from planner.scheduling.task_graph import TaskGraph, Way
+from planner.solver.scheduling.task_graph import TaskGraph, Way
 
 Placed = Mapping[int, Way]
 """By step, the way that it runs."""

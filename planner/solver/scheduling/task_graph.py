@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from planner.problem import Edge, Option, Problem, Scenario
-from planner.scheduling.refusals import refuse
+from planner.solver.scheduling.refusals import refuse
 from planner.solver.ways import Ways
 from specs.errors import InputError, Issue
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from planner.problem import Edge
-from planner.scheduling.dispatch import Placed, Played
-from planner.scheduling.spans import spans_of
-from planner.scheduling.task_graph import TaskGraph
 from planner.solver.model import Interval, Model, Terms
+from planner.solver.scheduling.dispatch import Placed, Played
+from planner.solver.scheduling.spans import spans_of
+from planner.solver.scheduling.task_graph import TaskGraph
 
 
 @dataclass

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from planner.scheduling.dispatch import Orders, Placed, orders_of, ready_at
-from planner.scheduling.task_graph import TaskGraph, Way
+from planner.solver.scheduling.dispatch import Orders, Placed, orders_of, ready_at
+from planner.solver.scheduling.task_graph import TaskGraph, Way
 
 
 def heft(graph: TaskGraph) -> tuple[Placed, Orders] | None:

@@ -25,7 +25,7 @@ def problem_schema() -> dict[str, Any]:
 
 def solution_schema() -> dict[str, Any]:
     """Of what `planner solve --problem` answers. A schedule has orders, starts and ends beside."""
-    from planner.scheduling.schedule import Schedule
+    from planner.solver.scheduling.schedule import Schedule
 
     made = _schema(Schedule, SOLUTION_FORMAT)
     of_schedules = ("orders", "starts", "ends")

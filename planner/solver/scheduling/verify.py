@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from planner.placement.tree import tree_of
 from planner.problem import Edge, Problem
-from planner.scheduling.schedule import Schedule
+from planner.problem.tree import tree_of
+from planner.solver.scheduling.schedule import Schedule
 
 
 def wrong_in(problem: Problem, schedule: Schedule) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from planner.problem import Edge
-from planner.scheduling.task_graph import TaskGraph, Way
+from planner.solver.scheduling.task_graph import TaskGraph, Way
 
 NEVER = 2**62
 """There is no such time."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from planner.prediction.distribution import Reals
-from planner.prediction.envelope import poisson_rate
+from planner.inputs.envelope import poisson_rate
 from specs.application import Application, Source, Trace
 from specs.errors import InputError, Issue
 from specs.infrastructure import Infrastructure
@@ -25,7 +25,7 @@ SAME: Final = 0.01
 def read_traces(app: Document[Application], infra: Document[Infrastructure]) -> dict[str, Recording]:
     """By source. Raises InputError, at the line that is wrong, for a trace that cannot be read, whose mean rate is
     above the declared one, or which gets denser than Poisson arrivals at the declared peak do
-    (`planner.prediction.envelope`).
+    (`planner.inputs.envelope`).
     """
     found: dict[str, Recording] = {}
     issues: list[Issue] = []
@@ -79,7 +79,7 @@ def _densest(recorded: Recording, members: Mapping[str, int], infra: Infrastruct
                 yield size, poisson_rate(_all(streams, -(-count // size)), recorded.seconds)
 
 
-def _all(streams: Mapping[int, list[float]], count: int) -> list[Reals]:
+def _all(streams: Mapping[int, list[float]], count: int) -> list[NDArray[np.float64]]:
     empty = np.zeros(0)
     return [*(np.array(times) for times in streams.values()), *([empty] * (count - len(streams)))]
 

@@ -1,0 +1,1 @@
+"""What solving is given beside the documents: flows of requests, the network, times declared, mixes, traces."""

@@ -1,8 +1,0 @@
-"""Orders the steps of one isolated request on serial devices: heterogeneous DAG scheduling, with a proof."""
-
-from planner.scheduling.given import isolated_request
-from planner.scheduling.schedule import Schedule
-from planner.scheduling.solve import solve_schedule
-from planner.scheduling.verify import wrong_in
-
-__all__ = ["Schedule", "isolated_request", "solve_schedule", "wrong_in"]

@@ -106,6 +106,11 @@ class Comparison:
     paths: tuple[ComparedPath, ...]
 
     @property
+    def missed(self) -> list[str]:
+        """Limits that the upper ends of intervals exceed."""
+        return [name for name, p in self.limits.items() if p.high > p.limit]
+
+    @property
     def lacks_intervals(self) -> bool:
         """Whether some limit's percentile has none."""
         return any(p.half == math.inf for p in self.limits.values())
@@ -143,8 +148,11 @@ def refine(
             if number == 1:
                 return plan
             break
-        comparison = _known_well(situation, plan, requests, seed, ends)
-        requests, found = comparison.requests, comparison.limits
+        comparison = _with_intervals(situation, plan, requests, seed)
+        requests = comparison.requests
+        if comparison.limits and not comparison.missed:
+            comparison = _known_well(situation, plan, comparison, seed, ends)
+        found = comparison.limits
         if not found:
             return plan
         rare = next((name for name, p in found.items() if p.is_share and p.half == math.inf), None)
@@ -154,7 +162,7 @@ def refine(
             )
         worst = max(found, key=lambda name: found[name].high / found[name].limit)
         tell(f"round {number}: {worst} is {found[worst].high / found[worst].limit:.1%} of its limit at most")
-        missed = [name for name, p in found.items() if p.high > p.limit]
+        missed = comparison.missed
         if missed and best is not None:
             break
         if not missed:
@@ -210,15 +218,18 @@ def simulated(situation: Situation, plan: Plan, requests: int, seed: int) -> dic
     return compared(situation, plan, requests, seed).limits
 
 
-def _known_well(situation: Situation, plan: Plan, requests: int, seed: int, ends: float) -> Comparison:
-    """Of as many requests as intervals need, `requests` at least."""
+def _with_intervals(situation: Situation, plan: Plan, requests: int, seed: int) -> Comparison:
+    """Of as many requests as the intervals of limits need, `requests` at least."""
     found = compared(situation, plan, requests, seed)
-    while found.lacks_intervals and requests < MOST_REQUESTS:
-        requests *= 2
-        found = compared(situation, plan, requests, seed)
-    while found.imprecision > 1 and 2 * requests <= MOST_FOR_PRECISION and time.perf_counter() < ends:
-        requests *= 2
-        found = compared(situation, plan, requests, seed)
+    while found.lacks_intervals and found.requests < MOST_REQUESTS:
+        found = compared(situation, plan, 2 * found.requests, seed)
+    return found
+
+
+def _known_well(situation: Situation, plan: Plan, found: Comparison, seed: int, ends: float) -> Comparison:
+    """Of as many more requests as it takes to know all percentiles well enough, while there is time."""
+    while found.imprecision > 1 and 2 * found.requests <= MOST_FOR_PRECISION and time.perf_counter() < ends:
+        found = compared(situation, plan, 2 * found.requests, seed)
     return found
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,15 +22,18 @@ from planner.plan import solve
 from planner.prediction.distribution import Reals
 from planner.prediction.latency import Latency
 from planner.simulation import Simulation
-from planner.simulation.figures import asked, half_width
+from planner.simulation.figures import asked, half_width, percentiles
+from planner.simulation.precision import Interval, imprecision, intervals
 from planner.situation import Situation
 from specs.application import PathConstraint
 from specs.errors import NotKnown
-from specs.plan import ConstraintCheck, Plan, RefinedLimit, Refinement
+from specs.plan import ConstraintCheck, PathPrediction, Percentiles, Plan, RefinedLimit, RefinedPath, Refinement
 
 REQUESTS: Final = 200_000
 MOST_REQUESTS: Final = 4_000_000
 """A rare branch needs more of them before its percentile has an interval."""
+MOST_FOR_PRECISION: Final = 2_000_000
+"""So many at most are played for percentiles that few requests are near, of which no number would tell."""
 ROUNDS: Final = 10
 STEP: Final = 0.003
 """Share by which a missed limit is tightened beyond its correction; it doubles with each round."""
@@ -71,6 +74,53 @@ class _Percentile:
         return self.limit * self.predicted / self.high if 0 < self.high < math.inf else self.limit
 
 
+@dataclass(frozen=True)
+class ComparedPath:
+    """What sums predict of a path, and what is simulated of it; `known` are the latter's intervals in milliseconds."""
+
+    sums: PathPrediction
+    simulated: Percentiles
+    known: Mapping[str, Interval]
+
+    @property
+    def corrected(self) -> PathPrediction:
+        """What was simulated, if enough of it was."""
+        enough = imprecision(self.known) < math.inf
+        return self.sums.model_copy(update={"predicted": self.simulated}) if enough else self.sums
+
+    @property
+    def refined(self) -> RefinedPath:
+        p = self.sums
+        return RefinedPath.model_validate(
+            {"flow": p.flow, "from": p.from_, "to": p.to, "over": p.over, "sums": p.predicted}
+            | {"interval_ms": dict(self.known)}
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Of a plan: its `limits` by name, and all paths that some request takes, where `requests` were simulated."""
+
+    requests: int
+    limits: dict[str, _Percentile]
+    paths: tuple[ComparedPath, ...]
+
+    @property
+    def missed(self) -> list[str]:
+        """Limits that the upper ends of intervals exceed."""
+        return [name for name, p in self.limits.items() if p.high > p.limit]
+
+    @property
+    def lacks_intervals(self) -> bool:
+        """Whether some limit's percentile has none."""
+        return any(p.half == math.inf for p in self.limits.values())
+
+    @property
+    def imprecision(self) -> float:
+        """Of the path that is known least, as `planner.simulation.precision` says; of none: 0."""
+        return max((imprecision(path.known) for path in self.paths), default=0.0)
+
+
 def refine(
     situation: Situation,
     *,
@@ -81,11 +131,12 @@ def refine(
     tell: Tell = lambda text: None,
 ) -> Plan:
     """The best plan found whose simulated percentiles, to the upper end of their intervals, keep every limit, and so
-    the shares that must be answered by their deadline.
+    the shares that must be answered by their deadline. Its paths are then predicted as they were simulated; p50 and p99
+    are known to half of `planner.simulation.precision.TOLERANCE`, or their intervals say how well.
 
     The first plan's answer where there is none, or where no limit is asked for. Raises as `solve` does, and NotKnown
     where no plan was found that a simulation agrees with, or a share is too close to all. `requests` are played at
-    first, more where a branch is rare.
+    first, more where a branch is rare or a percentile is not known well enough.
     """
     ends = time.perf_counter() + time_limit
     best: Plan | None = None
@@ -97,10 +148,11 @@ def refine(
             if number == 1:
                 return plan
             break
-        found = simulated(situation, plan, requests, seed)
-        while any(p.half == math.inf for p in found.values()) and requests < MOST_REQUESTS:
-            requests *= 2
-            found = simulated(situation, plan, requests, seed)
+        comparison = _with_intervals(situation, plan, requests, seed)
+        requests = comparison.requests
+        if comparison.limits and not comparison.missed:
+            comparison = _known_well(situation, plan, comparison, seed, ends)
+        found = comparison.limits
         if not found:
             return plan
         rare = next((name for name, p in found.items() if p.is_share and p.half == math.inf), None)
@@ -110,13 +162,13 @@ def refine(
             )
         worst = max(found, key=lambda name: found[name].high / found[name].limit)
         tell(f"round {number}: {worst} is {found[worst].high / found[worst].limit:.1%} of its limit at most")
-        missed = [name for name, p in found.items() if p.high > p.limit]
+        missed = comparison.missed
         if missed and best is not None:
             break
         if not missed:
             if best is not None and plan.objective >= best.objective:
                 break
-            best = _refined(plan, found, corrected, number, requests, seed)
+            best = _refined(plan, comparison, corrected, number, seed)
             looser = {n: p.corrected for n, p in found.items()}
             if all(limit <= corrected.get(n, found[n].limit) * (1 + WORTH) for n, limit in looser.items()):
                 break
@@ -134,26 +186,50 @@ def refine(
     return best
 
 
-def simulated(situation: Situation, plan: Plan, requests: int, seed: int) -> dict[str, _Percentile]:
-    """Each path limit of the plan, by name such as ``answer.p99``, and each share; of the flow that keeps it least."""
+def compared(situation: Situation, plan: Plan, requests: int, seed: int) -> Comparison:
+    """What a simulation of `requests` says of a plan, beside what sums of distributions predict of it."""
     layout, demand = plan_layout(situation, plan), Demand(situation)
     played = Simulation(layout, demand, seed).run(requests)
     latency = Latency(layout, demand)
-    found: dict[str, _Percentile] = {}
+    sums = latency.paths()
+    limits: dict[str, _Percentile] = {}
+    paths: list[ComparedPath] = []
     for of in layout.flows:
         for constraint, patterns in asked(layout, of):
             seconds = played.flows[of.flow.name].times(constraint.to, patterns)
+            about = (constraint.from_, constraint.to, constraint.about)
+            alike = [p for p in sums if (p.from_, p.to, p.over) == about]
+            mine = next(p for p in alike if p.flow == of.flow.name)
+            paths.append(ComparedPath(mine, percentiles(seconds), intervals(seconds)))
             for limit in _limits(situation, constraint):
                 level = limit.quantile
                 half = half_width(seconds, level)
-                predicted = (
-                    latency.slowest(limit.path, level) if limit.is_share else _predicted(plan, constraint, level)
-                )
+                predicted = latency.slowest(limit.path, level) if limit.is_share else _largest(alike, level)
                 value = _quantile(seconds, level)
                 width = math.inf if half is None else half
                 now = _Percentile(limit.seconds, predicted, value, width, limit.is_share)
-                if limit.name not in found or now.high > found[limit.name].high:
-                    found[limit.name] = now
+                if limit.name not in limits or now.high > limits[limit.name].high:
+                    limits[limit.name] = now
+    return Comparison(requests, limits, tuple(paths))
+
+
+def simulated(situation: Situation, plan: Plan, requests: int, seed: int) -> dict[str, _Percentile]:
+    """Each path limit of the plan, by name such as ``answer.p99``, and each share; of the flow that keeps it least."""
+    return compared(situation, plan, requests, seed).limits
+
+
+def _with_intervals(situation: Situation, plan: Plan, requests: int, seed: int) -> Comparison:
+    """Of as many requests as the intervals of limits need, `requests` at least."""
+    found = compared(situation, plan, requests, seed)
+    while found.lacks_intervals and found.requests < MOST_REQUESTS:
+        found = compared(situation, plan, 2 * found.requests, seed)
+    return found
+
+
+def _known_well(situation: Situation, plan: Plan, found: Comparison, seed: int, ends: float) -> Comparison:
+    """Of as many more requests as it takes to know all percentiles well enough, while there is time."""
+    while found.imprecision > 1 and 2 * found.requests <= MOST_FOR_PRECISION and time.perf_counter() < ends:
+        found = compared(situation, plan, 2 * found.requests, seed)
     return found
 
 
@@ -169,17 +245,13 @@ def _quantile(seconds: Reals, level: float) -> float:
     return float(np.quantile(seconds, level)) if len(seconds) else 0.0
 
 
-def _predicted(plan: Plan, constraint: PathConstraint, level: float) -> float:
-    """Seconds; the largest of the flows."""
-    about = (constraint.from_, constraint.to, constraint.about)
-    values = [getattr(p.predicted, f"p{level * 100:.0f}_ms") for p in plan.paths if (p.from_, p.to, p.over) == about]
-    return max(values, default=0.0) / 1e3
+def _largest(paths: Iterable[PathPrediction], level: float) -> float:
+    """Seconds; of the flows."""
+    return max((getattr(p.predicted, f"p{level * 100:.0f}_ms") for p in paths), default=0.0) / 1e3
 
 
-def _refined(
-    plan: Plan, found: Mapping[str, _Percentile], corrected: Mapping[str, float], rounds: int, requests: int, seed: int
-) -> Plan:
-    """`plan` with what was simulated; its path constraints then speak of that."""
+def _refined(plan: Plan, found: Comparison, corrected: Mapping[str, float], rounds: int, seed: int) -> Plan:
+    """`plan` with what was simulated; its paths and their constraints then speak of that."""
     limits = tuple(
         RefinedLimit(
             name=name,
@@ -190,11 +262,13 @@ def _refined(
             low_ms=max(0.0, p.simulated - p.half) * 1e3,
             high_ms=p.high * 1e3,
         )
-        for name, p in found.items()
+        for name, p in found.limits.items()
     )
-    checks = tuple(_checked(check, found.get(check.name)) for check in plan.constraints)
-    refined = Refinement(rounds=rounds, requests=requests, seed=seed, limits=limits)
-    return plan.model_copy(update={"constraints": checks, "refined": refined})
+    checks = tuple(_checked(check, found.limits.get(check.name)) for check in plan.constraints)
+    by = tuple(path.refined for path in found.paths)
+    refined = Refinement(rounds=rounds, requests=found.requests, seed=seed, limits=limits, paths=by)
+    paths = tuple(path.corrected for path in found.paths)
+    return plan.model_copy(update={"paths": paths, "constraints": checks, "refined": refined})
 
 
 def _checked(check: ConstraintCheck, of: _Percentile | None) -> ConstraintCheck:

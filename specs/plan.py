@@ -274,13 +274,32 @@ class RefinedLimit(Spec):
     high_ms: Number
 
 
+class RefinedPath(Spec):
+    """What the prediction of a path was corrected from, and how well its correction is known.
+
+    `sums` is the prediction that the simulation corrected. `interval_ms` has the 95 % confidence intervals of the
+    simulated percentiles, by name; one that too few requests reach has none.
+    """
+
+    flow: str
+    from_: str = Field(alias="from")
+    to: str
+    over: str
+    sums: Percentiles
+    interval_ms: dict[str, tuple[Number, Number]]
+
+
 class Refinement(Spec):
-    """The plan was solved and simulated `rounds` times, the last time with `requests` requests."""
+    """The plan was solved and simulated `rounds` times, the last time with `requests` requests.
+
+    `paths` are those of the plan, whose predictions are then what was simulated.
+    """
 
     rounds: Annotated[int, Field(ge=1)]
     requests: Annotated[int, Field(ge=1)]
     seed: Annotated[int, Field(ge=0)]
     limits: tuple[RefinedLimit, ...]
+    paths: tuple[RefinedPath, ...]
 
 
 class Plan(Spec):
@@ -311,6 +330,15 @@ class Plan(Spec):
     further_conflicts: tuple[tuple[Conflict, ...], ...] = ()
     relaxations: tuple[Relaxation, ...] = ()
     inputs: Inputs
+
+    @property
+    def summed_paths(self) -> tuple[PathPrediction, ...]:
+        """`paths` as sums of distributions predict them, before a simulation corrected that."""
+        if self.refined is None:
+            return self.paths
+        by = {(p.flow, p.from_, p.to, p.over): p.sums for p in self.refined.paths}
+        keyed = (((p.flow, p.from_, p.to, p.over), p) for p in self.paths)
+        return tuple(p.model_copy(update={"predicted": by.get(key, p.predicted)}) for key, p in keyed)
 
     @property
     def digest(self) -> str:

@@ -15,8 +15,9 @@ from specs.run_result import MeasuredShare, Requests, Slice
 class SimulatedPath(Spec):
     """Of the `n` answered requests that a path speaks of.
 
-    `predicted` is by sums of distributions, for Poisson arrivals; there is none where a queue has no end. `interval_ms`
-    holds the 95 % confidence interval of a percentile, where there are requests enough to tell.
+    `predicted` is by sums of distributions, for Poisson arrivals; there is none where a queue has no end. Of a refined
+    plan at its full rates it is what the plan says. `interval_ms` holds the 95 % confidence interval of a percentile,
+    where there are requests enough to tell.
     """
 
     flow: str

@@ -218,7 +218,7 @@ def _show(result: SimulationResult, out: Console) -> None:
             half = [f"±{number((b[1] - b[0]) / 2)}" if b else "" for b in between]
             rows.append(["  at 95 %", "", "", *half, ""])
         if path.predicted is not None:
-            rows.append(["  predicted by sums", "", "", *figures(path.predicted)])
+            rows.append(["  predicted", "", "", *figures(path.predicted)])
     for s in result.stages:
         if s.n:
             rows.append([s.name, s.site, f"{s.n:,}", *figures(s.service)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -14,14 +15,14 @@ from planner.cli.output import Format, FormatOption, Progress, emit, number, tab
 from specs.errors import AnswerIsNo, InputError, Issue, NotKnown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console
 
     from planner.baseline import Restricted
     from planner.situation import Situation
     from planner.solver.stop import Progress as Standing
-    from specs.plan import Assignment, Plan
+    from specs.plan import Assignment, Plan, Refinement
 
 RATE_UNIT: Final = "/s"
 MEMORY_UNIT: Final = "MB"
@@ -176,6 +177,17 @@ def _replicas(a: Assignment) -> str:
     return f"{a.replicas} + {a.standby} idle" if a.standby else str(a.replicas)
 
 
+def _not_known_well(refined: Refinement) -> Iterator[str]:
+    """Percentiles of which the simulation says less than a prediction is held to."""
+    from planner.simulation.precision import TOLERANCE, uncertainty  # numba, which other plans do not need
+
+    for path in refined.paths:
+        for name, share in uncertainty(path.interval_ms).items():
+            if share > TOLERANCE[name] / 2:
+                how = f"to {share:.1%} only" if share < math.inf else "not at all: too few requests go there"
+                yield f"{ends(path, refined.paths)} over {path.over}: {name} is known {how}"
+
+
 def show_plan(plan: Plan, out: Console, file: Path) -> None:
     """The plan for people: what runs where, then latency, cost and the proof."""
     if plan.assignments:
@@ -215,6 +227,8 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
             out.print(
                 f"{text}, limit {number(r.limit_ms)} ms; refined in {by.rounds} rounds of {by.requests:,} requests"
             )
+        for line in _not_known_well(by):
+            out.print(line)
     if plan.cost is not None:
         cost = plan.cost
         out.print(

@@ -93,7 +93,13 @@ def finish(free: NDArray[np.float64], items: int, values: Reals, random: np.rand
     done = np.zeros(len(left))
     for _ in range(items):
         server = left.argmin(axis=1)
-        ends = left[rows, server] + random.permutation(np.resize(values, len(rows)))
+        ends = left[rows, server] + random.permutation(evenly(values, len(rows)))
         left[rows, server] = ends
         done = np.maximum(done, ends)
     return done
+
+
+def evenly(values: Reals, count: int) -> Reals:
+    """`count` of the equally likely `values`, from all parts of their distribution alike."""
+    picked: Reals = np.sort(values)[((np.arange(count) + 0.5) * len(values) / count).astype(np.int64)]
+    return picked

@@ -15,12 +15,13 @@ from planner.prediction.distribution import Reals
 from planner.prediction.latency import Latency
 from planner.prediction.timings import Timings
 from planner.simulation.faults import Fault
-from planner.simulation.figures import asked, half_width, percentiles, stage_times
+from planner.simulation.figures import asked, percentiles, stage_times
 from planner.simulation.play import Played, Simulated
+from planner.simulation.precision import intervals
 from planner.simulation.tables import ANSWERED, FAILED, PENDING, REFUSED, UNSENT
 from specs.application import ShareConstraint
 from specs.errors import InputError
-from specs.plan import Percentiles, Plan
+from specs.plan import PathPrediction, Percentiles, Plan
 from specs.run_result import MeasuredShare, Requests
 from specs.share import measured_share
 from specs.simulation_result import Period, SimulatedLoad, SimulatedPath, SimulatedStage, SimulationResult
@@ -53,7 +54,7 @@ def result_of(
         throughput=int((status == ANSWERED).sum()) / played.counted,
         goodput=int(good.sum()) / played.counted,
         shares=tuple(shares_of(layout, played)),
-        paths=paths_of(layout, demand, played),
+        paths=paths_of(layout, demand, played, plan.paths if plan.refined and demand.part is None else ()),
         stages=tuple(
             SimulatedStage.model_validate(
                 {"kind": kind, "name": name, "site": site, "n": len(waits)}
@@ -92,19 +93,17 @@ def shares_of(layout: Layout, played: Played) -> Iterator[MeasuredShare]:
                 yield measured_share(name, c, answered, n)
 
 
-def paths_of(layout: Layout, demand: Demand, played: Played) -> tuple[SimulatedPath, ...]:
-    """Every path constraint of every flow, and every sink that none speaks of, beside what sums predict."""
-    predicted = _predicted(layout, demand)
+def paths_of(
+    layout: Layout, demand: Demand, played: Played, corrected: Sequence[PathPrediction] = ()
+) -> tuple[SimulatedPath, ...]:
+    """Every path constraint of every flow, and every sink that none speaks of, beside what is predicted: by sums, or
+    what those predictions were `corrected` to.
+    """
+    predicted = _by_path(corrected) or _predicted(layout, demand)
     found: list[SimulatedPath] = []
     for of in layout.flows:
         for constraint, patterns in asked(layout, of):
             seconds = played.flows[of.flow.name].times(constraint.to, patterns)
-            simulated = percentiles(seconds)
-            intervals: dict[str, tuple[float, float]] = {}
-            for level, middle in ((0.5, simulated.p50_ms), (0.95, simulated.p95_ms), (0.99, simulated.p99_ms)):
-                half = half_width(seconds, level)
-                if half is not None:
-                    intervals[f"p{level * 100:.0f}"] = (max(0.0, middle - half * 1e3), middle + half * 1e3)
             key = (of.flow.name, constraint.from_, constraint.to, constraint.about)
             found.append(
                 SimulatedPath(
@@ -114,8 +113,8 @@ def paths_of(layout: Layout, demand: Demand, played: Played) -> tuple[SimulatedP
                     over=constraint.about,
                     n=len(seconds),
                     predicted=predicted.get(key),
-                    simulated=simulated,
-                    interval_ms=intervals,
+                    simulated=percentiles(seconds),
+                    interval_ms=intervals(seconds),
                     limit_ms={f"p{q * 100:.0f}": limit * 1e3 for q, limit in constraint.limits.items()},
                 )
             )
@@ -124,9 +123,13 @@ def paths_of(layout: Layout, demand: Demand, played: Played) -> tuple[SimulatedP
 
 def _predicted(layout: Layout, demand: Demand) -> dict[tuple[str, str, str, str], Percentiles]:
     try:
-        return {(p.flow, p.from_, p.to, p.over): p.predicted for p in Latency(layout, demand).paths()}
+        return _by_path(Latency(layout, demand).paths())
     except InputError:  # a queue without end has no percentiles
         return {}
+
+
+def _by_path(paths: Sequence[PathPrediction]) -> dict[tuple[str, str, str, str], Percentiles]:
+    return {(p.flow, p.from_, p.to, p.over): p.predicted for p in paths}
 
 
 def _late(layout: Layout, of: FlowLayout, flow: Simulated) -> NDArray[np.bool_]:

@@ -36,7 +36,7 @@ def check_constraints(reading: Reading, claims: Claims, month: float, kwh: float
         if isinstance(c, PathConstraint):
             for q, limit in c.limits.items():
                 p = f"p{q * 100:.0f}"
-                paths = [x for x in reading.plan.paths if (x.from_, x.to, x.over) == (c.from_, c.to, c.about)]
+                paths = [x for x in reading.plan.summed_paths if (x.from_, x.to, x.over) == (c.from_, c.to, c.about)]
                 value = max((getattr(x.predicted, f"{p}_ms") for x in paths), default=0.0)
                 by = refined.get(f"{name}.{p}")
                 if by is not None:  # the prediction keeps what the simulation says that it must
@@ -170,7 +170,7 @@ def _mean_objective(reading: Reading, claims: Claims, name: str, value: float) -
     """The claim rests on the solver's tables, which are not exact: it is close."""
     c = reading.app.constraints[name]
     assert isinstance(c, PathConstraint)
-    paths = {p.flow: p for p in reading.plan.paths if (p.from_, p.to, p.over) == (c.from_, c.to, c.about)}
+    paths = {p.flow: p for p in reading.plan.summed_paths if (p.from_, p.to, p.over) == (c.from_, c.to, c.about)}
     flows = [f for f in reading.flows if f.source == c.from_]
     asking = sum(f.members for f in flows)  # at the same rate each
     mean = sum(paths[f.name].predicted.mean_ms * f.members for f in flows if f.name in paths) / asking

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
 from planner.verification.claims import Claims
 from planner.verification.reading import Reading
-from specs.plan import Refinement
+from specs.plan import PathPrediction, Percentiles, Plan, RefinedPath, Refinement
+
+if TYPE_CHECKING:
+    from planner.refinement import ComparedPath
 
 AGAIN: Final = 1e-3
 """Relative difference allowed of one simulation, played twice; figures in a plan are rounded."""
@@ -21,11 +25,13 @@ def check_refined(reading: Reading, claims: Claims) -> None:
 
 
 def _played_again(reading: Reading, refined: Refinement, claims: Claims) -> None:
-    from planner.refinement import MOST_REQUESTS, simulated  # numba, which no other claim needs
+    from planner.refinement import MOST_REQUESTS, compared  # numba, which no other claim needs
 
     if not claims.holds("refined: as many requests as may be played", refined.requests <= MOST_REQUESTS):
         return
-    found = simulated(reading.situation, reading.plan, refined.requests, refined.seed)
+    again = compared(reading.situation, reading.plan, refined.requests, refined.seed)
+    _paths_again(reading.plan, refined, again.paths, claims)
+    found = again.limits
     names = [r.name for r in refined.limits]
     if not claims.holds("refined: every limit, once", sorted(names) == sorted(found)):
         return
@@ -38,3 +44,26 @@ def _played_again(reading: Reading, refined: Refinement, claims: Claims) -> None
         claims.equal(f"refined {r.name}: low", r.low_ms, max(0.0, now.simulated - now.half) * 1e3, AGAIN)
         claims.equal(f"refined {r.name}: high", r.high_ms, now.high * 1e3, AGAIN)
         claims.at_most(f"refined {r.name}: kept", now.high, now.limit * (1 + 1e-5))
+
+
+def _paths_again(plan: Plan, refined: Refinement, again: Sequence[ComparedPath], claims: Claims) -> None:
+    """What sums predict of them is compared where latency is sampled."""
+    found = {_about(path.sums): path for path in again}
+    claimed = {_about(path): path.predicted for path in plan.paths}
+    named = [_about(path) for path in refined.paths]
+    if not claims.holds("refined: every path, once", sorted(named) == sorted(found) == sorted(map(_about, plan.paths))):
+        return
+    for path in refined.paths:
+        now = found[_about(path)]
+        name = f"refined {path.flow} to {path.to} over {path.over}"
+        for figure in Percentiles.model_fields:
+            corrected = getattr(now.corrected.predicted, figure)
+            claims.equal(f"{name}: {figure}", getattr(claimed[_about(path)], figure), corrected, AGAIN)
+        if claims.holds(f"{name}: intervals", set(path.interval_ms) == set(now.known)):
+            for percentile, ends in path.interval_ms.items():
+                for end, value in zip(ends, now.known[percentile], strict=True):
+                    claims.equal(f"{name}: interval of {percentile}", end, value, AGAIN)
+
+
+def _about(path: PathPrediction | RefinedPath) -> tuple[str, str, str, str]:
+    return path.flow, path.from_, path.to, path.over

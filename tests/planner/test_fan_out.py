@@ -111,6 +111,27 @@ def test_predicted_percentiles_are_those_that_are_played(
     assert path.predicted.mean_ms == pytest.approx(times.mean(), rel=0.03)
 
 
+@pytest.mark.parametrize("load", [0.01, 0.2, 0.5])
+def test_items_take_as_long_as_their_service_does(load: float) -> None:
+    """However many states are drawn, single items have the distribution of the service, beyond what they wait."""
+    values = np.array(exponential(0.01))
+    queue = FanOutQueue(2, (Brought(load / 0.02, 1, values), Brought(load / 0.06, 3, values)))
+    alone = queue.last(1, values).mean() - queue.first.mean()
+    assert alone == pytest.approx(values.mean(), rel=1e-3)
+
+
+@pytest.mark.parametrize("load", [0.02, 0.3, 0.5])
+def test_a_mixture_of_few_and_many_items_takes_as_long_as_it_is_played(load: float) -> None:
+    """Few states or many: their number differs with the load."""
+    servers = {"a": Server([0.001]), "b": Server(exponential(0.01), replicas=2), "c": Server([0.001])}
+    given, layout = chain(servers, load * 100, fan_out=("b", {1: 0.5, 3: 0.5}))
+    (path,) = Latency(layout, Demand(given)).paths()
+    times = Simulation(layout, Demand(given), 3).run(150_000).flows["src@here"].times("end", [0, 1])
+    assert path.predicted.p50_ms == pytest.approx(float(np.quantile(times, 0.5)) * 1e3, rel=0.03)
+    assert path.predicted.p99_ms == pytest.approx(float(np.quantile(times, 0.99)) * 1e3, rel=0.05)
+    assert path.predicted.mean_ms == pytest.approx(float(times.mean()) * 1e3, rel=0.03)
+
+
 def test_other_limits_make_the_tables_that_formulating_with_them_makes() -> None:
     for seed in (1, 3, 4):
         given = fanned(seed)

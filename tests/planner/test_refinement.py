@@ -9,7 +9,8 @@ import pytest
 from planner import refinement
 from planner.answers.again import vary
 from planner.plan import solve
-from planner.refinement import refine, simulated
+from planner.refinement import MOST_FOR_PRECISION, compared, refine, simulated
+from planner.simulation.precision import TOLERANCE, uncertainty
 from planner.situation import Situation
 from planner.verification import verify
 from specs.errors import NotKnown
@@ -56,6 +57,7 @@ def test_refined_plans_of_many_worlds_keep_their_limits() -> None:
             if found is not None:
                 tried += 1
                 keeps_its_limits(*found, 300_000)
+                agrees(*found, 300_000)
     assert tried >= 50
 
 
@@ -125,3 +127,55 @@ def test_a_share_is_held_against_the_simulation_too(monkeypatch: pytest.MonkeyPa
     rare = vary(given, ["constraint.answered.share=0.9999"])
     with pytest.raises(NotKnown, match=r"answered: 30,000 requests are too few to simulate such a share"):
         refine(rare, requests=30_000)
+
+
+@pytest.mark.parametrize(("seed", "load"), SOME[1::2])
+def test_a_refined_plan_predicts_what_is_simulated_with_other_random_numbers(seed: int, load: float) -> None:
+    """Within 3 % at the median and 5 % at the 99th percentile, or what the simulation itself does not know."""
+    found = refined(seed, load)
+    assert found is not None
+    agrees(*found, found[1].refined.requests if found[1].refined else 0)
+
+
+def agrees(given: Situation, plan: Plan, requests: int) -> None:
+    """Both the plan's figures and those that they are compared with are known to their intervals."""
+    assert plan.refined is not None
+    again = compared(given, plan, requests, seed=815)
+    for stated, by, other in zip(plan.paths, plan.refined.paths, again.paths, strict=True):
+        assert (stated.flow, stated.to, stated.over) == (by.flow, by.to, by.over)
+        assert by.sums == other.sums.predicted
+        known, beside = uncertainty(by.interval_ms), uncertainty(other.known)
+        for name, most in TOLERANCE.items():
+            claimed, simulated = (getattr(p, f"{name}_ms") for p in (stated.predicted, other.simulated))
+            within = max(most, known[name] + beside[name])  # wider only where few requests are near
+            assert claimed == pytest.approx(simulated, rel=within), (stated.flow, stated.to, name)
+            assert known[name] <= most / 2 or plan.refined.requests > MOST_FOR_PRECISION / 2
+
+
+def test_what_sums_predict_too_long_is_corrected() -> None:
+    """Worlds where a queue feeds another: the prediction that the plan states is not that of sums any more."""
+    found = refined(16, 0.6)
+    assert found is not None
+    plan = found[1]
+    assert [p.predicted for p in plan.summed_paths] != [p.predicted for p in plan.paths]
+    assert plan.refined is not None
+    for path, by in zip(plan.paths, plan.refined.paths, strict=True):
+        for name, (low, high) in by.interval_ms.items():
+            assert low <= getattr(path.predicted, f"{name}_ms") <= high
+
+
+@pytest.mark.parametrize("figure", ["p50_ms", "p99_ms", "mean_ms"])
+def test_a_prediction_that_was_not_simulated_is_found(figure: str) -> None:
+    found = refined(3, 0.3)
+    assert found is not None
+    value = found[1].dump()
+    value["paths"][0]["predicted"][figure] *= 1.02
+    assert any(figure in c.name for c in verify(found[0], Plan.model_validate(value), 20_000).wrong)
+
+
+def test_sums_that_do_not_hold_are_found() -> None:
+    found = refined(3, 0.3)
+    assert found is not None
+    value = found[1].dump()
+    value["refined"]["paths"][0]["sums"]["p50_ms"] *= 1.3
+    assert not verify(found[0], Plan.model_validate(value), 20_000).ok

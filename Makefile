@@ -3,13 +3,14 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test test-deep lint prepare bench-solve bench-compile bench-forests bench-int8 bench-hops bench-observe bench-prediction bench-tails bench-estimates bench-faults bench-batch bench-run bench-schedule install clean help
+.PHONY: demo test test-deep lint prepare bench-solve bench-compile bench-forests bench-int8 bench-registers bench-hops bench-observe bench-prediction bench-tails bench-estimates bench-faults bench-batch bench-run bench-schedule install clean help
 
 help:
 	@echo 'make demo         the example from YAML to a running pipeline and a report (under demo/)'
 	@echo 'make test         linters, types, layering, tests'
 	@echo 'make test-deep    the long properties, fuzzing and soak that make test leaves out'
 	@echo 'make bench-NAME   solve, compile, forests, int8, hops, observe, prediction, tails, estimates, faults, batch, run or schedule: writes benchmarks/results/NAME.json'
+	@echo 'make bench-registers   what inner loops are made of, for each instruction set'
 	@echo 'make clean        removes .venv and all that was made'
 
 # Exact versions come from constraints.txt. The example's model asks for torch, which nothing here needs: no dependencies.
@@ -54,7 +55,7 @@ test-deep: lint prepare
 	$(BIN)/python -m tests.record benchmarks/results/test-deep.json build/deep-1.xml build/deep-2.xml; \
 	test $$first -eq 0 -a $$second -eq 0
 
-bench-solve bench-compile bench-forests bench-int8 bench-hops bench-observe bench-prediction bench-tails bench-estimates bench-faults bench-batch bench-run bench-schedule: bench-%: prepare
+bench-solve bench-compile bench-forests bench-int8 bench-registers bench-hops bench-observe bench-prediction bench-tails bench-estimates bench-faults bench-batch bench-run bench-schedule: bench-%: prepare
 	@test '$*' != solve -a '$*' != schedule || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@test '$*' != compile -a '$*' != int8 || $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[openvino]'
 	$(BIN)/python -m benchmarks.$*

@@ -24,6 +24,9 @@ from compiler.schedules.bitvectors import bitvector_function, bitvector_tables, 
 from compiler.schedules.forest import forest_function, forest_tables
 from specs.errors import InputError, Issue, Place
 
+_CACHE_LINE = 16
+"""Values of four bytes."""
+
 
 def import_model(model: onnx.ModelProto, file: str, widest: int = 0) -> tvm.IRModule:
     """A prepared model (static shapes) as a Relax module whose `main` takes the inputs in the model's order.
@@ -79,6 +82,9 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
             return self.bb.normalize(preferred)
         if op_name == "Clip" and (clipped := _clip(self.bb, list(inputs), attrs)) is not None:
             return self.bb.normalize(clipped)
+        if op_name == "Gemm" and attrs.get("transB") and isinstance(inputs[1], tvm.ir.GenericConst):
+            inputs = type(inputs)([inputs[0], _transposed(inputs[1]), *inputs[2:]])
+            attrs = attrs | {"transB": 0}
         if op_name == "Conv" and (bias := _conv_bias(inputs)) is not None:
             result = super()._convert_operator(op_name, type(inputs)(inputs[:2]), attrs, opset)
             return self.bb.normalize(relax.op.add(self.bb.emit(result), bias))
@@ -102,6 +108,15 @@ def _clip(bb: Any, inputs: list[Any], attrs: Mapping[str, Any]) -> Any | None:
     for bound, operator in zip(bounds, (relax.op.maximum, relax.op.minimum), strict=True):
         data = data if bound is None else bb.emit(operator(data, bound))
     return data
+
+
+def _transposed(constant: Any) -> Any:
+    """A constant matrix the other way round; TVM would compile a function for it, and walk memory in long steps."""
+    values = np.from_dlpack(constant.value)
+    result = np.empty(values.shape[::-1], values.dtype)
+    for row in range(0, len(values), _CACHE_LINE):
+        result[:, row : row + _CACHE_LINE] = values[row : row + _CACHE_LINE].T
+    return relax.const(result, constant.ty.dtype)
 
 
 def _conv_bias(inputs: Any) -> Any | None:

@@ -91,7 +91,7 @@ def _conv2d(machine: Machine, bb: Any, call: Any) -> Any:
 
 def _winograd(machine: Machine, window: conv2d.Window, bb: Any, data: Any, weight: Any) -> Any:
     batch, _, height, width, _ = (int(d) for d in data.ty.shape)
-    transformed = winograd.transform_weight(weight.value.numpy())
+    transformed = winograd.transform_weight(np.from_dlpack(weight.value))
     blocks, alone = transformed.shape[1], {"op_pattern": _OPAQUE}
     tiles = bb.emit(
         bb.call_te(
@@ -125,7 +125,7 @@ def _matmul(machine: Machine, bb: Any, call: Any) -> Any:
     if isinstance(other, tvm.ir.GenericConst) and len(other.ty.shape) == 2:
         columns = int(other.ty.shape[1])
         tile = gemm.gemm_tile(machine, int(data.ty.shape[-2]), columns)
-        packed = relax.const(gemm.pack(other.value.numpy(), machine, tile))
+        packed = relax.const(gemm.pack(np.from_dlpack(other.value), machine, tile))
         return _call(bb, lambda d, w: gemm.gemm_packed(tile, columns, d, w), data, packed, name="gemm_packed")
     return _call(bb, lambda a, b: gemm.gemm_batched(machine, a, b), data, other, name="gemm_batched")
 
@@ -134,7 +134,7 @@ def _integer_matmul(machine: Machine, bb: Any, call: Any) -> Any:
     data, other = call.args
     columns = int(other.ty.shape[1])
     tile = integer_gemm.gemm_tile(machine, int(data.ty.shape[-2]), columns)
-    packed = relax.const(integer_gemm.pack(other.value.numpy(), machine, tile), "int8")
+    packed = relax.const(integer_gemm.pack(np.from_dlpack(other.value), machine, tile), "int8")
     return _call(bb, lambda d, w: integer_gemm.integer_gemm(tile, columns, d, w), data, packed, name="integer_gemm")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import onnx
 from onnx import checker, external_data_helper, helper, shape_inference
@@ -41,7 +41,7 @@ def load_model(path: Path) -> onnx.ModelProto:
     _check_external(model, path)
     try:
         external_data_helper.load_external_data_for_model(model, str(path.parent))
-        checker.check_model(model, full_check=True)
+        checker.check_model(str(path), full_check=True)  # of a model in memory it would write all weights first
     except Exception as error:  # the checker raises ValidationError, numpy ValueError, the file system OSError
         raise InputError(Issue(f"invalid ONNX model: {_first_line(error)}", place, "export the model again")) from error
     _check_domains(model, path)
@@ -98,16 +98,43 @@ def prepare(model: onnx.ModelProto, dims: Mapping[str, int], file: str, batch: i
     del copy.graph.node[:]
     copy.graph.node.extend(simple)
     try:
-        inferred = shape_inference.infer_shapes(copy, check_type=True, strict_mode=True, data_prop=True)
+        light = _without_weights(copy)
+        inferred = shape_inference.infer_shapes(light, check_type=True, strict_mode=True, data_prop=True)
     except Exception as error:
         raise InputError(
             Issue(f"shapes do not fit: {_first_line(error)}", Place(file), "export the model again")
         ) from error
-    for value in inferred.graph.output:
+    for field in _INFERRED:
+        copy.graph.ClearField(field)
+        getattr(copy.graph, field).extend(getattr(inferred.graph, field))
+    for value in copy.graph.output:
         shape = value.type.tensor_type.shape.dim
         if not shape or any(d.dim_value <= 0 for d in shape):
             _believe(value, said[value.name], batch)
-    return inferred
+    return copy
+
+
+def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """`model` with nothing in its large initializers: inference looks into small ones, but would write and read all."""
+    light = onnx.ModelProto(ir_version=model.ir_version)
+    light.opset_import.extend(model.opset_import)
+    light.functions.extend(model.functions)
+    light.graph.name = model.graph.name
+    for field in (*_INFERRED, "input", "sparse_initializer"):
+        getattr(light.graph, field).extend(getattr(model.graph, field))
+    for tensor in model.graph.initializer:
+        if tensor.ByteSize() > _SMALL:
+            stand_in = light.graph.initializer.add(name=tensor.name, data_type=tensor.data_type)
+            stand_in.dims.extend(tensor.dims)
+        else:
+            light.graph.initializer.append(tensor)
+    return light
+
+
+_INFERRED: Final = ("node", "output", "value_info")
+"""Fields of a graph in which inference writes; those of nodes have graphs of their own."""
+_SMALL: Final = 1 << 16
+"""Bytes; shapes and the like are smaller."""
 
 
 def _of_inputs(model: onnx.ModelProto) -> onnx.ModelProto:

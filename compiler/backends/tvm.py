@@ -55,11 +55,11 @@ def build(model: onnx.ModelProto, job: Request, folder: Path) -> Made:
 
     Raises InputError for what cannot be imported or compiled, EnvironmentFailed for a missing tool, with its package.
     """
+    row = _target(job)  # before TVM is imported, which for CUDA must find a driver
     from compiler.importer import import_model
     from compiler.lower import lower
     from compiler.schedules.machine import machine_of
 
-    row = _target(job)
     if row.device:
         from compiler.lower_device import lower_device
 

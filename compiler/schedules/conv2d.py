@@ -57,7 +57,8 @@ def conv2d_blocked(machine: Machine, window: Window, data: Any, weight: Any) -> 
     depthwise = window.groups > 1 and depth == 1 and window.groups == in_blocks * inner
     rows, columns = window.output(height, width, (kernel_h, kernel_w))
     blocks_per_group = 1 if depthwise else out_blocks // window.groups
-    tile = best_tile(machine, 1 if depthwise else blocks_per_group, rows, columns)
+    kept = _kept(kernel_h, kernel_w) if depthwise else 0
+    tile = best_tile(machine, 1 if depthwise else blocks_per_group, rows, columns, kept)
     padded_rows, padded_columns = round_up(rows, tile.rows), round_up(columns, tile.columns)
     padded = pad_image(data, window, (padded_rows, padded_columns), (kernel_h, kernel_w))
     (stride_h, stride_w), (dilation_h, dilation_w) = window.strides, window.dilation
@@ -76,6 +77,18 @@ def conv2d_blocked(machine: Machine, window: Window, data: Any, weight: Any) -> 
     attrs = {TEMPLATE: NAME, "tile": [tile.vectors, tile.rows, tile.columns]}
     shape = (batch, out_blocks, rows, columns, lanes)
     return whole_tiles(product, shape, (padded_rows, padded_columns), attrs)
+
+
+def _kept(height: int, width: int) -> int:
+    """Vectors of weights, besides the one in use, that a depthwise convolution keeps in registers.
+
+    LLVM unrolls small kernels and loads all their weights before the first tile; of larger ones it unrolls a row.
+    """
+    return height * width - 1 if height * width <= _UNROLLED else width - 1
+
+
+_UNROLLED = 9
+"""Taps: those of 3x3."""
 
 
 def whole_tiles(product: Any, shape: tuple[int, ...], padded: tuple[int, int], attrs: dict[str, Any]) -> Any:

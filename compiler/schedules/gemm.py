@@ -28,9 +28,9 @@ def pack(weight: np.ndarray, machine: Machine, tile: Tile) -> np.ndarray:
     """
     depth, columns = weight.shape
     width = tile.vectors * machine.lanes
-    padded = np.zeros((depth, round_up(columns, width)), weight.dtype)
-    padded[:, :columns] = weight
-    return np.ascontiguousarray(padded.reshape(depth, -1, width).transpose(1, 0, 2))
+    if missing := -columns % width:
+        weight = np.pad(weight, ((0, 0), (0, missing)))
+    return np.ascontiguousarray(weight.reshape(depth, -1, width).transpose(1, 0, 2))
 
 
 def gemm_packed(tile: Tile, columns: int, data: Any, weight: Any) -> Any:

@@ -41,6 +41,8 @@ class Machine:
     `fused_load` says that a multiply-add can broadcast one operand from memory, which saves the register for it.
     `winograd` allows Winograd's algorithm, whose float32 error is larger than that of direct convolution.
     `dot` are its instructions for products of bytes, None where there are none that we know.
+    `operands` are the registers that a step of a reduction needs beside its sums: with fewer LLVM, which loads ahead,
+    keeps sums on the stack (`benchmarks/registers.py` shows it).
     `cache` are bytes of weights that stay in the last cache between two runs: of a server, or of a board or phone.
     """
 
@@ -51,6 +53,7 @@ class Machine:
     winograd: bool = True
     cache: int = _SERVER
     dot: Dot | None = None
+    operands: int = 4
 
     def splits(self, operations: int) -> bool:
         """Whether that many operations on values are worth waking the other threads for (about 5 us of work)."""
@@ -64,7 +67,7 @@ class Machine:
     @property
     def accumulators(self) -> int:
         """Registers that sums may occupy, so that operands still fit beside them (28 of 32, 12 of 16)."""
-        return self.registers - 4
+        return self.registers - self.operands
 
 
 _AVX512 = (
@@ -78,6 +81,8 @@ _AVX512 = (
     "znver5",
 )
 """The first two have no VNNI, or do not say so."""
+_NEON, _NO_FUSED = 6, 5
+"""Operands: NEON's are loaded four steps ahead; without fused multiply-add, products need a register too."""
 _I8MM = ("neoverse-v1", "neoverse-n2", "neoverse-v2")
 
 
@@ -91,7 +96,7 @@ def machine_of(target: Mapping[str, Any], threads: int) -> Machine:
     if "aarch64" in str(target.get("mtriple", "")):
         cache = _SERVER if cpu.startswith("neoverse") else _BOARD
         dot = I8MM if cpu in _I8MM or "+i8mm" in features else None
-        return Machine(lanes=4, registers=32, threads=threads, cache=cache, dot=dot)
+        return Machine(lanes=4, registers=32, threads=threads, cache=cache, dot=dot, operands=_NEON)
     if ("+avx512f" in features or cpu.startswith(_AVX512)) and "-avx512f" not in features:
         vnni = "+avx512vnni" in features or cpu.startswith(_AVX512[2:])
         dot = VNNI if vnni and "-avx512vnni" not in features else AVX512
@@ -104,4 +109,4 @@ def machine_of(target: Mapping[str, Any], threads: int) -> Machine:
         return Machine(lanes=8, registers=16, threads=threads, dot=AVX2)
     dot = SSSE3 if cpu == "x86-64-v2" or "+ssse3" in features else None
     cache = _SERVER if cpu.startswith("x86") else _BOARD
-    return Machine(lanes=4, registers=16, threads=threads, cache=cache, dot=dot)
+    return Machine(lanes=4, registers=16, threads=threads, cache=cache, dot=dot, operands=_NO_FUSED)

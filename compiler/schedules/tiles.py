@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.schedules.machine import Machine
 
@@ -29,13 +29,14 @@ class Tile:
         return self.rows * self.columns
 
 
-def best_tile(machine: Machine, vectors: int, rows: int, columns: int) -> Tile:
+def best_tile(machine: Machine, vectors: int, rows: int, columns: int, kept: int = 0) -> Tile:
     """The cheapest tile for an output of `vectors` x `rows` x `columns`; ties go to the larger tile.
 
     Cycles of a step of the reduction are max(multiply-adds, loads, latency); what a tile computes beyond the output's
-    edge counts as cost.
+    edge counts as cost. `kept` are vectors of weights that stay in registers from tile to tile.
     """
-    return min(candidates(machine, vectors, rows, columns), key=lambda t: _cost(t, machine, vectors, rows, columns))
+    fewer = replace(machine, operands=min(machine.operands + kept, machine.registers - 1))
+    return min(candidates(fewer, vectors, rows, columns), key=lambda t: _cost(t, machine, vectors, rows, columns))
 
 
 def candidates(machine: Machine, vectors: int, rows: int, columns: int) -> Iterator[Tile]:

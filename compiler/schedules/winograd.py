@@ -76,8 +76,13 @@ _MARGIN = 1.25
 def transform_weight(weight: np.ndarray) -> np.ndarray:
     """[O/o, I/i, 3, 3, i, o] -> [36, O/o, I, o], computed in double precision."""
     out_blocks, in_blocks, _, _, inner, lanes = weight.shape
-    full = np.einsum("xa,OIabio,yb->xyOIio", _G, weight.astype(np.float64), _G, optimize=True)
-    return np.ascontiguousarray(full.reshape(IN * IN, out_blocks, in_blocks * inner, lanes).astype(np.float32))
+    both = np.kron(_G, _G)  # of all nine taps at once
+    result = np.empty((IN * IN, out_blocks, in_blocks * inner, lanes), np.float32)
+    for block in range(out_blocks):  # one by one: in double precision all of a layer would not stay in the caches
+        taps = weight[block].transpose(1, 2, 0, 3, 4).reshape(9, -1)
+        product = np.einsum("et,tn->en", both, taps)  # no BLAS: its threads would wait for each other
+        result[:, block] = product.reshape(IN * IN, in_blocks * inner, lanes)
+    return result
 
 
 def count_tiles(window: Window, batch: int, height: int, width: int) -> int:

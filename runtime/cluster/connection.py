@@ -20,6 +20,10 @@ HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\
 HTTP2_SETTINGS: Final = 4
 
 
+class ClusterLost(EnvironmentFailed):
+    """A cluster could not be joined, or cannot be asked any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     host: str
@@ -92,18 +96,29 @@ class Connection:
                 f"cannot join the Ray cluster at {parsed}: {reason[0] if reason else type(error).__name__}"
             ) from error
 
-    def check_sites(self, tiers: Mapping[str, str]) -> None:
-        """Each member (with its tier) must have a live node labelled ``site=MEMBER``.
+    @property
+    def unreachable(self) -> Mapping[str, str]:
+        """None: what cannot be reached at all is told at construction."""
+        return {}
 
-        Raises EnvironmentFailed naming those without one: Ray itself would wait for ever.
+    def rejoin(self) -> None:
+        """There is nothing to join again."""
+
+    def lacking(self, tiers: Mapping[str, str]) -> dict[str, str]:
+        """Of the members (with the tier of each) those without a live node labelled ``site=MEMBER``, and the command
+        that starts one.
         """
         have = {node["Labels"].get("site") for node in self._ray.nodes() if node["Alive"]}
-        missing = [member for member in tiers if member not in have]
-        if missing:
-            lines = "\n".join(
-                f"  ray start --address={self.address} --labels=site={member},tier={tiers[member]}"
-                for member in missing
-            )
+        return {
+            member: f"ray start --address={self.address} --labels=site={member},tier={tier}"
+            for member, tier in tiers.items()
+            if member not in have
+        }
+
+    def check_sites(self, tiers: Mapping[str, str]) -> None:
+        """Raises EnvironmentFailed naming the members without a node: Ray itself would wait for one for ever."""
+        if missing := self.lacking(tiers):
+            lines = "\n".join(f"  {command}" for command in missing.values())
             raise EnvironmentFailed(
                 f"no Ray node stands for {', '.join(missing)} at {self.address}; on the machine of each, run\n{lines}"
             )

@@ -20,6 +20,7 @@ from runtime.client import Client
 from runtime.deployment.deploy import deploy
 from runtime.deployment.local import keeper_of, nodes_folder
 from runtime.values import Value, equal
+from specs.deployment_status import DeploymentStatus
 from specs.errors import EnvironmentFailed
 from tests.runtime.fates import Log
 from tests.runtime.faulty import NAME, Deployed, deployment, kill_head, kill_node, node_of, stolen
@@ -227,16 +228,45 @@ def test_when_the_head_dies_sites_go_on_and_it_is_started_again_with_all_that_it
     assert until(deployed.whole, WHOLE)
 
 
-def test_when_a_node_dies_its_stages_move_where_the_alternative_says(deployed: Deployed, folder: Path) -> None:
+def test_when_a_node_dies_its_stages_move_where_the_alternative_says_until_it_is_started_again(
+    deployed: Deployed, folder: Path
+) -> None:
+    before = deployed.member("cloud-0").pid
     load = deployed.load()
     time.sleep(1)
     load.breaks(lambda: kill_node("cloud-0"))
-    time.sleep(4)
+    told: list[DeploymentStatus] = []
+
+    def moved() -> bool:
+        told.append(deployed.told(folder))
+        return next(m for m in told[-1].members if m.member == "phones-0").without == "cloud"
+
+    assert until(moved, WHOLE)
+    assert told[-1].state == "degraded"
+    assert [m.member for m in told[-1].members if m.state != "ready"] == ["cloud-0"]
+    assert until(deployed.whole, WHOLE), deployed.status()
+    assert deployed.member("cloud-0").pid not in (0, before)
+    all_answered(load.end())
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("turn", ["once", "and again"])
+def test_the_node_with_the_head_too_is_started_again_with_all_that_it_had(deployed: Deployed, turn: str) -> None:
+    before = {m.member: m.pid for m in deployed.status().members}
+    load = deployed.load()
+    time.sleep(1)
+    load.breaks(lambda: kill_node("bases-0"))
+
+    def whole_again() -> bool:
+        try:
+            return deployed.member("bases-0").pid not in (0, before["bases-0"]) and deployed.whole()
+        except EnvironmentFailed:  # the head is not there yet
+            return False
+
+    assert until(whole_again, WHOLE)
+    time.sleep(1)
     log = load.end()
-    all_answered(log)
-    status = deployed.told(folder)
-    assert status.state == "degraded"
-    assert [m.member for m in status.members if m.state != "ready"] == ["cloud-0"]
-    assert next(m for m in status.members if m.member == "phones-0").without == "cloud"
-    language = [s.member for s in status.stages if s.name == "language" and s.kind == "stage"]
-    assert "bases-0" in language
+    reconciled(log)
+    assert log.lines[-1].fate == "answered"
+    now = {m.member: m.pid for m in deployed.status().members}
+    assert {m for m, pid in now.items() if pid != before[m]} == {"bases-0"}

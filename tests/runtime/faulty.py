@@ -135,8 +135,12 @@ def node_of(member: str) -> list[psutil.Process]:
     keeper = keeper_of(NAME)
     assert keeper is not None
     home = str(nodes_folder(NAME) / member)
-    named = [p for p in keeper.children(recursive=True) if any(home in word for word in p.cmdline())]
-    return [*named, *(child for p in named for child in p.children(recursive=True))]
+    found: list[psutil.Process] = []
+    for process in keeper.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # or a zombie
+            if any(home in word for word in process.cmdline()):
+                found += [process, *process.children(recursive=True)]
+    return found
 
 
 def kill_node(member: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ NAMESPACE: Final = "tierplan"
 HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
 """What an HTTP/2 client says first: the preface and an empty frame of settings (RFC 9113, section 3.4)."""
 HTTP2_SETTINGS: Final = 4
+_LOG: Final = logging.getLogger(__name__)
 
 
 class ClusterLost(EnvironmentFailed):
@@ -66,6 +68,16 @@ def _first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
 
 
+def _hush() -> None:
+    """Have Ray print nothing to stdout, which is for what the command answers: by itself it does when a node dies."""
+    from ray._private import worker
+
+    def unsaid(data: object, ignore_prefix: bool) -> None:
+        _LOG.info("%s", data)
+
+    worker.print_to_stdstream = unsaid
+
+
 class Connection:
     """Connected from construction to `close`."""
 
@@ -80,6 +92,7 @@ class Connection:
 
         self._ray = ray
         self.address = parsed
+        _hush()
         if ray.is_initialized():
             raise EnvironmentFailed("this process is connected to a Ray cluster already: one run at a time")
         try:

@@ -40,11 +40,6 @@ PLANNED_MS: Final = 150.0
 STANDBY: Final[Mapping[str, Mapping[str, Any]]] = {"vision": {"standby": 1}, "decide": {"standby": 1}}
 
 
-def is_whole(status: DeploymentStatus) -> bool:
-    """Whether all serve, and go by the plan."""
-    return status.state == "serving" and not any(m.without for m in status.members)
-
-
 @dataclass(frozen=True)
 class Deployed:
     """vision and decide are at bases-0, with a standby; language at cloud-0 has none; requests enter at phones-0.
@@ -68,7 +63,8 @@ class Deployed:
         return next(m for m in self.status().members if m.member == name)
 
     def whole(self) -> bool:
-        return is_whole(self.status())
+        status = self.status()
+        return status.state == "serving" and not any(m.without for m in status.members)
 
     def load(self, rate: float = 20) -> Load:
         return Load(self.member("phones-0").http, "sample", ITEMS, self.expected, "verdict", rate=rate)

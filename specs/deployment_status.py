@@ -44,6 +44,7 @@ class MemberStatus(Spec):
     `standby_pid` are of their processes on the member's machine, 0 where none answers. Requests that enter
     at the member go by the plan `without` that site, which is gone or slow for it; "" while all is as planned. `slow`
     says by what a process of the member serves slower than planned, and what is done about it; "" where none does.
+    `problem` says of a member that is not ready why it cannot be asked, and what to do; "" where that is not known.
     """
 
     member: str
@@ -53,6 +54,7 @@ class MemberStatus(Spec):
     standby_pid: int = 0
     without: str = ""
     slow: str = ""
+    problem: str = ""
     http: str = ""
     grpc: str = ""
     models: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,11 @@ NAMESPACE: Final = "tierplan"
 HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
 """What an HTTP/2 client says first: the preface and an empty frame of settings (RFC 9113, section 3.4)."""
 HTTP2_SETTINGS: Final = 4
+_LOG: Final = logging.getLogger(__name__)
+
+
+class ClusterLost(EnvironmentFailed):
+    """A cluster could not be joined, or cannot be asked any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,16 @@ def _first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
 
 
+def _hush() -> None:
+    """Have Ray print nothing to stdout, which is for what the command answers: by itself it does when a node dies."""
+    from ray._private import worker
+
+    def unsaid(data: object, ignore_prefix: bool) -> None:
+        _LOG.info("%s", data)
+
+    worker.print_to_stdstream = unsaid
+
+
 class Connection:
     """Connected from construction to `close`."""
 
@@ -76,6 +92,7 @@ class Connection:
 
         self._ray = ray
         self.address = parsed
+        _hush()
         if ray.is_initialized():
             raise EnvironmentFailed("this process is connected to a Ray cluster already: one run at a time")
         try:
@@ -92,18 +109,29 @@ class Connection:
                 f"cannot join the Ray cluster at {parsed}: {reason[0] if reason else type(error).__name__}"
             ) from error
 
-    def check_sites(self, tiers: Mapping[str, str]) -> None:
-        """Each member (with its tier) must have a live node labelled ``site=MEMBER``.
+    @property
+    def unreachable(self) -> Mapping[str, str]:
+        """None: what cannot be reached at all is told at construction."""
+        return {}
 
-        Raises EnvironmentFailed naming those without one: Ray itself would wait for ever.
+    def rejoin(self) -> None:
+        """There is nothing to join again."""
+
+    def lacking(self, tiers: Mapping[str, str]) -> dict[str, str]:
+        """Of the members (with the tier of each) those without a live node labelled ``site=MEMBER``, and the command
+        that starts one.
         """
         have = {node["Labels"].get("site") for node in self._ray.nodes() if node["Alive"]}
-        missing = [member for member in tiers if member not in have]
-        if missing:
-            lines = "\n".join(
-                f"  ray start --address={self.address} --labels=site={member},tier={tiers[member]}"
-                for member in missing
-            )
+        return {
+            member: f"ray start --address={self.address} --labels=site={member},tier={tier}"
+            for member, tier in tiers.items()
+            if member not in have
+        }
+
+    def check_sites(self, tiers: Mapping[str, str]) -> None:
+        """Raises EnvironmentFailed naming the members without a node: Ray itself would wait for one for ever."""
+        if missing := self.lacking(tiers):
+            lines = "\n".join(f"  {command}" for command in missing.values())
             raise EnvironmentFailed(
                 f"no Ray node stands for {', '.join(missing)} at {self.address}; on the machine of each, run\n{lines}"
             )

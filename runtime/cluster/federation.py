@@ -3,6 +3,10 @@
 A process can be in one cluster at a time. So each has a *delegate*, a process that is in it and does there what is
 asked through a pipe, with `runtime.cluster.connection.Connection`. Actors are told and asked as Ray's own are:
 ``actor.method.remote(...)`` gives what `call`, `gather` and `ask` take.
+
+A cluster that cannot be reached keeps nobody from the others: all are asked at the same time, each for a limited time.
+What asks (`named`, `ask`, `lacking`) and `kill` pass it over, and `unreachable` says why; all else that concerns it
+raises.
 """
 
 from __future__ import annotations
@@ -12,13 +16,13 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as PipeEnd
 from multiprocessing.connection import Pipe
 from typing import Any, Final, Protocol, TypeVar
 
-from runtime.cluster.connection import CALL_LIMIT, Connection
+from runtime.cluster.connection import CALL_LIMIT, ClusterLost, Connection
 from runtime.cluster.local import Place
 from runtime.fleet import site_of
 from runtime.stages.child_environment import child_environment
@@ -26,11 +30,25 @@ from specs.clusters import Cluster
 from specs.errors import EnvironmentFailed, InputError, Issue
 
 END_LIMIT: Final = 20.0
+JOIN_LIMIT: Final = 60.0
+"""Seconds to join a cluster, on the slowest machine; who does not answer at all is found in `PROBE_LIMIT`."""
+MARGIN: Final = 15.0
+"""Seconds that a delegate may take beyond those that it is to wait."""
 T = TypeVar("T")
 
 
 class Clusters(Protocol):
-    """What a deployment needs of one cluster (`runtime.cluster.connection.Connection`, which see) or several."""
+    """What a deployment needs of one cluster (`runtime.cluster.connection.Connection`, which see) or several.
+
+    `unreachable` are those that are passed over, by name, and why; `rejoin` tries them again.
+    """
+
+    @property
+    def unreachable(self) -> Mapping[str, str]: ...
+
+    def rejoin(self) -> None: ...
+
+    def lacking(self, tiers: Mapping[str, str]) -> dict[str, str]: ...
 
     def check_sites(self, tiers: Mapping[str, str]) -> None: ...
 
@@ -54,7 +72,7 @@ class Clusters(Protocol):
 def connect(address: str, clusters: Mapping[str, Cluster], *, local: bool) -> Clusters:
     """To the `clusters` or, where there are none, to the one at `address`, which is of our own where it is `local`.
 
-    Raises EnvironmentFailed where one cannot be reached.
+    Raises EnvironmentFailed where none can be reached.
     """
     return Federation(clusters) if clusters else Connection(address, local=local)
 
@@ -91,31 +109,71 @@ class Asked:
     args: tuple[object, ...]
 
 
+_Questions = Mapping[str, tuple[str, tuple[object, ...]]]
+"""By cluster, the verb and its arguments."""
+
+
 class Federation:
-    """See `Clusters`. Connected to all of them from construction to `close`."""
+    """See `Clusters`. Connected to all that can be reached from construction to `close`."""
 
     def __init__(self, clusters: Mapping[str, Cluster], *, places: Mapping[str, Place] | None = None) -> None:
         """With `places` the delegate of a cluster is in the emulated network at the place of its head.
 
-        Raises EnvironmentFailed where one cannot be reached, naming it.
+        Raises EnvironmentFailed where none can be reached, naming them.
         """
+        self._clusters, self._places = clusters, places
         self._owner = {site: name for name, cluster in clusters.items() for site in cluster.sites}
         self._delegates: dict[str, Delegate] = {}
+        self._lost: dict[str, str] = {}
         try:
-            for name, cluster in clusters.items():
-                self._delegates[name] = Delegate(name, cluster.address, places[name] if places else None)
-            self._all({name: ("joined", ()) for name in clusters})
+            self._join(clusters)
+            if len(self._lost) == len(clusters):
+                raise EnvironmentFailed("\n".join(self._lost.values()))
         except BaseException:
             self.close()
             raise
 
-    def _all(self, asked: Mapping[str, tuple[str, tuple[object, ...]]]) -> dict[str, Any]:
+    def _join(self, names: Collection[str]) -> None:
+        for name in names:
+            self._delegates[name] = Delegate(name, self._clusters[name].address, self._place_of(name))
+            self._lost.pop(name, None)
+        self._reached({name: ("joined", ()) for name in names}, JOIN_LIMIT)
+
+    def _place_of(self, name: str) -> Place | None:
+        return self._places[name] if self._places else None
+
+    @property
+    def unreachable(self) -> Mapping[str, str]:
+        return dict(self._lost)
+
+    def rejoin(self) -> None:
+        """Try again to join those that are `unreachable`."""
+        lost = list(self._lost)
+        for name in lost:
+            self._delegates[name].close()
+        self._join(lost)
+
+    def _all(self, asked: _Questions, limit: float = CALL_LIMIT) -> dict[str, Any]:
         """What delegates answer, by cluster, asked at the same time. Raises what the first of them raises."""
+        answers = self._ask_all(asked, limit)
+        return {name: answer.result() for name, answer in answers.items()}
+
+    def _reached(self, asked: _Questions, limit: float = CALL_LIMIT) -> dict[str, Any]:
+        """The same of those that can be reached; who turns out not to be is so from now on."""
+        answers = self._ask_all({name: question for name, question in asked.items() if name not in self._lost}, limit)
+        found: dict[str, Any] = {}
+        for name, answer in answers.items():
+            try:
+                found[name] = answer.result()
+            except ClusterLost as error:
+                self._lost[name] = str(error)
+        return found
+
+    def _ask_all(self, asked: _Questions, limit: float) -> dict[str, Future[Any]]:
         if not asked:
             return {}
         with ThreadPoolExecutor(len(asked)) as pool:
-            answers = {n: pool.submit(self._delegates[n].ask, verb, *args) for n, (verb, args) in asked.items()}
-        return {name: answer.result() for name, answer in answers.items()}
+            return {n: pool.submit(self._delegates[n].ask, limit, verb, *args) for n, (verb, args) in asked.items()}
 
     def _cluster(self, member: str) -> str:
         try:
@@ -123,18 +181,25 @@ class Federation:
         except KeyError:
             raise InputError(Issue(f"no cluster has the site {site_of(member)!r}")) from None
 
+    def lacking(self, tiers: Mapping[str, str]) -> dict[str, str]:
+        apart = _by(self._cluster, tiers)
+        found = self._reached({name: ("lacking", (mine,)) for name, mine in apart.items()})
+        return {member: command for mine in found.values() for member, command in mine.items()}
+
     def check_sites(self, tiers: Mapping[str, str]) -> None:
         apart = _by(self._cluster, tiers)
+        if lost := [self._lost[name] for name in apart if name in self._lost]:
+            raise EnvironmentFailed("\n".join(lost))
         self._all({name: ("check_sites", (mine,)) for name, mine in apart.items()})
 
     def place(self, member: str, kind: type[Any], *args: object, name: str = "") -> RemoteActor:
         """Only actors with a `name`."""
         cluster = self._cluster(member)
-        self._delegates[cluster].ask("place", member, kind, args, name)
+        self._delegates[cluster].ask(CALL_LIMIT, "place", member, kind, args, name)
         return RemoteActor(cluster, name)
 
     def named(self, prefix: str) -> dict[str, RemoteActor]:
-        found = self._all({name: ("named", (prefix,)) for name in self._delegates})
+        found = self._reached({name: ("named", (prefix,)) for name in self._delegates})
         return {rest: RemoteActor(name, prefix + rest) for name, mine in found.items() for rest in mine}
 
     def call(
@@ -144,12 +209,13 @@ class Federation:
 
     def gather(self, refs: Mapping[str, Asked], limit: float = CALL_LIMIT) -> dict[str, Any]:
         apart = _by(lambda key: refs[key].actor.cluster, refs)
-        found = self._all({name: ("gather", (mine, limit)) for name, mine in apart.items()})
+        longest = limit * max(map(len, apart.values()), default=0)  # one after the other
+        found = self._all({name: ("gather", (mine, limit)) for name, mine in apart.items()}, longest + MARGIN)
         return {key: found[asked.actor.cluster][key] for key, asked in refs.items()}
 
     def ask(self, refs: Mapping[str, Asked], limit: float) -> tuple[dict[str, Any], dict[str, str]]:
         apart = _by(lambda key: refs[key].actor.cluster, refs)
-        found = self._all({name: ("ask", (mine, limit)) for name, mine in apart.items()})
+        found = self._reached({name: ("ask", (mine, limit)) for name, mine in apart.items()}, limit + MARGIN)
         results = {key: value for answers, _ in found.values() for key, value in answers.items()}
         return results, {key: reason for _, died in found.values() for key, reason in died.items()}
 
@@ -157,7 +223,7 @@ class Federation:
         apart: dict[str, list[str]] = {}
         for actor in actors:
             apart.setdefault(actor.cluster, []).append(actor.name)
-        self._all({cluster: ("kill", (names,)) for cluster, names in apart.items()})
+        self._reached({cluster: ("kill", (names,)) for cluster, names in apart.items()})
 
     def close(self) -> None:
         for delegate in self._delegates.values():
@@ -177,6 +243,7 @@ class Delegate:
 
     def __init__(self, cluster: str, address: str, place: Place | None) -> None:
         self._cluster = cluster
+        self._lost = ""
         self._pipe, theirs = Pipe()
         words = [address] if place is None else [address, str(place.process), place.control]
         self._process = subprocess.Popen(
@@ -190,18 +257,31 @@ class Delegate:
         )
         theirs.close()
 
-    def ask(self, verb: str, *args: object) -> Any:
-        """What `verb` of `Agent` returns or raises."""
+    def ask(self, limit: float, verb: str, *args: object) -> Any:
+        """What `verb` of `Agent` returns or raises. Raises ClusterLost where the cluster cannot be asked, or nothing
+        comes back in `limit` seconds: from then on it is not asked again.
+        """
+        if self._lost:
+            raise ClusterLost(self._lost)
         try:
             self._pipe.send((verb, args))
+            if not self._pipe.poll(limit):
+                raise self._lose(f"it did not answer within {limit:.0f} s")
             answer, error = self._pipe.recv()
         except (EOFError, OSError) as failed:
-            raise EnvironmentFailed(f"the process that is in the cluster {self._cluster} has died") from failed
+            raise self._lose("the process that is in it has died") from failed
+        if isinstance(error, ClusterLost):
+            raise self._lose(str(error)) from error
         if isinstance(error, EnvironmentFailed):
             raise EnvironmentFailed(f"cluster {self._cluster}: {error}") from error
         if error is not None:
             raise error
         return answer
+
+    def _lose(self, reason: str) -> ClusterLost:
+        self._lost = f"cluster {self._cluster}: {reason}"
+        self._process.kill()  # an answer that is late would be taken for that of the next question
+        return ClusterLost(self._lost)
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -223,6 +303,9 @@ class Agent:
     def joined(self) -> None:
         """The first question: whether the cluster could be joined."""
 
+    def lacking(self, tiers: Mapping[str, str]) -> dict[str, str]:
+        return self._connection.lacking(tiers)
+
     def check_sites(self, tiers: Mapping[str, str]) -> None:
         self._connection.check_sites(tiers)
 
@@ -230,7 +313,10 @@ class Agent:
         self._actors[name] = self._connection.place(member, kind, *args, name=name)
 
     def named(self, prefix: str) -> list[str]:
-        found = self._connection.named(prefix)
+        try:
+            found = self._connection.named(prefix)
+        except Exception as error:  # of many kinds: Ray's head does not answer
+            raise ClusterLost(f"{type(error).__name__}: {error}".splitlines()[0]) from error
         self._actors.update({prefix + rest: actor for rest, actor in found.items()})
         return list(found)
 
@@ -257,6 +343,13 @@ def _send(pipe: PipeEnd[Any, Any], error: Exception) -> None:
         pipe.send((None, EnvironmentFailed(f"{type(error).__name__}: {error}")))
 
 
+def _joined(address: str, node: str) -> Connection:
+    try:
+        return Connection(address, local=False, node=node)
+    except EnvironmentFailed as error:
+        raise ClusterLost(str(error)) from error
+
+
 def main() -> int:
     """Join the cluster, and do what is asked until nobody is there to ask."""
     descriptor, address, *place = sys.argv[1:]
@@ -270,7 +363,7 @@ def main() -> int:
         while True:
             verb, args = pipe.recv()
             try:
-                agent = agent or Agent(Connection(address, local=False, node=place[1] if place else ""))
+                agent = agent or Agent(_joined(address, place[1] if place else ""))
                 pipe.send((getattr(agent, verb)(*args), None))
             except Exception as error:  # for the command to tell
                 _send(pipe, error)

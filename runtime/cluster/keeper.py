@@ -7,7 +7,7 @@ Ctrl-C reaches the command alone.
 For a deployment, which outlives its command, the order names a file `announce`: the answer is written there instead,
 and the nodes live until the keeper is told to end (SIGTERM). Nodes that a file beside it asks for (`ADDED`) are started
 meanwhile, and the answer is written again. The head's control store is then on the disk, and when its process dies the
-keeper starts it again at the same address, with all that it knew.
+keeper starts it again at the same address, with all that it knew; so it does with nodes that die.
 
 Where the order names a `head`, by its address, the nodes join that cluster; else the first of them is the head.
 """
@@ -23,12 +23,13 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import psutil
 
+from runtime.cluster.revival import NodeRevival, StoreRevival
 from runtime.cluster.settings import apply_settings
 
 LOOPBACK: Final = "127.0.0.2"
@@ -47,12 +48,12 @@ AGENT_PORTS: Final[Mapping[str, int | None]] = {
 ADDED: Final = ".add"
 """After the name of the answer's file: the file that asks for more nodes, a JSON list of their labels."""
 LOOK_EVERY: Final = 0.2
-REVIVE_AFTER: Final = 1.0
-"""Seconds from one start of the control store to the next, where it dies at once."""
 PATIENCE: Final = 3600
 """Seconds that nodes go on without the control store."""
 STATE: Final = "gcs"
 """The folder, in that of the nodes, of what the control store knows."""
+AGAIN: Final = "again"
+"""The folder, in that of the node with the head, of the node that came after it."""
 MOST_THREADS: Final = 256
 
 START_LIMIT: Final = 120.0
@@ -90,15 +91,9 @@ def main() -> int:
                 nodes += pool.map(lambda node: _start(folder, node[0], node[1], head.gcs_address), others)
                 members = {labels["site"]: node for labels, node in zip(asked["nodes"], nodes, strict=True)}
                 _tell({"address": head.gcs_address, "nodes": list(members)}, asked, answer)
-                revive = None if "head" in asked else _Revival(head)
-                for wanted in _looks(asked):
-                    if revive is not None:
-                        revive.look()
-                    if not wanted:
-                        continue
-                    found, problem = _add(wanted, members, folder, pool, head.gcs_address)
-                    nodes += found
-                    _tell({"address": head.gcs_address, "nodes": list(members), "failed": problem}, asked, answer)
+                if "announce" in asked:
+                    _tend(asked, nodes, members, pool)
+                sys.stdin.read()
             except KeyboardInterrupt:
                 pass
             except Exception as error:
@@ -125,22 +120,37 @@ def _tell(what: Mapping[str, object], asked: Mapping[str, Any], stdout: int) -> 
     os.replace(f"{file}.part", file)
 
 
-def _looks(asked: Mapping[str, Any]) -> Iterator[list[Mapping[str, str]]]:
-    """Until the end of stdin or, for a deployment, for ever (a signal interrupts it): labels of nodes to add, which are
-    looked for again and again.
+def _tend(asked: Mapping[str, Any], nodes: list[Any], members: dict[str, Any], pool: ThreadPoolExecutor) -> None:
+    """For ever (a signal interrupts it): start again what has died, and add the nodes that are asked for. `members` has
+    the living of all `nodes`, the first of which is the head.
     """
-    if "announce" not in asked:
-        sys.stdin.read()
-        return
-    file = asked["announce"] + ADDED
+    folder, head = asked["folder"], nodes[0]
+    address = head.gcs_address
+    labels = {each["site"]: each for each in asked["nodes"]}
+
+    def again(member: str) -> Any:
+        return _start_again(members[member], head, labels[member], folder, address)
+
+    store, revival = StoreRevival(head), NodeRevival(members, again, pool)
     while True:
         time.sleep(LOOK_EVERY)
-        wanted: list[Mapping[str, str]] = []
-        with contextlib.suppress(FileNotFoundError):
-            with open(file, "rb") as stream:
-                wanted = json.load(stream)
-            os.unlink(file)
-        yield wanted
+        store.look()
+        nodes += revival.look()
+        if wanted := _wanted(asked["announce"] + ADDED):
+            labels |= {each["site"]: each for each in wanted}
+            found, problem = _add(wanted, members, folder, pool, address)
+            nodes += found
+            _tell({"address": address, "nodes": list(members), "failed": problem}, asked, 1)
+
+
+def _wanted(file: str) -> list[Mapping[str, str]]:
+    """The labels of nodes to add that `file` has, which is removed."""
+    wanted: list[Mapping[str, str]] = []
+    with contextlib.suppress(FileNotFoundError):
+        with open(file, "rb") as stream:
+            wanted = json.load(stream)
+        os.unlink(file)
+    return wanted
 
 
 def _keep_state(folder: str) -> None:
@@ -158,48 +168,40 @@ def _keep_state(folder: str) -> None:
     os.environ.update(settings)
 
 
-class _Revival:
-    """Starts the control store of the node `head` again when its process has died."""
-
-    def __init__(self, head: Any) -> None:
-        from ray._private import ray_constants
-
-        self._head, self._kind = head, ray_constants.PROCESS_TYPE_GCS_SERVER
-        self._not_before = 0.0
-
-    def look(self) -> None:
-        """In the thread that started the head: its processes die with that. What goes wrong is tried again."""
-        stores = self._head.all_processes.get(self._kind, ())
-        if any(store.process.poll() is None for store in stores) or time.monotonic() < self._not_before:
-            return
-        self._not_before = time.monotonic() + REVIVE_AFTER
-        self._head.all_processes.pop(self._kind, None)
-        self._head._gcs_address = self._head._gcs_client = None  # it takes the port that it had
-        with contextlib.suppress(Exception):  # a full disk, say; hosts go on without it
-            self._head.start_gcs_server()
-
-
 def _add(
     wanted: Sequence[Mapping[str, str]], members: dict[str, Any], folder: str, pool: ThreadPoolExecutor, head: str
 ) -> tuple[list[Any], str]:
-    """Start the nodes that are wanted and do not live, and enter them in `members`; and what went wrong."""
-
-    def start(labels: Mapping[str, str]) -> Any:
-        shutil.rmtree(f"{folder}/{labels['site'][-40:]}", ignore_errors=True)  # of one that died
-        return _start(folder, labels, None, head)
-
-    lacking = {w["site"]: w for w in wanted if w["site"] not in members or members[w["site"]].dead_processes()}
-    started = {member: pool.submit(start, labels) for member, labels in lacking.items()}
+    """Start the nodes that are wanted and not there, and enter them in `members`; and what went wrong. Those that have
+    died are started again anyway.
+    """
+    lacking = {each["site"]: each for each in wanted if each["site"] not in members}
+    started = {member: pool.submit(_start, folder, labels, None, head) for member, labels in lacking.items()}
     found: dict[str, Any] = {}
     problem = ""
     for member, node in started.items():
-        members.pop(member, None)
         try:
             found[member] = node.result()
         except Exception as error:  # Ray raises many kinds: whoever asked is told
             problem = f"{member}: {type(error).__name__}: {error}".splitlines()[0]
+            shutil.rmtree(_home(folder, lacking[member]), ignore_errors=True)  # for another try
     members |= found
     return list(found.values()), problem
+
+
+def _start_again(dead: Any, first: Any, labels: Mapping[str, str], folder: str, head: str) -> Any:
+    """A node in the place of a `dead` one. That of the `first` keeps its folder, where its control store writes."""
+    home = _home(folder, labels)
+    if dead is first or os.path.exists(f"{home}/{AGAIN}"):
+        home = f"{home}/{AGAIN}"
+    if dead is not first:
+        dead.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
+    shutil.rmtree(home, ignore_errors=True)
+    return _start(folder, labels, None, head, home)
+
+
+def _home(folder: str, labels: Mapping[str, str]) -> str:
+    """The folder of a node."""
+    return f"{folder}/{labels['site'][-40:]}"
 
 
 def _settle_imports() -> None:
@@ -293,8 +295,12 @@ def _enter(place: Mapping[str, Any]) -> None:
     enter(place["process"], ("net",))
 
 
-def _start(folder: str, labels: Mapping[str, str], place: Mapping[str, Any] | None, head: str | None) -> Any:
-    """A Ray node with `labels`, at `place` or on the loopback; the head where the address `head` is None."""
+def _start(
+    folder: str, labels: Mapping[str, str], place: Mapping[str, Any] | None, head: str | None, home: str = ""
+) -> Any:
+    """A Ray node with `labels`, at `place` or on the loopback; the head where the address `head` is None. Its files
+    are in the new folder `home`, by default one named after its site.
+    """
     if place is not None:
         _enter(place)
     from ray._private.node import Node
@@ -302,7 +308,7 @@ def _start(folder: str, labels: Mapping[str, str], place: Mapping[str, Any] | No
 
     # Nodes that start together would choose the same names for sockets and logs, so each has a folder of its own. The
     # path of a unix socket has 107 characters at most.
-    home = f"{folder}/{labels['site'][-40:]}"
+    home = home or _home(folder, labels)
     os.mkdir(home)
     params = RayParams(
         node_ip_address=LOOPBACK if place is None else place["control"],

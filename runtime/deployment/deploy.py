@@ -134,9 +134,13 @@ def _connect_to(record: Record, tiers: Mapping[str, str], *, anew: bool) -> Clus
     connection = connect(address, record.clusters, local=not record.foreign)
     try:
         connection.check_sites(tiers)
-    except EnvironmentFailed:
+    except EnvironmentFailed as error:
+        lost = connection.unreachable
         connection.close()
-        raise
+        if not lost:
+            raise
+        what = "nothing was done: what runs in the other clusters is left as it is"
+        raise EnvironmentFailed(f"{error}\n{what} (planner status {record.name} tells of them)") from error
     return connection
 
 

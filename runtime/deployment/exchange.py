@@ -5,8 +5,9 @@ process listens stands in a file, for it is another port after each start; who s
 Both are in the deployment's folder of state, which nobody else may read.
 
 A process on a machine of its own has a copy of that folder. It listens at the port that it had before, where that is
-free, and else sends word of the new one. By word of the channel, too, processes ask one another to have the host of a
-plan without a site open: they may be in different clusters.
+free, and else sends word of the new one to each of the others, again and again until it has come. By word of the
+channel, too, processes ask one another to have the host of a plan without a site open: they may be in different
+clusters.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ from specs.output_file import cannot_write, write_whole
 KEY: Final = "channel.key"
 ADOPT_LIMIT: Final = 30.0
 """Seconds for other processes to open a host."""
+TELL_AGAIN: Final = 2.0
+"""Seconds from one word of where we listen to the next, to a process that it did not reach."""
 ENDPOINT: Final = ".channel"
 """After the name of the process: the file that says where it listens."""
 
@@ -99,6 +102,8 @@ class Exchange:
         self._errors: dict[str, OnError] = {}
         self._adopting: dict[str, SimpleQueue[Message]] = {}
         self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._untold: set[str] = set()
         self._started = False
         self._before = endpoint_in(folder, process) if encrypted else None
         secret = read_key(folder, encrypted=encrypted)
@@ -130,6 +135,10 @@ class Exchange:
         if message.kind == "adopt":
             self._adopted(replace(message, consumer=target, reason=reason))
             return
+        if message.kind == "listens":
+            with self._lock:
+                self._untold.add(target)
+            return
         with self._lock:
             told = self._errors.get(message.plan)
         if told is not None:  # else it was unloaded meanwhile, with all that was under way by it
@@ -154,12 +163,19 @@ class Exchange:
             deliver(message)
 
     def _tell_endpoint(self) -> None:
-        """To all others: it is another one than they know."""
-        for file in (self._folder / PORTS).glob(f"*{ENDPOINT}"):
-            other = file.name.removesuffix(ENDPOINT)
-            if other != self._process:
+        """To all others: it is another one than they know. Who is not there now is told later."""
+        files = (self._folder / PORTS).glob(f"*{ENDPOINT}")
+        self._untold = {file.name.removesuffix(ENDPOINT) for file in files} - {self._process}
+        threading.Thread(target=self._keep_telling, name="tell endpoint", daemon=True).start()
+
+    def _keep_telling(self) -> None:
+        while not self._closed.is_set():
+            with self._lock:
+                told, self._untold = self._untold, set()
+            for other in sorted(told):
                 word = Message("listens", "", "", self._process, self._process, float("inf"), reason=self.endpoint)
                 self._channel.send(other, word)
+            self._closed.wait(TELL_AGAIN)
 
     # --- hosts of another plan
 
@@ -209,6 +225,7 @@ class Exchange:
             self._channel.send(message.origin, replace(word, sent=now, clock=clock))
 
     def close(self) -> None:
+        self._closed.set()
         self._channel.close()
 
 

@@ -30,6 +30,8 @@ START_LIMIT: Final = 150.0
 STOP_LIMIT: Final = 20.0
 HEAD_LIMIT: Final = 20.0
 """Seconds for a head that died to be started again."""
+NODE_LIMIT: Final = 60.0
+"""The same for a node."""
 
 
 def nodes_folder(name: str) -> Path:
@@ -51,10 +53,11 @@ def keeper_of(name: str) -> psutil.Process | None:
 def ensure_nodes(name: str, tiers: Mapping[str, str], *, anew: bool = True) -> str:
     """The head's address of the nodes of `name`, one for each member, which are started where they do not run.
 
-    Where one of them died all are started `anew`, or only that one. Raises EnvironmentFailed where they do not start.
+    Where one of them died, their keeper starts it again; if it does not, all are started `anew`, or only that one.
+    Raises EnvironmentFailed where they do not start.
     """
     announced = state_folder(name) / ANNOUNCED
-    if announced.exists() and keeper_of(name) is not None and (lacking := _dead_nodes(name, tiers)):
+    if announced.exists() and keeper_of(name) is not None and (lacking := _lacking_nodes(name, tiers)):
         if anew:
             stop_nodes(name)
         else:
@@ -92,6 +95,17 @@ def _add_nodes(name: str, tiers: Mapping[str, str]) -> None:
             what = f"Ray nodes for {', '.join(sorted(tiers))} did not start on this machine"
             raise EnvironmentFailed(f"{what}: {problem}" if problem else what)
         time.sleep(0.1)
+
+
+def _lacking_nodes(name: str, members: Collection[str]) -> set[str]:
+    """Members without a node, once the keeper had the time to start those again that died."""
+    known = set(json.loads((state_folder(name) / ANNOUNCED).read_bytes()).get("nodes", ()))
+    give_up = time.monotonic() + NODE_LIMIT
+    while (lacking := _dead_nodes(name, members)) and lacking <= known and time.monotonic() < give_up:
+        if keeper_of(name) is None:
+            break
+        time.sleep(0.2)
+    return lacking
 
 
 def _dead_nodes(name: str, members: Collection[str]) -> set[str]:

@@ -40,18 +40,42 @@ class Watcher:
     def __init__(self, record: Record, bundle: Bundle, connection: Clusters | None, address: str) -> None:
         self._record, self._bundle, self._connection, self._address = record, bundle, connection, address
         self._top = topology_of(bundle, record)
+        self._looked = False
 
     def look(self) -> DeploymentStatus:
         """What is so now. Raises InputError where it is not deployed any more."""
         reports: dict[str, dict[str, Any]] = {}
         if self._connection is not None:
+            if self._looked:
+                self._connection.rejoin()
+            self._looked = True
             actors = self._connection.named(actor_prefix(self._record.name))
             if actors:
                 reports, _ = self._connection.ask({m: a.report.remote() for m, a in actors.items()}, ASK_LIMIT)
         self._follow()
         found = status_of(self._record, self._bundle, self._top, reports, self._address)
+        found = found.model_copy(update={"members": self._with_problems(found.members)})
         moving = moving_in(state_folder(self._record.name))
         return found.model_copy(update={"moving": _moving(moving, reports)}) if moving is not None else found
+
+    def _with_problems(self, members: tuple[MemberStatus, ...]) -> tuple[MemberStatus, ...]:
+        dead = {m.member: self._bundle.infra.value.sites[site_of(m.member)].tier for m in members if m.state == "dead"}
+        if not dead or self._connection is None:
+            return members
+        lacking = self._connection.lacking(dead)
+        lost = self._connection.unreachable
+        owner = {site: name for name, cluster in self._record.clusters.items() for site in cluster.sites}
+
+        def problem(member: str) -> str:
+            if (why := lost.get(owner.get(site_of(member), ""))) is not None:
+                return f"it may run, but cannot be asked: {why}"
+            if member not in lacking:
+                return ""
+            if not self._record.foreign:
+                return "its Ray node has died, and is started again by itself"
+            return f"no Ray node stands for it: on its machine, run {lacking[member]}"
+
+        return tuple(m.model_copy(update={"problem": problem(m.member)}) if m.member in dead else m for m in members)
 
     def _follow(self) -> None:
         """Know what is in force by now: it may have moved."""

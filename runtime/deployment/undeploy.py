@@ -21,7 +21,8 @@ def undeploy(name: str, address: str = "") -> bool:
     written for the last time, where their processes can be asked; the folder of their checkpoints stays.
 
     Raises InputError where the deployment was made from here at another address, EnvironmentFailed where a cluster that
-    is not ours cannot be reached: then its hosts may still run, and the state stays for another try.
+    is not ours cannot be reached: then its hosts may still run, those of the others are ended, and the state stays for
+    another try.
     """
     with locked(name):
         was = state_folder(name).exists() or keeper_of(name) is not None
@@ -50,6 +51,12 @@ def _end_hosts(name: str, connection: Clusters) -> bool:
         with contextlib.suppress(Exception):  # who does not close is killed
             connection.ask({m: actor.close.remote() for m, actor in actors.items()}, CLOSE_LIMIT)
         connection.kill(list(actors.values()))
+        if lost := connection.unreachable:
+            ended = f"the hosts in the other clusters are ended ({', '.join(sorted(actors)) or 'there were none'})"
+            again = f"planner undeploy {name} again when it can be reached"
+            gone = f"where it is gone for good, remove {state_folder(name)}"
+            why = "\n".join(lost.values())
+            raise EnvironmentFailed(f"{why}\nits hosts may still run; {ended} ({again}; {gone})")
         return bool(actors)
     finally:
         connection.close()

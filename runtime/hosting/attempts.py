@@ -4,14 +4,18 @@ A request is sent again from its source, under the same id, as another *attempt*
 messages of one attempt alone. The first whole answer of any attempt counts, and the request is forgotten with it, so
 that it is answered once. Each message says which processes its attempt avoids: all hosts send it the same way, whatever
 each knows by itself.
+
+An attempt is *open* as long as it may still be answered: until a host refuses it, a message of it cannot be brought, or
+a process dies that may have held it. One that was left at a silent or slow process stays open beside the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from runtime.hosting.replicas import member_of
 from runtime.message import Message, Trace
 from runtime.reference.items import Item
 from runtime.values import Value
@@ -20,10 +24,17 @@ MOST_DEATHS: Final = 3
 """A request that was under way at so many deaths of processes may be what kills them: it is not sent again."""
 
 
+def passes(process: str, avoid: Collection[str]) -> bool:
+    """Whether an attempt that avoids these may be held by `process`, a standby only where its member is avoided."""
+    member = member_of(process)
+    return process not in avoid and (process == member or member in avoid)
+
+
 @dataclass(slots=True)
 class Attempt:
     """The latest attempt of a request. `parked` names the process that it waits for, "" while it is under way. So many
-    `deaths` of processes that may have held it there were, the last of them `death`.
+    `deaths` of processes that may have held it there were, the last of them `death`. `open` has, by number, what each
+    open attempt avoids; `refusal` is why one of them was refused while others were open.
     """
 
     item: Item
@@ -33,9 +44,14 @@ class Attempt:
     reason: str = ""
     deaths: int = 0
     death: str = ""
+    refusal: str = ""
+    open: dict[int, tuple[str, ...]] = field(default_factory=dict)
     parts: dict[int, dict[str, dict[str, Value]]] = field(default_factory=dict)
     traces: dict[int, Trace] = field(default_factory=dict)
     ends: dict[int, dict[str, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.open[self.number] = self.avoid
 
     def take(self, message: Message, sink: str, values: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
         """Keep what `sink` got, and return all that the sinks have of the same attempt."""
@@ -48,3 +64,24 @@ class Attempt:
         """The next attempt, which avoids these processes."""
         self.number += 1
         self.avoid, self.parked, self.reason = avoid, "", ""
+        self.open[self.number] = avoid
+
+    def may_be_at(self, process: str) -> bool:
+        """Whether `process` may hold an open attempt."""
+        return any(passes(process, avoid) for avoid in self.open.values())
+
+    def died(self, process: str, reason: str) -> None:
+        """`process` died, which may have held open attempts: they are not."""
+        self.open = {number: avoid for number, avoid in self.open.items() if not passes(process, avoid)}
+        self.deaths, self.death = self.deaths + 1, f"{process} ({reason})"
+
+    def refused(self, number: int, reason: str) -> bool:
+        """Attempt `number` was refused; whether the request may still be answered by another."""
+        self.open.pop(number, None)
+        self.refusal = reason
+        return bool(self.open) or (bool(self.parked) and number != self.number)
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it was refused, and what was open then has come to nothing."""
+        return bool(self.refusal) and not self.open and not self.parked

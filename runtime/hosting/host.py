@@ -195,9 +195,11 @@ class Host:
             return
         if message.clock != self._options.clock:
             message = message.received(time.monotonic())
-        if message.kind in ("refused", "failed"):
-            status: Status = "refused" if message.kind == "refused" else "failed"
-            self.origin.end(message.request, status, message.reason, message.trace)
+        if message.kind == "refused":
+            self.origin.refuse(message)
+            return
+        if message.kind == "failed":
+            self.origin.end(message.request, "failed", message.reason, message.trace)
             return
         if message.kind == "answer":
             now = message.sent if message.clock == self._options.clock else time.monotonic()

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from runtime.channel import Channel
 from runtime.fleet import Member
-from runtime.hosting.attempts import MOST_DEATHS, Attempt
+from runtime.hosting.attempts import MOST_DEATHS, Attempt, passes
 from runtime.hosting.health import Beats, Changes, Health
 from runtime.hosting.pace import Pace
 from runtime.hosting.replicas import processes_of, standby_of
@@ -223,18 +223,40 @@ class Origin:
         self.pace.saw(entry.flow, entry.latency, services, time.monotonic())
         self._word_outside(entry)
 
+    def refuse(self, message: Message) -> None:
+        """A host refused an attempt of a request, which ends where no other may still be answered."""
+        with self._lock:
+            attempt = self._attempts.get(message.request)
+            if attempt is not None and attempt.refused(message.attempt, message.reason):
+                return
+        self.end(message.request, "refused", message.reason, message.trace)
+
     def end(self, request: str, status: Status, reason: str, trace: Trace | None = None) -> None:
         """End a request; nothing where it has ended. `trace` has the times of the way to where it failed."""
         with self._lock:
             entry, attempt = self._entries.get(request), self._attempts.get(request)
             if entry is None or entry.status != "pending":
                 return
-            if attempt is not None and attempt.parked:
-                reason = f"{reason} while {attempt.parked} was gone: {attempt.reason}"
-            elif attempt is not None and attempt.death and reason.startswith(LATE):
-                reason = f"{reason}, after the death of {attempt.death}, which may have held it"
+            if attempt is not None:
+                reason = self._explained(reason, entry, attempt)
             entry.status, entry.reason, entry.trace = status, reason, trace or Trace()
         self._word_outside(entry)
+
+    def _explained(self, reason: str, entry: Entry, attempt: Attempt) -> str:
+        """Why a request ends, with what became of its attempts."""
+        if attempt.parked:
+            return f"{reason} while {attempt.parked} was gone: {attempt.reason}"
+        if not reason.startswith(LATE):
+            return reason
+        if attempt.death:
+            reason = f"{reason}, after the death of {attempt.death}, which may have held it"
+        down = self.health.down()
+        silent = sorted(p for p in self._uses[entry.flow] if p in down and attempt.may_be_at(p))
+        if silent:
+            reason = f"{reason}, and {silent[0]}, which may hold it, is silent: {down[silent[0]]}"
+        if attempt.refusal:
+            reason = f"{reason}; another try was refused: {attempt.refusal}"
+        return reason
 
     def _word_outside(self, entry: Entry) -> None:
         with self._lock:
@@ -254,8 +276,15 @@ class Origin:
             return
         with self._lock:
             known = self._attempts.get(message.request)
-            if known is None or known.number != message.attempt:
-                return  # it has ended, or was sent again: old news of a process that may be back
+            if known is None:
+                return  # it has ended
+            stale = known.number != message.attempt
+            if stale:  # it was sent again: old news of a process that may be back
+                known.open.pop(message.attempt, None)
+        if stale:
+            if known.given_up:
+                self.end(message.request, "refused", known.refusal)
+            return
         if target not in message.avoid:
             self.health.suspect(target, reason)  # which sends again what it held, this one too
         with self._lock:
@@ -264,6 +293,7 @@ class Origin:
                 return
             avoid = self._avoided(entry.flow)
             if target in attempt.avoid and target in avoid:  # nobody stands in for it
+                attempt.open.pop(attempt.number, None)
                 attempt.parked, attempt.reason = target, self.health.down().get(target, reason)
                 return
             trip = _again(entry, attempt, avoid)
@@ -276,21 +306,27 @@ class Origin:
             self.pace.forget(target)
         if not died and not any(other in uses for uses in self._uses.values()):
             return
-        trips, poisoned = [], []
+        trips, poisoned, refused = [], [], []
         with self._lock:
-            for entry, attempt in self._chosen(lambda e, a: target in self._uses[e.flow] and target not in a.avoid):
+            for entry, attempt in self._chosen(
+                lambda e, a: target in self._uses[e.flow] and (passes(target, a.avoid) or a.may_be_at(target))
+            ):
                 if died:
-                    attempt.deaths, attempt.death = attempt.deaths + 1, f"{target} ({reason})"
+                    attempt.died(target, reason)
                 if attempt.deaths >= MOST_DEATHS:
                     why = f"{target} died while it may have held it, as {attempt.deaths - 1} processes did before"
                     poisoned.append((entry.request, f"{why}: {reason}"))
-                else:
+                elif attempt.given_up:
+                    refused.append((entry.request, attempt.refusal))
+                elif passes(target, attempt.avoid):
                     avoid = tuple(sorted({*attempt.avoid, target, *self._avoided(entry.flow)}))
                     trips.append(_again(entry, attempt, avoid))
         for request, why in poisoned:
             self.end(request, "failed", why)
         for trip in trips:
             self._enter(trip)
+        for request, why in refused:
+            self.end(request, "refused", why)
 
     def shun(self, processes: frozenset[str]) -> None:
         """Go round these from now on, and no others: they are slow, and each has a standby for all that it does here.

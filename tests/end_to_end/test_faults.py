@@ -20,13 +20,24 @@ from runtime.client import Client
 from runtime.deployment.deploy import deploy
 from runtime.deployment.local import keeper_of, nodes_folder
 from runtime.values import Value, equal
+from specs.deployment_status import DeploymentStatus
 from specs.errors import EnvironmentFailed
 from tests.runtime.fates import Log
-from tests.runtime.faulty import NAME, Deployed, deployment, kill_head, kill_node, stolen
+from tests.runtime.faulty import NAME, Deployed, deployment, kill_head, kill_node, node_of, stolen
+from tests.runtime.memory_limit import memory_limit
 from tests.runtime.processes import in_folder, until
 
 SLOW: Final[Mapping[str, Value]] = {"photo": bytes([7, 0, 0, 0, 0, 0, 0, 0]), "caption": "ab"}
 """It takes half a second."""
+GREEDY: Final[Mapping[str, Mapping[str, Value]]] = {
+    "bases-0": {"photo": bytes([9, 30, 0, 0, 0, 0, 0, 0]), "caption": "ab"},
+    "cloud-0": {"photo": bytes([10, 0, 0, 0, 0, 0, 0, 0]), "caption": "yyyy"},
+}
+"""For which the process of that name, which runs vision or language, takes 300 MB."""
+LIMIT: Final = 150_000_000
+POISON: Final[Mapping[str, Value]] = {"photo": bytes([9, 200, 0, 0, 0, 0, 0, 0]), "caption": "ab"}
+"""For which whoever runs vision takes 2 GB; MOST is less, and more than all processes take otherwise."""
+MOST: Final = 1_500_000_000
 WHOLE: Final = 180.0
 """Seconds in which a deployment must be whole again, on the slowest machine."""
 
@@ -82,6 +93,38 @@ def test_without_a_standby_requests_wait_until_the_process_is_started_again(depl
     all_answered(load.end())
     assert until(deployed.whole, WHOLE)
     assert deployed.member("cloud-0").pid != before.pid
+
+
+@pytest.mark.parametrize("member", GREEDY)
+def test_a_process_that_the_kernel_kills_for_its_memory_is_gone_round_or_waited_for(
+    deployed: Deployed, member: str
+) -> None:
+    before = deployed.member(member)
+    load = deployed.load()
+    client = Client(deployed.member("phones-0").http, "sample", timeout=30)
+    with memory_limit([before.pid], LIMIT):
+        load.breaks(lambda: client.infer(GREEDY[member]))
+    all_answered(load.end())
+    assert until(deployed.whole, WHOLE)
+    assert deployed.member(member).pid != before.pid
+
+
+@pytest.mark.deep
+def test_a_request_for_which_there_is_nowhere_enough_memory_fails_and_says_so_and_all_others_have_one_fate(
+    deployed: Deployed,
+) -> None:
+    load = deployed.load()
+    client = Client(deployed.member("phones-0").http, "sample", timeout=60)
+    pids = {process.pid for member in ("bases-0", "cloud-0") for process in node_of(member)}
+    told = pytest.raises(EnvironmentFailed, match=r"may have held it|may hold it")
+    with memory_limit(pids, MOST), told:  # whoever runs vision is killed, whenever it was started
+        load.breaks(lambda: client.infer(POISON))
+    assert until(deployed.whole, WHOLE)
+    time.sleep(1)
+    log = load.end()
+    reconciled(log)
+    assert set(log.counts()) <= {"answered", "failed"}, log.said()
+    assert log.lines[-1].fate == "answered"
 
 
 def test_a_process_whose_processor_is_stolen_is_gone_round_by_its_standby_and_taken_back_when_it_is_well(
@@ -185,16 +228,45 @@ def test_when_the_head_dies_sites_go_on_and_it_is_started_again_with_all_that_it
     assert until(deployed.whole, WHOLE)
 
 
-def test_when_a_node_dies_its_stages_move_where_the_alternative_says(deployed: Deployed, folder: Path) -> None:
+def test_when_a_node_dies_its_stages_move_where_the_alternative_says_until_it_is_started_again(
+    deployed: Deployed, folder: Path
+) -> None:
+    before = deployed.member("cloud-0").pid
     load = deployed.load()
     time.sleep(1)
     load.breaks(lambda: kill_node("cloud-0"))
-    time.sleep(4)
+    told: list[DeploymentStatus] = []
+
+    def moved() -> bool:
+        told.append(deployed.told(folder))
+        return next(m for m in told[-1].members if m.member == "phones-0").without == "cloud"
+
+    assert until(moved, WHOLE)
+    assert told[-1].state == "degraded"
+    assert [m.member for m in told[-1].members if m.state != "ready"] == ["cloud-0"]
+    assert until(deployed.whole, WHOLE), deployed.status()
+    assert deployed.member("cloud-0").pid not in (0, before)
+    all_answered(load.end())
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("turn", ["once", "and again"])
+def test_the_node_with_the_head_too_is_started_again_with_all_that_it_had(deployed: Deployed, turn: str) -> None:
+    before = {m.member: m.pid for m in deployed.status().members}
+    load = deployed.load()
+    time.sleep(1)
+    load.breaks(lambda: kill_node("bases-0"))
+
+    def whole_again() -> bool:
+        try:
+            return deployed.member("bases-0").pid not in (0, before["bases-0"]) and deployed.whole()
+        except EnvironmentFailed:  # the head is not there yet
+            return False
+
+    assert until(whole_again, WHOLE)
+    time.sleep(1)
     log = load.end()
-    all_answered(log)
-    status = deployed.told(folder)
-    assert status.state == "degraded"
-    assert [m.member for m in status.members if m.state != "ready"] == ["cloud-0"]
-    assert next(m for m in status.members if m.member == "phones-0").without == "cloud"
-    language = [s.member for s in status.stages if s.name == "language" and s.kind == "stage"]
-    assert "bases-0" in language
+    reconciled(log)
+    assert log.lines[-1].fate == "answered"
+    now = {m.member: m.pid for m in deployed.status().members}
+    assert {m for m, pid in now.items() if pid != before[m]} == {"bases-0"}

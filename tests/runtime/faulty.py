@@ -130,13 +130,22 @@ def expected_of(bundle: Bundle, items: Sequence[Item] = ITEMS) -> tuple[Value, .
     return tuple(reference["upload@phones"].run(item).answers["answer"]["verdict"] for item in items)
 
 
-def kill_node(member: str) -> None:
-    """All processes of one of Ray's nodes, as when its machine loses power."""
+def node_of(member: str) -> list[psutil.Process]:
+    """All processes of one of Ray's nodes."""
     keeper = keeper_of(NAME)
     assert keeper is not None
     home = str(nodes_folder(NAME) / member)
-    named = [p for p in keeper.children(recursive=True) if any(home in word for word in p.cmdline())]
-    for process in [*named, *(child for p in named for child in p.children(recursive=True))]:
+    found: list[psutil.Process] = []
+    for process in keeper.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # or a zombie
+            if any(home in word for word in process.cmdline()):
+                found += [process, *process.children(recursive=True)]
+    return found
+
+
+def kill_node(member: str) -> None:
+    """All of its processes, as when its machine loses power."""
+    for process in node_of(member):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
 

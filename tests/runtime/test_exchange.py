@@ -117,33 +117,58 @@ def test_a_process_is_asked_to_have_a_host_open_and_says_whether_it_has(opened: 
         a.adopt({"b"}, "k/cloud", limit=5.0)
 
 
-def test_a_process_with_a_copy_listens_at_the_port_that_it_had_or_tells_the_others(tmp_path: Path) -> None:
+@pytest.fixture
+def begin(tmp_path: Path) -> Iterator[Callable[[str, Callable[[Message], None]], Exchange]]:
+    """Starts a process with a copy of the folder, `tmp_path`/NAME, of its own. Of a and b each knows the other."""
     make_key(tmp_path)
-    copies = {name: tmp_path / name for name in "ab"}
-    for copy in copies.values():
-        (copy / PORTS).mkdir(parents=True)
-        (copy / KEY).write_bytes((tmp_path / KEY).read_bytes())
+    for name in "ab":
+        (tmp_path / name / PORTS).mkdir(parents=True)
+        (tmp_path / name / KEY).write_bytes((tmp_path / KEY).read_bytes())
+    made: list[Exchange] = []
+
+    def begun(name: str, deliver: Callable[[Message], None]) -> Exchange:
+        made.append(Exchange(tmp_path / name, name, "127.0.0.1", encrypted=True))
+        made[-1].start(deliver)
+        return made[-1]
+
+    ends = {name: begun(name, lambda _: None).endpoint for name in "ab"}
+    for exchange in made:
+        exchange.close()
+    for name, other in ("ab", "ba"):  # as the command that deploys does
+        (tmp_path / name / PORTS / f"{other}{ENDPOINT}").write_text(ends[other], "ascii")
+    yield begun
+    for exchange in made:
+        exchange.close()
+
+
+Begin = Callable[[str, Callable[[Message], None]], Exchange]
+
+
+def test_a_process_with_a_copy_listens_at_the_port_that_it_had_or_tells_the_others(
+    begin: Begin, tmp_path: Path
+) -> None:
     came: list[str] = []
-
-    def begin(name: str) -> Exchange:
-        made = Exchange(copies[name], name, "127.0.0.1", encrypted=True)
-        made.start(lambda m: came.append(m.request))
-        return made
-
-    a, b = begin("a"), begin("b")
-    for name, other in (("a", b), ("b", a)):  # as the command that deploys does
-        other_name = "b" if name == "a" else "a"
-        (copies[name] / PORTS / f"{other_name}{ENDPOINT}").write_text(other.endpoint, "ascii")
-    before = b.endpoint
-    b.close()
-    b = begin("b")
+    before = endpoint_in(tmp_path / "a", "b")
+    assert before is not None
+    a, b = begin("a", lambda _: None), begin("b", lambda _: None)
     assert b.endpoint == before
     b.close()
     with socket.create_server(("127.0.0.1", int(before.rpartition(":")[2]))):
-        b = begin("b")
+        b = begin("b", lambda m: came.append(m.request))
         assert b.endpoint != before
-        assert until(lambda: endpoint_in(copies["a"], "b") == b.endpoint, 10)
+        assert until(lambda: endpoint_in(tmp_path / "a", "b") == b.endpoint, 60)
         a.line("k/")(lambda *_: None).send("b", message("1"))
-        assert until(lambda: came == ["1"], 10)
-    a.close()
-    b.close()
+        assert until(lambda: came == ["1"], 60)
+
+
+def test_a_process_that_is_not_there_when_another_tells_its_new_port_is_told_again(
+    begin: Begin, tmp_path: Path
+) -> None:
+    before = endpoint_in(tmp_path / "a", "b")
+    assert before is not None
+    with socket.create_server(("127.0.0.1", int(before.rpartition(":")[2]))):
+        b = begin("b", lambda _: None)
+        assert until(lambda: b._untold == {"a"}, 60), "the word is lost"
+        begin("a", lambda _: None)
+        assert until(lambda: endpoint_in(tmp_path / "a", "b") == b.endpoint, 60)
+    assert until(lambda: b._untold == set(), 60)

@@ -287,6 +287,107 @@ def test_what_a_silent_process_holds_is_not_sent_again_where_nobody_stands_in(ma
     assert [e.attempts for e in ended if e.request != "r5"] == [0] * 5
 
 
+def held_back(world: World, *processes: str) -> dict[str, list[Message]]:
+    """What is sent to these from now on, which does not reach them."""
+    held: dict[str, list[Message]] = {process: [] for process in processes}
+    for process, messages in held.items():
+        world.deliver[process] = messages.append
+    return held
+
+
+UNASKED = Beats(interval=600.0)
+"""Heartbeats are on, but none is sent while a test goes on: it says itself who is silent and who is dead."""
+
+
+def test_a_process_that_falls_silent_and_then_dies_is_told_and_counted_for_what_was_left_there(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world("bases-0", beats=UNASKED)
+    held = held_back(world, "bases-0", "bases-0+standby")
+    health, attempts = world.origin.origin.health, world.origin.origin._attempts
+    world.submit(3)
+    assert until(lambda: len(held["bases-0"]) >= 3, 60)
+    health._fell("bases-0", "no heartbeat for 2 s", died=False)
+    assert until(lambda: len(held["bases-0+standby"]) >= 3, 60)
+    world.origin.give_up("r0", "the deadline passed")
+    assert [a.deaths for a in attempts.values()] == [0, 0]
+    health._fell("bases-0", "killed", died=True)
+    assert [(a.number, a.deaths) for a in attempts.values()] == [(1, 1), (1, 1)], "nothing is sent a third time"
+    world.origin.give_up("r1", "the deadline passed")
+    health._fell("bases-0+standby", "killed", died=True)
+    assert until(lambda: world.parked() == [True], 60)
+    world.origin.give_up("r2", "the deadline passed")
+    assert [e.reason for e in world.all_ended()] == [
+        "the deadline passed, and bases-0, which may hold it, is silent: no heartbeat for 2 s",
+        "the deadline passed, after the death of bases-0 (killed), which may have held it",
+        "the deadline passed while bases-0 was gone: killed",
+    ]
+
+
+def test_the_death_of_a_standby_that_stands_by_touches_no_request(make_world: Callable[..., World]) -> None:
+    world = make_world("bases-0", beats=UNASKED)
+    held = held_back(world, "bases-0")
+    world.submit(1)
+    world.origin.origin.health._fell("bases-0+standby", "killed", died=True)
+    assert [(a.number, a.deaths) for a in world.origin.origin._attempts.values()] == [(0, 0)]
+    bases = next(h for h in world.hosts if h.name == "bases-0")
+    world.deliver["bases-0"] = bases.deliver
+    for message in held["bases-0"]:
+        bases.deliver(message)
+    assert [e.status for e in world.all_ended()] == ["answered"]
+
+
+def refused(message: Message) -> Message:
+    return replace(message, kind="refused", consumer="", values={}, reason="the queue is full")
+
+
+def test_a_refusal_of_one_attempt_does_not_end_a_request_that_another_may_answer(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world("bases-0", beats=UNASKED)
+    by_name = {host.name: host for host in world.hosts}
+    held = held_back(world, "bases-0", "bases-0+standby")
+    world.submit(2)
+    assert until(lambda: {m.request for m in held["bases-0"]} == {"r0", "r1"}, 60)
+    first = [m for m in held["bases-0"] if m.kind == "values"]
+    world.origin.origin.health._fell("bases-0", "no heartbeat for 2 s", died=False)
+    assert until(lambda: {m.request for m in held["bases-0+standby"]} == {"r0", "r1"}, 60)
+    later = {m.request: m for m in held["bases-0+standby"]}
+    world.origin.deliver(refused(later["r0"]))  # the earlier one answers
+    world.origin.deliver(refused(next(m for m in first if m.request == "r1")))  # the later one does
+    assert not world.ended
+    for process in held:
+        world.deliver[process] = by_name[process].deliver
+    for message in [m for m in held["bases-0"] if m.request == "r0"]:
+        by_name["bases-0"].deliver(message)
+    for message in [m for m in held["bases-0+standby"] if m.request == "r1"]:
+        by_name["bases-0+standby"].deliver(message)
+    assert all(e.status == "answered" and right(e) for e in world.all_ended())
+
+
+def test_a_request_is_refused_when_the_last_attempt_that_might_be_answered_is_lost(
+    make_world: Callable[..., World],
+) -> None:
+    world = make_world("bases-0", beats=UNASKED)
+    held = held_back(world, "bases-0", "bases-0+standby")
+    health = world.origin.origin.health
+    world.submit(3)
+    health._fell("bases-0", "no heartbeat for 2 s", died=False)
+    assert until(lambda: {m.request for m in held["bases-0+standby"]} == {"r0", "r1", "r2"}, 60)
+    later = {m.request: m for m in held["bases-0+standby"]}
+    for each in later.values():
+        world.origin.deliver(refused(each))
+    assert not world.ended
+    earlier = next(m for m in held["bases-0"] if m.request == "r0")
+    world.origin.deliver(refused(earlier))
+    world.origin.give_up("r1", "the deadline passed")
+    health._fell("bases-0", "killed", died=True)
+    found = {e.request: (e.status, e.reason) for e in world.all_ended()}
+    assert found["r0"] == found["r2"] == ("refused", "the queue is full")
+    silent = "the deadline passed, and bases-0, which may hold it, is silent: no heartbeat for 2 s"
+    assert found["r1"] == ("failed", f"{silent}; another try was refused: the queue is full")
+
+
 def test_neither_old_news_nor_a_message_that_cannot_be_sent_makes_a_process_count_as_dead(
     make_world: Callable[..., World],
 ) -> None:

@@ -36,9 +36,11 @@ def status(
         return
     found = look(chosen)
     tell(found, fmt)
-    missing = [f"{m.member} is {m.state}" for m in found.members if m.state != "ready"]
+    missing = [m for m in found.members if m.state != "ready"]
     if missing:
-        raise AnswerIsNo("; ".join(missing) + " (planner deploy again starts it anew)")
+        told = "; ".join(f"{m.member} is {m.state}" for m in missing)
+        explained = all(m.problem for m in missing)
+        raise AnswerIsNo(told if explained else f"{told} (planner deploy again starts it anew)")
 
 
 def _only() -> str:

@@ -38,7 +38,10 @@ def details(found: DeploymentStatus) -> Iterator[RenderableType]:
 
 
 def summary(found: DeploymentStatus) -> Iterator[str]:
-    """What is slow, drift, and a line each on requests, on a move under way and on all."""
+    """What cannot be asked, what is slow, drift, and a line each on requests, on a move under way and on all."""
+    for member in found.members:
+        if member.problem:
+            yield f"{member.state}: {member.member}: {member.problem}"
     for member in found.members:
         if member.slow:
             yield f"slow: {member.member}: {member.slow}"

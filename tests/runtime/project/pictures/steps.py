@@ -18,6 +18,11 @@ def _work(seconds: float) -> None:
         pass
 
 
+def _hold(megabytes: int) -> None:
+    """Takes so much memory for a moment."""
+    bytearray(b"x") * (megabytes * 1_000_000)
+
+
 def shrink(photo: bytes) -> dict[str, Any]:
     if photo[:1] == b"!":
         raise ValueError("not a picture")
@@ -27,6 +32,8 @@ def shrink(photo: bytes) -> dict[str, Any]:
 def vision_small(pixels: NDArray[np.uint8]) -> dict[str, Any]:
     if pixels[0] == 8:
         _work(0.02)
+    if pixels[0] == 9:
+        _hold(10 * int(pixels[1]))
     total = float(pixels.sum())
     return {"score": np.array([total, -total], np.float32), "sure": bool(pixels[0] % 2)}
 
@@ -44,6 +51,8 @@ def tokens(caption: str) -> dict[str, Any]:
 def language(ids: NDArray[np.int64]) -> dict[str, Any]:
     if ids.sum() == 104:
         _work(0.02)
+    if ids.sum() == 100:
+        _hold(300)
     return {"vector": np.array([ids.sum(), ids.max(), 1], np.float32)}
 
 

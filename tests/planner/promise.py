@@ -25,7 +25,7 @@ FEWEST: Final = 100_000
 MOST: Final = 3_200_000
 KNOWN: Final = 0.0035
 """Half of the 95 % interval of a measured percentile, as a share of it: a third of what it may be over."""
-SECONDS: Final = 2.0
+SECONDS: Final = 20.0
 """For each plan; one that is not proven the best has to keep its promise too."""
 
 

@@ -138,6 +138,12 @@ class _Search:
         return {q: min(at.get(q, FAR), spent + edge.apart_us) for q, spent in best.items()}
 
 
+def _least_of(several: Sequence[Times]) -> Times:
+    """Where all of them have a time, the least."""
+    sites = set(several[0]).intersection(*several[1:])
+    return {site: min(times[site] for times in several) for site in sorted(sites)}
+
+
 def _plus(a: Times, b: Times) -> Times:
     return {site: spent + b[site] for site, spent in a.items() if site in b}
 
@@ -220,14 +226,29 @@ class _Reach:
             for i, forms in enumerate(group.slots)
         ]
         self.variance = {tail: sum(self.evenest[i] for i in tail.path.steps) for tail in self.tails}
+        self.most = {node: _least_of([times for _, times in paths]) for node, paths in self.room.items()}
+        self.known: dict[tuple[Node, int], tuple[int, ...]] = {}
 
     def keeps(self, i: int, c: Candidate, option: Option) -> bool:
         """Whether each path has a row for the least mean and the least variance that it has with `c` of step `i`."""
-        for tail, times in self.room.get((i, option.first), ()):
-            variance = self.variance[tail] - self.evenest[i] + c.var_us2
-            if c.mean_us > times.get(option.site, -1) - tail.most + tail.mean(variance):
-                return False
-        return True
+        node = i, option.first
+        if node not in self.room:
+            return True
+        most = self.most[node].get(option.site, -1)
+        if c.mean_us > most:
+            return False
+        less = self._less(node, c.var_us2)
+        if c.mean_us <= most - max(less):  # nearly always
+            return True
+        return all(c.mean_us <= at[option.site] - each for (_, at), each in zip(self.room[node], less, strict=True))
+
+    def _less(self, node: Node, variance: int) -> tuple[int, ...]:
+        """By path, how much less mean its table has where `node` has this variance."""
+        if (node, variance) not in self.known:
+            others = -self.evenest[node[0]] + variance
+            paths = (tail for tail, _ in self.room[node])
+            self.known[node, variance] = tuple(t.most - t.mean(self.variance[t] + others) for t in paths)
+        return self.known[node, variance]
 
     def narrowed(self) -> Group:
         """The group, whose limits have a table for each path, without the rows that give less than each choice has."""

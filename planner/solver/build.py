@@ -41,7 +41,8 @@ def reduced(problem: Problem, relaxed: frozenset[int] = frozenset()) -> Reduced:
     ways = Ways()
     groups = groups_of(problem, relaxed)
     found = candidates(problem, groups, relaxed, reachable(groups, relaxed, ways))
-    return Reduced(problem, relaxed, groups, within_reach(groups, found.of, relaxed, ways), found.private, ways)
+    narrowed, kept = within_reach(groups, found.of, relaxed, ways)
+    return Reduced(problem, relaxed, narrowed, kept, found.private, ways)
 
 
 def build(given: Reduced, scope: Scope = Scope()) -> Draft:  # noqa: B008 - it is immutable

@@ -9,7 +9,7 @@ looks for constraints included in others calls some feasible models of ours infe
 issue 5293 finds the same). Probing and cuts take longer than they save on models of this size: without cuts, instances
 of 10 components on 10 sites are proven in half of the time (benchmarks/instances.py). So do presolving again, looking
 for symmetries, and reductions that may lose solutions: in models of which much is fixed these lowered a bound by one a
-thousand times, for three seconds.
+thousand times, for three seconds. Simplifying clauses in the search takes a fifth of the time on these instances.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def run(
         f"num_workers: 1 random_seed: {seed} max_time_in_seconds: {time_limit:.6f} relative_gap_limit: {gap:.9f} "
         f"presolve_inclusion_work_limit: 0 cp_model_probing_level: 0 linearization_level: {linear} cut_level: 0 "
         "keep_all_feasible_solutions_in_presolve: true max_presolve_iterations: 1 symmetry_level: 0 "
-        "catch_sigint_signal: false" + ("" if effort is None else f" max_deterministic_time: {effort}")
+        f"use_sat_inprocessing: {str(bool(model.apart)).lower()} catch_sigint_signal: false"
+        + ("" if effort is None else f" max_deterministic_time: {effort}")
     )
     wrapper.set_parameters(parameters)
     listener = _Listener(better)

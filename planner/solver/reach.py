@@ -2,17 +2,21 @@
 
 For each path of a limit, dynamic programming forward and backward over its messages, with the least mean of each step
 at each site, no waits at servers, and the largest mean that the limit's table has. On a tree a message is two sweeps
-over the links.
+over the links. Where a step adds to the variance, the table has less mean to give: it is looked up with the least
+variance of all other steps. Rows of the table that ask for less than any choice has are left out too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 from typing import Final
 
-from planner.problem import Edge, Path
+from planner.problem import Edge, Limit, LimitShape, Option, Path
 from planner.solver.candidates import Candidate, Key
 from planner.solver.groups import Group
+from planner.solver.tails import Tail, tails_of
 from planner.solver.ways import Ways
 
 FAR: Final = 10**18
@@ -23,36 +27,24 @@ Node = tuple[int, int]
 Least = Mapping[Node, Times]
 
 
-def limits_of(group: Group, relaxed: frozenset[int]) -> list[tuple[Path, int]]:
-    """Each path of the group's limits with the largest mean it may have."""
-    return [
-        (path, max((row.mean_us for row in shape.rows), default=-1))
-        for limit in group.limits
-        if limit.constraint not in relaxed
-        for shape in limit.shapes
-        for path in shape.paths
-    ]
-
-
-def room(group: Group, least: Least, relaxed: frozenset[int], ways: Ways) -> dict[Node, tuple[Times, ...]]:
+def room(group: Group, least: Least, tails: Sequence[Tail], ways: Ways) -> dict[Node, list[tuple[Tail, Times]]]:
     """By (step, task) and path, for each site the most time that may be spent there itself. No site: cannot be used."""
     search = _Search(group.edges, least, ways)
-    found: dict[Node, list[Times]] = {}
-    for path, most in limits_of(group, relaxed):
-        nodes = _chain(group.edges, path)
+    found: dict[Node, list[tuple[Tail, Times]]] = {}
+    for tail in tails:
+        nodes = _chain(group.edges, tail.path)
         if nodes is None:
             continue
-        heads, tails = search.forward(path.edges), search.backward(path.edges)
+        before, behind = search.forward(tail.path.edges), search.backward(tail.path.edges)
         for k, node in enumerate(nodes):
-            head, tail = heads[k], tails[k + 1]
-            found.setdefault(node, []).append(
-                {
-                    site: most - head[site] - tail[site]
-                    for site in head
-                    if site in tail and head[site] + tail[site] <= most
-                }
-            )
-    return {node: tuple(times) for node, times in found.items()}
+            head, rest = before[k], behind[k + 1]
+            times = {
+                site: tail.most - head[site] - rest[site]
+                for site in head
+                if site in rest and head[site] + rest[site] <= tail.most
+            }
+            found.setdefault(node, []).append((tail, times))
+    return found
 
 
 def _chain(edges: Sequence[Edge], path: Path) -> list[Node] | None:
@@ -178,13 +170,13 @@ def reachable(groups: Sequence[Group], relaxed: frozenset[int], ways: Ways) -> d
             for f in forms
             for o in f.step.options
         )
-        free = room(group, least, relaxed, ways)
+        free = room(group, least, tails_of(group, relaxed), ways)
         for i, forms in enumerate(group.slots):
             for j, slot in enumerate(forms):
                 sites: set[int] = set()
                 for site in {o.site for o in slot.step.options}:
                     tasks = [free[i, t] for t in range(slot.step.tasks) if (i, t) in free]
-                    if slot.step.tasks > 1 or all(site in at for times in tasks for at in times):
+                    if slot.step.tasks > 1 or all(site in at for paths in tasks for _, at in paths):
                         sites.add(site)
                 found[g, i, j] = frozenset(sites)
     return found
@@ -192,23 +184,91 @@ def reachable(groups: Sequence[Group], relaxed: frozenset[int], ways: Ways) -> d
 
 def within_reach(
     groups: Sequence[Group], of: Mapping[Key, Sequence[Candidate]], relaxed: frozenset[int], ways: Ways
-) -> dict[Key, list[Candidate]]:
-    """Of the candidates, those that keep every limit with the soonest of all others."""
+) -> tuple[list[Group], dict[Key, list[Candidate]]]:
+    """Of the candidates, those that keep every limit with the soonest and evenest of all others; of the tables of the
+    groups' limits, the rows that these may take.
+    """
     found: dict[Key, list[Candidate]] = {}
+    narrowed: list[Group] = []
     for g, group in enumerate(groups):
         here = {
             (i, j): [(c, slot.step.options[c.option]) for c in of[g, i, j]]
             for i, forms in enumerate(group.slots)
             for j, slot in enumerate(forms)
         }
-        least = least_times((i, o.first, o.last, o.site, c.mean_us) for (i, _), at in here.items() for c, o in at)
-        if any((i, t) not in least for i, forms in enumerate(group.slots) for t in range(forms[0].step.tasks)):
-            free: dict[Node, tuple[Times, ...]] = {}
-        else:
-            free = room(group, least, relaxed, ways)
-        most = {node: _least_of(times) for node, times in free.items() if times}
+        reach = _Reach(group, here, relaxed, ways)
+        narrowed.append(reach.narrowed())
         for (i, j), at in here.items():
-            found[g, i, j] = [
-                c for c, o in at if (i, o.first) not in most or c.mean_us <= most[i, o.first].get(o.site, -1)
-            ]
-    return found
+            found[g, i, j] = [c for c, o in at if reach.keeps(i, c, o)]
+    return narrowed, found
+
+
+class _Reach:
+    """What the limits of `group` leave of its candidates `here`, by (step, form)."""
+
+    def __init__(
+        self,
+        group: Group,
+        here: Mapping[tuple[int, int], Sequence[tuple[Candidate, Option]]],
+        relaxed: frozenset[int],
+        ways: Ways,
+    ) -> None:
+        self.group, self.relaxed = group, relaxed
+        self.tails = tails_of(group, relaxed)
+        self.least = least_times((i, o.first, o.last, o.site, c.mean_us) for (i, _), at in here.items() for c, o in at)
+        every = [(i, t) for i, forms in enumerate(group.slots) for t in range(forms[0].step.tasks)]
+        covered = all(node in self.least for node in every)
+        self.room = room(group, self.least, self.tails, ways) if covered else {}
+        self.evenest = [
+            min((c.var_us2 for j in range(len(forms)) for c, _ in here[i, j]), default=0)
+            if forms[0].step.tasks == 1
+            else 0  # a part of the step may take as little
+            for i, forms in enumerate(group.slots)
+        ]
+        self.variance = {tail: sum(self.evenest[i] for i in tail.path.steps) for tail in self.tails}
+        self.most = {node: _least_of([times for _, times in paths]) for node, paths in self.room.items()}
+        self.known: dict[tuple[Node, int], tuple[int, ...]] = {}
+
+    def keeps(self, i: int, c: Candidate, option: Option) -> bool:
+        """Whether each path has a row for the least mean and the least variance that it has with `c` of step `i`."""
+        node = i, option.first
+        if node not in self.room:
+            return True
+        most = self.most[node].get(option.site, -1)
+        if c.mean_us > most:
+            return False
+        less = self._less(node, c.var_us2)
+        if c.mean_us <= most - max(less):  # nearly always
+            return True
+        return all(c.mean_us <= at[option.site] - each for (_, at), each in zip(self.room[node], less, strict=True))
+
+    def _less(self, node: Node, variance: int) -> tuple[int, ...]:
+        """By path, how much less mean its table has where `node` has this variance."""
+        if (node, variance) not in self.known:
+            others = -self.evenest[node[0]] + variance
+            paths = (tail for tail, _ in self.room[node])
+            self.known[node, variance] = tuple(t.most - t.mean(self.variance[t] + others) for t in paths)
+        return self.known[node, variance]
+
+    def narrowed(self) -> Group:
+        """The group, whose limits have a table for each path, without the rows that give less than each choice has."""
+        soonest = dict.fromkeys(self.tails, 0)
+        for node, paths in self.room.items():
+            for tail, times in paths:
+                left = max((spent - self.least[node][site] for site, spent in times.items()), default=-1)
+                soonest[tail] = tail.most - left
+        tails = iter(self.tails)
+
+        def one_each(shape: LimitShape) -> Iterable[LimitShape]:
+            for tail in islice(tails, len(shape.paths)):
+                low = soonest[tail], self.variance[tail]
+                yield LimitShape(
+                    (tail.path,), tuple(r for r in shape.rows if r.mean_us >= low[0] and r.var_us2 >= low[1])
+                )
+
+        def narrow(limit: Limit) -> Limit:
+            if limit.constraint in self.relaxed:
+                return limit
+            return replace(limit, shapes=tuple(each for shape in limit.shapes for each in one_each(shape)))
+
+        return replace(self.group, limits=tuple(narrow(limit) for limit in self.group.limits))

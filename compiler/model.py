@@ -53,6 +53,8 @@ def source_digest(path: Path) -> str:
     """Digest of a model's bytes, those of its external data included."""
     try:
         model = onnx.load(str(path), load_external_data=False)
+    except OSError as error:
+        raise InputError(Issue(f"cannot read the model: {error.strerror}", Place(str(path)))) from error
     except Exception as error:
         raise InputError(Issue(f"not an ONNX model: {_first_line(error)}", Place(str(path)))) from error
     _check_external(model, path)

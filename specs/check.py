@@ -335,6 +335,8 @@ def _file(app: Document[Application], file: str, path: Path_, kind: str) -> Iter
     real = inside(app.folder, file)
     if real is None:
         yield Issue(f"{file!r} leaves the folder of the application", app.place(*path), "copy it there")
+    elif real.is_dir():
+        yield Issue(f"{kind} file {file!r} is a folder", app.place(*path), "name a file in it")
     elif not real.is_file():
         yield Issue(f"{kind} file {file!r} is missing", app.place(*path), "paths are relative to this file's folder")
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
 from specs.base import Name, Spec
 from specs.quantities import (
@@ -125,6 +125,12 @@ class Site(Spec):
     electricity: ElectricityPrice = 0.0
 
 
+def _two(value: object) -> object:
+    if isinstance(value, list) and len(value) != 2:
+        raise ValueError(f"expected two sites such as [phones, bases], got a list of {len(value)}")
+    return value
+
+
 class Delay(Spec):
     """Propagation, one way: its mean, and the standard deviation of what varies."""
 
@@ -163,18 +169,25 @@ MOST_LOSS: Final = 0.2
 """What timeouts of TCP are known to be like ends there (`specs.retransmission`)."""
 
 
+def _direction(value: object) -> object:
+    return {"rate": value} if isinstance(value, str) else value
+
+
+EachWay = Annotated[Direction | None, BeforeValidator(_direction, json_schema_input_type=Direction | str | None)]
+
+
 class Link(Spec):
     """Joins two sites. `up` is from the first to the second; `rate` and `egress` alone hold for both directions.
 
     `loss` is the share of packets that is lost, each by itself, in each direction.
     """
 
-    between: tuple[str, str]
+    between: Annotated[tuple[str, str], BeforeValidator(_two, json_schema_input_type=tuple[str, str])]
     delay: Annotated[Delay, BeforeValidator(_delay, json_schema_input_type=Delay | str)] = Delay(mean=0.0)
     rate: Bandwidth | None = None
     egress: EgressPrice = 0.0
-    up: Direction | None = None
-    down: Direction | None = None
+    up: EachWay = None
+    down: EachWay = None
     loss: Share = 0.0
 
     @model_validator(mode="after")
@@ -203,6 +216,12 @@ class Link(Spec):
         return Direction.model_construct(rate=given.rate * left, shared=shared, egress=given.egress)
 
 
+def _currency(value: str) -> str:
+    if not re.fullmatch("[A-Z]{3}", value):
+        raise ValueError(f"expected three capital letters such as USD, got {value!r}")
+    return value
+
+
 class FleetShare(Spec):
     hardware: str
     share: Share
@@ -212,7 +231,9 @@ class Infrastructure(Spec):
     """Where applications can run, and what it costs."""
 
     schema_: Literal["tierplan.infra/v1"] = Field(alias="schema")
-    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "USD"
+    currency: Annotated[str, AfterValidator(_currency), WithJsonSchema({"type": "string", "pattern": "^[A-Z]{3}$"})] = (
+        "USD"
+    )
     hardware: Annotated[dict[Name, Hardware], Field(min_length=1)]
     sites: Annotated[dict[Name, Site], Field(min_length=1)]
     links: dict[Name, Link] = Field(default_factory=dict)

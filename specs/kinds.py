@@ -15,6 +15,8 @@ KINDS: Final[dict[str, tuple[str, str]]] = {
     "plan": ("a plan", "it is the argument PLAN"),
     "run": ("the result of a run", "give it to planner report with --run"),
     "prediction": ("a prediction", "the result of the run is another file, named by planner run -o"),
+    "status": ("the status of a deployment", ""),
+    "error": ("the error of a command that ended without a result", ""),
     "simulation": ("the result of a simulation", ""),
     "bundle": ("the manifest of a bundle", "give the bundle's folder"),
     "export": ("what an export says of itself", ""),

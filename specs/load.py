@@ -173,6 +173,8 @@ def _issue(error: Any, read: YamlFile, model: type[BaseModel]) -> Issue:
         words = [w.strip(" '") for w in expected.replace(" or ", ",").split(",")]
         return Issue(f"{name}: expected {expected}, got {given!r}", read.place(*path), _nearest(str(given), words, ""))
     hint = _keys_wanted(path, kinds) if kind in ("dict_type", "model_type", "model_attributes_type") else ""
+    if kind == "list_type" and isinstance(given := error.get("input"), str):
+        hint = f"as in {path[-1]}: [{given}]"
     return Issue(f"{name}: {problem(error)}", read.place(*path), hint)
 
 

@@ -61,6 +61,8 @@ ENERGY: Final = {
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d{1,3})?"
 _QUANTITY = re.compile(rf"^\s*(?P<number>{_NUMBER})\s*(?P<unit>.*?)\s*$")
+_BITS = re.compile(r"^([kKMG]?)(?:bps|b/s|bits?/s(?:ec)?|bits?)$")
+"""Units of bandwidth that count bits, as many write them."""
 _COUNTED = re.compile(r"^(requests?|req|items?)\s*(?=/)")
 
 
@@ -80,8 +82,9 @@ def parse_quantity(text: object, units: Mapping[str, float], example: str) -> fl
     if not unit and unit not in units:
         raise ValueError(f"expected a quantity with a unit such as {example!r}, got {text!r} without one")
     if unit not in units:
-        near = [known for known in units if known.lower() == unit.lower()] or get_close_matches(
-            unit, units, n=1, cutoff=0.5
+        meaning = _BITS.sub(r"\1bit/s", unit)  # whoever counts bits means no bytes
+        near = [known for known in units if known.lower() == meaning.lower()] or get_close_matches(
+            meaning, units, n=1, cutoff=0.5
         )
         meant = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"unknown unit {unit!r} in {text!r}; expected one of {', '.join(units)}{meant}")

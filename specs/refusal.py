@@ -27,14 +27,14 @@ EXPECTED: Final[Mapping[str, str]] = {
 """By pydantic's kind of error."""
 
 _BOUNDS: Final[Mapping[str, tuple[str, str]]] = {
-    "greater_than": ("gt", "a number above"),
-    "greater_than_equal": ("ge", "a number of at least"),
-    "less_than": ("lt", "a number below"),
-    "less_than_equal": ("le", "a number of at most"),
-    "too_short": ("min_length", "at least so many items:"),
-    "too_long": ("max_length", "at most so many items:"),
-    "string_too_short": ("min_length", "at least so many characters:"),
-    "string_too_long": ("max_length", "at most so many characters:"),
+    "greater_than": ("gt", "a number above {:g}"),
+    "greater_than_equal": ("ge", "a number of at least {:g}"),
+    "less_than": ("lt", "a number below {:g}"),
+    "less_than_equal": ("le", "a number of at most {:g}"),
+    "too_short": ("min_length", "a length of at least {:g}"),
+    "too_long": ("max_length", "a length of at most {:g}"),
+    "string_too_short": ("min_length", "text of at least {:g} characters"),
+    "string_too_long": ("max_length", "text of at most {:g} characters"),
 }
 
 
@@ -69,7 +69,7 @@ def problem(error: Mapping[str, Any]) -> str:
         return f"expected {EXPECTED[kind]}, got {shown(given)}"
     if kind in _BOUNDS:
         key, words = _BOUNDS[kind]
-        return f"expected {words} {context.get(key, 0):g}, got {shown(given)}"
+        return f"expected {words.format(context.get(key, 0))}, got {shown(given)}"
     message = str(error["msg"]).removeprefix("Value error, ")
     return f"{message[:1].lower()}{message[1:]}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
     from runtime.reference.items import Item
 
 WARM_UP_ITEMS = 8
+STEPS: Final = {
+    "nodes": "starting nodes",
+    "hosts": "starting hosts",
+    "doors": "opening doors",
+    "the new release": "loading the new plan",
+    "traffic": "giving it the requests that come",
+    "drain": "waiting for requests under way",
+    "state": "handing over what components remember",
+}
+"""What `runtime.deployment` does, in words; the rest speaks for itself."""
 
 
 class Log(StrEnum):
@@ -158,7 +168,7 @@ def deploy(
         items = _items(app, opened.plan.inputs.app, seed) if app else []
         progress.say(f"plan {opened.plan.digest}")
         wanted = Wanted(opened, record, items, others.plans, others.write, secrets, move)
-        new = start(wanted, lambda step: progress.step(f"starting {step}"))
+        new = start(wanted, lambda step: progress.step(STEPS.get(step, step)))
         progress.say(f"{record.name} is deployed" if new else f"{record.name} was deployed already")
     tell(look(record.name), fmt)
 
@@ -203,7 +213,8 @@ def _alternatives(
         raise InputError(Issue(f"alternatives cannot be found: {lacking}", None, "--app APP --profiles DIR"))
     if asked is False or not possible or app is None:
         if asked is None:
-            progress.say("no alternatives: they need --app and --profiles")
+            lacking = "--app is missing" if app is None else f"there is no folder {profiles} (--profiles DIR)"
+            progress.say(f"no plans for when a site is gone: {lacking}")
         return NONE
     return find_alternatives(bundle, app, profiles, store, time_limit, progress)
 

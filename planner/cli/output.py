@@ -92,6 +92,7 @@ class Progress:
         self._live = sys.stderr.isatty()
         self._open = False
         self._told = 0.0
+        self._step = ""
 
     def __enter__(self) -> Progress:
         return self
@@ -107,11 +108,11 @@ class Progress:
         print(text, file=sys.stderr, flush=True)
 
     def step(self, text: str) -> None:
-        """How far it is: replaces the step before on a terminal; elsewhere one is told in a while."""
+        """How far it is: replaces the step before on a terminal; elsewhere one is told in a while, if it is new."""
         if not self._live:
-            if time.monotonic() - self._told >= STEP_SECONDS:
+            if text != self._step and time.monotonic() - self._told >= STEP_SECONDS:
                 self.say(text)
-                self._told = time.monotonic()
+                self._told, self._step = time.monotonic(), text
             return
         print(f"\r\x1b[K{text[:118]}", end="", file=sys.stderr, flush=True)
         self._open = True

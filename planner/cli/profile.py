@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,16 +16,19 @@ from specs.errors import InputError, Issue, Place
 from specs.model_source import FORMS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
     from compiler.remote.tracker import Tracker
     from planner.cli.profiling.lent import Lent
-    from planner.cli.results import ModelComparison, ModelProfile, ProfileResult
+    from planner.cli.results import EstimateRow, ModelComparison, ModelProfile, ProfileResult
     from specs.application import Application
     from specs.load import Document
     from specs.profile import Record
+
+SHOWN_OF_KIND: Final = 3
+"""Estimates of each kind of the catalogue that stand in the table of a model."""
 
 
 def profile(
@@ -458,7 +462,7 @@ def _show_estimates(result: ModelProfile, out: Console) -> None:
             number(row.cost_per_1000) if row.cost_per_1000 is not None else "",
             number(row.memory / 1e6) if row.fits else f"{number(row.memory / 1e6)}, too large",
         ]
-        for row in result.estimates
+        for row in fastest_of_kinds(result.estimates)
     ]
     columns = ["catalog/", "kind", "backend", "threads", "p50 ms", "USD/1,000", "memory MB"]
     right = ["threads", "p50 ms", "USD/1,000", "memory MB"]
@@ -470,6 +474,19 @@ def _show_estimates(result: ModelProfile, out: Console) -> None:
         f"it fits on {fitting} of {len(result.estimates)}; the interval (± so much, or x LOW..HIGH of what is stated) "
         "holds 90 % of models, on other CPUs than this by judgement (docs/estimates.md)"
     )
+    if more := len(result.estimates) - len(rows):
+        out.print(f"shown are the {SHOWN_OF_KIND} fastest of each kind; --format json has the other {more}")
+
+
+def fastest_of_kinds(estimates: Sequence[EstimateRow]) -> list[EstimateRow]:
+    """The first `SHOWN_OF_KIND` of each kind, of those that it fits on and then of the others, in their order."""
+    seen: Counter[str] = Counter()
+    chosen: list[EstimateRow] = []
+    for row in sorted(estimates, key=lambda row: not row.fits):
+        seen[row.kind] += 1
+        if seen[row.kind] <= SHOWN_OF_KIND:
+            chosen.append(row)
+    return [row for row in estimates if row in chosen]
 
 
 def _show_comparison(found: ModelComparison, out: Console) -> None:

@@ -50,7 +50,7 @@ class ValidateResult(Spec):
     """`planner validate`: whether the files are right, and every issue if not.
 
     `elsewhere` names the hardware that this machine neither is nor may stand for, `lent` that whose devices a tracker
-    lends.
+    lends; `unconverted` are models whose inputs and outputs nobody knows before `planner profile`, and so not checked.
     """
 
     schema_: Literal["tierplan.validate/v1"] = Field(alias="schema", default="tierplan.validate/v1")
@@ -62,6 +62,7 @@ class ValidateResult(Spec):
     constraints: int = 0
     elsewhere: tuple[str, ...] = ()
     lent: tuple[str, ...] = ()
+    unconverted: tuple[str, ...] = ()
     issues: tuple[Located, ...] = ()
 
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 SAME_PACE: Final = 0.1
 """Services that take so much more or less than their profiles, relative to them, are no drift of the machine."""
 
+LONG_RUN: Final = 120.0
+"""Seconds of sending after which a run is said to be long, with the options that make it shorter."""
+
 
 def run(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder that `planner compile` made.")],
@@ -97,6 +100,8 @@ def run(
         def tell(state: State) -> None:
             if state.method is not None:
                 progress.say(f"network: {state.method.text}")
+            if state.lasts is not None and state.lasts >= LONG_RUN:
+                progress.say(long_text(state.requests, state.lasts))
             counts = ", ".join(f"{n} {status}" for status, n in sorted(state.counts.items()) if n)
             progress.step(f"{state.phase}: {counts} of {state.requests}" if counts else state.phase)
 
@@ -130,6 +135,14 @@ def run(
     missed = shortcomings(result)
     if missed:
         raise AnswerIsNo("; ".join(missed))
+
+
+def long_text(requests: int, seconds: float) -> str:
+    """For how long a run sends its requests, and how to have it shorter."""
+    return (
+        f"sending {requests:,} requests at these rates takes {number(seconds / 60)} min; fewer --requests, more "
+        "--members or a higher --multiplier make it shorter"
+    )
 
 
 def this_host() -> str:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 RATE_UNIT: Final = "/s"
 MEMORY_UNIT: Final = "MB"
 """Of all constraints, those on throughput, and those on memory, alone are in these."""
+WORTH_TELLING: Final = 0.01
+"""Share of right answers that other variants must be better by to be named."""
 QUIET_SECONDS: Final = 0.5
 """Shorter searches show no progress."""
 
@@ -127,7 +129,7 @@ def solve(
 
     def show(out: Console) -> None:
         show_plan(plan, out, output)
-        for line in [*_remembering(situation, plan), *_calling(situation, plan)]:
+        for line in [*_unlimited(situation, plan), *_remembering(situation, plan), *_calling(situation, plan)]:
             out.print(line, soft_wrap=True)
         for line in beside:
             out.print(line)
@@ -147,6 +149,25 @@ def solve(
         raise NotKnown(
             f"neither a plan nor a proof that there is none within {time_limit:g} s; allow more --time-limit"
         )
+
+
+def _unlimited(situation: Situation, plan: Plan) -> list[str]:
+    """A line for each data set on which other variants are right far more often, where nothing asks for that."""
+    spec = situation.app.value
+    if "accuracy" in spec.objective:
+        return []
+    from specs.application import AccuracyConstraint
+
+    limited = {c.on for c in spec.constraints.values() if isinstance(c, AccuracyConstraint)}
+    found: list[str] = []
+    for data, value in (item for b in plan.behaviour for item in b.accuracy.items() if item[0] not in limited):
+        best = max((a.value for b in situation.choices for a in b.accuracy if a.data == data), default=value)
+        if best - value >= WORTH_TELLING:
+            found.append(
+                f"nothing limits the accuracy on {data}: with other variants it would be up to {best:.4f} "
+                f"(constraints: {{NAME: {{accuracy: '>= {floor(100 * best) / 100:g}', on: {data}}}}})"
+            )
+    return found
 
 
 def _remembering(situation: Situation, plan: Plan) -> list[str]:

@@ -54,12 +54,24 @@ def validate(
         constraints=len(spec.constraints),
         elsewhere=_elsewhere(loaded.infra.value, lent) if loaded.infra else (),
         lent=tuple(lent),
+        unconverted=tuple(
+            dict.fromkeys(
+                variant.model
+                for name, component in spec.components.items()
+                for key, variant in component.realisations.items()
+                if variant.model is not None and (name, key) not in loaded.models
+            )
+        ),
     )
 
     def show(out: Console) -> None:
         count = {"components": result.components, "models": result.models, "constraints": result.constraints}
         text = ", ".join(f"{n} {what.removesuffix('s') if n == 1 else what}" for what, n in count.items())
         out.print(f"{spec.name} is valid: {text}" + (f"; {result.sites} sites" if infra else ""))
+        if result.unconverted:
+            out.print(
+                f"not checked before planner profile converts them: the tensors of {', '.join(result.unconverted)}"
+            )
         if result.elsewhere:
             out.print(f"to be profiled elsewhere: {', '.join(result.elsewhere)}, which say {NOT_HERE}")
         if result.lent:

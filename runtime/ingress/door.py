@@ -102,7 +102,9 @@ class Door:
             tls = (Path(options.tls_key).read_bytes(), Path(options.tls_cert).read_bytes()) if context else None
             grpc_port = await grpc.start(_join(options.host, options.grpc_port), tls)
         except OSError as error:
-            raise EnvironmentFailed(f"the ingress cannot listen: {error.strerror or error}") from error
+            raise EnvironmentFailed(
+                f"the ingress cannot listen: {error.strerror or error} (other ports: --http-port, --grpc-port)"
+            ) from error
         http_port = listener.sockets[0].getsockname()[1]
         scheme = "https" if context else "http"
         return Endpoints(f"{scheme}://{_join(options.host, http_port)}", _join(options.host, grpc_port))

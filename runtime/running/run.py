@@ -53,12 +53,15 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is: measured requests by status; the `method` once it is known."""
+    """How far a run is: measured requests by status; the `method` once it is known, and for how many seconds, `lasts`,
+    requests will be sent, before the first one is.
+    """
 
     phase: Phase
     requests: int
     counts: Mapping[str, int] = field(default_factory=dict)
     method: Method | None = None
+    lasts: float | None = None
 
 
 OnProgress = Callable[[Progress], None]
@@ -124,7 +127,8 @@ def execute(
     limit = deadline if deadline is not None else _deadline(prediction)
     options = HostOptions(queue_limit, PARTIAL_LIMIT, part.seed, machine_id(), shape)
     hosts, method = _hosts(bundle, top, options, address, on, network, secrets)
-    tell(Progress("starting", part.requests, method=method))
+    lasts = max(departure.offset for member in plan_of.values() for departure in member)
+    tell(Progress("starting", part.requests, method=method, lasts=lasts))
     try:
         outcomes = _reference(bundle, top, orders, items, secrets)  # while the nodes start
         if hosts.open():

@@ -9,7 +9,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from compiler.child import Limits
+from planner.cli.profile import SHOWN_OF_KIND, fastest_of_kinds
 from planner.cli.profiling.model import profile_model
+from planner.cli.results import EstimateRow
 from tests.cli.calling import planner
 from tests.cli.conftest import judge
 
@@ -36,6 +38,25 @@ def test_a_backend_whose_check_takes_too_long_is_named_and_the_others_stay(tmp_p
     assert "tvm" in lacking
     assert all(reason.startswith("left out: ") and "no result within 0.01 s" in reason for reason in lacking.values())
     assert len(told) == len(result.lacking)
+
+
+def test_of_the_catalogue_the_fastest_of_each_kind_are_shown_and_those_that_it_fits_on_first() -> None:
+    rows = [estimate(f"{kind}-{n}", kind, fits=n != 1) for n in range(SHOWN_OF_KIND + 2) for kind in ("phone", "cloud")]
+    shown = [row.name for row in fastest_of_kinds(rows)]
+    assert shown == [f"{kind}-{n}" for n in (0, 2, 3) for kind in ("phone", "cloud")]
+    assert fastest_of_kinds(rows[:4]) == rows[:4]
+
+
+def estimate(name: str, kind: str, fits: bool) -> EstimateRow:
+    return EstimateRow(
+        name=name, kind=kind, backend="tvm", threads=1, p50_ms=1.0, low_ms=0.5, high_ms=2.0, memory=1e6, fits=fits
+    )
+
+
+def test_a_model_that_is_missing_is_said_to_be(tmp_path: Path) -> None:
+    called = planner("profile", "none.onnx", folder=tmp_path)
+    assert (called.code, called.out) == (2, "")
+    assert called.err.startswith("error: none.onnx: cannot read the model: No such file or directory")
 
 
 def test_a_store_that_cannot_be_written_is_the_environments_fault(tmp_path: Path) -> None:

@@ -259,7 +259,7 @@ def test_a_codec_that_takes_no_tensor_of_any_cut_is_refused(project: Path) -> No
             "{codec: [fp61]}",
             "app.yaml:11:21: components.look.split.codec.0: expected 'none', 'fp16', 'int8' or 'zlib', got 'fp61'",
         ),
-        ("{codec: []}", "expected at least so many items: 1, got"),
+        ("{codec: []}", "expected a length of at least 1, got"),
         ("{codec: [int8, int8]}", "the codec int8 is given twice"),
         ("{at: [coarse~fp16]}", "name 'coarse', and say codec: [none, fp16]"),
         ("{codecs: [int8]}", "codecs"),

@@ -296,7 +296,7 @@ def test_dims_must_be_those_of_the_model_and_hold_what_is_given(tmp_path: Path, 
     ("dims", "expected"),
     [
         ("{T: [16, 4]}", "expected buckets that rise"),
-        ("{T: []}", "expected at least so many items: 1"),
+        ("{T: []}", "expected a length of at least 1"),
         ("{T: [0]}", "expected a number of at least 1, got 0"),
         ("{T: {buckets: [4, 16], mix: [1]}}", "expected a share for each of 2 buckets, got 1"),
         ("{T: {buckets: [4, 16], mix: [50 %, 20 %]}}", "the shares of the mix sum to 0.7, not to 1"),

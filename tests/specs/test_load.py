@@ -132,6 +132,10 @@ def test_a_wrong_objective_is_told_once(tmp_path: Path, wrong: str) -> None:
         ("rate: 10 Mbit/s", "rate: 0 Mbit/s", "above zero"),
         ("rate: 10 Mbit/s", "up: {rate: 1 Mbit/s}", "either rate, or both up and down"),
         ("[phones, bases]", "[phones, phones]", "two different sites"),
+        ("[phones, bases]", "[phones]", "expected two sites such as [phones, bases], got a list of 1"),
+        ("rate: 10 Mbit/s", "rate: 10 Mb/s", "did you mean 'Mbit/s'"),
+        ("rate: 10 Mbit/s", "rate: 10 Mbps", "did you mean 'Mbit/s'"),
+        ("hardware:", "currency: usd\nhardware:", "expected three capital letters such as USD, got 'usd'"),
         ("price: 0.1/h", "price: 0.1 EUR/h", "is in EUR; expected USD"),
         ("sharing: time", "sharing: tme", "did you mean 'time'"),
     ],
@@ -139,6 +143,15 @@ def test_a_wrong_objective_is_told_once(tmp_path: Path, wrong: str) -> None:
 def test_a_wrong_infrastructure_says_what_was_expected(tmp_path: Path, old: str, new: str, expected: str) -> None:
     found = infra_issues(tmp_path, changed(INFRA, (old, new)))
     assert any(expected in line for line in found), found
+
+
+def test_a_direction_may_be_a_rate_alone(tmp_path: Path) -> None:
+    file = tmp_path / "infra.yaml"
+    file.write_text(changed(INFRA, ("rate: 10 Mbit/s", "up: 5 Mbit/s, down: {rate: 20 Mbit/s}")))
+    link = load_infrastructure(file).value.links["radio"]
+    assert link.direction("up").rate * 8 == pytest.approx(5e6)
+    assert link.direction("down").rate * 8 == pytest.approx(2e7)
+    assert infra_issues(tmp_path, changed(INFRA, ("rate: 10 Mbit/s", "up: 0 Mbit/s, down: 1 Mbit/s")))
 
 
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path) -> None:

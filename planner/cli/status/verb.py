@@ -48,8 +48,9 @@ def _only() -> str:
 
     found = names()
     if len(found) != 1:
-        there = f"there are {', '.join(found)}" if found else "nothing is deployed"
-        raise InputError(Issue(f"which deployment? {there}", None, "planner status NAME"))
+        if not found:
+            raise InputError(Issue("nothing is deployed", None, "planner deploy BUNDLE"))
+        raise InputError(Issue(f"which deployment? there are {', '.join(found)}", None, "planner status NAME"))
     return found[0]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
+
+from specs.tuning import Choice
 
 _SERVER, _BOARD = 16 << 20, 1 << 20
 """Bytes of the last cache that one model may count on."""
@@ -42,6 +44,7 @@ class Machine:
     `winograd` allows Winograd's algorithm, whose float32 error is larger than that of direct convolution.
     `dot` are its instructions for products of bytes, None where there are none that we know.
     `cache` are bytes of weights that stay in the last cache between two runs: of a server, or of a board or phone.
+    `tuned` are choices found by measuring, by workload; what is not in it is chosen analytically.
     """
 
     lanes: int
@@ -51,6 +54,7 @@ class Machine:
     winograd: bool = True
     cache: int = _SERVER
     dot: Dot | None = None
+    tuned: Mapping[str, Choice] = field(default_factory=dict)
 
     def splits(self, operations: int) -> bool:
         """Whether that many operations on values are worth waking the other threads for (about 5 us of work)."""

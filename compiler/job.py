@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import Field
 
@@ -14,13 +14,14 @@ from compiler.given import Given
 from specs.artefact import WHOLE, Buckets, ModelBackend, Segment
 from specs.base import Spec
 from specs.digest import digest_bytes, digest_value
+from specs.tuning import Choice
 
 __all__ = ["BACKENDS", "Job", "job", "versions"]
 
 
 class Job(Spec):
     """One artefact to build. `source` is the digest of what the user handed in; `dims` are sizes of named dimensions,
-    `buckets` those of one that has several.
+    `buckets` those of one that has several. `tuned` are choices of schedules, by workload, instead of analytic ones.
 
     `model` is what errors call it. What was converted or quantized lies in `file`, whose digest is `content`; both are
     empty where the ONNX file itself was handed in.
@@ -37,15 +38,18 @@ class Job(Spec):
     segment: Segment = WHOLE
     dims: dict[str, int] = Field(default_factory=dict)
     buckets: Buckets | None = None
+    tuned: dict[str, Choice] = Field(default_factory=dict)
 
     @property
     def key(self) -> str:
         """The content address: equal keys mean equal artefacts. The model's path is no part of it."""
         unsaid = {"model", "file"}
-        unsaid |= {
-            name for name, same in (("content", ""), ("batch", 1), ("buckets", None)) if getattr(self, name) == same
-        }
+        unsaid |= {name for name, same in _UNSAID if getattr(self, name) == same}
         return digest_value(self.model_dump(mode="json", exclude=unsaid) | {"versions": versions(self.backend)})
+
+
+_UNSAID: Final[tuple[tuple[str, object], ...]] = (("content", ""), ("batch", 1), ("buckets", None), ("tuned", {}))
+"""What is no part of a key where it has this value."""
 
 
 def job(

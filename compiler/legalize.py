@@ -10,7 +10,7 @@ import tvm
 from tvm import relax, te, tirx, topi
 
 from compiler.schedules import conv2d, gemm, integer_gemm, rows, winograd
-from compiler.schedules.anchor import FUSE_WHAT_FOLLOWS
+from compiler.schedules.anchor import FUSE_WHAT_FOLLOWS, round_up
 from compiler.schedules.machine import Machine
 
 _OPAQUE = 8
@@ -77,7 +77,18 @@ def _is_blocked(call: Any) -> bool:
 def _winograd_pays(machine: Machine, window: conv2d.Window, call: Any) -> bool:
     data, weight = call.args
     shapes = [tuple(int(d) for d in arg.ty.shape) for arg in (data, weight)]
-    return isinstance(weight, tvm.ir.GenericConst) and winograd.pays(machine, window, shapes[0], shapes[1])
+    if not isinstance(weight, tvm.ir.GenericConst):
+        return False
+    choice = machine.tuned.get(conv2d.workload_of(window, *shapes))
+    if choice is not None and winograd.applies(machine, window, shapes[0], shapes[1]):
+        return choice.winograd
+    return winograd.pays(machine, window, shapes[0], shapes[1])
+
+
+def _winograd_could(machine: Machine, window: conv2d.Window, call: Any) -> bool:
+    data, weight = (tuple(int(d) for d in arg.ty.shape) for arg in call.args)
+    constant = isinstance(call.args[1], tvm.ir.GenericConst)
+    return machine.winograd and constant and winograd.applies(machine, window, data, weight)
 
 
 def _conv2d(machine: Machine, bb: Any, call: Any) -> Any:
@@ -86,34 +97,42 @@ def _conv2d(machine: Machine, bb: Any, call: Any) -> Any:
     window = conv2d.window_of(call)
     if machine.winograd and _winograd_pays(machine, window, call):
         return _winograd(machine, window, bb, *call.args)
-    return _call(bb, lambda d, w: conv2d.conv2d_blocked(machine, window, d, w), *call.args, name="conv2d_blocked")
+    also = _winograd_could(machine, window, call)
+    return _call(
+        bb,
+        lambda d, w: conv2d.conv2d_blocked(machine, window, d, w, alternative=also),
+        *call.args,
+        name="conv2d_blocked",
+    )
 
 
 def _winograd(machine: Machine, window: conv2d.Window, bb: Any, data: Any, weight: Any) -> Any:
     batch, _, height, width, _ = (int(d) for d in data.ty.shape)
     transformed = winograd.transform_weight(np.from_dlpack(weight.value))
-    blocks, alone = transformed.shape[1], {"op_pattern": _OPAQUE}
+    alone = {"op_pattern": _OPAQUE}
+    workload = conv2d.workload_of(window, *([int(d) for d in arg.ty.shape] for arg in (data, weight)))
+    count = winograd.count_tiles(window, batch, height, width)
+    tile, attrs = winograd.plan_of(machine, workload, transformed.shape[1], count)
+    padded = round_up(count, tile.columns)
     tiles = bb.emit(
         bb.call_te(
-            lambda d: winograd.input_transform(machine, window, blocks, d),
+            lambda d: winograd.input_transform(window, padded, workload, d),
             data,
             primfunc_name_hint="winograd_input",
             primfunc_attrs=alone,
         )
     )
-    count = winograd.count_tiles(window, batch, height, width)
     products = bb.emit(
         bb.call_te(
-            lambda d, w: winograd.product(machine, count, d, w),
+            lambda d, w: winograd.product(attrs, d, w),
             tiles,
             relax.const(transformed),
             primfunc_name_hint="winograd_product",
             primfunc_attrs=alone,
         )
     )
-    return _call(
-        bb, lambda d: winograd.output_transform(window, height, width, batch, d), products, name="winograd_output"
-    )
+    image = (batch, height, width)
+    return _call(bb, lambda d: winograd.output_transform(window, image, workload, d), products, name="winograd_output")
 
 
 def _matmul(machine: Machine, bb: Any, call: Any) -> Any:
@@ -124,9 +143,10 @@ def _matmul(machine: Machine, bb: Any, call: Any) -> Any:
         return _stock(bb, call)
     if isinstance(other, tvm.ir.GenericConst) and len(other.ty.shape) == 2:
         columns = int(other.ty.shape[1])
-        tile = gemm.gemm_tile(machine, int(data.ty.shape[-2]), columns)
-        packed = relax.const(gemm.pack(np.from_dlpack(other.value), machine, tile))
-        return _call(bb, lambda d, w: gemm.gemm_packed(tile, columns, d, w), data, packed, name="gemm_packed")
+        shapes = [[int(d) for d in arg.ty.shape] for arg in (data, other)]
+        plan = gemm.gemm_plan(machine, *shapes, packed=True)
+        packed = relax.const(gemm.pack(np.from_dlpack(other.value), machine, plan.tile))
+        return _call(bb, lambda d, w: gemm.gemm_packed(plan, columns, d, w), data, packed, name="gemm_packed")
     return _call(bb, lambda a, b: gemm.gemm_batched(machine, a, b), data, other, name="gemm_batched")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
+
 from compiler.backends import backend
 from compiler.buckets import in_buckets
 from compiler.cut import extract
@@ -28,7 +30,7 @@ def make(job: Job, store: Store) -> Path:
         bucketed = in_buckets(read, job.buckets, job.model)
         signature = bucketed.signature
     else:
-        model = extract(prepare(read, job.dims, job.model, job.batch), job.segment, job.model)
+        model = _segment(read, job)
         signature = signature_of(model, job.model, job.batch)
         check_static(signature, job.model)
     with store.workspace() as folder:
@@ -51,5 +53,15 @@ def make(job: Job, store: Store) -> Path:
             files={file.name: digest_file(file) for file in made.files},
             fallback=made.fallback,
             winograd=made.winograd,
+            tuned=job.tuned or None,
         )
         return store.add(folder, artefact)
+
+
+def model_of(job: Job) -> onnx.ModelProto:
+    """What a job without buckets compiles: its segment with static shapes. Raises InputError as `make` does."""
+    return _segment(load_model(Path(job.file or job.model)), job)
+
+
+def _segment(read: onnx.ModelProto, job: Job) -> onnx.ModelProto:
+    return extract(prepare(read, job.dims, job.model, job.batch), job.segment, job.model)

@@ -286,6 +286,7 @@ def _record(
         memory=memory,
         artefact=artefact.key if artefact else "",
         fallback=artefact.fallback if artefact else (),
+        tuned=True if artefact and artefact.tuned else None,
         measured_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

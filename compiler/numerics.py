@@ -80,7 +80,11 @@ def check(
 
 def is_quantized(reference: Path) -> bool:
     """Whether the model of an artefact for ONNX Runtime rounds values to integers."""
-    model = onnx.load(str(the_file(reference, read_artefact(reference), ".onnx")), load_external_data=False)
+    return rounds(onnx.load(str(the_file(reference, read_artefact(reference), ".onnx")), load_external_data=False))
+
+
+def rounds(model: onnx.ModelProto) -> bool:
+    """Whether a model rounds values to integers, so that it is compared within `QUANTIZED_TOLERANCE`."""
     return any("Quantize" in node.op_type or "Integer" in node.op_type for node in nodes(model.graph))
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, Protocol
 from pydantic import Field
 
 from specs.base import Spec, TypeText
+from specs.tuning import Choice
 
 ARTEFACT_FILE = "artefact.json"
 
@@ -59,6 +60,7 @@ class Artefact(Spec):
     that no schedule of ours covered, so that slow generic code was taken; `winograd` the convolutions that Winograd's
     algorithm computes, faster and with a larger float32 error. It takes exactly `batch` items at once. With `buckets`,
     that dimension has a name in `inputs` and `outputs`, and any length up to the largest size.
+    `tuned` are the choices of schedules that were found by measuring, by workload; None where all are analytic.
     """
 
     schema_: Literal["tierplan.artefact/v1"] = Field(alias="schema", default="tierplan.artefact/v1")
@@ -76,6 +78,7 @@ class Artefact(Spec):
     files: dict[str, str]
     fallback: tuple[str, ...] = ()
     winograd: tuple[str, ...] = ()
+    tuned: dict[str, Choice] | None = None
 
     def of_bucket(self, size: int) -> Artefact:
         """As if it had been compiled for this size of its dimension alone."""

@@ -95,9 +95,10 @@ class Record(Spec):
     """One measurement: of `source` (digest of a model or function) from `segment`, run one way on one class.
 
     `hardware` is the class's name in the infrastructure. `memory` is bytes at the peak. `artefact` is the content
-    address of what ran ("" for functions). `interval` is of an estimate: with 90 %, every quantile lies between these
-    multiples of what is stated. `rpc` is the key under which a tracker lent the device that ran it. Of a model with
-    buckets, `buckets` are the times in each, by rising size, and `latency` is their mixture.
+    address of what ran ("" for functions), `tuned` where its schedules were found by measuring. `interval` is of an
+    estimate: with 90 %, every quantile lies between these multiples of what is stated. `rpc` is the key under which a
+    tracker lent the device that ran it. Of a model with buckets, `buckets` are the times in each, by rising size, and
+    `latency` is their mixture.
     """
 
     schema_: Literal["tierplan.profile/v1"] = Field(alias="schema", default="tierplan.profile/v1")
@@ -118,6 +119,7 @@ class Record(Spec):
     memory: float = Field(ge=0)
     artefact: str = ""
     fallback: tuple[str, ...] = ()
+    tuned: Literal[True] | None = None
     measured_at: str
 
     @model_validator(mode="after")

@@ -17,6 +17,7 @@ import onnx
 
 from compiler.buckets import Bucketed
 from specs.artefact import ModelBackend
+from specs.tuning import Choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class Request(Protocol):
     def target(self) -> dict[str, Any]: ...
     @property
     def threads(self) -> int: ...
+    @property
+    def tuned(self) -> dict[str, Choice]: ...
 
 
 class Backend(Protocol):

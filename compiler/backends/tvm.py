@@ -66,7 +66,7 @@ def build(model: onnx.ModelProto, job: Request, folder: Path) -> Made:
         return _linked(lambda: lower_device(import_model(model, job.model, 0), row), row, model, job, folder)
     widest = machine_of(job.target, job.threads).widest
     imported = import_model(model, job.model, widest)
-    return _linked(lambda: lower(imported, job.target, job.threads), row, model, job, folder)
+    return _linked(lambda: lower(imported, job.target, job.threads, tuned=job.tuned), row, model, job, folder)
 
 
 def build_buckets(bucketed: Bucketed, job: Request, folder: Path) -> Made:

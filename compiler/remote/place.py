@@ -31,8 +31,13 @@ class RemoteClass:
 
 
 def for_device(job: Job, place: RemoteClass | None) -> Job:
-    """`job` for the devices of a class; as it is where there is none, and for backends that RPC does not run."""
-    return job if place is None or job.backend != BACKEND else job.model_copy(update={"target": place.described})
+    """`job` for the devices of a class; as it is where there is none, and for backends that RPC does not run.
+
+    Choices that were timed on this machine say nothing of another one, and are left out.
+    """
+    if place is None or job.backend != BACKEND:
+        return job
+    return job.model_copy(update={"target": place.described, "tuned": {}})
 
 
 def remote_class(name: str, cores: int, key: str, target: str | None) -> RemoteClass:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ from tvm import tirx
 from compiler.schedules import conv2d, gemm, generic, integer_conv2d, integer_gemm, rows, winograd
 from compiler.schedules.anchor import TEMPLATE
 from compiler.schedules.machine import Machine
+from compiler.schedules.workload import ORDER, SPACE, WORKLOAD, Space
+from specs.tuning import Choice
 
 _TILED = {
     conv2d.NAME: conv2d.schedule_conv2d,
@@ -25,25 +28,59 @@ _SCHEDULED = "tirx.is_scheduled"
 
 
 @dataclass(frozen=True, slots=True)
+class Anchor:
+    """What a function computes: a `workload`, wholly or in part. The part that has a choice says what was chosen, and
+    in which space; the others have None for both."""
+
+    workload: str
+    choice: Choice | None
+    space: Space | None
+
+
+@dataclass(frozen=True, slots=True)
 class Applied:
-    """The scheduled module, and the functions with a reduction for which no template of ours was found."""
+    """The scheduled module, the functions with a reduction for which no template of ours was found, and by function
+    what it computes, where a template has choices."""
 
     mod: tvm.IRModule
     fallback: tuple[str, ...]
+    anchors: Mapping[str, Anchor]
 
 
 def apply_schedules(mod: tvm.IRModule, machine: Machine) -> Applied:
     """Schedule every TIR function of `mod` that is not scheduled yet."""
-    updated, fallback = {}, []
+    updated, fallback, anchors = {}, [], {}
     for gvar, func in mod.functions_items():
         if isinstance(func, tirx.PrimFunc) and not (func.attrs and func.attrs.get(_SCHEDULED)):
+            if (anchor := _anchor(func)) is not None:
+                anchors[str(gvar.name_hint)] = anchor
             scheduled, covered = _schedule(func, machine)
             updated[gvar] = scheduled.with_attr(_SCHEDULED, 1)
             if not covered:
                 fallback.append(str(gvar.name_hint))
     for gvar, func in updated.items():
         mod.update_func(gvar, func)
-    return Applied(mod, tuple(sorted(fallback)))
+    return Applied(mod, tuple(sorted(fallback)), anchors)
+
+
+def _anchor(func: Any) -> Anchor | None:
+    """What `func`, not scheduled yet, says that it computes."""
+    schedule = tvm.s_tir.Schedule(func)
+    for block in _blocks(schedule):
+        said = schedule.get(block).annotations
+        if WORKLOAD not in said:
+            continue
+        if SPACE not in said:
+            return Anchor(str(said[WORKLOAD]), None, None)
+        vectors, rows_, columns, alternative = (int(n) for n in said[SPACE])
+        tile = [int(n) for n in said["tile"]]
+        choice = Choice(
+            tile=(tile[0], tile[1], tile[2]),
+            order="positions" if str(said[ORDER]) == "positions" else "channels",
+            winograd=str(said[TEMPLATE]) == winograd.PRODUCT,
+        )
+        return Anchor(str(said[WORKLOAD]), choice, Space(vectors, rows_, columns, bool(alternative)))
+    return None
 
 
 def _schedule(func: Any, machine: Machine) -> tuple[Any, bool]:

@@ -13,9 +13,10 @@ from typing import Any
 import tvm
 from tvm import te, tirx
 
-from compiler.schedules.anchor import TEMPLATE, finish_anchor, round_up
+from compiler.schedules.anchor import finish_anchor, round_up
 from compiler.schedules.machine import Machine
-from compiler.schedules.tiles import Tile, best_tile
+from compiler.schedules.tiles import Tile
+from compiler.schedules.workload import Space, block_attrs, choice_of, named, order_of
 
 NAME = "conv2d"
 
@@ -47,18 +48,34 @@ def window_of(call: Any) -> Window:
     )
 
 
-def conv2d_blocked(machine: Machine, window: Window, data: Any, weight: Any) -> Any:
+def workload_of(window: Window, data: Sequence[int], weight: Sequence[int]) -> str:
+    """The name of a convolution with its shapes: what tuning files its choice under."""
+    parts = {
+        "data": data,
+        "weight": weight,
+        "stride": window.strides,
+        "pad": window.padding,
+        "dilation": window.dilation,
+        "groups": [window.groups],
+    }
+    return named("conv2d", parts)
+
+
+def conv2d_blocked(machine: Machine, window: Window, data: Any, weight: Any, *, alternative: bool = False) -> Any:
     """TE of data [N, IC/i, H, W, i] * weight [OC/o, IC/g/i, KH, KW, i, o] -> [N, OC/o, OH, OW, o].
 
     With as many groups as channels, the weight is [C/o, 1, KH, KW, 1, o] and i == o (depthwise).
+    `alternative` says that another algorithm could compute it.
     """
     batch, in_blocks, height, width, inner = (int(d) for d in data.shape)
     out_blocks, group_blocks, kernel_h, kernel_w, depth, lanes = (int(d) for d in weight.shape)
     depthwise = window.groups > 1 and depth == 1 and window.groups == in_blocks * inner
     rows, columns = window.output(height, width, (kernel_h, kernel_w))
     blocks_per_group = 1 if depthwise else out_blocks // window.groups
+    workload = workload_of(window, [int(d) for d in data.shape], [int(d) for d in weight.shape])
     kept = _kept(kernel_h, kernel_w) if depthwise else 0
-    tile = best_tile(machine, 1 if depthwise else blocks_per_group, rows, columns, kept)
+    space = Space(1 if depthwise else blocks_per_group, rows, columns, alternative, kept)
+    tile, order = choice_of(machine, workload, space)
     padded_rows, padded_columns = round_up(rows, tile.rows), round_up(columns, tile.columns)
     padded = pad_image(data, window, (padded_rows, padded_columns), (kernel_h, kernel_w))
     (stride_h, stride_w), (dilation_h, dilation_w) = window.strides, window.dilation
@@ -74,7 +91,7 @@ def conv2d_blocked(machine: Machine, window: Window, data: Any, weight: Any) -> 
         block = ko if window.groups == 1 else tirx.floordiv(o, blocks_per_group) * group_blocks + ko
         return te.sum(padded[n, block, row, column, ki] * weight[o, ko, kh, kw, ki, lane], axis=[ko, kh, kw, ki])
 
-    attrs = {TEMPLATE: NAME, "tile": [tile.vectors, tile.rows, tile.columns]}
+    attrs = block_attrs(NAME, workload, space, tile, order)
     shape = (batch, out_blocks, rows, columns, lanes)
     return whole_tiles(product, shape, (padded_rows, padded_columns), attrs)
 
@@ -122,5 +139,7 @@ def schedule_conv2d(schedule: tvm.s_tir.Schedule, block: Any, tile: Sequence[int
     o_outer, o_inner = schedule.split(o, [None, shape.vectors])
     y_outer, y_inner = schedule.split(y, [None, shape.rows])
     x_outer, x_inner = schedule.split(x, [None, shape.columns])
-    schedule.reorder(n, o_outer, y_outer, x_outer, ko, kh, kw, ki, y_inner, x_inner, o_inner, lane)
-    finish_anchor(schedule, block, [n, o_outer, y_outer], x_outer, ko, 3, machine)
+    channels_inside = order_of(schedule, block) == "positions"
+    tiles = [n, y_outer, x_outer, o_outer] if channels_inside else [n, o_outer, y_outer, x_outer]
+    schedule.reorder(*tiles, ko, kh, kw, ki, y_inner, x_inner, o_inner, lane)
+    finish_anchor(schedule, block, tiles[:-1], tiles[-1], ko, 3, machine)

@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tvm
 from tvm import te, tirx
 
-from compiler.schedules.anchor import TEMPLATE, finish_anchor, round_up
+from compiler.schedules.anchor import finish_anchor, round_up
 from compiler.schedules.machine import Machine
-from compiler.schedules.tiles import Tile, best_tile
+from compiler.schedules.tiles import Tile
+from compiler.schedules.workload import Space, block_attrs, choice_of, named, order_of
+from specs.tuning import Order
 
 NAME = "gemm"
 
 
-def gemm_tile(machine: Machine, rows: int, columns: int) -> Tile:
-    """The register tile of a product with an output of `rows` x `columns`; its `columns` are rows of the output."""
-    return best_tile(machine, round_up(columns, machine.lanes) // machine.lanes, 1, rows)
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a product is computed: the register `tile`, whose `columns` are rows of the output, and the `order`."""
+
+    workload: str
+    space: Space
+    tile: Tile
+    order: Order
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        return block_attrs(NAME, self.workload, self.space, self.tile, self.order)
+
+
+def gemm_plan(machine: Machine, data: Sequence[int], other: Sequence[int], *, packed: bool) -> Plan:
+    """Of data [..., M, K] * other [..., K, N], `other` being constant and `packed`, or not."""
+    workload = named("gemm" if packed else "gemm_batched", {"data": data, "other": other})
+    space = Space(round_up(other[-1], machine.lanes) // machine.lanes, 1, data[-2])
+    return Plan(workload, space, *choice_of(machine, workload, space))
 
 
 def pack(weight: np.ndarray, machine: Machine, tile: Tile) -> np.ndarray:
@@ -33,25 +52,27 @@ def pack(weight: np.ndarray, machine: Machine, tile: Tile) -> np.ndarray:
     return np.ascontiguousarray(weight.reshape(depth, -1, width).transpose(1, 0, 2))
 
 
-def gemm_packed(tile: Tile, columns: int, data: Any, weight: Any) -> Any:
+def gemm_packed(plan: Plan, columns: int, data: Any, weight: Any) -> Any:
     """TE of data [..., M, K] * weight [N/b, K, b] -> [..., M, N]."""
     *lead, rows, depth = (int(d) for d in data.shape)
     blocks, _, width = (int(d) for d in weight.shape)
-    data, padded_rows = pad_rows(data, tile.columns)
+    data, padded_rows = pad_rows(data, plan.tile.columns)
     k = te.reduce_axis((0, depth), "k")
 
     def product(*index: Any) -> Any:
         n = index[-1]
         return te.sum(data[(*index[:-1], k)] * weight[tirx.floordiv(n, width), k, tirx.floormod(n, width)], axis=[k])
 
-    full = te.compute((*lead, padded_rows, blocks * width), product, name="gemm", attrs=_attrs(tile))
+    full = te.compute((*lead, padded_rows, blocks * width), product, name="gemm", attrs=plan.attrs)
     return crop(full, (*lead, rows, columns))
 
 
 def gemm_batched(machine: Machine, data: Any, other: Any) -> Any:
     """TE of data [..., M, K] * other [..., K, N] -> [..., M, N], leading dimensions broadcast as numpy does."""
     rows, depth, columns = int(data.shape[-2]), int(data.shape[-1]), int(other.shape[-1])
-    tile = gemm_tile(machine, rows, columns)
+    shapes = [[int(d) for d in tensor.shape] for tensor in (data, other)]
+    plan = gemm_plan(machine, *shapes, packed=False)
+    tile = plan.tile
     padded_columns = round_up(columns, tile.vectors * machine.lanes)
     data, padded_rows = pad_rows(data, tile.columns)
     if padded_columns != columns:
@@ -68,7 +89,7 @@ def gemm_batched(machine: Machine, data: Any, other: Any) -> Any:
         *outer, m, n = index
         return te.sum(at(data, outer, m, k) * at(other, outer, k, n), axis=[k])
 
-    full = te.compute((*lead, padded_rows, padded_columns), product, name="gemm", attrs=_attrs(tile))
+    full = te.compute((*lead, padded_rows, padded_columns), product, name="gemm", attrs=plan.attrs)
     return crop(full, (*lead, rows, columns))
 
 
@@ -78,12 +99,9 @@ def schedule_gemm(schedule: tvm.s_tir.Schedule, block: Any, tile: Sequence[int],
     *lead, m, n, k = schedule.get_loops(block)
     m_outer, m_inner = schedule.split(m, [None, shape.columns])
     n_outer, n_inner, lane = schedule.split(n, [None, shape.vectors, machine.lanes])
-    schedule.reorder(*lead, n_outer, m_outer, k, m_inner, n_inner, lane)
-    finish_anchor(schedule, block, [*lead, n_outer], m_outer, k, 2, machine)
-
-
-def _attrs(tile: Tile) -> dict[str, Any]:
-    return {TEMPLATE: NAME, "tile": [tile.vectors, tile.rows, tile.columns]}
+    outer, inner = (m_outer, n_outer) if order_of(schedule, block) == "positions" else (n_outer, m_outer)
+    schedule.reorder(*lead, outer, inner, k, m_inner, n_inner, lane)
+    finish_anchor(schedule, block, [*lead, outer], inner, k, 2, machine)
 
 
 def pad_rows(data: Any, step: int) -> tuple[Any, int]:

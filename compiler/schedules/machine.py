@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
+
+from specs.tuning import Choice
 
 _SERVER, _BOARD = 16 << 20, 1 << 20
 """Bytes of the last cache that one model may count on."""
@@ -44,6 +46,7 @@ class Machine:
     `operands` are the registers that a step of a reduction needs beside its sums: with fewer LLVM, which loads ahead,
     keeps sums on the stack (`benchmarks/registers.py` shows it).
     `cache` are bytes of weights that stay in the last cache between two runs: of a server, or of a board or phone.
+    `tuned` are choices found by measuring, by workload; what is not in it is chosen analytically.
     """
 
     lanes: int
@@ -54,6 +57,7 @@ class Machine:
     cache: int = _SERVER
     dot: Dot | None = None
     operands: int = 4
+    tuned: Mapping[str, Choice] = field(default_factory=dict)
 
     def splits(self, operations: int) -> bool:
         """Whether that many operations on values are worth waking the other threads for (about 5 us of work)."""

@@ -39,6 +39,11 @@ def best_tile(machine: Machine, vectors: int, rows: int, columns: int, kept: int
     return min(candidates(fewer, vectors, rows, columns), key=lambda t: _cost(t, machine, vectors, rows, columns))
 
 
+def ranked(machine: Machine, vectors: int, rows: int, columns: int) -> list[Tile]:
+    """All tiles, the cheapest first, whatever stays in registers beside: measuring tells."""
+    return sorted(candidates(machine, vectors, rows, columns), key=lambda t: _cost(t, machine, vectors, rows, columns))
+
+
 def candidates(machine: Machine, vectors: int, rows: int, columns: int) -> Iterator[Tile]:
     """Every tile whose sums and operands fit the registers."""
     for v in (v for v in range(1, min(vectors, _VECTORS) + 1) if vectors % v == 0):

@@ -17,6 +17,7 @@ from compiler.schedules.anchor import TEMPLATE, extent, finish_anchor, round_up
 from compiler.schedules.conv2d import Window
 from compiler.schedules.machine import Machine
 from compiler.schedules.tiles import Tile, best_tile
+from compiler.schedules.workload import Space, block_attrs, choice_of, order_of, workload_attrs
 
 Array = np.ndarray[Any, Any]
 
@@ -50,9 +51,7 @@ def pays(machine: Machine, window: Window, data: tuple[int, ...], weight: tuple[
     Many channels must share the transforms, what tiles compute beyond the image's edge must not eat the gain, and
     neither must reading four times as many weights.
     """
-    if weight[2:4] != (3, 3) or window.strides != (1, 1) or window.dilation != (1, 1) or window.groups != 1:
-        return False
-    if data[4] != machine.lanes or weight[4] != machine.lanes:
+    if not applies(machine, window, data, weight):
         return False
     rows, columns = window.output(data[2], data[3], (3, 3))
     tiles = count_tiles(window, data[0], data[2], data[3])
@@ -62,6 +61,13 @@ def pays(machine: Machine, window: Window, data: tuple[int, ...], weight: tuple[
     wide = round_up(tiles, _tile(machine, weight[0], tiles).columns)
     transformed = ins * outs * IN * IN * (wide + read) + _TRANSFORM * tiles * (ins + outs)
     return transformed * _MARGIN < direct
+
+
+def applies(machine: Machine, window: Window, data: tuple[int, ...], weight: tuple[int, ...]) -> bool:
+    """Whether F(4, 3) can compute it, worth it or not."""
+    if weight[2:4] != (3, 3) or window.strides != (1, 1) or window.dilation != (1, 1) or window.groups != 1:
+        return False
+    return data[4] == machine.lanes and weight[4] == machine.lanes
 
 
 _TRANSFORM = 36 * 12
@@ -95,12 +101,18 @@ def _tile(machine: Machine, out_blocks: int, tiles: int) -> Tile:
     return best_tile(machine, out_blocks, 1, tiles)
 
 
-def input_transform(machine: Machine, window: Window, out_blocks: int, data: Any) -> Any:
-    """TE of data [N, I/i, H, W, i] -> [36, I/i, P, i]: each tile of 6x6 as B^T d B; P tiles of all images, padded."""
+def plan_of(machine: Machine, workload: str, out_blocks: int, tiles: int) -> tuple[Tile, dict[str, Any]]:
+    """The tile of a convolution's products, whose rows are `tiles`, and what its block is annotated with."""
+    space = Space(out_blocks, 1, tiles, alternative=True)
+    tile, order = choice_of(machine, workload, space)
+    return tile, block_attrs(PRODUCT, workload, space, tile, order)
+
+
+def input_transform(window: Window, padded: int, workload: str, data: Any) -> Any:
+    """TE of data [N, I/i, H, W, i] -> [36, I/i, P, i]: each tile of 6x6 as B^T d B; P tiles of all images, `padded`."""
     batch, blocks, height, width, lanes = (int(d) for d in data.shape)
     rows, columns = window.output(height, width, (3, 3))
     down, across, tiles = -(-rows // OUT), -(-columns // OUT), count_tiles(window, batch, height, width)
-    padded = round_up(tiles, _tile(machine, out_blocks, tiles).columns)
     top, left = window.padding[:2]
 
     def value(c: Any, p: Any, a: Any, b: Any, i: Any) -> Any:
@@ -118,26 +130,28 @@ def input_transform(machine: Machine, window: Window, out_blocks: int, data: Any
         (IN * IN, blocks, padded, lanes),
         lambda e, c, p, i: _combine(_B, e % IN, lambda k: half[c, p, e // IN, k, i]),
         name=INPUT,
-        attrs={TEMPLATE: INPUT, "tile": [1, 1, 1]},
+        attrs={TEMPLATE: INPUT, "tile": [1, 1, 1], **workload_attrs(workload)},
     )
 
 
-def product(machine: Machine, tiles: int, data: Any, weight: Any) -> Any:
+def product(attrs: dict[str, Any], data: Any, weight: Any) -> Any:
     """TE of data [36, I/i, P, i] * weight [36, O/o, I, o] -> [36, O/o, P, o]."""
     elements, _, padded, inner = (int(d) for d in data.shape)
     _, out_blocks, depth, lanes = (int(d) for d in weight.shape)
-    tile = _tile(machine, out_blocks, tiles)
     k = te.reduce_axis((0, depth), "k")
     return te.compute(
         (elements, out_blocks, padded, lanes),
         lambda e, o, p, lane: te.sum(data[e, k // inner, p, k % inner] * weight[e, o, k, lane], axis=[k]),
         name=PRODUCT,
-        attrs={TEMPLATE: PRODUCT, "tile": [tile.vectors, tile.rows, tile.columns]},
+        attrs=attrs,
     )
 
 
-def output_transform(window: Window, height: int, width: int, batch: int, data: Any) -> Any:
-    """TE of data [36, O/o, P, o] -> [N, O/o, OH, OW, o]: each tile as A^T m A, cropped at the image's edge."""
+def output_transform(window: Window, image: tuple[int, int, int], workload: str, data: Any) -> Any:
+    """TE of data [36, O/o, P, o] -> [N, O/o, OH, OW, o]: each tile as A^T m A, cropped at the edge of the outputs of
+    `image` [N, H, W].
+    """
+    batch, height, width = image
     _, blocks, padded, lanes = (int(d) for d in data.shape)
     rows, columns = window.output(height, width, (3, 3))
     down, across = -(-rows // OUT), -(-columns // OUT)
@@ -150,7 +164,7 @@ def output_transform(window: Window, height: int, width: int, batch: int, data: 
         (blocks, padded, OUT, OUT, lanes),
         lambda c, p, a, b, i: _combine(_A, b, lambda k: half[c, p, a, k, i]),
         name="tile",
-        attrs={TEMPLATE: OUTPUT, "tile": [1, 1, 1]},
+        attrs={TEMPLATE: OUTPUT, "tile": [1, 1, 1], **workload_attrs(workload)},
     )
     return te.compute(
         (batch, blocks, rows, columns, lanes),
@@ -198,8 +212,9 @@ def schedule_product(schedule: tvm.s_tir.Schedule, block: Any, tile: Any, machin
     element, o, p, lane, k = schedule.get_loops(block)
     o_outer, o_inner = schedule.split(o, [None, shape.vectors])
     p_outer, p_inner = schedule.split(p, [None, shape.columns])
-    schedule.reorder(element, o_outer, p_outer, k, p_inner, o_inner, lane)
-    finish_anchor(schedule, block, [element, o_outer], p_outer, k, 2, machine)
+    outer, inner = (p_outer, o_outer) if order_of(schedule, block) == "positions" else (o_outer, p_outer)
+    schedule.reorder(element, outer, inner, k, p_inner, o_inner, lane)
+    finish_anchor(schedule, block, [element, outer], inner, k, 2, machine)
 
 
 def schedule_output(schedule: tvm.s_tir.Schedule, block: Any, _tile: Any, machine: Machine) -> None:

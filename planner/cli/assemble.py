@@ -45,7 +45,7 @@ def assemble(
         message = f"the plan is older than its inputs: {', '.join(stale)} changed since"
         where = place("inputs", "sources", stale[0])
         raise InputError(Issue(message, where, "profile and solve again"))
-    targets, lent = Targets(loaded.app, loaded.models), lent_classes(loaded.infra)
+    targets, lent = Targets(loaded.app, loaded.models, store=Store(store)), lent_classes(loaded.infra)
     jobs = {
         _key(a): for_device(
             targets.job(a.component, a.variant, backend, a.threads, plain_segment(a.segment), a.batch),

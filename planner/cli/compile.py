@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -14,6 +15,10 @@ from specs.errors import InputError, Issue, Place
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from planner.cli.results import TuningResult
+
+MOST_SECONDS: Final = 7 * 86_400.0
 
 
 def compile_bundle(
@@ -33,6 +38,12 @@ def compile_bundle(
         ),
     ] = None,
     threads: Annotated[int, typer.Option("--threads", metavar="N", min=1, max=64, help="For MODEL.")] = 1,
+    tune: Annotated[
+        str | None,
+        typer.Option(
+            "--tune", metavar="TIME", help="Search that long for faster schedules on this machine: 90s, 10m, 1h."
+        ),
+    ] = None,
     fmt: FormatOption = Format.table,
 ) -> int:
     """Assemble what a plan runs: compiled artefacts, functions, plan, and a manifest with every file's sha256.
@@ -42,22 +53,43 @@ def compile_bundle(
 
     Example: planner compile plan.yaml app.yaml --infra infra.yaml -o bundle
 
+    With --tune, schedules are searched by timing them here; what is faster beyond chance is kept in the store, and
+    taken by every later profile and compile. It may be broken off and goes on where it was. After tuning what a plan
+    runs, profile and solve again.
+
     Example: planner compile model.onnx --target cortex-a72 --target cuda-sm87 -o artefacts
+
+    Example: planner compile model.onnx --tune 10m
     """
+    seconds = None if tune is None else _seconds(tune)
     if names_a_model(subject):
         from planner.cli.cross import compile_model
 
-        return compile_model(str(subject), target or (), threads, store, output, fmt)
+        return compile_model(str(subject), target or (), threads, store, output, fmt, seconds)
     if app is None or infra is None:
         lacking = "APP" if app is None else "--infra"
         raise InputError(Issue(f"{lacking} is missing", Place(str(subject)), "a plan needs the files it was made from"))
-    _bundle(subject, app, infra, store, output or Path("bundle"), fmt)
+    _bundle(subject, app, infra, store, output or Path("bundle"), fmt, seconds)
     return 0
 
 
-def _bundle(plan: Path, app: Path, infra: Path, store: Path, output: Path, fmt: Format) -> None:
+def _seconds(text: str) -> float:
+    """A time such as 90s, 10m, 1h or 10 min. Raises InputError for anything else, and for what is not above zero."""
+    from specs.quantities import TIME
+
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", text)
+    unit = {"m": 60.0, **TIME}.get(found[2]) if found else None
+    if found is None or unit is None or not 0 < float(found[1]) * unit <= MOST_SECONDS:
+        hint = "a number and s, m or h, at most a week: --tune 10m"
+        raise InputError(Issue(f"--tune {text}: expected a time", None, hint))
+    return float(found[1]) * unit
+
+
+def _bundle(
+    plan: Path, app: Path, infra: Path, store: Path, output: Path, fmt: Format, tune: float | None = None
+) -> None:
     from planner.cli.loading import load_checked, refuse_nothing, refuse_what_if
-    from planner.cli.results import CompileResult
+    from planner.cli.results import CompileResult, TuningResult, TuningRow
     from specs.plan import read_plan
     from specs.plan_check import refuse_impossible
     from specs.yamlfile import read_yaml
@@ -72,6 +104,14 @@ def _bundle(plan: Path, app: Path, infra: Path, store: Path, output: Path, fmt: 
     from planner.cli.assemble import assemble
 
     with Progress() as progress:
+        rows: tuple[TuningRow, ...] = ()
+        if tune is not None:
+            from planner.cli.tuning import tune_plan
+
+            rows = tune_plan(read, loaded, store, tune, progress)
+            if any(row.ratio is not None for row in rows):
+                _emit_tuned(TuningResult(plan=read.digest, rows=rows, bundle=None), fmt)
+                return
         made = assemble(read, loaded, store, output, lambda *path: read_yaml(plan).place(*path), progress.step)
     bundle, compiled = made.bundle, made.compiled
     sizes = [(bundle.folder / name).stat().st_size for name in bundle.manifest.files]
@@ -87,5 +127,22 @@ def _bundle(plan: Path, app: Path, infra: Path, store: Path, output: Path, fmt: 
     def show(out: Console) -> None:
         made = f"{result.artefacts} artefacts ({compiled} compiled now), {result.files} files"
         out.print(f"wrote {output}: {made}, {number(result.bytes / 1e6)} MB; plan {read.digest[:16]}")
+
+    if tune is not None:
+        _emit_tuned(TuningResult(plan=read.digest, rows=rows, bundle=str(output)), fmt)
+    else:
+        emit(result.dump(), fmt, show)
+
+
+def _emit_tuned(result: TuningResult, fmt: Format) -> None:
+    from planner.cli.tuning import show_tuning
+
+    def show(out: Console) -> None:
+        for row in result.rows:
+            show_tuning(row, out)
+        if result.bundle is None:
+            out.print("no bundle: the plan's artefacts are faster ones now; profile and solve again, then compile")
+        else:
+            out.print(f"wrote {result.bundle}; plan {result.plan[:16]}")
 
     emit(result.dump(), fmt, show)

@@ -20,17 +20,32 @@ if TYPE_CHECKING:
 ALL = "all"
 
 
-def compile_model(model: str, names: Sequence[str], threads: int, store: Path, output: Path | None, fmt: Format) -> int:
+def compile_model(
+    model: str,
+    names: Sequence[str],
+    threads: int,
+    store: Path,
+    output: Path | None,
+    fmt: Format,
+    seconds: float | None = None,
+) -> int:
     """Compile `model` for each target, and copy what was made to OUTPUT/TARGET where an output is given.
+
+    With `seconds`, search that long for better schedules first, all targets together; they must be this machine's.
 
     A target that fails does not stop the others. The exit code is that of the worst: 3 where a tool is missing or
     failed, 2 where the model cannot be compiled for a target, 0 where all were made.
     """
+    from compiler.job import job
+    from compiler.store import Store
     from compiler.targets import TARGETS, find_target
     from planner.cli.models import hand_in_alone
     from planner.cli.results import CrossResult
+    from planner.cli.tuning import this_machine, tune_one
 
     wanted = list(TARGETS) if ALL in names else list(dict.fromkeys(names))
+    if seconds is not None and not wanted:
+        wanted = [this_machine().name]
     if not wanted:
         hint = f"such as --target cortex-a72; known: {', '.join(TARGETS)}, {ALL}"
         raise InputError(Issue("--target is missing", Place(model), hint))
@@ -40,8 +55,14 @@ def compile_model(model: str, names: Sequence[str], threads: int, store: Path, o
     with Progress() as progress:
         given = hand_in_alone(model, store, progress)
         for target in targets:
+            tuning = None
+            if seconds is not None:
+                tuning = tune_one(
+                    job(given, "tvm", threads, target=target.tvm), target.name, Store(store), seconds, progress
+                )
             progress.step(f"compiling for {target.name}")
             row, code = _one(given, target, threads, store, output)
+            row = row.model_copy(update={"tuning": tuning})
             worst = max(worst, code)
             rows.append(row)
     result = CrossResult(model=model, threads=threads, rows=tuple(rows))
@@ -54,11 +75,12 @@ def _one(model: Given, target: Target, threads: int, store: Path, output: Path |
     from compiler.check_target import check_target
     from compiler.job import job
     from compiler.store import Store
+    from compiler.tuning.records import as_tuned
     from planner.cli.results import CrossRow
     from specs.artefact_folder import read_artefact
 
-    described = job(model, "tvm", threads, target=target.tvm)
     try:
+        described = as_tuned(job(model, "tvm", threads, target=target.tvm), Store(store))
         folder = build(described, Store(store))
         artefact = read_artefact(folder)
         found = [text for name in artefact.files for text in check_target(folder / name, target)]
@@ -75,6 +97,7 @@ def _one(model: Given, target: Target, threads: int, store: Path, output: Path |
         found=tuple(found),
         fallback=artefact.fallback,
         winograd=artefact.winograd,
+        tuned=len(artefact.tuned or ()),
     )
     return made, 0
 
@@ -85,6 +108,8 @@ def _code(error: TierplanError) -> int:
 
 
 def _show(result: CrossResult, out: Console, where: str) -> None:
+    from planner.cli.tuning import show_tuning
+
     columns = ["target", "kB", "what it holds"]
     rows = [
         [
@@ -101,6 +126,11 @@ def _show(result: CrossResult, out: Console, where: str) -> None:
     for names in dict.fromkeys(row.winograd for row in result.rows if row.winograd):
         targets = ", ".join(row.target for row in result.rows if row.winograd == names)
         out.print(f"{targets}: Winograd's algorithm for {len(names)} convolutions ({', '.join(names)})")
+    for row in result.rows:
+        if row.tuning is not None:
+            show_tuning(row.tuning, out)
+        if row.tuned:
+            out.print(f"{row.target}: schedules of {row.tuned} operators are tuned")
     made = sum(not row.problem for row in result.rows)
     if made:
         out.print(f"{made} of {len(result.rows)} made; in {where}")

@@ -109,6 +109,7 @@ class ModelRow(Spec):
     memory: Number
     compile_seconds: Number | None = None
     fallback: tuple[str, ...] = ()
+    tuned: bool = False
     device: str = ""
 
 
@@ -228,8 +229,53 @@ class CompileResult(Spec):
     bytes: int
 
 
+class TunedOperator(Spec):
+    """An operator with its shapes: its `share` of the measured time before; `choice`, in words, and its time over that
+    before where it was given another one."""
+
+    workload: str
+    share: Number
+    choice: str | None = None
+    ratio: Number | None = None
+
+
+class TuningRow(Spec):
+    """A search for better schedules of one artefact, called `name`; `problem` says why there was none.
+
+    `ratio` is the model's time over that before the search, None where nothing was taken. `known` choices were tried
+    before, `tried` now in `rounds`, `left` are yet to be tried. `noise` is by which share the model differs from
+    itself.
+    """
+
+    name: str
+    threads: int
+    batch: int = 1
+    problem: str = ""
+    ratio: Number | None = None
+    before_ms: Number | None = None
+    after_ms: Number | None = None
+    choices: int = 0
+    rounds: int = 0
+    tried: int = 0
+    known: int = 0
+    left: int = 0
+    noise: Number = 0
+    seconds: Number = 0
+    operators: tuple[TunedOperator, ...] = ()
+
+
+class TuningResult(Spec):
+    """`planner compile PLAN --tune`: what was found; `bundle` is None where the plan's artefacts are others now."""
+
+    schema_: Literal["tierplan.tuned/v1"] = Field(alias="schema", default="tierplan.tuned/v1")
+    plan: str
+    rows: tuple[TuningRow, ...]
+    bundle: str | None
+
+
 class CrossRow(Spec):
-    """A model for one target: what the artefact was found to hold, or why there is none."""
+    """A model for one target: what the artefact was found to hold, or why there is none; `tuned` is the number of its
+    operators whose schedules were found by measuring, `tuning` what was searched now."""
 
     target: str
     artefact: str = ""
@@ -238,6 +284,8 @@ class CrossRow(Spec):
     found: tuple[str, ...] = ()
     fallback: tuple[str, ...] = ()
     winograd: tuple[str, ...] = ()
+    tuned: int = 0
+    tuning: TuningRow | None = None
     problem: str = ""
 
 

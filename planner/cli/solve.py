@@ -165,7 +165,7 @@ def _unlimited(situation: Situation, plan: Plan) -> list[str]:
         if best - value >= WORTH_TELLING:
             found.append(
                 f"nothing limits the accuracy on {data}: with other variants it would be up to {best:.4f} "
-                f"(constraints: {{NAME: {{accuracy: '>= {floor(100 * best) / 100:g}', on: {data}}}}})"
+                f"(constraints: {{NAME: {{accuracy: '>= {math.floor(100 * best) / 100:g}', on: {data}}}}})"
             )
     return found
 

@@ -22,6 +22,7 @@ from compiler.model import load_model, source_digest
 from compiler.numerics import check
 from compiler.signature import read_signature
 from compiler.store import Store
+from compiler.tuning.records import as_tuned
 from planner.cli.ending import ended
 from planner.cli.profiling.against import size_of
 from planner.cli.results import ModelLack, ModelProfile, ModelRow
@@ -56,7 +57,7 @@ def profile_model(
     threads = sorted({1, host().cores})
     # What the others are compared with comes first.
     order = sorted(installed(), key=lambda name: name != "onnxruntime")
-    jobs = [job(given, backend, count) for backend in order for count in threads]
+    jobs = [as_tuned(job(given, backend, count), Store(store)) for backend in order for count in threads]
     folders: dict[str, Path] = {}
     seconds: dict[str, float | None] = {}
     lacking = _Lacking(say)
@@ -110,6 +111,7 @@ def profile_model(
                     memory=found.record.memory,
                     compile_seconds=seconds[found.subject.artefact.key],
                     fallback=found.record.fallback,
+                    tuned=bool(found.record.tuned),
                 )
             )
     if not rows:

@@ -130,7 +130,7 @@ class Profiler:
         announce_calls(self.app, self.infra.value, self.most_spend, self.say)
         self._behaviour(outcome)
         found = found_cuts(self)
-        targets = Targets(self.app, self.models, found)
+        targets = Targets(self.app, self.models, found, self.store)
         measured = list(targets.measured(min(max((h.cores for h in hardware), default=0), host().cores), self.only))
         abroad = [t for p in lent for t in lent_targets(targets.measured(p.cores, self.only), p)]
         built = self._build([*measured, *(t.target for t in abroad)], list(targets.references()), outcome)

@@ -10,6 +10,8 @@ from itertools import pairwise, product
 from compiler.backends import BACKENDS, backend, installed
 from compiler.given import Given
 from compiler.job import Job, job
+from compiler.store import Store
+from compiler.tuning.records import as_tuned
 from planner.situation import CutPoints
 from specs.application import Application, Component, Cuts
 from specs.artefact import WHOLE, Buckets, ModelBackend, Segment
@@ -54,11 +56,12 @@ def sides_of(cut: tuple[str, ...]) -> tuple[Segment, Segment]:
 @dataclass(frozen=True)
 class Targets:
     """The targets of an application on this machine. By (component, variant), `models` are its models, and `found` the
-    cuts of those that may be split anywhere."""
+    cuts of those that may be split anywhere. With a `store`, jobs have the choices that tuning left there."""
 
     app: Document[Application]
     models: Mapping[tuple[str, str], Given]
     found: Mapping[tuple[str, str], CutPoints] = field(default_factory=dict)
+    store: Store | None = None
 
     def cuts(self, component: str, variant: str) -> CutPoints:
         """Where a variant may be cut: as declared, or as found."""
@@ -81,7 +84,8 @@ class Targets:
         self, component: str, variant: str, kind: ModelBackend, threads: int, segment: Segment, batch: int = 1
     ) -> Job:
         base = self._bases[component, variant, kind]
-        return base.model_copy(update={"threads": threads, "segment": segment, "batch": batch})
+        asked = base.model_copy(update={"threads": threads, "segment": segment, "batch": batch})
+        return asked if self.store is None else as_tuned(asked, self.store)
 
     def reference(self, component: str, variant: str, segment: Segment = WHOLE) -> Job:
         """What all others are compared with: ONNX Runtime on one thread."""

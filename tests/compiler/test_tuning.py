@@ -1,0 +1,380 @@
+"""Tuning: every choice computes the same, what was tried is kept whatever interrupts, what is slower is not taken."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import tvm
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from onnx import helper
+from tvm.runtime.vm import VirtualMachine
+
+from compiler.build import build
+from compiler.host import host
+from compiler.importer import import_model
+from compiler.job import Job, job
+from compiler.lower import lower, lower_blocked, to_blocks
+from compiler.model import prepare
+from compiler.schedules.apply import Anchor
+from compiler.schedules.machine import machine_of
+from compiler.store import Store
+from compiler.targets import find_target
+from compiler.tuning.race import Ratio, difference
+from compiler.tuning.records import (
+    FOLDER,
+    as_tuned,
+    place_of,
+    plain,
+    read_trials,
+    read_tuning,
+    write_trials,
+    write_tuning,
+)
+from compiler.tuning.space import neighbours
+from compiler.tuning.tune import Tuned, tune
+from planner.cli.profiling.model import profile_model
+from runtime.executors import open_executor
+from specs.artefact import Buckets
+from specs.artefact_folder import read_artefact
+from specs.errors import InputError
+from specs.tuning import Choice, Trials, Tuning
+from tests.cli.calling import planner
+from tests.compiler.models import Array, model, reference, save
+
+SLOWEST = (1, 1, 1)
+"""A tile of one vector: each multiply-add waits for the one before."""
+SAMPLES = [{"x": np.random.default_rng(seed).standard_normal((1, 32, 20, 20), np.float32)} for seed in range(2)]
+
+
+def quiet(_: str) -> None:
+    pass
+
+
+def small() -> onnx.ModelProto:
+    """A convolution of 3x3 and a product: two operators with choices, of which the first has two algorithms."""
+    rng = np.random.default_rng(2)
+    weights = {"w": rng.standard_normal((48, 32, 3, 3), np.float32), "v": rng.standard_normal((48, 5), np.float32)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1] * 4),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("GlobalAveragePool", ["r"], ["g"]),
+        helper.make_node("Flatten", ["g"], ["f"]),
+        helper.make_node("MatMul", ["f", "v"], ["score"]),
+    ]
+    return model(nodes, {"x": (1, 32, 20, 20)}, {"score": (1, 5)}, weights)
+
+
+def anchors_of(proto: onnx.ModelProto) -> Mapping[str, Anchor]:
+    """By workload, the part of it that has choices."""
+    target = host().target
+    machine = machine_of(target, 1)
+    mod = import_model(prepare(proto, {}, "test.onnx"), "test.onnx", machine.widest)
+    return {a.workload: a for a in lower(mod, target, 1).anchors.values() if a.choice is not None}
+
+
+@pytest.fixture(scope="module")
+def heaviest() -> tuple[str, Choice]:
+    """The convolution of `small`, and what is chosen for it analytically."""
+    found = anchors_of(small())
+    (workload,) = (w for w in found if w.startswith("conv2d"))
+    choice = found[workload].choice
+    assert choice is not None
+    return workload, choice
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Job:
+    return job(save(small(), tmp_path / "small.onnx"), "tvm")
+
+
+def search(asked: Job, store: Store, seconds: float = 0.1, said: list[str] | None = None) -> Tuned:
+    return tune(asked, store, SAMPLES, seconds, quiet if said is None else said.append, quiet)
+
+
+def tuning_of(asked: Job, choices: dict[str, Choice], store: Store) -> None:
+    """Leave a record as a search does."""
+    made = asked.model_copy(update={"tuned": choices})
+    tuning = Tuning(
+        artefact=asked.key,
+        tuned=made.key,
+        source=asked.source,
+        place=place_of(asked),
+        choices=choices,
+        ratio=0.9,
+        error=0.01,
+        pairs=20,
+        before_ms=1,
+        after_ms=0.9,
+        method="written by a test",
+        measured_at="2026-01-01T00:00:00+00:00",
+    )
+    write_tuning(asked, store, tuning)
+
+
+@st.composite
+def _models(draw: st.DrawFn) -> tuple[onnx.ModelProto, dict[str, Array]]:
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    if draw(st.booleans()):
+        ins, outs = draw(st.sampled_from([3, 16, 40])), draw(st.sampled_from([16, 32, 50]))
+        kernel, groups = draw(st.sampled_from([1, 3])), 1
+        if draw(st.booleans()):
+            outs = groups = ins = 32
+        weight = rng.standard_normal((outs, ins // groups, kernel, kernel)).astype(np.float32)
+        nodes = [
+            helper.make_node("Conv", ["x", "w"], ["c"], pads=[kernel // 2] * 4, group=groups),
+            helper.make_node("Relu", ["c"], ["y"]),
+        ]
+        shape: tuple[int, ...] = (1, ins, draw(st.integers(4, 14)), draw(st.integers(4, 22)))
+    else:
+        depth = draw(st.integers(1, 40))
+        weight = rng.standard_normal((depth, draw(st.integers(1, 70)))).astype(np.float32)
+        nodes = [helper.make_node("MatMul", ["x", "w"], ["c"]), helper.make_node("Relu", ["c"], ["y"])]
+        shape = (1, draw(st.integers(1, 20)), depth)
+    proto = model(nodes, {"x": shape}, {"y": [None] * len(shape)}, {"w": weight})
+    return proto, {"x": rng.standard_normal(shape).astype(np.float32)}
+
+
+@settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(case=_models(), data=st.data())
+def test_every_choice_in_the_space_computes_what_the_reference_does(
+    case: tuple[onnx.ModelProto, dict[str, Array]], data: st.DataObject
+) -> None:
+    proto, inputs = case
+    (expected,) = reference(proto, inputs)
+    target = host().target
+    machine = machine_of(target, 1)
+    blocked = to_blocks(import_model(prepare(proto, {}, "t"), "t", machine.widest), target, machine)
+    lowered = lower_blocked(blocked, target, machine)
+    (anchor,) = (a for a in lowered.anchors.values() if a.choice is not None)
+    assert anchor.choice is not None
+    assert anchor.space is not None
+    others = list(neighbours(machine, anchor.space, anchor.choice))
+    assert anchor.choice not in others
+    for choice in data.draw(st.lists(st.sampled_from(others), min_size=1, max_size=4, unique_by=str)):
+        tuned = lower_blocked(blocked, target, replace(machine, tuned={anchor.workload: choice}))
+        (now,) = (a.choice for a in tuned.anchors.values() if a.choice is not None)
+        assert now is not None
+        assert (now.order, now.winograd) == (choice.order, choice.winograd)
+        assert choice.tile in (None, now.tile)
+        assert tuned.fallback == lowered.fallback
+        result = VirtualMachine(tuned.executable, tvm.cpu())["main"](tvm.runtime.tensor(inputs["x"])).numpy()
+        scale = max(float(np.abs(expected).max(initial=0)), 1e-3)
+        np.testing.assert_allclose(result, expected, rtol=0, atol=2e-5 * scale)
+
+
+def test_a_difference_counts_beyond_chance_alone() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        times = rng.lognormal(0, 0.1, (40, 2))
+        times[rng.integers(0, 40, 4), rng.integers(0, 2, 4)] *= 10  # something else ran
+        alike = Ratio.of([(float(a), float(b)) for a, b in times])
+        faster = Ratio.of([(float(a), 0.8 * float(b)) for a, b in times])
+        assert not alike.is_faster(0.02, 6)
+        assert abs(alike.log) < 0.15
+        assert faster.is_faster(0.02, 2)
+    with pytest.raises(ValueError, match="at least one pair"):
+        Ratio.of([(0.0, 1.0)])
+
+
+def test_outputs_that_are_not_alike_are_infinitely_apart() -> None:
+    one = tvm.runtime.tensor(np.array([1.0, np.nan], np.float32))
+    near = tvm.runtime.tensor(np.array([1.001, np.nan], np.float32))
+    whole = tvm.runtime.tensor(np.array([1, 2], np.int64))
+    assert difference(one, one) == 0
+    assert difference(one, tvm.runtime.tensor(np.zeros(2, np.float32))) == np.inf  # a number where there was none
+    assert difference(tvm.runtime.tensor(np.ones(1, np.float32)), tvm.runtime.tensor(np.zeros(2, np.float32))) == np.inf
+    assert difference(one, near) == np.inf or difference(one, near) < 0.01
+    assert difference(whole, tvm.runtime.tensor(np.array([1, 3], np.int64))) == np.inf
+
+
+def test_what_was_tried_is_not_tried_again(asked: Job, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    first = search(asked, store)
+    assert first.rounds == 1
+    assert first.tried >= 1
+    assert first.known == 0
+    assert sum(o.share for o in first.operators) == pytest.approx(1)
+    files = sorted((store.root / FOLDER / "workloads").iterdir())
+    assert len(files) == first.tried
+    second = search(asked, store)
+    assert second.known == first.tried
+    for file in files:
+        trials = Trials.model_validate_json(file.read_bytes())
+        choices = [str(trial.choice) for trial in trials.trials]
+        assert len(set(choices)) == len(choices) <= 2
+        assert trials.workload in {o.workload for o in first.operators}
+
+
+def test_a_search_that_is_killed_goes_on_where_it_was(asked: Job, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "planner.cli.entry", "compile", "small.onnx", "--tune", "1h", "--store", "store"]
+    store = Store(tmp_path / "store")
+    trials = store.root / FOLDER / "workloads"
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, start_new_session=True) as running:
+        while not trials.is_dir() or not any(trials.glob("*.json")):
+            assert running.poll() is None, "it ended before it was killed"
+            time.sleep(0.02)
+        children = _children(running.pid)
+        running.kill()
+    assert children
+    for child in children:
+        _gone(child)
+    known = [Trials.model_validate_json(file.read_bytes()) for file in trials.glob("*.json")]
+    count = sum(len(each.trials) for each in known)
+    assert count
+    assert read_tuning(asked, store) is None  # nothing was confirmed
+    again = search(asked, store)
+    assert again.known == count
+    for each in known:
+        now = read_trials(each.workload, each.place, store)
+        assert now.trials[: len(each.trials)] == each.trials
+
+
+def _children(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    return [int(word) for word in text.split()]
+
+
+def _gone(pid: int) -> None:
+    """Wait until a process is no more; the kernel ends it with its parent."""
+    try:
+        while Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z":
+            time.sleep(0.02)
+    except FileNotFoundError:
+        return
+
+
+def test_a_worse_choice_that_an_earlier_search_took_is_put_back(
+    asked: Job, tmp_path: Path, heaviest: tuple[str, Choice]
+) -> None:
+    """What a search took by chance: the records say that it is in use, and it is slower."""
+    workload, _ = heaviest
+    store = Store(tmp_path / "store")
+    worse = Choice(tile=SLOWEST)
+    planted = Trials(workload=workload, place=place_of(asked), choice=worse)
+    write_trials(planted, store)
+    said: list[str] = []
+    found = search(asked, store, said=said)
+    kept = read_tuning(asked, store)
+    assert kept is None or kept.choices.get(workload) != worse
+    assert read_trials(workload, place_of(asked), store).choice != worse
+    assert found.tuning == kept
+
+
+@pytest.mark.deep
+def test_a_better_choice_takes_the_place_of_a_worse_record(
+    asked: Job, tmp_path: Path, heaviest: tuple[str, Choice]
+) -> None:
+    workload, analytic = heaviest
+    store = Store(tmp_path / "store")
+    tuning_of(asked, {workload: Choice(tile=SLOWEST)}, store)
+    before = as_tuned(asked, store)
+    found = search(asked, store, seconds=0.1)
+    while found.whole is None and found.left:
+        found = search(asked, store, seconds=0.1)
+    assert found.whole is not None
+    assert found.whole.ratio < 1
+    now = as_tuned(asked, store)
+    assert now.key != before.key
+    assert now.tuned.get(workload, analytic).tile != SLOWEST
+    if found.tuning is not None:
+        assert found.tuning.tuned == now.key
+        assert read_artefact(store.folder(now.key)).tuned == found.tuning.choices
+
+
+def test_what_was_tuned_is_compiled_measured_and_says_so(
+    asked: Job, tmp_path: Path, heaviest: tuple[str, Choice]
+) -> None:
+    workload, analytic = heaviest
+    store = Store(tmp_path / "store")
+    assert as_tuned(asked, store) == asked
+    chosen = analytic.model_copy(update={"order": "positions"})
+    tuning_of(asked, {workload: chosen}, store)
+    tuned = as_tuned(asked, store)
+    assert tuned.key != asked.key
+    assert plain(tuned).key == asked.key
+    made = {each.key: build(each, store) for each in (asked, tuned)}
+    assert read_artefact(made[asked.key]).tuned is None
+    assert json.loads((made[tuned.key] / "artefact.json").read_text())["tuned"] == {workload: chosen.dump()}
+    ours, theirs = (open_executor(made[key], 1).run(SAMPLES[0])["score"] for key in (asked.key, tuned.key))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+    profile = profile_model(Path(asked.model), store.root, 0.02, quiet, quiet)
+    by_tvm = {row.threads: row.tuned for row in profile.rows if row.backend == "tvm"}
+    assert by_tvm[1]
+    assert not any(threads > 1 and is_tuned for threads, is_tuned in by_tvm.items())  # it was timed on one thread
+    elsewhere = asked.model_copy(update={"target": find_target("cortex-a72").tvm})
+    assert as_tuned(elsewhere, store) == elsewhere
+    assert as_tuned(asked.model_copy(update={"batch": 4}), store).tuned == {}
+
+
+def test_a_record_that_was_changed_into_nonsense_is_refused(
+    asked: Job, tmp_path: Path, heaviest: tuple[str, Choice]
+) -> None:
+    store = Store(tmp_path / "store")
+    tuning_of(asked, {heaviest[0]: Choice(tile=(7, 7, 7))}, store)
+    with pytest.raises(InputError, match="tuned tile of 7x7x7 does not fit"):
+        build(as_tuned(asked, store), store)
+    (file,) = (store.root / FOLDER / "models").iterdir()
+    file.write_text('{"schema": "tierplan.tuning/v1"}')
+    with pytest.raises(InputError, match="not a record of tuning") as refused:
+        as_tuned(asked, store)
+    assert str(file) in str(refused.value)
+
+
+def test_what_cannot_be_timed_here_is_refused(asked: Job, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"target": find_target("cortex-a72").tvm}, "cortex-a72 cannot be tuned here"),
+        ({"target": find_target("cuda-sm90").tvm}, "cuda-sm90 cannot be tuned here"),
+        ({"backend": "onnxruntime"}, "onnxruntime is not tuned"),
+        ({"buckets": Buckets(name="T", sizes=(4, 8))}, "a model with dims is not tuned"),
+    ]
+    for update, text in cases:
+        with pytest.raises(InputError, match=text):
+            search(asked.model_copy(update=update), store)
+    assert not store.root.exists()
+
+
+def test_the_command_tunes_for_this_machine_and_says_what_it_did(asked: Job, tmp_path: Path) -> None:
+    done = planner("compile", "small.onnx", "--tune", "1s", "--store", "store", "--format", "json", folder=tmp_path)
+    assert done.code == 0, done.err
+    (row,) = json.loads(done.out)["rows"]
+    assert row["tuning"]["rounds"] >= 1
+    assert row["tuning"]["tried"] >= 1
+    assert row["tuned"] == row["tuning"]["choices"]
+    for arguments, text in (
+        (["--tune", "10x"], "--tune 10x: expected a time"),
+        (["--tune", "0s"], "--tune 0s: expected a time"),
+        (["--tune", "9h", "--target", "cortex-a72"], "cortex-a72 cannot be tuned here"),
+    ):
+        refused = planner("compile", "small.onnx", *arguments, folder=tmp_path)
+        assert (refused.code, refused.out) == (2, "")
+        assert text in refused.err
+
+
+@pytest.mark.deep
+def test_an_interrupted_search_ends_with_130_and_leaves_no_child(asked: Job, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "planner.cli.entry", "compile", "small.onnx", "--tune", "1h", "--store", "store"]
+    trials = tmp_path / "store" / FOLDER / "workloads"
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as running:
+        while not trials.is_dir() or not any(trials.glob("*.json")):
+            assert running.poll() is None
+            time.sleep(0.02)
+        children = _children(running.pid)
+        os.kill(running.pid, signal.SIGINT)
+        assert running.wait(60) == 130
+    for child in children:
+        _gone(child)
+    assert not list(trials.glob("*.part"))

@@ -166,6 +166,10 @@ def together(seed: int, most: tuple[int, ...] = (2,)) -> Situation:
     items = random.Random(f"items {seed}")
     if items.random() < 0.4:
         _fan_out(app["components"], items)
+    wait = items.choice(["0 ms", "0 ms", "5 ms"])
+    for spec in app["components"].values():
+        if "batch" in spec:
+            spec["batch"]["wait"] = wait
     given = facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
     return _in_batches(given, more)
 
@@ -375,6 +379,23 @@ def fanned_and_cut(seed: int) -> Situation:
     slow = [r.source in sources and r.segment == ".." for r in given.records]
     records = [r.model_copy(update=whole) if s else r for r, s in zip(given.records, slow, strict=True)]
     return situation_of(given.app, given.infra, records, given.behaviours, given.hops, dict(given.digests))
+
+
+def fanned_behind_a_gate(seed: int) -> Situation | None:
+    """A world in which a gated component runs per item and another gathers; None where that seed has no gate."""
+    draw = random.Random(seed)
+    infra = _infrastructure(draw)
+    app = _application(draw, infra)
+    names = list(app["components"])
+    gated = next((name for name in names if "when" in app["components"][name]), None)
+    if gated is None:
+        return None
+    chosen, after = app["components"][gated], app["components"][names[names.index(gated) + 1]]
+    chosen["per"] = chosen["inputs"]["x"]
+    gather = {"model": "gather.onnx", "inputs": {"x": f"{gated}.out"}, "outputs": {"out": "f32[8]", "sure": "bool"}}
+    app["components"]["gather"] = gather
+    after["inputs"]["x"] = {"from": "gather.out", "if_skipped": 0}
+    return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
 
 
 def forked(seed: int) -> Situation:

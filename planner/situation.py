@@ -15,7 +15,7 @@ from planner.inputs.mixes import knows_lengths, mixes_of, with_mixes
 from planner.inputs.network import Network
 from specs.application import Application, Component, Cuts, Trace
 from specs.artefact import Segment
-from specs.behaviour import Behaviour, Combination, PayloadSize
+from specs.behaviour import Behaviour, Combination
 from specs.changes import Changes
 from specs.codec import codec_of_cut, on_wire, plain_names
 from specs.cuts import CUTS_FILE, FoundCuts
@@ -450,7 +450,7 @@ def _is_ours(
 def _with_cuts(behaviour: Behaviour, found: Mapping[str, FoundCuts], digests: Mapping[str, str]) -> Behaviour:
     """`behaviour` with the bytes of every tensor at which its models may be cut."""
     sizes = {
-        f"{component}@{tensor}": PayloadSize.constant(float(kind.size or 0))
+        f"{component}@{tensor}": behaviour.cut_size(component, float(kind.size or 0))
         for component, variant in behaviour.variants.items()
         if (of := found.get(digests[f"{component}/{variant}"])) is not None
         for cut in of.cuts

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from itertools import accumulate
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,6 +15,8 @@ from specs.quantities import Number
 
 Length = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}$")]
 """A whole number, as JSON's keys are."""
+STEPS: Final = 40
+"""Even steps of the quantiles of what is stacked."""
 
 
 Combination = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, tuple[str, ...]], ...]]
@@ -57,6 +61,16 @@ class PayloadSize(Spec):
         """Always the same."""
         return cls(mean=size, second=size**2, third=size**3, quantiles=dict.fromkeys(("0", "0.5", "1"), size))
 
+    @classmethod
+    def stack(cls, size: float, counts: Mapping[int, float]) -> Self:
+        """Of so many entries of that size, each number of them with its probability."""
+        mean, second, third = (sum(p * (n * size) ** k for n, p in counts.items()) for k in (1, 2, 3))
+        ordered = sorted(counts)
+        reached = list(accumulate(counts[n] for n in ordered))
+        levels = (k / STEPS for k in range(STEPS + 1))
+        at = {level: ordered[min(bisect_left(reached, level - 1e-9), len(ordered) - 1)] * size for level in levels}
+        return cls(mean=mean, second=second, third=third, quantiles={f"{level:g}": n for level, n in at.items()})
+
 
 class Accuracy(Spec):
     """Share of right (or agreeing) answers on `data`, with its 95 % Wilson interval over `n` items."""
@@ -94,6 +108,16 @@ class Behaviour(Spec):
     def wire(self, component: str) -> tuple[str, ...]:
         """What crosses the encoded cut of a component; nothing where it has none."""
         return (self.encoded or {}).get(component, ())
+
+    def cut_size(self, component: str, size: float) -> PayloadSize:
+        """Bytes that cross a cut of `component` in a request, where a tensor of `size` does in each of its runs."""
+        counts: dict[int, float] = {}
+        for pattern in (p for p in self.patterns if component in p.runs):
+            n = (pattern.items or {}).get(component, 1)
+            counts[n] = counts.get(n, 0.0) + pattern.probability
+        if not counts or set(counts) == {1}:
+            return PayloadSize.constant(size)
+        return PayloadSize.stack(size, {n: p / sum(counts.values()) for n, p in counts.items()})
 
     def is_of(self, digests: Mapping[str, str]) -> bool:
         """Whether it was measured with exactly these models, functions and data."""

@@ -98,10 +98,8 @@ def _shared_devices(component: Component, infra: Infrastructure) -> str:
 def _fan_out(app: Application, name: str, component: Component) -> _Found:
     """A component that runs per item, and what those take of it that run once a request."""
     at = ("components", name)
-    if component.per is not None and component.split is not None:
-        yield (*at, "split"), "cutting a component that runs per item", "leave split out"
-    if component.per is not None and max(component.batch_sizes) > 1:
-        yield (*at, "batch"), "batches of a component that runs per item", "leave batch out"
+    if component.per is not None and component.encodings:
+        yield (*at, "split", "codec"), "codecs of a component that runs per item", "leave codec out"
     gate = component.when
     decides = app.components.get(gate.ref.producer) if gate is not None else None
     own = gate is not None and component.per is not None and gate.ref.from_ == items_of(app, component.per)

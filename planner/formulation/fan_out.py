@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from math import ceil
 from typing import Final
 
 from planner.moments import ZERO, Moments
 from planner.prediction.measured import moments
-from planner.prediction.queueing import Wait, single_server
+from planner.prediction.queueing import NO_WAIT, Wait, single_server
 from specs.profile import Record
 
 EDGES: Final = (0.25, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
@@ -75,21 +76,70 @@ def fan_out_of(counts: Mapping[int, float]) -> FanOut:
     return FanOut(tuple(sorted(counts.items())))
 
 
-def last_of(fan: FanOut, record: Record, rate: float, servers: int, idle: tuple[float, float]) -> Wait:
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How items are served: up to `batch` at once, of which the oldest waits up to `patience` seconds for others."""
+
+    record: Record
+    patience: float = 0.0
+
+    @property
+    def service(self) -> Moments:
+        return moments(self.record)
+
+    @property
+    def batch(self) -> int:
+        return self.record.batch
+
+
+def last_of(fan: FanOut, by: Serving, rate: float, servers: int, idle: tuple[float, float]) -> Wait:
     """What requests wait beyond one service until the last of their items is done.
 
-    `rate` is that of items. The first item waits as in M/G/1 with a server as fast as all together, whose service is a
-    request's items; then they take what they take on idle servers, `idle` (mean and second moment).
+    `rate` is that of items. The first item waits as `_first` says; then they take what they take on idle servers,
+    `idle` (mean and second moment).
     """
-    service = moments(record)
+    service = by.service
     some = tuple((n, p / fan.some) for n, p in fan.counts if n > 0)
-    work = FanOut(some).work(service)
-    requests = rate * service.mean / work.mean if work.mean > 0 else 0.0
-    first = single_server([(requests, work.scaled(1 / servers))])
+    first = _first(FanOut(some), by, rate, servers) if by.batch == 1 else _first_batch(FanOut(some), by, rate, servers)
     mean, second = idle
     mean_beyond = max(0.0, first.mean + mean - service.mean)
     variance = max(0.0, first.variance + second - mean**2 - service.variance)
     return Wait(1.0, mean_beyond, variance + mean_beyond**2)
+
+
+def _first(fan: FanOut, by: Serving, rate: float, servers: int) -> Wait:
+    """Of the first item: as in M/G/1 with a server as fast as all together, whose service is a request's items."""
+    work = fan.work(by.service)
+    requests = rate * by.service.mean / work.mean if work.mean > 0 else 0.0
+    return single_server([(requests, work.scaled(1 / servers))])
+
+
+def _first_batch(fan: FanOut, by: Serving, rate: float, servers: int) -> Wait:
+    """Of the first item's batch, where servers take several items at once.
+
+    What waits before it is cut into full batches, each of which takes 1/`servers` of a service; where all servers are
+    busy, the first is free after the rest of a service. With q items waiting, the load r of full batches, B the
+    probability that all are busy and R that rest, an item waits at most B R + (q + those of its own request before it)
+    S / (b c) on average, and q = rate times that wait (Little): E[W] = (B R + own S / (b c)) / (1 - r). The first
+    item of a request waits B R + q S / (b c). B is at most the load of batches that no two requests share (Markov).
+    The variance is that of an exponential wait and of a request's own work and that rest, as in M/G/1.
+    """
+    service, each = by.service, 1 / (by.batch * servers)
+    items = sum(n * p for n, p in fan.counts)
+    if service.mean <= 0 or items <= 0 or rate <= 0:
+        return NO_WAIT
+    load = rate * service.mean * each
+    requests = rate / items
+    batches = sum(ceil(n / by.batch) * p for n, p in fan.counts)
+    busy = min(1.0, requests * batches * service.mean / servers)
+    free = 2 / (servers + 1)  # of as many rests as there are servers the first, between one that never varies and more
+    rest = Wait(
+        busy, busy * free * service.second / (2 * service.mean), busy * free**2 * service.third / (3 * service.mean)
+    )
+    own = (fan.burst - 1) / 2
+    mean = rest.mean + load * (rest.mean + own * service.mean * each) / (1 - load)
+    third = sum(p * n**3 for n, p in fan.counts) * service.third * each**3
+    return Wait(busy, mean, 2 * mean**2 + requests * third / (3 * (1 - load)) + rest.second)
 
 
 def on_idle(fan: FanOut, record: Record, servers: int) -> tuple[float, float]:
@@ -103,7 +153,8 @@ def on_idle(fan: FanOut, record: Record, servers: int) -> tuple[float, float]:
     mean = second = 0.0
     for items, p in fan.classes:
         random = np.random.default_rng(items)
-        times = finish(np.zeros((DRAWS, min(servers, max(1, items)))), items, random.permutation(values), random)
+        batches = ceil(items / record.batch)
+        times = finish(np.zeros((DRAWS, min(servers, max(1, batches)))), batches, random.permutation(values), random)
         mean += p * float(times.mean())
         second += p * float((times**2).mean())
     return mean, second

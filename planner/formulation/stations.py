@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil, sqrt
 from typing import Final
 
-from planner.formulation.fan_out import FanOut, last_of, on_idle
+from planner.formulation.fan_out import FanOut, Serving, last_of, on_idle
 from planner.formulation.pools import PoolTable
 from planner.moments import Moments
 from planner.prediction.batching import batch_wait
@@ -87,12 +87,12 @@ class StationTable:
         if self.pools.rows[pool].sharing == "cores":
             room = self.pools.rows[pool].maximum * (self.pools.rows[pool].cores // record.threads) - standby
             loads, fan = _sums(self._loads[index]), self._fans[index]
+            patience = self.patience.get(key.component, 0.0) if record.batch > 1 else 0.0
             if fan.alone:
-                patience = self.patience.get(key.component, 0.0) if record.batch > 1 else 0.0
                 served = Served(moments(record), record.batch, patience)
                 serving = station_levels(served, loads, self.most_asked, room)
             else:
-                serving = fan_out_levels(record, fan, loads, self.most_asked, room)
+                serving = fan_out_levels(Serving(record, patience), fan, loads, self.most_asked, room)
             if key.component in self.alone:
                 serving = one_replica(record, serving)
             levels = tuple(replace(level, replicas=level.replicas + standby) for level in serving)
@@ -144,10 +144,9 @@ def one_replica(record: Record, levels: tuple[StationLevel, ...]) -> tuple[Stati
     return tuple(found[load] for load in sorted(found))
 
 
-def fan_out_levels(
-    record: Record, fan: FanOut, loads: list[int], most_asked: int, room: int
-) -> tuple[StationLevel, ...]:
-    """As `station_levels`, where requests bring several items: more replicas are worth having, up to one an item.
+def fan_out_levels(by: Serving, fan: FanOut, loads: list[int], most_asked: int, room: int) -> tuple[StationLevel, ...]:
+    """As `station_levels`, where requests bring several items: more replicas are worth having, up to one for each item
+    of a request, or each batch of them.
 
     The wait of a level is all that a request waits beyond one service until the last of its items is done.
     """
@@ -156,12 +155,13 @@ def fan_out_levels(
     for load in loads:
         fewest = max(1, ceil(load / PPB / MAX_UTILISATION - 1e-9))
         needed = -(-at_scale(load, most_asked) // REPLICA_LOAD) + 1 if most_asked > MILLION else 0
-        most = max(fewest + SPARE_REPLICAS + fan.usual, needed)
+        most = max(fewest + SPARE_REPLICAS + ceil(fan.usual / by.batch), needed)
         for replicas in (fewest, *_rising(fewest, min(max(room, fewest), most))):
-            rate = load / PPB / record.service.mean if record.service.mean > 0 else 0.0
+            rate = load / PPB * by.batch / by.service.mean if by.service.mean > 0 else 0.0
             if replicas not in idle:
-                idle[replicas] = on_idle(fan, record, replicas)
-            levels[replicas, load] = _level(load, replicas, last_of(fan, record, rate, replicas, idle[replicas]))
+                idle[replicas] = on_idle(fan, by.record, replicas)
+            wait = last_of(fan, by, rate, replicas, idle[replicas])
+            levels[replicas, load] = _level(load, replicas, wait, by.patience)
     return tuple(levels[key] for key in sorted(levels))
 
 

@@ -22,7 +22,7 @@ from planner.prediction.batch_waits import waiting_in_batches
 from planner.prediction.batching import BatchQueue
 from planner.prediction.distribution import POINTS, Grid, Reals, Transform, from_quantiles, independent_sum, normal
 from planner.prediction.drawn import Drawn
-from planner.prediction.fan_out_queue import Brought, FanOutQueue
+from planner.prediction.fan_out_queue import Batches, Brought, FanOutQueue
 from planner.prediction.measured import hop_moments, moments
 from planner.prediction.meeting import Course, Meeting
 from planner.prediction.patient_batches import PatientQueue
@@ -73,11 +73,11 @@ class Queue:
             return NO_WAIT
         if self.servers == 1 and self.batch == 1:
             return single_server((a.rate, a.service) for a in self.arrivals)
-        if self._patient is not None:
-            return self._patient.wait
         if self.fan_out is not None:
             waits = self.fan_out.first
             return Wait(float((waits > 0).mean()), float(waits.mean()), float((waits**2).mean()))
+        if self._patient is not None:
+            return self._patient.wait
         return self._batches.wait if self.batch > 1 else many_servers(self._only.rate, self._only.service, self.servers)
 
     @property
@@ -92,7 +92,7 @@ class Queue:
     @cached_property
     def _patient(self) -> PatientQueue | None:
         """Where batches wait for more than a server."""
-        if self.batch == 1 or self.patience <= 0 or not self.arrivals:
+        if self.batch == 1 or self.patience <= 0 or not self.arrivals or self.fan_out is not None:
             return None
         return PatientQueue(self._only.rate, self._only.values, self.servers, self.batch, self.patience)
 
@@ -103,11 +103,12 @@ class Queue:
 
     @cached_property
     def fan_out(self) -> FanOutQueue | None:
-        """Where several items come to several servers at once; else None. Raises as `wait` does."""
-        if self.servers == 1 or all(a.items == 1 for a in self.arrivals):
+        """Where several items come at once to several servers, or to those of batches; else None. Raises as `wait`."""
+        if (self.servers == 1 and self.batch == 1) or all(a.items == 1 for a in self.arrivals):
             return None
         self._refuse_overload()
-        return FanOutQueue(self.servers, tuple(Brought(a.rate, a.items, a.values) for a in self.arrivals))
+        brought = tuple(Brought(a.rate, a.items, a.values) for a in self.arrivals)
+        return FanOutQueue(self.servers, brought, Batches(self.batch, self.patience))
 
     def likeness(self, lag: float) -> float:
         """Correlation of a request's waits here where it comes back `lag` seconds later."""
@@ -136,10 +137,10 @@ class Queue:
         """Of the wait. With c servers: the M/G/1 wait for services of 1/c at the same load, kept with Erlang's C."""
         if self._patient is not None:
             return grid.transform(self._patient.waits)
-        if self.batch > 1 and self.arrivals:
-            return waiting_in_batches(grid, self._batches, self._only.values)
         if self.fan_out is not None:
             return grid.transform(self.fan_out.first)
+        if self.batch > 1 and self.arrivals:
+            return waiting_in_batches(grid, self._batches, self._only.values)
         total = sum(a.rate for a in self.arrivals)
         service = sum(
             (grid.transform(a.values / self.servers) * (a.rate / total) for a in self.arrivals),
@@ -219,7 +220,7 @@ class Timings:
                 items = shape.times(a.component)
                 rates[items] = rates.get(items, 0.0) + rate
         service, (values,) = moments(stage.record), self.stages[index].parts
-        if a.replicas > 1:
+        if a.replicas > 1 or a.batch > 1:
             return tuple(Arrival(rate, service, values, n) for n, rate in sorted(rates.items()) if n)
         return tuple(Arrival(rate, service.times(n), self.together((index, n))) for n, rate in rates.items() if n)
 

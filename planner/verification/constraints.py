@@ -180,10 +180,15 @@ def _mean_objective(reading: Reading, claims: Claims, name: str, value: float) -
 
 
 def _beside(reading: Reading, flow: Flow) -> float:
-    """Milliseconds: the tables add to a way what executors that serve it do beside it, as if it always came first."""
+    """Milliseconds that the tables add to a way: what executors that serve it do beside it, as if it always came first;
+    a service of what runs per item also for requests without items; as long as batches may wait for others.
+    """
     found = [0.0]
     for way in reading.patterns(flow):
         met = [i for stages in shared_queues(reading, flow, way).values() for i in stages]
         often = {i: way.often(reading.plan.assignments[i].component) for i in met}
-        found.append(sum(reading.service(i).mean * n * 1e3 for i, n in often.items()))
-    return max(found)
+        none = [i for c in way.runs if c in flow.chains and not way.often(c) for i in flow.chains[c]]
+        beside = sum(reading.service(i).mean * n * 1e3 for i, n in often.items())
+        found.append(beside + sum(reading.service(i).mean * 1e3 for i in none))
+    patience = sum(reading.plan.assignments[i].batch_wait_ms for stages in flow.chains.values() for i in stages)
+    return max(found) + patience

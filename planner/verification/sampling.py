@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from planner.verification.batches import played_waits
-from planner.verification.fan_out import PlayedQueue, play
+from planner.verification.fan_out import Batched, PlayedQueue, play, play_batches
 from planner.verification.meeting import Replay, Replayed, awaited, replayed, shared_queues
 from planner.verification.reading import Flow, Message, Pattern, Reading
 
@@ -229,16 +229,21 @@ class Sampling:
         return sum(parts, np.zeros(VALUES))
 
     def played(self, queue: str) -> PlayedQueue | None:
-        """Where requests bring several items at once to several servers; else None."""
-        servers = self.reading.servers(queue)
-        if servers == 1:
+        """Where requests bring several items at once to several servers, or to those of batches; else None."""
+        servers, by = self.reading.servers(queue), self.reading.batch(queue)
+        if servers == 1 and by.batch == 1:
             return None
         index = next(i for i in range(len(self.reading.plan.assignments)) if self.reading.queue_of(i) == queue)
         brought = self._brought(index)
         if all(n == 1 for n in brought):
             return None
         if queue not in self._fanned:
-            self._fanned[queue] = play(brought, self.service_times(index), servers, self.random)
+            times = self.service_times(index)
+            if by.batch > 1:
+                served = Batched(servers, by.batch, by.batch_wait_ms / 1e3)
+                self._fanned[queue] = play_batches(brought, times, served, self.random)
+            else:
+                self._fanned[queue] = play(brought, times, servers, self.random)
         return self._fanned[queue]
 
     def _visiting(self, flow: Flow, visit: list[int], way: Pattern, probability: float) -> Arrival:

@@ -83,7 +83,8 @@ def consumer_of(stage: Stage, app: Application) -> Consumer:
     if not stage.first:
         keys = [(tensor, f"{stage.component}@{tensor}") for tensor in stage.segment.begin]
         needs = tuple(Need(tensor, key, stage.component, False) for tensor, key in keys)
-        return Consumer(stage.id, stage.component, needs, None)
+        items = frozenset(stage.segment.begin) if component.per is not None else frozenset[str]()
+        return Consumer(stage.id, stage.component, needs, None, items)
     refs = component.inputs.items()
     needs = tuple(Need(n, r.from_, r.producer, r.if_skipped is not None) for n, r in refs)
     return Consumer(stage.id, stage.component, needs, component.when, item_inputs(app, stage.component))

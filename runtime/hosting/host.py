@@ -259,7 +259,7 @@ class Host:
     def _fan_out(
         self, stage: Stage, consumer: Consumer, inputs: Mapping[str, Value | None], message: Message, now: float
     ) -> None:
-        """Queue the items of a request one by one; where there are none, an empty stack goes on at once."""
+        """Queue the items of a request together; where there are none, an empty stack goes on at once."""
         try:
             items = split(inputs, consumer.items, stage.name)
             if not items:
@@ -269,16 +269,15 @@ class Host:
             self._tell(message, "failed", f"{stage.name} at {self.name}: {error}")
             return
         gather = Gather(len(items))
-        for index, item in enumerate(items):
-            if not self._queue(_Task(stage, item, now, message, index=index, gather=gather)):
-                break
+        tasks = [_Task(stage, item, now, message, index=index, gather=gather) for index, item in enumerate(items)]
+        if tasks:
+            self._queue(*tasks)
 
-    def _queue(self, task: _Task) -> bool:
-        if self._queues[task.stage.id].put(task):
-            return True
-        limit = self._options.queue_limit
-        self._stop_at(task, "refused", f"the queue of {task.stage.name} at {self.name} is full ({limit} wait)")
-        return False
+    def _queue(self, *tasks: _Task) -> None:
+        """Let tasks of one request wait, which come together."""
+        if not self._queues[tasks[0].stage.id].put(*tasks):
+            limit, stage = self._options.queue_limit, tasks[0].stage
+            self._stop_at(tasks[0], "refused", f"the queue of {stage.name} at {self.name} is full ({limit} wait)")
 
     def _stop_at(self, task: _Task, kind: Kind, reason: str) -> None:
         """The request of `task` goes no further: said once for all of its items, and never of background work."""

@@ -42,14 +42,17 @@ class BoundedQueue(Generic[T]):
         self._changed = threading.Condition()
         self._open = True
 
-    def put(self, item: T) -> bool:
-        """Whether there was room."""
+    def put(self, *items: T) -> bool:
+        """Whether there was room for all. Those that come together are seen together by who takes: none is taken before
+        the last is there.
+        """
         with self._changed:
-            if len(self._items) >= self._limit or not self._open:
+            if not self._open:
                 return False
-            self._items.append(item)
-            self._changed.notify()
-            return True
+            fitting = items[: max(0, self._limit - len(self._items))]
+            self._items.extend(fitting)
+            self._changed.notify(len(fitting))
+            return len(fitting) == len(items)
 
     def take(self, request: str = "") -> Sequence[T]:
         """The oldest item of `request`, or the oldest of all, when there is one; nothing once the queue is closed."""
@@ -108,9 +111,9 @@ class SpreadQueue(Generic[T]):
     def __init__(self, queues: Sequence[BoundedQueue[T]], name: str = "") -> None:
         self.queues, self._name = tuple(queues), name
 
-    def put(self, item: T) -> bool:
-        """Whether there was room."""
-        return self.queues[self._place(item.request)].put(item)
+    def put(self, *items: T) -> bool:
+        """Whether there was room for all of these items of one request, which come together."""
+        return self.queues[self._place(items[0].request)].put(*items)
 
     def _place(self, request: str) -> int:
         if len(self.queues) == 1:

@@ -98,7 +98,9 @@ class Reference:
         if not items:
             return self._once(name, inputs)
         each = [self._once(name, item) for item in split(inputs, items, name)]
-        return stack(each, {f"{name}.{output}": kind for output, kind in self.chains[name][-1].outputs.items()})
+        *before, last = self.chains[name]
+        kinds = {f"{name}@{tensor}": kind for work in before for tensor, kind in work.outputs.items()}
+        return stack(each, kinds | {f"{name}.{output}": kind for output, kind in last.outputs.items()})
 
     def _once(self, name: str, inputs: Mapping[str, Value | None]) -> dict[str, Value]:
         made: dict[str, Value] = {}

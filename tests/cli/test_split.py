@@ -212,6 +212,33 @@ def test_a_codec_that_some_tensor_has_no_place_in_is_left_out_and_the_others_are
     assert planner("solve", *on, folder=project).code == 0
 
 
+@pytest.mark.parametrize("split", ["{at: [coarse]}", pytest.param("allowed", marks=pytest.mark.deep)])
+def test_a_model_that_runs_per_item_is_cut_from_the_spec_to_a_run(project: Path, split: str) -> None:
+    """Requests have one to three pictures; what crosses is 1,600 bytes of each."""
+    app = APP.replace("u8[40000]", "u8[n,40000]").replace("split: allowed", f"split: {split}\n    per: eye.picture")
+    (project / "app.yaml").write_text(app, "utf-8")
+    rows = pictures(project)
+    lines = [json.dumps({"picture": rows[:n]}) + "\n" for n in (1, 2, 3)]
+    (project / "data.jsonl").write_text("".join(lines), "utf-8")
+    on = ("app.yaml", "--infra", "infra.yaml")
+    profiled = planner("profile", *on, "--budget", "0.05", "--format", "json", folder=project)
+    assert profiled.code == 0, profiled.err
+    solved = planner("solve", *on, folder=project)
+    assert solved.code == 0, solved.err
+    plan = read_plan(project / "plan.yaml")
+    assert [a.site for a in plan.assignments] == ["eyes", "cloud"]
+    assert [cut.bytes for cut in plan.cuts] == [3200]
+    verified = planner("verify", "plan.yaml", *on, folder=project)
+    assert verified.code == 0, verified.out
+    assert planner("compile", "plan.yaml", *on, folder=project).code == 0
+    bundle = open_bundle(project / "bundle")
+    part = Slice(members={"eyes": 1}, multiplier=36_000, requests=6, seed=0)
+    items = [ref.read() for ref in read_items(bundle.app.value, "some", project)]
+    prediction = make_prediction(bundle, part).model_copy(update={"paths": ()})
+    requests = execute(bundle, part, items, prediction, on="process", shape=False).result.requests
+    assert (requests.sent, requests.answered, requests.wrong) == (6, 6, 0)
+
+
 def pictures(project: Path) -> list[list[int]]:
     return [json.loads(line)["picture"] for line in (project / "data.jsonl").read_text().splitlines()]
 

@@ -18,10 +18,11 @@ from planner.prediction.latency import Latency
 from planner.prediction.queueing import single_server
 from planner.prediction.timings import Timings
 from planner.simulation import Simulation
+from specs.behaviour import Behaviour, BranchPattern, PayloadSize
 from tests.planner.networks import Server, chain, exponential
 from tests.planner.test_simulation_cases import ends, play
-from tests.planner.test_solver import family
-from tests.planner.worlds import fanned
+from tests.planner.test_solver import compare_all, family
+from tests.planner.worlds import fanned, fanned_and_cut
 
 MANY = {0: 0.2, 1: 0.3, 3: 0.3, 6: 0.2}
 
@@ -159,6 +160,42 @@ def test_the_verifier_agrees_with_plans_that_fan_out() -> None:
             wrong = verify(given, plan, 30_000).wrong
             assert not wrong, (seed, wrong)
     assert planned >= 4
+
+
+def cut_between_sites(seeds: range) -> int:
+    """How many plans cut a model that runs per item, after the verifier agreed with all."""
+    planned = 0
+    for seed in seeds:
+        given = fanned_and_cut(seed)
+        plan = solve(given, proofs=False)
+        assert not plan.assignments or not (wrong := verify(given, plan, 30_000).wrong), (seed, wrong)
+        per = {name for name, c in given.app.value.components.items() if c.per}
+        planned += any(a.component in per and not a.segment.is_whole for a in plan.assignments)
+    return planned
+
+
+def test_the_verifier_agrees_with_plans_that_cut_what_runs_per_item() -> None:
+    assert cut_between_sites(range(9)) >= 4
+
+
+@pytest.mark.deep
+def test_the_verifier_agrees_with_many_plans_that_cut_what_runs_per_item() -> None:
+    assert cut_between_sites(range(9, 80)) >= 25
+
+
+def test_problems_that_cut_what_runs_per_item_equal_brute_force() -> None:
+    assert compare_all((formulate(fanned_and_cut(seed)) for seed in range(24)), 20_000).count >= 12
+
+
+def test_what_crosses_a_cut_is_as_much_as_the_items_give() -> None:
+    pattern = BranchPattern(source="s", runs=("c",), items={"c": 0}, probability=0.5, count=1)
+    others = [pattern.model_copy(update={"items": {"c": n}, "probability": 0.25}) for n in (2, 4)]
+    given = Behaviour(variants={"c": "v"}, patterns=(pattern, *others), payloads={}, items=4, inputs={}, measured_at="")
+    size = given.cut_size("c", 100)
+    assert (size.mean, size.second) == (150, 50_000)
+    assert [size.quantiles[q] for q in ("0", "0.5", "0.525", "0.75", "0.775", "1")] == [0, 0, 200, 200, 400, 400]
+    once = given.model_copy(update={"patterns": (pattern.model_copy(update={"items": None, "probability": 1.0}),)})
+    assert once.cut_size("c", 100) == PayloadSize.constant(100)
 
 
 def equal(seeds: range) -> None:

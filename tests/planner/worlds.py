@@ -118,7 +118,7 @@ def batching(seed: int, most: tuple[int, ...] = (4, 16), waits: tuple[str, ...] 
 
 
 def together(seed: int, most: tuple[int, ...] = (2,)) -> Situation:
-    """A world with several at once of: batches, loss, shares, throughput, energy, memory, standbys and pairings."""
+    """A world with several at once of: batches, items, loss, shares, throughput, energy, memory, standbys, pairings."""
     draw = random.Random(seed)
     infra = _infrastructure(draw)
     app = _application(draw, infra)
@@ -163,6 +163,13 @@ def together(seed: int, most: tuple[int, ...] = (2,)) -> Situation:
     if more.random() < 0.3:
         a, b = more.sample(list(app["components"]), 2)
         app["components"][a][more.choice(["with", "apart_from"])] = [b]
+    items = random.Random(f"items {seed}")
+    if items.random() < 0.4:
+        _fan_out(app["components"], items)
+    wait = items.choice(["0 ms", "0 ms", "5 ms"])
+    for spec in app["components"].values():
+        if "batch" in spec:
+            spec["batch"]["wait"] = wait
     given = facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
     return _in_batches(given, more)
 
@@ -310,14 +317,84 @@ def fanned(seed: int) -> Situation:
     infra = _infrastructure(draw)
     app = _application(draw, infra)
     more = random.Random(f"fan-out {seed}")
-    allowed = [c for c in app["components"] if _may_fan_out(app["components"], c)]
-    if allowed:
-        chosen = app["components"][more.choice(allowed)]
-        chosen["per"] = chosen["inputs"]["x"]
+    _fan_out(app["components"], more)
     slack = more.choice([1.0, 1.5, 2.5])
     for name, limit in app["constraints"]["time"].items():
         if name.startswith("p"):
             app["constraints"]["time"][name] = f"{float(limit[:-3]) * slack} ms"
+    return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+
+
+def _fan_out(components: dict[str, Any], draw: random.Random) -> None:
+    """Let one of the components run per item of what it takes, where any may."""
+    allowed = [c for c in components if _may_fan_out(components, c)]
+    if allowed:
+        chosen = components[draw.choice(allowed)]
+        chosen["per"] = chosen["inputs"]["x"]
+
+
+def fanned_in_batches(seed: int, most: tuple[int, ...] = (4,)) -> Situation:
+    """A busier world with looser limits, of which a component that runs per item takes up to so many items at once."""
+    draw = random.Random(seed)
+    infra = _infrastructure(draw)
+    app = _application(draw, infra)
+    more = random.Random(f"batches of items {seed}")
+    _fan_out(app["components"], more)
+    for spec in infra["hardware"].values():
+        spec["sharing"] = more.choice([spec.get("sharing", "cores"), "cores"])
+    peak = float(app["sources"]["src"]["rate"]["peak"].split("/")[0]) * more.choice([1, 4])
+    app["sources"]["src"]["rate"] = {"mean": f"{peak / 4}/s", "peak": f"{peak}/s"}
+    slack, wait = more.choice([1.5, 2.5, 4.0]), more.choice(["0 ms", "0 ms", "5 ms", "20 ms"])
+    for name, limit in app["constraints"]["time"].items():
+        if name.startswith("p"):
+            app["constraints"]["time"][name] = f"{float(limit[:-3]) * slack} ms"
+    for spec in app["components"].values():
+        if "per" in spec or more.random() < 0.2:
+            spec["batch"] = {"max": more.choice(most), "wait": wait}
+    given = facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+    return _in_batches(given, more)
+
+
+def fanned_and_cut(seed: int) -> Situation:
+    """A world of loose limits in which a model that runs per item is slow and large whole: plans cut it."""
+    draw = random.Random(seed)
+    infra = _infrastructure(draw)
+    app = _application(draw, infra)
+    more = random.Random(f"cut items {seed}")
+    components = app["components"]
+    _fan_out(components, more)
+    per = [c for c, spec in components.items() if "per" in spec]
+    for c in per:
+        components[c]["split"] = {
+            "at": ["cut_a"] if "model" in components[c] else [{"small": "cut_a", "large": "cut_a"}]
+        }
+        components[c].pop("at", None)
+    slack = more.choice([2, 3, 5])
+    for name, limit in app["constraints"]["time"].items():
+        if name.startswith("p"):
+            app["constraints"]["time"][name] = f"{float(limit[:-3]) * slack} ms"
+    given = facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+    sources = {given.digests[key] for key in given.digests if key.partition("/")[0] in per}
+    whole = {"latency": spread(2.0, 0.1), "memory": 5e9}
+    slow = [r.source in sources and r.segment == ".." for r in given.records]
+    records = [r.model_copy(update=whole) if s else r for r, s in zip(given.records, slow, strict=True)]
+    return situation_of(given.app, given.infra, records, given.behaviours, given.hops, dict(given.digests))
+
+
+def fanned_behind_a_gate(seed: int) -> Situation | None:
+    """A world in which a gated component runs per item and another gathers; None where that seed has no gate."""
+    draw = random.Random(seed)
+    infra = _infrastructure(draw)
+    app = _application(draw, infra)
+    names = list(app["components"])
+    gated = next((name for name in names if "when" in app["components"][name]), None)
+    if gated is None:
+        return None
+    chosen, after = app["components"][gated], app["components"][names[names.index(gated) + 1]]
+    chosen["per"] = chosen["inputs"]["x"]
+    gather = {"model": "gather.onnx", "inputs": {"x": f"{gated}.out"}, "outputs": {"out": "f32[8]", "sure": "bool"}}
+    app["components"]["gather"] = gather
+    after["inputs"]["x"] = {"from": "gather.out", "if_skipped": 0}
     return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
 
 
@@ -612,7 +689,7 @@ def _behaviours(app: Document[Application], digests: dict[str, str], draw: rando
 def _may_fan_out(components: Mapping[str, Any], name: str) -> bool:
     """Whether it takes a value whatever the gates, nobody has a number in place of its own, and it decides no gate."""
     spec = components[name]
-    if "split" in spec or "when" in spec or not isinstance(spec["inputs"]["x"], str):
+    if "when" in spec or not isinstance(spec["inputs"]["x"], str):
         return False
     decided = [other.get("when", "") for other in components.values()]
     instead = [

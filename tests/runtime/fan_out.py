@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from runtime.bundle import Bundle
-from tests.runtime.sample import copy_project, make_bundle, make_plan
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from runtime.bundle import Bundle, write_bundle
+from specs.artefact_folder import read_artefact
+from specs.load import load_application, load_infrastructure
+from tests.runtime.sample import assignment, copy_project, make_bundle, make_plan
 
 APP: Final = """\
 schema: tierplan.app/v1
@@ -43,6 +50,8 @@ constraints:
   time: {from: upload, to: answer, p99: 900 ms}
 """
 
+BY_FUNCTION: Final = "    function: pictures.steps:classify\n"
+
 STEPS: Final = '''
 
 def find(caption: str) -> dict[str, Any]:
@@ -73,9 +82,13 @@ PLACES: Final = {
 }
 
 
-def fan_out_project(folder: Path) -> Path:
+def fan_out_project(folder: Path, model: str = "") -> Path:
+    """With `model`, more lines of that component, letters are classified by one, classify.onnx."""
     project = copy_project(folder)
-    (project / "app.yaml").write_text(APP, "utf-8")
+    app = APP.replace(BY_FUNCTION, "    model: classify.onnx\n" + model) if model else APP
+    (project / "app.yaml").write_text(app, "utf-8")
+    if model:
+        save_classifier(project / "classify.onnx")
     steps = project / "pictures/steps.py"
     steps.write_text(steps.read_text("utf-8") + STEPS, "utf-8")
     return project
@@ -86,6 +99,47 @@ def fan_out_bundle(folder: Path, **changes: dict[str, object]) -> Bundle:
     return make_bundle(
         folder, make_plan(project, PLACES, classify={"replicas": 3, **changes.get("classify", {})}), project
     )
+
+
+def save_classifier(file: Path) -> None:
+    """What the function `classify` does, by way of a tensor ``sum``."""
+    value, whole = helper.make_tensor_value_info, onnx.TensorProto.INT64
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gather", ["letter", "second"], ["number"], axis=1),
+            helper.make_node("Add", ["number", "scale"], ["sum"]),
+            helper.make_node("Mod", ["sum", "four"], ["kind"]),
+        ],
+        "classify",
+        [value("letter", whole, ["N", 2]), value("scale", whole, ["N", 1])],
+        [value("kind", whole, ["N", 1])],
+        [
+            numpy_helper.from_array(np.array([1], np.int64), "second"),
+            numpy_helper.from_array(np.array(4, np.int64), "four"),
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(file))
+
+
+def classified_by_models(project: Path, artefacts: Mapping[tuple[str, str], Path], **more: object) -> Bundle:
+    """A bundle that classifies by the artefact at each (site, pool): the whole model's, or its segments'."""
+    folders = {folder.name: folder for folder in artefacts.values()}
+    stages = [
+        assignment(
+            "classify",
+            *place,
+            segment=read_artefact(folder).segment,
+            backend="onnxruntime",
+            artefact=folder.name,
+            **more,  # type: ignore[arg-type]
+        )
+        for place, folder in artefacts.items()
+    ]
+    plan = make_plan(project, PLACES)
+    others = (a for a in plan.assignments if a.component != "classify")
+    plan = plan.model_copy(update={"assignments": (*others, *stages)})
+    documents = load_application(project / "app.yaml"), load_infrastructure(project / "infra.yaml")
+    return write_bundle(project.parent / "bundle", plan, *documents, lambda a: folders[a.artefact], {})
 
 
 def by_hand(caption: str) -> tuple[list[int], list[int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from onnx import helper, numpy_helper
 from compiler.job import job
 from compiler.make import make
 from compiler.store import Store
+from planner.prediction.fan_out_queue import Batches, Services, found_in_batches, sent
 from planner.prediction.patient_batches import begins
+from planner.verification.fan_out import Batched, batches_formed
 from runtime.bundle import Bundle, write_bundle
 from runtime.executors import open_executor
 from runtime.hosting.queues import BatchingQueue
@@ -28,6 +31,8 @@ from specs.load import load_application, load_infrastructure
 from specs.plan import Assignment
 from tests.planner.networks import Server
 from tests.planner.test_simulation_cases import play
+from tests.runtime.fan_out import PLACES, classified_by_models, fan_out_project
+from tests.runtime.fan_out import by_hand as kinds_by_hand
 from tests.runtime.sample import assignment, copy_project, make_items, make_plan, make_prediction, make_slice
 from tests.runtime.test_reference import by_hand
 
@@ -80,6 +85,77 @@ def test_the_same_arrivals_form_the_same_batches_in_the_runtime_the_simulator_an
     found = formed(arrivals, servers, batch, waited, took)
     assert np.array(found) - np.array(arrivals) == pytest.approx(waits, abs=1e-5)
     assert begins(arrivals, [took] * len(arrivals), servers, batch, waited) == found
+
+
+@dataclass(frozen=True)
+class Item:
+    request: str
+    ready: float
+    number: int
+
+
+def items_served(arrivals: list[float], items: int, by: Batched, service: float) -> tuple[list[float], list[float]]:
+    """When each request's first batch leaves the runtime's own queue and its last is done, if all bring `items`."""
+    now = 0.0
+    queue: BatchingQueue[Item] = BatchingQueue(10_000, by.most, by.patience, lambda: now)
+    idle = by.servers
+    first, last = [inf] * len(arrivals), [0.0] * len(arrivals)
+    events = [(at, "comes", number) for number, at in enumerate(arrivals)]
+    heapq.heapify(events)
+    while events:
+        now, what, number = heapq.heappop(events)
+        if what == "comes":
+            assert queue.put(*(Item(str(number), now, i) for i in range(items)))
+            heapq.heappush(events, (now + by.patience, "ripens", number))
+        idle += what == "frees"
+        while idle and (due := queue.due_in()) is not None and due <= 0:
+            for item in queue.take():
+                request = int(item.request)
+                first[request], last[request] = min(first[request], now), max(last[request], now + service)
+            idle -= 1
+            heapq.heappush(events, (now + service, "frees", -1))
+    return first, last
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.integers(0, 400), min_size=1, max_size=30),
+    st.integers(1, 9),
+    st.integers(1, 3),
+    st.integers(2, 5),
+    st.sampled_from([0, 64, 250]),
+    st.sampled_from([32, 96]),
+)
+def test_items_of_requests_form_the_same_batches_everywhere(
+    ticks: list[int], items: int, servers: int, batch: int, wait: int, service: int
+) -> None:
+    """In the runtime, the simulator, the verifier and the prediction; times are 64ths of a second, as above."""
+    arrivals = np.array([(tick + i / 64) / 64 for i, tick in enumerate(sorted(ticks))])
+    took, waited = (service + 0.25 / 64) / 64, (wait + 0.125 / 64) / 64 if wait else 0.0
+    by = Batched(servers, batch, waited)
+    first, last = (np.array(each) - arrivals for each in items_served(arrivals.tolist(), items, by, took))
+
+    server = Server([took], replicas=servers, batch=batch, batch_wait_ms=waited * 1e3)
+    played = play({"a": server}, arrivals.tolist(), fan_out=("a", {items: 1.0})).flows["src@here"]
+    assert played.waits[0] == pytest.approx(first, abs=1e-5)
+    assert played.ends["end"] == pytest.approx(last, abs=1e-5)
+
+    came = np.repeat(arrivals, items).tolist()
+    begun, done = (np.array(each).reshape(-1, items) for each in batches_formed(came, [took] * len(came), by))
+    assert begun[:, 0] - arrivals == pytest.approx(first, abs=1e-9)
+    assert done.max(axis=1) - arrivals == pytest.approx(last, abs=1e-9)
+
+    brought = [items] * len(arrivals)
+    found = found_in_batches(
+        np.diff(arrivals, prepend=0.0).tolist(), brought, [took] * len(came), servers, Batches(batch, waited)
+    )
+    lacking = -(found.open + items) % batch
+    later = np.arange(len(arrivals)) - (-lacking // items)
+    filled = np.append(arrivals, [inf] * batch)[later] - arrivals
+    known = Services(np.array([took]), filled, np.random.default_rng(1))
+    said = sent(found, np.array(brought), Batches(batch, waited), known)
+    assert said[0] == pytest.approx(first, abs=1e-9)
+    assert said[1] == pytest.approx(last, abs=1e-9)
 
 
 def lookup(tmp_path: Path) -> ModelWork:
@@ -186,3 +262,26 @@ def test_a_run_serves_batches_and_answers_each_request_as_the_reference_does(tmp
     sizes = Counter(Counter(ended).values())
     assert max(sizes) == BATCH
     assert sizes[BATCH] >= 5
+
+
+def batches_of_letters(tmp_path: Path) -> Bundle:
+    """The application of tests/runtime/fan_out.py, whose letters are classified by a model, `BATCH` at once."""
+    project = fan_out_project(tmp_path, model=f"    batch: {BATCH}\n")
+    folder = make(job(project / "classify.onnx", "onnxruntime", batch=BATCH), Store(tmp_path / "store"))
+    return classified_by_models(project, {PLACES["classify"]: folder}, batch=BATCH)
+
+
+def test_a_run_serves_items_of_a_request_in_batches_and_stacks_them_in_their_order(tmp_path: Path) -> None:
+    """Those that come together leave together: of a request with up to `BATCH` letters all end at one moment."""
+    bundle = batches_of_letters(tmp_path)
+    part, items = make_slice(requests=100), make_items(40, photo_bytes=10)
+    done = execute(bundle, part, items, make_prediction(bundle, part), on="process", shape=False)
+    assert (done.result.requests.answered, done.result.requests.wrong) == (100, 0)
+    several = 0
+    for entry in done.log:
+        kinds, total = kinds_by_hand(str(items[entry.item].values["caption"]))
+        assert entry.answers["answer"]["total"].tolist() == total  # type: ignore[union-attr]
+        ended = {t.ended for t in entry.trace.stages if t.stage == "classify"}
+        assert len(ended) <= -(-len(kinds) // BATCH) + 1
+        several += len(kinds) > 1 and len(ended) == 1
+    assert several >= 20

@@ -9,14 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compiler.job import job
+from compiler.make import make
+from compiler.store import Store
 from runtime.bundle import Bundle
 from runtime.fan_out import split, stack
 from runtime.hosting.opening import open_references
 from runtime.running.run import Execution, execute
 from runtime.topology import topology
+from specs.artefact import Segment
 from specs.errors import InputError
 from specs.tensors import parse_type
-from tests.runtime.fan_out import by_hand, fan_out_bundle
+from tests.runtime.fan_out import by_hand, classified_by_models, fan_out_bundle, fan_out_project
 from tests.runtime.sample import make_items, make_prediction, make_slice
 
 ITEMS = make_items(40, photo_bytes=10)
@@ -73,6 +77,36 @@ def test_items_of_a_request_past_its_deadline_end_it_once(tmp_path: Path) -> Non
     assert requests.answered + requests.refused + requests.failed + requests.lost == requests.sent == 200
     assert requests.wrong == 0
     assert all("deadline" in reason for reason in done.reasons if "failed" in reason)
+
+
+@pytest.mark.parametrize("shape", [False, True])
+def test_a_model_that_runs_per_item_is_cut_between_sites(tmp_path: Path, shape: bool) -> None:
+    """One message with what all items gave at the cut crosses; a request without items passes both parts by."""
+    project = fan_out_project(tmp_path, model="    split: {at: [sum]}\n")
+    store, file = Store(tmp_path / "store"), project / "classify.onnx"
+    parts = Segment(end=("sum",)), Segment(begin=("sum",))
+    halves = [make(job(file, "onnxruntime", segment=part), store) for part in parts]
+    bundle = classified_by_models(project, dict(zip([("bases", "rack"), ("cloud", "vm")], halves, strict=True)))
+    done = go(bundle, 100, multiplier=2, shape=shape)
+    requests = done.result.requests
+    assert (requests.sent, requests.answered, requests.wrong) == (100, 100, 0)
+    empty = 0
+    for entry in done.log:
+        kinds, total = by_hand(str(ITEMS[entry.item].values["caption"]))
+        assert entry.answers["answer"]["total"].tolist() == total  # type: ignore[union-attr]
+        assert entry.answers["answer"]["kinds"].tolist() == [[kind] for kind in kinds]  # type: ignore[union-attr]
+        ran = Counter(time.stage for time in entry.trace.stages)
+        assert ran["classify[..sum]"] == ran["classify[sum..]"] == len(kinds)
+        crossed = [t.edge for t in entry.trace.transfers]
+        assert crossed.count("classify[..sum] -> classify[sum..]") == 1
+        empty += not kinds
+    assert empty
+    (reference,) = open_references(
+        bundle, topology(bundle.plan, bundle.app.value, bundle.infra.value, make_slice())
+    ).values()
+    for item in ITEMS:
+        outcome = reference.run(item)
+        assert len(outcome.values["classify@sum"]) == outcome.items["classify"]
 
 
 def test_inputs_with_different_numbers_of_items_are_refused() -> None:

@@ -116,7 +116,11 @@ def test_a_model_is_checked_against_the_item_that_it_takes(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("per: split.parts\n", "per: split.parts\n    split: {at: [t]}\n", "cutting a component that runs per item"),
+        (
+            "per: split.parts\n",
+            "per: split.parts\n    split: {at: [t], codec: [zlib]}\n",
+            "codecs of a component that runs per item",
+        ),
         ("function: steps:decide", "when: weigh.weight\n    function: steps:decide", "a gate for each item"),
         ("per: split.parts", "per: split.parts\n    when: split.parts", "a gate for each item"),
         ("part: split.parts,", "part: {from: split.parts, if_skipped: 0},", "a number in place of skipped items"),

@@ -81,7 +81,7 @@ class Reality:
     def behaviours(self, on_progress: Callable[[int, int], None]) -> Iterator[Behaviour]:
         """Of every combination of variants, the bytes of tensors at cuts included. Raises InputError for wrong data."""
         for behaviour in measure_behaviour(self.document, self.work, on_progress):
-            payloads = {**behaviour.payloads, **self._cut_sizes(behaviour.variants)}
+            payloads = {**behaviour.payloads, **self._cut_sizes(behaviour)}
             yield behaviour.model_copy(update={"payloads": payloads})
 
     def chain(self, component: str, variant: str, wire: tuple[str, ...]) -> list[Work]:
@@ -147,15 +147,15 @@ class Reality:
         wires = [w for w in self.wires(target.component, target.variant) if segment in sides_of(plain_names(w))]
         return [replace(target, on_wire=sides_of(wire)[bool(segment.begin)]) for wire in wires]
 
-    def _cut_sizes(self, variants: Mapping[str, str]) -> dict[str, PayloadSize]:
-        """Each tensor at a declared cut of a chosen variant has one size, as the artefacts say."""
+    def _cut_sizes(self, behaviour: Behaviour) -> dict[str, PayloadSize]:
+        """Each tensor at a declared cut of a chosen variant has one size in each run, as the artefacts say."""
         sizes: dict[str, PayloadSize] = {}
-        for component, variant in variants.items():
+        for component, variant in behaviour.variants.items():
             for segment in self.targets.atoms(component, variant):
                 if segment.end and (component, variant) not in self.targets.found:
                     made = read_artefact(self.built[self.targets.reference(component, variant, segment).key])
                     for name, kind in made.outputs.items():
-                        sizes[f"{component}@{name}"] = PayloadSize.constant(float(kind.size or 0))
+                        sizes[f"{component}@{name}"] = behaviour.cut_size(component, float(kind.size or 0))
         return sizes
 
     def samples(self) -> dict[Part, list[Sample]]:
@@ -196,9 +196,13 @@ class Reality:
 
     def _inputs(self, component: str, segment: Segment, values: Mapping[str, Value]) -> list[Sample]:
         """What a part takes of one request's `values`, each item of a fan-out on its own; models take a batch."""
-        if segment.begin:
-            return [{tensor: with_batch(values[f"{component}@{tensor}"]) for tensor in segment.begin}]
         spec = self.app.components[component]
+        if segment.begin:
+            crossed: dict[str, Value | None] = {tensor: values[f"{component}@{tensor}"] for tensor in segment.begin}
+            parts = split(crossed, frozenset(crossed), component) if spec.per else [crossed]
+            return [
+                {tensor: with_batch(value) for tensor, value in part.items() if value is not None} for part in parts
+            ]
         given: dict[str, Value] = {}
         for name, ref in spec.inputs.items():
             skipped = ref.from_ not in values

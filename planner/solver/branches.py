@@ -39,13 +39,14 @@ class Branch:
     """The choices that buy at least and at most so many devices of each group, in the order of the groups.
 
     None of them has a first objective below `bound`. `effort`: deterministic seconds for the next search;
-    `choices`: it looks at so many choices of each step (0: at all). `done`: no search finds out more.
+    `others`: it looks at the neighbourhood of the linear relaxation's answer, with so many other choices of each step;
+    None: at all choices. `done`: no search finds out more.
     """
 
     limits: tuple[tuple[int, int], ...]
     bound: int = 0
     effort: float = 0.0
-    choices: int = 0
+    others: int | None = None
     done: bool = False
 
     def divided(self, group: int, at: int) -> tuple[Branch, Branch]:

@@ -15,19 +15,24 @@ from planner.solver.draft import Draft, Encoding, Scope
 from planner.solver.evaluate import Evaluation, evaluate
 from planner.solver.largest import largest
 from planner.solver.linear import Bound, LinearRelaxation
-from planner.solver.model import Terms
+from planner.solver.model import Row, Terms
+from planner.solver.neighbourhood import neighbourhood
 from planner.solver.replicas import replica_counts
 from planner.solver.solution import Choice, Solution, Status, relative_gap
 from planner.solver.stop import Clock, Stop
 
 AT_ONCE: Final = 400
 """Up to so many candidates the whole model is solved at once."""
-EFFORT: Final = 0.3
+EFFORT: Final = 1.2
 """Deterministic seconds of the first search of a branch."""
 HARDER: Final = 4
 """A branch gets so many times as much where it was not enough."""
-CHOICES: Final = 6
-"""For a first plan of a branch, so many of the choices of each step are looked at."""
+OTHERS: Final = 24
+"""Where a neighbourhood has no plan, so many choices of each step at other sites are looked at too."""
+NEAR: Final = 0.01
+"""A first plan of a branch may be so far from the best one."""
+TANGENTS: Final = 6
+"""Rounds of tangents where the linear relaxation buys whole devices."""
 TRIES: Final = 3
 """Relaxations of which any answer is asked for, whatever it costs."""
 MOST: Final = 2**63 - 1
@@ -220,7 +225,7 @@ class _Search:
                 self.bounds.append(0)
                 return "infeasible", relaxation
             self.groups = groups_of(self.given, coarse)
-        todo = [replace(every_choice(self.given.problem, self.groups), effort=EFFORT, choices=CHOICES)]
+        todo = [replace(every_choice(self.given.problem, self.groups), effort=EFFORT, others=0)]
         settled: list[Branch] = []
         while todo and self.clock.left > 0 and not self.interrupted and not (first and self.best):
             least = min(range(len(todo)), key=lambda i: todo[i].bound)
@@ -259,33 +264,37 @@ class _Search:
         Nothing is left of a branch where no choice is below the ceiling.
         """
         ceiling = self._ceiling()
-        linear = self._linear(relaxation).solve(branch.limits, self.clock.left)
-        if linear is not None:
-            branch = replace(branch, bound=max(branch.bound, linear.value))
-        if ceiling is not None and branch.bound >= ceiling:
-            return relaxation, []
-        if linear is not None and (parts := parts_of(self.groups, branch, linear)):
-            return relaxation, list(parts)
+        linear: Bound | None = None
+        for rounds in (0, TANGENTS):
+            linear = self._linear(relaxation).solve(branch.limits, self.clock.left, rounds)
+            if linear is not None:
+                branch = replace(branch, bound=max(branch.bound, linear.value))
+            if ceiling is not None and branch.bound >= ceiling:
+                return relaxation, []
+            if linear is not None and (parts := parts_of(self.groups, branch, linear)):
+                return relaxation, list(parts)
         return self._searched(branch, relaxation, linear, ceiling)
 
     def _searched(
         self, branch: Branch, relaxation: Relaxation, linear: Bound | None, ceiling: int | None
     ) -> tuple[Relaxation, list[Branch]]:
-        """The same by CP-SAT, over what answers below the ceiling can use: first over the `choices` that add least."""
+        """The same by CP-SAT, over what answers below the ceiling can use: first near the linear relaxation's."""
         coarse, draft = self._built(relaxation)
         domains = kept = draft.model.domains
         if linear is not None and ceiling is not None:
             domains = kept = linear.below(ceiling, domains)
-        if linear is not None and branch.choices:
-            kept = linear.cheapest(branch.choices, draft.model, domains)
+        if linear is not None and branch.others is not None:
+            kept = neighbourhood(draft, linear, branch.others, domains)
         narrow = kept != domains
-        between = (branch.bound, MOST if ceiling is None else ceiling - 1)
+        between = (0 if narrow else branch.bound, MOST if ceiling is None else ceiling - 1)
         limits = list(branch.rows(self.groups, draft))
         effort = branch.effort if self.groups else None
-        answer = self._run(draft, 0, domains=kept, limits=limits, between=between, effort=effort)
+        rows = () if linear is None else self._linear(relaxation).tangents
+        gap = NEAR if narrow else 0.0
+        answer = self._run(draft, 0, domains=kept, rows=rows, limits=limits, between=between, effort=effort, gap=gap)
         if answer.status == "infeasible":
-            choices = 0 if self.best or branch.choices > CHOICES else HARDER * branch.choices
-            return relaxation, [replace(branch, choices=choices)] if narrow else []
+            others = None if self.best or branch.others else OTHERS
+            return relaxation, [replace(branch, others=others)] if narrow else []
         if not narrow and answer.bound is not None:
             branch = replace(branch, bound=max(branch.bound, answer.bound))
         if not answer.values:
@@ -298,7 +307,7 @@ class _Search:
         held = found is not None and found.holds() and found.objectives[0] <= value
         whole = relaxation.scope.servers is None and not used
         if held or (whole and narrow):
-            return relaxation, [replace(branch, choices=0)]
+            return relaxation, [replace(branch, others=None)]
         if whole:  # how few devices hold the replicas was not found out
             return relaxation, [replace(branch, done=True)]
         return self._tighter(relaxation, coarse, draft, answer.values, found, used), [branch]
@@ -387,9 +396,11 @@ class _Search:
         *,
         better: Callable[[int], None] = _ignore,
         domains: list[tuple[int, int]] | None = None,
+        rows: Sequence[Row] = (),
         limits: Sequence[tuple[Terms, int]] = (),
         between: tuple[int, int] | None = None,
         effort: float | None = None,
+        gap: float = 0.0,
     ) -> cpsat.Answer:
         """The best value of objective `k` in the model with these `domains` and `limits`, `between` two values if there
         are any; else no worse than the best one known.
@@ -408,14 +419,14 @@ class _Search:
             hint = hint_of(draft, self.best[0])
             within.append((model.objectives[k], here))
         answer = cpsat.run(
-            model if domains is None else replace(model, domains=domains),
+            model if domains is None else replace(model, domains=domains, rows=[*model.rows, *rows]),
             model.objectives[k],
             within=within,
             between=between,
             hint=hint,
             time_limit=clock.left,
             effort=effort,
-            gap=clock.stop.gap,
+            gap=max(gap, clock.stop.gap),
             seed=clock.stop.seed,
             better=better,
             bound=clock.proven if k == 0 and domains is None else _ignore,

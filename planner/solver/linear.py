@@ -7,21 +7,27 @@ common denominator and the sum is taken in integers, so that nothing rests on th
 (Neumaier and Shcherbina, Safe bounds in linear and mixed-integer programming, 2004). With reduced costs `c - a^T y` in
 the same integers, a literal that would lift the bound to a value is fixed for all answers below this value.
 
-A row that holds only if a literal is true is relaxed with the largest violation that its domains allow.
+A row that holds only if a literal is true is relaxed with the largest violation that its domains allow. Norms, which
+are no rows, are approached by tangents (docs/solver.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isqrt, sqrt
 from typing import Any, Final
 
-from planner.solver.model import Model, Terms, summed
+from planner.solver.model import Model, Norm, Row, Terms, summed
 
 SCALE: Final = 60
 """Multipliers are integers over 2 to the power of this."""
 LARGEST: Final = float(2**62)
 """Multipliers beyond this are no use."""
+VIOLATED: Final = 0.01
+"""By so much a norm is over its bound where a tangent is added."""
+UNIT: Final = 1024
+"""Length of the vectors of tangents, which are integers."""
 INFINITY: Final = float("inf")
 PARAMETERS: Final = "use_dual_simplex: true perturb_costs_in_dual_simplex: true use_preprocessing: false"
 """After preprocessing Glop does not know where it was: 50 components x 73 sites take it four times as long then."""
@@ -31,11 +37,12 @@ PARAMETERS: Final = "use_dual_simplex: true perturb_costs_in_dual_simplex: true 
 class Bound:
     """No answer has an objective below `value`.
 
-    `sums` are the values of the sums in the linear relaxation's answer. `scaled` is the bound before it is rounded and
-    `reduced` the cost that each variable adds, both times 2 ** SCALE.
+    `values` are those of the variables in the linear relaxation's answer, and `sums` those of the sums. `scaled` is the
+    bound before it is rounded and `reduced` the cost that each variable adds, both times 2 ** SCALE.
     """
 
     value: int
+    values: tuple[float, ...]
     sums: tuple[float, ...]
     scaled: int
     reduced: tuple[int, ...]
@@ -47,14 +54,6 @@ class Bound:
             domain if domain != (0, 1) or abs(cost) <= room else ((0, 0) if cost > 0 else (1, 1))
             for domain, cost in zip(domains, self.reduced, strict=True)
         ]
-
-    def cheapest(self, number: int, model: Model, domains: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-        """`domains` with so many literals of each of which one is true: those that add least."""
-        kept = list(domains)
-        for one in model.one_of:
-            for literal in sorted(one, key=lambda v: (self.reduced[v], v))[number:]:
-                kept[literal] = 0, min(0, kept[literal][1])
-        return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +82,9 @@ class LinearRelaxation:
         refused = self._solver.LoadModelFromProto(self._proto())
         assert not refused, refused
         self._limited = self._solver.constraints()[len(self._rows) :]
+        self._variables = self._solver.variables()
+        self._norms = model.norms
+        self.tangents: list[Row] = []
 
     def _proto(self) -> Any:
         from ortools.linear_solver import linear_solver_pb2
@@ -102,26 +104,50 @@ class LinearRelaxation:
             )
         return proto
 
-    def solve(self, limits: Sequence[tuple[int, int]], seconds: float) -> Bound | None:
+    def solve(self, limits: Sequence[tuple[int, int]], seconds: float, rounds: int = 0) -> Bound | None:
         """A bound where each sum is within its limits. None where Glop has no answer in time, or says there is none:
         that is not certain.
+
+        After each of `rounds`, tangents of norms are added where the answer leaves a norm's bound, and stay.
         """
-        scales = self._scales[len(self._rows) :]
+        scales = self._scales[len(self._rows) : len(self._rows) + len(self._sums)]
         for constraint, scale, (low, high) in zip(self._limited, scales, limits, strict=True):
             constraint.SetBounds(low / scale, high / scale)
         self._solver.SetTimeLimit(max(1, int(1000 * seconds)))
-        if self._solver.Solve() != self._solver.OPTIMAL:
-            return None
+        for last in (*[False] * rounds, True):
+            if self._solver.Solve() != self._solver.OPTIMAL:
+                return None
+            answer = self._answer()
+            if last or not self._touched(answer.variable_value):
+                break
+        values = tuple(answer.variable_value)
+        sums = tuple(sum(f * values[v] for v, f in terms) for terms in self._sums)
+        limited = (_Row(t, *limit) for t, limit in zip(self._sums, limits, strict=True))
+        tangents = (_Row(row.terms, row.low, row.high) for row in self.tangents)
+        return self._bound([*self._rows, *limited, *tangents], answer.dual_value, values, sums)
+
+    def _answer(self) -> Any:
         from ortools.linear_solver import linear_solver_pb2
 
         answer = linear_solver_pb2.MPSolutionResponse()
         self._solver.FillSolutionResponseProto(answer)
-        values = answer.variable_value
-        sums = tuple(sum(f * values[v] for v, f in terms) for terms in self._sums)
-        rows = [*self._rows, *(_Row(t, *limit) for t, limit in zip(self._sums, limits, strict=True))]
-        return self._bound(rows, answer.dual_value, sums)
+        return answer
 
-    def _bound(self, rows: Sequence[_Row], duals: Sequence[float], sums: tuple[float, ...]) -> Bound:
+    def _touched(self, values: Sequence[float]) -> bool:
+        """Adds the tangents where `values` leave a norm's bound. Whether there are any."""
+        found = [row for norm in self._norms if (row := _tangent(norm, values)) is not None]
+        for row in found:
+            scale = _scale(row.terms)
+            constraint = self._solver.Constraint(-INFINITY, 0.0)
+            for variable, factor in row.terms:
+                constraint.SetCoefficient(self._variables[variable], factor / scale)
+            self._scales.append(scale)
+        self.tangents += found
+        return bool(found)
+
+    def _bound(
+        self, rows: Sequence[_Row], duals: Sequence[float], values: tuple[float, ...], sums: tuple[float, ...]
+    ) -> Bound:
         scaled = 0
         reduced = [0] * len(self._domains)
         for variable, factor in self._objective:
@@ -135,7 +161,21 @@ class LinearRelaxation:
             for variable, factor in row.terms:
                 reduced[variable] -= multiplier * factor
         scaled += sum(min(cost * low, cost * high) for cost, (low, high) in zip(reduced, self._domains, strict=True))
-        return Bound(-(-scaled >> SCALE), sums, scaled, tuple(reduced))
+        return Bound(-(-scaled >> SCALE), values, sums, scaled, tuple(reduced))
+
+
+def _tangent(norm: Norm, values: Sequence[float]) -> Row | None:
+    """With whole multipliers `a`, `a . parts <= |a| |parts|` (Cauchy and Schwarz), which is tight where both have one
+    direction: that of `values`. None where these keep the norm's bound.
+    """
+    parts = [f * values[v] for v, f in norm.parts]
+    length = sqrt(sum(part * part for part in parts))
+    if length <= (1 + VIOLATED) * sum(sqrt(n) * max(0.0, values[v]) for v, n in norm.most):
+        return None
+    along = [max(0, int(UNIT * part / length)) for part in parts]
+    squares = sum(a * a for a in along)
+    terms = [(v, a * f) for a, (v, f) in zip(along, norm.parts, strict=True)]
+    return Row(summed([*terms, *((v, -isqrt(squares * n)) for v, n in norm.most)]), None, 0)
 
 
 def _rows(model: Model) -> list[_Row]:

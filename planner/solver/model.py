@@ -31,6 +31,17 @@ class Interval:
     present: int
 
 
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """The root of the sum of the squares of `parts`, each a variable times a factor that is not negative, is at most
+    the sum of `v * sqrt(n)` over the `(v, n)` of `most`. All answers keep it, since other rows imply it; linear
+    relaxations of these rows do not. A variable may be in several parts.
+    """
+
+    parts: tuple[tuple[int, int], ...]
+    most: tuple[tuple[int, int], ...]
+
+
 def summed(terms: Terms) -> tuple[tuple[int, int], ...]:
     """One term a variable, and none without effect."""
     found: dict[int, int] = {}
@@ -53,6 +64,7 @@ class Model:
     rows: list[Row] = field(default_factory=list)
     one_of: list[tuple[int, ...]] = field(default_factory=list)
     apart: list[tuple[Interval, ...]] = field(default_factory=list)
+    norms: list[Norm] = field(default_factory=list)
     objectives: list[Terms] = field(default_factory=list)
     impossible: bool = False
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import isqrt
 
 from planner.problem import LIMIT, Beside, Option, Path
 from planner.solver.candidates import Candidate
 from planner.solver.draft import Draft
-from planner.solver.model import Terms
+from planner.solver.model import Norm, Terms
 
 _Pick = tuple[int, Candidate, Option]
 """A variable, and what is chosen where it is true."""
@@ -26,6 +27,7 @@ class Timing:
     steps: dict[int, tuple[Terms, Terms]] = field(default_factory=dict)
     edges: dict[int, tuple[Terms, Terms]] = field(default_factory=dict)
     beside: dict[Beside, tuple[Terms, Terms]] = field(default_factory=dict)
+    deviations: dict[tuple[int, int], Terms] = field(default_factory=dict)
 
     def step(self, i: int) -> tuple[Terms, Terms]:
         """Of a step: the candidate's, and the waits where it queues with others."""
@@ -95,6 +97,29 @@ class Timing:
             return mean, variance
         model = self.draft.model
         return [(model.total(mean), 1)] if mean else [], [(model.total(variance), 1)] if variance else []
+
+    def deviation(self, path: Path) -> Terms:
+        """Parts of which the squares add up to the variance of a path at most. None is of a wait at a server.
+
+        Of a step's candidates and a message's pairs one is chosen, so that their deviations add up to one part.
+        """
+        found: Terms = []
+        for i in path.steps:
+            single = all(slot.step.tasks == 1 for slot in self.draft.groups[self.g].slots[i])
+            picks = [(x, c.var_us2) for x, c, _ in self.draft.picks(self.g, i)]
+            found += self._deviation(0, i, picks, single)
+        for e in path.edges:
+            crossing = [(c.literal, c.var_us2) for c in self.draft.crossing.get((self.g, e), [])]
+            found += self._deviation(1, e, crossing, not self.draft.groups[self.g].edges[e].hops)
+        return found
+
+    def _deviation(self, kind: int, index: int, variance: Terms, one: bool) -> Terms:
+        """Of a step (`kind` 0) or a message, of whose literals at most `one` is true, or several are."""
+        if (kind, index) not in self.deviations:
+            terms: Terms = [(v, isqrt(f)) for v, f in variance if f]
+            together = one and len(terms) > 1
+            self.deviations[kind, index] = [(self.draft.model.total(terms), 1)] if together else terms
+        return self.deviations[kind, index]
 
     def path(self, path: Path) -> tuple[Terms, Terms]:
         parts = [
@@ -179,6 +204,9 @@ def limit(draft: Draft, g: int, timing: Timing) -> None:
                 model.add([*mean, *((v, -min(most[0], r.mean_us)) for v, r in rows)], None, 0)
                 model.add([*variance, *((v, -min(most[1], r.var_us2)) for v, r in rows)], None, 0)
                 given_away += [(v, row.excess_ppb) for v, row in rows]
+                if draft.scope.servers is not None:  # the whole model is solved without linear relaxations
+                    at_most = tuple((v, min(most[1], r.var_us2)) for v, r in rows)
+                    model.norms.append(Norm(tuple(timing.deviation(path)), at_most))
         model.add(given_away, None, each.allowed_ppb)
 
 

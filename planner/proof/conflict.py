@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from planner.problem import Problem
 from planner.situation import Situation
-from planner.solver.solve import is_feasible
+from planner.solver.evaluate import NOT_IN_TABLES, evaluate
+from planner.solver.solve import any_choice, is_feasible
 from specs.errors import AnswerIsNo, Issue
 
 CAPACITIES: Final = ("devices", "rate")
@@ -23,25 +24,67 @@ def minimal_conflict(
     time. Capacities are dropped first, so that the user's own constraints are named where either would do. None if even
     no constraint at all leaves no choice. The set may not be minimal if `time_limit` (seconds) runs out.
     """
-    started = time.perf_counter()
-    everything = frozenset(range(len(problem.constraints)))
-
-    def impossible(kept: frozenset[int]) -> bool:
-        left = time_limit - (time.perf_counter() - started)
-        return left > 0 and is_feasible(problem, everything - kept, left, seed=seed) == "no"
-
-    if impossible(frozenset()):
+    tests = _Tests(problem, time_limit, seed)
+    if tests.impossible(frozenset()):
         return None
-    kept = everything - without
-    capacities = sorted(i for i in kept if problem.constraints[i].kind in CAPACITIES)
-    todo = [sorted(kept - set(capacities)), capacities]
+    everything = frozenset(range(len(problem.constraints))) - without
+    own = frozenset(i for i in everything if problem.constraints[i].kind not in CAPACITIES)
+    kept = _infeasible(tests, own, everything)
+    todo = [sorted(kept & own), sorted(kept - own)]
     while todo:  # what cannot be dropped at once is tried by halves: the same set, in far fewer tests
         part = todo.pop()
-        if part and impossible(kept - set(part)):
+        if part and tests.impossible(kept - set(part)):
             kept -= set(part)
         elif len(part) > 1:
             todo += [part[len(part) // 2 :], part[: len(part) // 2]]
     return tuple(sorted(kept))
+
+
+def _infeasible(tests: _Tests, own: frozenset[int], everything: frozenset[int]) -> frozenset[int]:
+    """Constraints that cannot hold together, hardly more than are needed: the user's own, and capacities that choices
+    without them break.
+    """
+    kept = own
+    while kept != everything and not tests.impossible(kept):
+        more = tests.broken_last & everything
+        if more <= kept:
+            return everything
+        kept |= more
+    return kept
+
+
+@dataclass
+class _Tests:
+    """Whether constraints can hold together. `held`: sets that can; `broken`: what each choice found so far breaks, and
+    nothing else.
+    """
+
+    problem: Problem
+    time_limit: float
+    seed: int
+    held: list[frozenset[int]] = field(default_factory=list)
+    broken: list[frozenset[int]] = field(default_factory=list)
+    broken_last: frozenset[int] = frozenset()
+    started: float = field(default_factory=time.perf_counter)
+
+    def impossible(self, kept: frozenset[int]) -> bool:
+        """Whether it is proven that no choice keeps all of `kept`."""
+        if any(kept <= held for held in self.held) or any(kept.isdisjoint(broken) for broken in self.broken):
+            return False
+        self.broken_last = frozenset()
+        left = self.time_limit - (time.perf_counter() - self.started)
+        if left <= 0:
+            return False
+        relaxed = frozenset(range(len(self.problem.constraints))) - kept
+        answer, choice = any_choice(self.problem, relaxed, left, seed=self.seed)
+        if answer == "yes":
+            self.held.append(kept)
+        if choice is not None:
+            found = evaluate(self.problem, choice)
+            self.broken_last = found.broken
+            if found.possible and NOT_IN_TABLES not in found.broken:
+                self.broken.append(found.broken)
+        return answer == "no"
 
 
 def flows_without_a_way(problem: Problem, time_limit: float = 5.0) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from planner.problem import (
     MILLION,
@@ -24,6 +25,9 @@ from planner.solver.packing import devices_needed
 from planner.solver.solution import Choice
 from planner.solver.throughput import fullness, scales
 from planner.solver.ways import Ways
+
+NOT_IN_TABLES: Final = -1
+"""Broken by what is no choice: its tables do not have it, whatever is relaxed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +164,7 @@ def _executors(problem: Problem, choice: Choice, flows: _Flows, broken: set[int]
         if problem.pools[pool].sharing == "time":
             count = choice.replicas[station]
             if count < max(1, problem.pools[pool].minimum) or found.setdefault(pool, count) != count:
-                broken.add(-1)  # not a choice
+                broken.add(NOT_IN_TABLES)
     return found
 
 
@@ -180,7 +184,7 @@ def _station_waits(problem: Problem, choice: Choice, flows: _Flows, waits: _Wait
             waits.station[index] = (best.wait_us, best.wait_var)
         else:
             waits.station[index] = (0, 0)
-            broken.add(-1)  # not a choice that the tables allow: no constraint can be relaxed to allow it
+            broken.add(NOT_IN_TABLES)  # no constraint can be relaxed to allow it
 
 
 def _server_waits(

@@ -76,8 +76,9 @@ class Exact:
             search.interrupted, proven = True, False
         return replace(search.solution(proven), strategy=self.name)
 
-    def possible(self, problem: Problem, relaxed: frozenset[int], stop: Stop) -> Possible:
-        """Whether any choice keeps the constraints not in `relaxed`, as far as `stop` allows to find out.
+    def possible(self, problem: Problem, relaxed: frozenset[int], stop: Stop) -> tuple[Possible, Choice | None]:
+        """Whether any choice keeps the constraints not in `relaxed`, as far as `stop` allows to find out; and one that
+        does, if it was found with all its devices.
 
         Raises KeyboardInterrupt where Ctrl-C ended the search.
         """
@@ -87,7 +88,7 @@ class Exact:
         answer = search.possible(Relaxation(Scope(self.encoding)) if small else search.start(self.blocks))
         if search.interrupted:
             raise KeyboardInterrupt
-        return answer
+        return answer, None if search.best is None else search.best[0]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from planner.problem import Problem
 from planner.solver import cpsat
 from planner.solver.exact import Possible
 from planner.solver.greedy import greedy_choices
-from planner.solver.solution import Solution
+from planner.solver.solution import Choice, Solution
 from planner.solver.stop import Clock, Progress, Stop, silent
 from planner.solver.strategy import STRATEGIES, exact_for
 from specs.errors import InputError, Issue
@@ -49,13 +49,21 @@ def solve_problem(
 def is_feasible(
     problem: Problem, relaxed: frozenset[int], time_limit: float, below: int | None = None, seed: int = 0
 ) -> Possible:
-    """Whether any choice keeps the constraints not in `relaxed` (with a first objective below `below`, if given).
+    """Whether any choice keeps the constraints not in `relaxed` (with a first objective below `below`, if given)."""
+    return any_choice(problem, relaxed, time_limit, below, seed)[0]
+
+
+def any_choice(
+    problem: Problem, relaxed: frozenset[int], time_limit: float, below: int | None = None, seed: int = 0
+) -> tuple[Possible, Choice | None]:
+    """As `is_feasible`, with such a choice where one is at hand.
 
     A greedy choice is proof enough, in a hundredth of the time.
     """
     clock = Clock(Stop(time_limit))
-    if any(below is None or found.objectives[0] < below for _, found in greedy_choices(problem, clock, relaxed)):
-        return "yes"
+    for choice, found in greedy_choices(problem, clock, relaxed):
+        if below is None or found.objectives[0] < below:
+            return "yes", choice
     with _in_64_bits(problem):
         at_most = None if below is None else below - 1
         return exact_for(problem).possible(problem, relaxed, Stop(clock.left, seed=seed, at_most=at_most))

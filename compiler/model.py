@@ -39,9 +39,11 @@ def load_model(path: Path) -> onnx.ModelProto:
     except Exception as error:  # protobuf's DecodeError and onnx's own errors have no common base
         raise InputError(Issue(f"not an ONNX model: {_first_line(error)}", place, "export the model again")) from error
     _check_external(model, path)
+    whole = not any(map(_is_external, _tensors(model.graph)))
     try:
         external_data_helper.load_external_data_for_model(model, str(path.parent))
-        checker.check_model(str(path), full_check=True)  # of a model in memory it would write all weights first
+        # Of a model in memory it writes all weights first; of a file it does not look into external ones.
+        checker.check_model(str(path) if whole else model, full_check=True)
     except Exception as error:  # the checker raises ValidationError, numpy ValueError, the file system OSError
         raise InputError(Issue(f"invalid ONNX model: {_first_line(error)}", place, "export the model again")) from error
     _check_domains(model, path)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping
-from itertools import accumulate
+from itertools import pairwise
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
@@ -15,8 +14,8 @@ from specs.quantities import Number
 
 Length = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}$")]
 """A whole number, as JSON's keys are."""
-STEPS: Final = 40
-"""Even steps of the quantiles of what is stacked."""
+STEP: Final = 2e-6
+"""How steep a step in quantiles is."""
 
 
 Combination = tuple[tuple[tuple[str, str], ...], tuple[tuple[str, tuple[str, ...]], ...]]
@@ -66,10 +65,13 @@ class PayloadSize(Spec):
         """Of so many entries of that size, each number of them with its probability."""
         mean, second, third = (sum(p * (n * size) ** k for n, p in counts.items()) for k in (1, 2, 3))
         ordered = sorted(counts)
-        reached = list(accumulate(counts[n] for n in ordered))
-        levels = (k / STEPS for k in range(STEPS + 1))
-        at = {level: ordered[min(bisect_left(reached, level - 1e-9), len(ordered) - 1)] * size for level in levels}
-        return cls(mean=mean, second=second, third=third, quantiles={f"{level:g}": n for level, n in at.items()})
+        at = {"0": ordered[0] * size}
+        reached = 0.0
+        for n, after in pairwise(ordered):  # a step at each number; between points values are read as spread evenly
+            reached += counts[n]
+            for level, entries in ((reached, n), (reached + STEP, after)):
+                at[f"{min(1.0, level):.6f}"] = entries * size
+        return cls(mean=mean, second=second, third=third, quantiles=at | {"1": ordered[-1] * size})
 
 
 class Accuracy(Spec):

@@ -22,7 +22,9 @@ APP_WORDS: Final = {
     "objective": "objective", "data": "data",
 }  # fmt: skip
 INFRA_WORDS: Final = {"hardware": "hardware", "site": "sites", "link": "links", "fleet": "fleets"}
-SHORT: Final[dict[str, tuple[str, ...]]] = {"delay": ("mean",), "rate": ("mean", "peak"), "size": ("p50", "p99")}
+SHORT: Final[dict[str, tuple[str, ...]]] = {
+    "delay": ("mean",), "rate": ("mean", "peak"), "size": ("p50", "p99"), "up": ("rate",), "down": ("rate",),
+}  # fmt: skip
 """Keys whose mapping may be written as one value, and what that value stands for."""
 
 

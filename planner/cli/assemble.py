@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compiler.build import build_all
-from compiler.job import BACKENDS, versions
+from compiler.job import BACKENDS, Job, versions
 from compiler.remote.place import for_device
 from compiler.store import Store
 from planner.cli.devices import lent_classes
@@ -15,6 +15,7 @@ from planner.cli.loading import Loaded
 from planner.cli.profiling.targets import Targets
 from planner.situation import source_digests
 from runtime.bundle import Bundle, write_bundle
+from specs.artefact_folder import read_artefact
 from specs.codec import plain_segment
 from specs.errors import InputError, Issue, Place
 from specs.plan import Assignment, Plan
@@ -45,11 +46,15 @@ def assemble(
         message = f"the plan is older than its inputs: {', '.join(stale)} changed since"
         where = place("inputs", "sources", stale[0])
         raise InputError(Issue(message, where, "profile and solve again"))
-    targets, lent = Targets(loaded.app, loaded.models, store=Store(store)), lent_classes(loaded.infra)
+    targets, lent = Targets(loaded.app, loaded.models), lent_classes(loaded.infra)
     jobs = {
-        _key(a): for_device(
-            targets.job(a.component, a.variant, backend, a.threads, plain_segment(a.segment), a.batch),
-            lent.get(a.hardware),
+        _key(a): _as_planned(
+            for_device(
+                targets.job(a.component, a.variant, backend, a.threads, plain_segment(a.segment), a.batch),
+                lent.get(a.hardware),
+            ),
+            a.artefact,
+            Store(store),
         )
         for a in plan.assignments
         for backend in BACKENDS
@@ -77,6 +82,14 @@ def assemble(
     used = {name: text for j in jobs.values() for name, text in versions(j.backend).items()}
     bundle = write_bundle(output, plan, loaded.app, loaded.infra, lambda a: folders[jobs[_key(a)].key], used)
     return Assembled(bundle, len(folders), compiled)
+
+
+def _as_planned(job: Job, key: str, store: Store) -> Job:
+    """`job` with the schedules of the artefact that was profiled, where those were tuned and the store has it: what was
+    tuned since is for the next profile."""
+    if job.key == key or (folder := store.find(key)) is None:
+        return job
+    return job.model_copy(update={"tuned": read_artefact(folder).tuned or {}})
 
 
 def _key(a: Assignment) -> tuple[str, str, str, int, int, str, str]:

@@ -181,7 +181,7 @@ class Services(NamedTuple):
 
 def sent(found: Found, items: NDArray[np.int64], batches: Batches, later: Services) -> tuple[Reals, Reals]:
     """Of a request in each state with so many items: when its first batch leaves, and when its last one is done."""
-    free = found.free.copy()
+    free, values = found.free.copy(), np.sort(later.values)
     rows = np.arange(len(free))
     full, rest = np.divmod(found.open + items, batches.most)
     oldest = np.where((full == 0) & (found.open > 0), -found.age, 0.0)
@@ -191,7 +191,7 @@ def sent(found: Found, items: NDArray[np.int64], batches: Batches, later: Servic
         goes = (number < full) | ((number == full) & (rest > 0))
         server = free.argmin(axis=1)
         leaves = np.maximum(free[rows, server], np.where(number < full, 0.0, due))
-        ends = leaves + _drawn(later.values, len(rows), later.random)
+        ends = leaves + _drawn(values, len(rows), later.random)
         free[rows, server] = np.where(goes, ends, free[rows, server])
         done = np.where(goes, np.maximum(done, ends), done)
         first = leaves if number == 0 else first
@@ -200,7 +200,7 @@ def sent(found: Found, items: NDArray[np.int64], batches: Batches, later: Servic
 
 def finish(free: NDArray[np.float64], items: int, values: Reals, random: np.random.Generator) -> Reals:
     """When the last of `items` items is done, for each row of times until servers are free; each goes to the first."""
-    left = free.copy()
+    left, values = free.copy(), np.sort(values)
     rows = np.arange(len(left))
     done = np.zeros(len(left))
     for _ in range(items):
@@ -212,6 +212,5 @@ def finish(free: NDArray[np.float64], items: int, values: Reals, random: np.rand
 
 
 def _drawn(values: Reals, count: int, random: np.random.Generator) -> Reals:
-    """`count` of the equally likely `values`, from all parts of their distribution alike, in any order."""
-    picked = np.sort(values)[((np.arange(count) + 0.5) * len(values) / count).astype(np.int64)]
-    return random.permutation(picked)
+    """`count` of equally likely values, sorted, from all parts of their distribution alike, in any order."""
+    return random.permutation(values[((np.arange(count) + 0.5) * len(values) / count).astype(np.int64)])

@@ -267,12 +267,13 @@ class _Search:
         ceiling = self._ceiling()
         linear: Bound | None = None
         for rounds in (0, TANGENTS):
-            linear = self._linear(relaxation).solve(branch.limits, self.clock.left, rounds)
-            if linear is not None:
-                branch = replace(branch, bound=max(branch.bound, linear.value))
+            found = self._linear(relaxation).solve(branch.limits, self.clock.left, rounds)
+            if found is not None:
+                linear = found
+                branch = replace(branch, bound=max(branch.bound, found.value))
             if ceiling is not None and branch.bound >= ceiling:
                 return relaxation, []
-            if linear is not None and (parts := parts_of(self.groups, branch, linear)):
+            if found is not None and (parts := parts_of(self.groups, branch, found)):
                 return relaxation, list(parts)
         return self._searched(branch, relaxation, linear, ceiling)
 

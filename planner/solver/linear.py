@@ -13,6 +13,7 @@ are no rows, are approached by tangents (docs/solver.md).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isqrt, sqrt
@@ -113,8 +114,9 @@ class LinearRelaxation:
         scales = self._scales[len(self._rows) : len(self._rows) + len(self._sums)]
         for constraint, scale, (low, high) in zip(self._limited, scales, limits, strict=True):
             constraint.SetBounds(low / scale, high / scale)
-        self._solver.SetTimeLimit(max(1, int(1000 * seconds)))
+        ends = time.monotonic() + seconds
         for last in (*[False] * rounds, True):
+            self._solver.SetTimeLimit(max(1, int(1000 * (ends - time.monotonic()))))
             if self._solver.Solve() != self._solver.OPTIMAL:
                 return None
             answer = self._answer()

@@ -34,8 +34,10 @@ class Interval:
 @dataclass(frozen=True, slots=True)
 class Norm:
     """The root of the sum of the squares of `parts`, each a variable times a factor that is not negative, is at most
-    the sum of `v * sqrt(n)` over the `(v, n)` of `most`. All answers keep it, since other rows imply it; linear
-    relaxations of these rows do not. A variable may be in several parts.
+    the sum of `v * sqrt(n)` over the `(v, n)` of `most`, of which at most one `v` is true.
+
+    All answers keep it, since other rows imply it; linear relaxations of these rows do not. A variable may be in
+    several parts.
     """
 
     parts: tuple[tuple[int, int], ...]

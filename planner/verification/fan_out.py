@@ -22,6 +22,10 @@ class PlayedQueue:
     first: Sample
     last: Mapping[int, Sample]
 
+    def last_of(self, items: int) -> Sample:
+        """Of so many items; of the nearest number that was played, where none of `REQUESTS` brought as many."""
+        return self.last[min(self.last, key=lambda n: abs(n - items))]
+
 
 def play(rates: Mapping[int, float], times: Sample, servers: int, random: np.random.Generator) -> PlayedQueue:
     """`rates` are requests a second by how many items they bring (at least 1); an item takes one of `times`.

@@ -131,7 +131,7 @@ class Sampling:
             queue, items = reading.queue_of(i), way.often(reading.plan.assignments[i].component)
             played = self.played(queue) if items else None
             waits = self.wait(queue, n) if items else np.zeros(n)
-            taken[i] = service[i] + waits if played is None else self.random.choice(played.last[items], n)
+            taken[i] = service[i] + waits if played is None else self.random.choice(played.last_of(items), n)
         executors = {
             queue: Replay(
                 stages,
@@ -313,7 +313,7 @@ class Sampling:
                 items = way.often(component)
                 played = self.played(queue) if items else None
                 if played is not None:
-                    done[i] = ready + self.random.choice(played.last[items], n)
+                    done[i] = ready + self.random.choice(played.last_of(items), n)
                     continue
                 done[i] = ready
                 for _ in range(items):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from compiler.model import load_model, prepare, source_digest
 from compiler.signature import read_signature
@@ -181,6 +181,20 @@ def _with_external(folder: Path, location: str) -> Path:
     file = folder / "m.onnx"
     file.write_bytes(proto.SerializeToString())
     return file
+
+
+def test_shapes_in_external_data_are_read(tmp_path: Path) -> None:
+    proto = model([helper.make_node("Reshape", ["x", "s"], ["y"])], {"x": [1, 4]}, {"y": [2, 2]})
+    proto.graph.initializer.append(numpy_helper.from_array(np.array([2, 2], np.int64), "s"))
+    file = tmp_path / "m.onnx"
+    onnx.save(proto, str(file), save_as_external_data=True, location="all.bin", size_threshold=0)
+    assert load_model(file).graph.node[0].op_type == "Reshape"
+
+
+def test_external_data_that_is_too_short_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "weights.bin").write_bytes(bytes(2))
+    with pytest.raises(InputError, match="invalid ONNX model"):
+        load_model(_with_external(tmp_path, "weights.bin"))
 
 
 def test_preparing_leaves_the_given_model_alone() -> None:

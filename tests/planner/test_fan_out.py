@@ -13,6 +13,7 @@ from planner.limits import with_limits
 from planner.moments import Moments
 from planner.path_limits import path_limits
 from planner.placement.demand import Demand
+from planner.prediction.distribution import POINTS, from_quantiles
 from planner.prediction.fan_out_queue import Brought, FanOutQueue
 from planner.prediction.latency import Latency
 from planner.prediction.queueing import single_server
@@ -193,9 +194,19 @@ def test_what_crosses_a_cut_is_as_much_as_the_items_give() -> None:
     given = Behaviour(variants={"c": "v"}, patterns=(pattern, *others), payloads={}, items=4, inputs={}, measured_at="")
     size = given.cut_size("c", 100)
     assert (size.mean, size.second) == (150, 50_000)
-    assert [size.quantiles[q] for q in ("0", "0.5", "0.525", "0.75", "0.775", "1")] == [0, 0, 200, 200, 400, 400]
+    assert np.bincount((from_quantiles(sorted_points(size), size.mean) / 100).round().astype(int)).tolist() == [
+        POINTS // 2, 0, POINTS // 4, 0, POINTS // 4
+    ]  # fmt: skip
+    rare = PayloadSize.stack(1, {1: 0.98, 20: 0.02})
+    values = from_quantiles(sorted_points(rare), rare.mean)
+    assert values.mean() == pytest.approx(1.38, rel=0.01)
+    assert np.quantile(values, 0.985) == pytest.approx(20, rel=0.01)
     once = given.model_copy(update={"patterns": (pattern.model_copy(update={"items": None, "probability": 1.0}),)})
     assert once.cut_size("c", 100) == PayloadSize.constant(100)
+
+
+def sorted_points(size: PayloadSize) -> list[tuple[float, float]]:
+    return sorted((float(p), x) for p, x in size.quantiles.items())
 
 
 def equal(seeds: range) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from specs.changes import Changes, parse_changes
@@ -47,6 +49,19 @@ def test_a_change_below_a_value_in_short_keeps_the_rest() -> None:
     short = parse_changes(["link.lte.delay=80ms", "link.lte.delay.jitter=2ms"])
     infra = load_infrastructure(INFRA, short.infra)
     assert (infra.value.links["lte"].delay.mean, infra.value.links["lte"].delay.jitter) == (0.08, 0.002)
+
+
+def test_a_change_of_one_direction_s_rate_is_as_if_the_file_had_it(tmp_path: Path) -> None:
+    text = "schema: tierplan.infra/v1\nhardware: {h: {cores: 1, emulate: {cpu: 1}}}\nsites:\n"
+    text += "".join(
+        f"  {s}: {{tier: {s}, pools: {{p: {{hardware: h, devices: 1, owned: true}}}}}}\n" for s in ("edge", "cloud")
+    )
+    for up in ("5 Mbit/s", "{rate: 5 Mbit/s}"):
+        file = tmp_path / "infra.yaml"
+        file.write_text(f"{text}links: {{l: {{between: [edge, cloud], up: {up}, down: 9 Mbit/s}}}}\n", "utf-8")
+        infra = load_infrastructure(file, parse_changes(["link.l.up.rate=10 Mbit/s"]).infra)
+        link = infra.value.links["l"]
+        assert (link.up.rate, link.down.rate) == (10e6 / 8, 9e6 / 8)
 
 
 def test_the_digest_tells_what_ifs_apart_from_the_file() -> None:

@@ -205,7 +205,8 @@ class Builder:
             for stage in of.stages:
                 a = layout.stages[stage].assignment
                 if a.site == site:
-                    found.append((self._visit(site, stage), site, rate * of.pipeline.runs(a.component)))
+                    for items, share in _brought(of, a.component).items():
+                        found.append((self._visit(site, stage, items), site, rate * share))
             for leg in of.legs:
                 for passage in leg.route:
                     for name, speed, owner in self._timings.link_servers(passage):
@@ -214,10 +215,12 @@ class Builder:
                             found.append((kind, site, rate * leg.message.share))
         return found
 
-    def _visit(self, site: str, stage: int) -> int:
-        """The class of single visits to one stage, of no request."""
+    def _visit(self, site: str, stage: int, items: int) -> int:
+        """The class of visits to one stage, of so many items together, of no request."""
         first = self._source(site)
-        self._node.add(stage=stage, site=self.sites[site], need=1, items=1, column=-1, end=-1, edge=len(self._edge) + 1)
+        self._node.add(
+            stage=stage, site=self.sites[site], need=1, items=items, column=-1, end=-1, edge=len(self._edge) + 1
+        )
         self._edge.add(to=first + 1, awaited=True, sizes=-1, column=-1, step=len(self._step))
         return self._background(site, first)
 
@@ -296,6 +299,15 @@ class Builder:
             most_items=max((i for i in n["items"].tolist() if i != 1), default=1),
             horizon=horizon if horizon > 0 else inf,
         )  # fmt: skip
+
+
+def _brought(of: FlowLayout, component: str) -> dict[int, float]:
+    """The share of requests that bring so many items to `component`, at least one."""
+    found: dict[int, float] = {}
+    for shape in of.pipeline.shapes:
+        if items := shape.times(component):
+            found[items] = found.get(items, 0.0) + shape.probability
+    return found
 
 
 def _receiver(leg: Leg) -> int | str:

@@ -8,9 +8,9 @@ looks for constraints included in others calls some feasible models of ours infe
 (tests/planner/test_solver.py keeps three); `presolve_inclusion_work_limit: 0` leaves that step out (google/or-tools
 issue 5293 finds the same). Probing and cuts take longer than they save on models of this size: without cuts, instances
 of 10 components on 10 sites are proven in half of the time (benchmarks/instances.py). So do presolving again, looking
-for symmetries, and reductions that may lose solutions: in models of which much is fixed these lowered a bound by one a
-thousand times, for three seconds. Simplifying clauses in the search takes a fifth of the time on these instances, but helps where intervals may not
-overlap: it is left on there.
+for symmetries, and reductions that may lose solutions: in models of which much is fixed these lowered a bound by one
+a thousand times, for three seconds. Simplifying clauses in the search takes a fifth of the time on these instances; it
+is left on where intervals may not overlap, which it helps.
 """
 
 from __future__ import annotations

@@ -79,10 +79,11 @@ def _noises(
     top: Topology, app: Application, flow: Flow, site: str, rate: float, outcomes: Sequence[Outcome]
 ) -> Iterator[Noise]:
     for stage in top.stages_at(site):
-        ran = sum(outcome.items.get(stage.component, stage.component in outcome.runs) for outcome in outcomes)
-        if flow.name in stage.flows and ran:
+        brought = [int(o.items.get(stage.component, stage.component in o.runs)) for o in outcomes]
+        together = tuple(n for n in brought if n > 0)
+        if flow.name in stage.flows and together:
             inputs = recorded_inputs(stage, app, outcomes, RECORDED)
-            yield Noise(stage.id, rate * ran / len(outcomes), tuple(inputs))
+            yield Noise(stage.id, rate * len(together) / len(outcomes), tuple(inputs), together)
 
 
 def _hums(

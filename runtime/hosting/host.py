@@ -75,11 +75,14 @@ class QueueLoad:
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """Background work: at `rate` a second, a request like one of `inputs` comes to `stage` from members left out."""
+    """Background work: at `rate` a second, a request comes to `stage` from members left out, with as many items at once
+    as one of `together` says, each like one of `inputs`.
+    """
 
     stage: str
     rate: float
     inputs: tuple[Mapping[str, Value | None], ...]
+    together: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -499,7 +502,8 @@ class Host:
             if self._stop.wait(max(0.0, due - time.monotonic())):
                 return
             word = Message("values", "", stage.flows[0], self.name, stage.id, deadline=float("inf"))
-            self._queues[stage.id].put(_Task(stage, dict(rng.choice(noise.inputs)), due, word, background=True))
+            items = (dict(rng.choice(noise.inputs)) for _ in range(rng.choice(noise.together)))
+            self._queues[stage.id].put(*(_Task(stage, item, due, word, background=True) for item in items))
 
     def _make_hum(self, hum: Hum, start: float, rng: random.Random) -> None:
         due = start

@@ -20,6 +20,7 @@ from planner.prediction.queueing import single_server
 from planner.prediction.timings import Timings
 from planner.simulation import Simulation
 from specs.behaviour import Behaviour, BranchPattern, PayloadSize
+from specs.run_result import Slice
 from tests.planner.networks import Server, chain, exponential
 from tests.planner.test_simulation_cases import ends, play
 from tests.planner.test_solver import compare_all, family
@@ -132,6 +133,18 @@ def test_a_mixture_of_few_and_many_items_takes_as_long_as_it_is_played(load: flo
     assert path.predicted.p50_ms == pytest.approx(float(np.quantile(times, 0.5)) * 1e3, rel=0.03)
     assert path.predicted.p99_ms == pytest.approx(float(np.quantile(times, 0.99)) * 1e3, rel=0.05)
     assert path.predicted.mean_ms == pytest.approx(float(times.mean()) * 1e3, rel=0.03)
+
+
+def test_items_of_members_left_out_of_a_slice_come_together_too() -> None:
+    """Else half of the load would be single items, and nine at once be rare."""
+    servers = {"a": Server([1e-3]), "b": Server(exponential(0.01), 4, site="there"), "c": Server([1e-3])}
+    situation, layout = chain(servers, 1.0, members=20, fan_out=("b", {9: 1.0}))
+    part = Slice(members={"here": 10}, multiplier=1, background={"there": 10.0}, requests=300, seed=1)
+    demand = Demand(situation, part)
+    (path,) = Latency(layout, demand).paths()
+    times = Simulation(layout, demand, 3).run(150_000).flows["src@here"].times("end", [0])
+    assert path.predicted.p50_ms == pytest.approx(float(np.quantile(times, 0.5)) * 1e3, rel=0.03)
+    assert path.predicted.p99_ms == pytest.approx(float(np.quantile(times, 0.99)) * 1e3, rel=0.05)
 
 
 def test_other_limits_make_the_tables_that_formulating_with_them_makes() -> None:

@@ -61,6 +61,8 @@ def test_a_change_of_one_direction_s_rate_is_as_if_the_file_had_it(tmp_path: Pat
         file.write_text(f"{text}links: {{l: {{between: [edge, cloud], up: {up}, down: 9 Mbit/s}}}}\n", "utf-8")
         infra = load_infrastructure(file, parse_changes(["link.l.up.rate=10 Mbit/s"]).infra)
         link = infra.value.links["l"]
+        assert link.up is not None
+        assert link.down is not None
         assert (link.up.rate, link.down.rate) == (10e6 / 8, 9e6 / 8)
 
 

@@ -130,7 +130,7 @@ def _weights(*shape: int) -> np.ndarray[Any, Any]:
 
 
 def _convolution(kernel: int, channels: int, size: int, groups: int = 1) -> onnx.ModelProto:
-    """With bias and activation; a 1x1 convolution before it puts a grouped one into blocks of channels."""
+    """With bias and activation."""
     weights = {"w": _weights(channels, channels // groups, kernel, kernel), "b": _weights(channels)}
     nodes = [helper.make_node("Conv", ["x", "w", "b"], ["c"], pads=[kernel // 2] * 4, group=groups)]
     nodes.append(helper.make_node("Relu", ["c"], ["y"]))

@@ -13,8 +13,8 @@ from compiler.backends import BACKENDS, backend
 from compiler.given import Given
 from specs.artefact import WHOLE, Buckets, ModelBackend, Segment
 from specs.base import Spec
+from specs.choice import Choice
 from specs.digest import digest_bytes, digest_value
-from specs.tuning import Choice
 
 __all__ = ["BACKENDS", "Job", "job", "versions"]
 

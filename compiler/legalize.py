@@ -61,11 +61,8 @@ def winograd_convolutions(mod: tvm.IRModule, machine: Machine) -> tuple[tuple[in
             calls.append(expr)
 
     relax.analysis.post_order_visit(mod["main"], visit)
-    used = machine.winograd
     return tuple(
-        i
-        for i, call in enumerate(calls)
-        if used and _is_blocked(call) and _winograd_pays(machine, conv2d.window_of(call), call)
+        i for i, call in enumerate(calls) if _is_blocked(call) and _winograd_pays(machine, conv2d.window_of(call), call)
     ), len(calls)
 
 
@@ -75,14 +72,11 @@ def _is_blocked(call: Any) -> bool:
 
 
 def _winograd_pays(machine: Machine, window: conv2d.Window, call: Any) -> bool:
-    data, weight = call.args
-    shapes = [tuple(int(d) for d in arg.ty.shape) for arg in (data, weight)]
-    if not isinstance(weight, tvm.ir.GenericConst):
+    if not _winograd_could(machine, window, call):
         return False
-    choice = machine.tuned.get(conv2d.workload_of(window, *shapes))
-    if choice is not None and winograd.applies(machine, window, shapes[0], shapes[1]):
-        return choice.winograd
-    return winograd.pays(machine, window, shapes[0], shapes[1])
+    data, weight = (tuple(int(d) for d in arg.ty.shape) for arg in call.args)
+    choice = machine.tuned.get(conv2d.workload_of(window, data, weight))
+    return winograd.pays(machine, window, data, weight) if choice is None else choice.winograd
 
 
 def _winograd_could(machine: Machine, window: conv2d.Window, call: Any) -> bool:
@@ -95,7 +89,7 @@ def _conv2d(machine: Machine, bb: Any, call: Any) -> Any:
     if not _is_blocked(call):
         return _stock(bb, call)
     window = conv2d.window_of(call)
-    if machine.winograd and _winograd_pays(machine, window, call):
+    if _winograd_pays(machine, window, call):
         return _winograd(machine, window, bb, *call.args)
     also = _winograd_could(machine, window, call)
     return _call(

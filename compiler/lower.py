@@ -14,7 +14,7 @@ from compiler.layout import block_channels
 from compiler.legalize import legalizations, winograd_convolutions
 from compiler.schedules.apply import Anchor, apply_schedules
 from compiler.schedules.machine import Machine, machine_of
-from specs.tuning import Choice
+from specs.choice import Choice
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, Protocol
 from pydantic import Field
 
 from specs.base import Spec, TypeText
-from specs.tuning import Choice
+from specs.choice import Choice
 
 ARTEFACT_FILE = "artefact.json"
 

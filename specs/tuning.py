@@ -1,4 +1,4 @@
-"""What a search over schedules found: choices in place of the analytic ones, and every trial that led to them."""
+"""What a search over schedules found: every trial, and the choices that were confirmed by model."""
 
 from __future__ import annotations
 
@@ -7,24 +7,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from specs.base import Spec
-
-Extent = Annotated[int, Field(ge=1, le=64)]
-Order = Literal["channels", "positions"]
-"""Which loop over tiles is the inner one: that over positions (rows), so that a tile's weights stay in the cache while
-the ``channels`` are the outer loop; or the other way round."""
-
-
-class Choice(Spec):
-    """How one operator is computed: its register `tile` (vectors of channels, rows, columns; the analytic one where it
-    is None), the `order` of the loops over tiles, and whether by Winograd's algorithm."""
-
-    tile: tuple[Extent, Extent, Extent] | None = None
-    order: Order = "channels"
-    winograd: bool = False
-
-    def __str__(self) -> str:
-        tile = "analytic tile" if self.tile is None else "x".join(map(str, self.tile))
-        return f"{'Winograd, ' if self.winograd else ''}{tile}, {self.order} outside"
+from specs.choice import Choice
 
 
 class Trial(Spec):
@@ -40,7 +23,7 @@ class Trial(Spec):
     reason: str = ""
 
 
-class Place(Spec):
+class TimedOn(Spec):
     """Where times hold: the CPU that took them, the target and threads compiled for, and the versions of all that
     compiles, our templates among them."""
 
@@ -55,7 +38,7 @@ class Trials(Spec):
 
     schema_: Literal["tierplan.trials/v1"] = Field(alias="schema", default="tierplan.trials/v1")
     workload: str
-    place: Place
+    place: TimedOn
     choice: Choice | None = None
     trials: tuple[Trial, ...] = ()
 
@@ -72,7 +55,7 @@ class Tuning(Spec):
     artefact: str
     tuned: str
     source: str
-    place: Place
+    place: TimedOn
     choices: dict[str, Choice]
     ratio: Annotated[float, Field(gt=0)]
     error: Annotated[float, Field(ge=0)]

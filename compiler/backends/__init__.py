@@ -17,7 +17,7 @@ import onnx
 
 from compiler.buckets import Bucketed
 from specs.artefact import ModelBackend
-from specs.tuning import Choice
+from specs.choice import Choice
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from tvm import tirx
 from compiler.schedules import conv2d, gemm, generic, integer_conv2d, integer_gemm, rows, winograd
 from compiler.schedules.anchor import TEMPLATE
 from compiler.schedules.machine import Machine
-from compiler.schedules.workload import ORDER, SPACE, WORKLOAD, Space
-from specs.tuning import Choice
+from compiler.schedules.workload import SPACE, WORKLOAD, Space, order_of
+from specs.choice import Choice
 
 _TILED = {
     conv2d.NAME: conv2d.schedule_conv2d,
@@ -76,7 +76,7 @@ def _anchor(func: Any) -> Anchor | None:
         tile = [int(n) for n in said["tile"]]
         choice = Choice(
             tile=(tile[0], tile[1], tile[2]),
-            order="positions" if str(said[ORDER]) == "positions" else "channels",
+            order=order_of(schedule, block),
             winograd=str(said[TEMPLATE]) == winograd.PRODUCT,
         )
         return Anchor(str(said[WORKLOAD]), choice, Space(vectors, rows_, columns, bool(alternative)))

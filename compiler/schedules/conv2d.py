@@ -73,9 +73,8 @@ def conv2d_blocked(machine: Machine, window: Window, data: Any, weight: Any, *, 
     rows, columns = window.output(height, width, (kernel_h, kernel_w))
     blocks_per_group = 1 if depthwise else out_blocks // window.groups
     workload = workload_of(window, [int(d) for d in data.shape], [int(d) for d in weight.shape])
-    kept = _kept(kernel_h, kernel_w) if depthwise else 0
-    space = Space(1 if depthwise else blocks_per_group, rows, columns, alternative, kept)
-    tile, order = choice_of(machine, workload, space)
+    space = Space(blocks_per_group, rows, columns, alternative)
+    tile, order = choice_of(machine, workload, space, _kept(kernel_h, kernel_w) if depthwise else 0)
     padded_rows, padded_columns = round_up(rows, tile.rows), round_up(columns, tile.columns)
     padded = pad_image(data, window, (padded_rows, padded_columns), (kernel_h, kernel_w))
     (stride_h, stride_w), (dilation_h, dilation_w) = window.strides, window.dilation

@@ -14,7 +14,7 @@ from compiler.schedules.anchor import finish_anchor, round_up
 from compiler.schedules.machine import Machine
 from compiler.schedules.tiles import Tile
 from compiler.schedules.workload import Space, block_attrs, choice_of, named, order_of
-from specs.tuning import Order
+from specs.choice import Order
 
 NAME = "gemm"
 

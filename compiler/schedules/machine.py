@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from specs.tuning import Choice
+from specs.choice import Choice
 
 _SERVER, _BOARD = 16 << 20, 1 << 20
 """Bytes of the last cache that one model may count on."""
@@ -70,7 +70,8 @@ class Machine:
 
     @property
     def accumulators(self) -> int:
-        """Registers that sums may occupy, so that operands still fit beside them (28 of 32, 12 of 16)."""
+        """Registers that sums may occupy, so that operands still fit beside them (28 of 32 with AVX-512, 12 of 16
+        with AVX2)."""
         return self.registers - self.operands
 
 

@@ -58,7 +58,7 @@ def pays(machine: Machine, window: Window, data: tuple[int, ...], weight: tuple[
     ins, outs = data[1] * data[4], weight[0] * weight[5]
     read = _READ * machine.lanes if 4 * IN * IN * ins * outs > machine.cache else 0
     direct = ins * outs * 9 * (rows * columns * data[0] + read)
-    wide = round_up(tiles, _tile(machine, weight[0], tiles).columns)
+    wide = round_up(tiles, best_tile(machine, weight[0], 1, tiles).columns)
     transformed = ins * outs * IN * IN * (wide + read) + _TRANSFORM * tiles * (ins + outs)
     return transformed * _MARGIN < direct
 
@@ -95,10 +95,6 @@ def count_tiles(window: Window, batch: int, height: int, width: int) -> int:
     """Output tiles of all images."""
     rows, columns = window.output(height, width, (3, 3))
     return batch * -(-rows // OUT) * -(-columns // OUT)
-
-
-def _tile(machine: Machine, out_blocks: int, tiles: int) -> Tile:
-    return best_tile(machine, out_blocks, 1, tiles)
 
 
 def plan_of(machine: Machine, workload: str, out_blocks: int, tiles: int) -> tuple[Tile, dict[str, Any]]:

@@ -13,8 +13,8 @@ from typing import Any, Final
 from compiler.schedules.anchor import TEMPLATE
 from compiler.schedules.machine import Machine
 from compiler.schedules.tiles import Tile, best_tile, candidates
+from specs.choice import Order
 from specs.errors import InputError, Issue
-from specs.tuning import Order
 
 WORKLOAD: Final = "tierplan.workload"
 SPACE: Final = "tierplan.space"
@@ -24,13 +24,12 @@ ORDER: Final = "tierplan.order"
 @dataclass(frozen=True, slots=True)
 class Space:
     """An output of `vectors` of channels x `rows` x `columns`, from which tiles are cut; `alternative` says that
-    another algorithm could compute it as well. `kept` vectors of weights stay in registers from tile to tile."""
+    another algorithm could compute it as well."""
 
     vectors: int
     rows: int
     columns: int
     alternative: bool = False
-    kept: int = 0
 
 
 def named(operator: str, parts: Mapping[str, Sequence[int]]) -> str:
@@ -38,14 +37,15 @@ def named(operator: str, parts: Mapping[str, Sequence[int]]) -> str:
     return " ".join([operator, *(f"{name}[{','.join(map(str, sizes))}]" for name, sizes in parts.items())])
 
 
-def choice_of(machine: Machine, workload: str, space: Space) -> tuple[Tile, Order]:
-    """The tile and order of loops: tuned ones, else the analytic ones.
+def choice_of(machine: Machine, workload: str, space: Space, kept: int = 0) -> tuple[Tile, Order]:
+    """The tile and order of loops: tuned ones, else the analytic ones, for which `kept` vectors of weights stay in
+    registers from tile to tile.
 
     Raises InputError where a tuned tile does not fit the operator or the registers: somebody changed it.
     """
     choice = machine.tuned.get(workload)
     if choice is None or choice.tile is None:
-        tile = best_tile(machine, space.vectors, space.rows, space.columns, space.kept)
+        tile = best_tile(machine, space.vectors, space.rows, space.columns, kept)
         return tile, "channels" if choice is None else choice.order
     tile = Tile(*choice.tile)
     if tile not in candidates(machine, space.vectors, space.rows, space.columns):

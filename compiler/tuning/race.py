@@ -13,6 +13,10 @@ import numpy as np
 
 WARMUP: Final = 2
 """Runs of each side that are not counted."""
+MOST: Final = 120.0
+"""Seconds after which a race ends with fewer pairs than were asked for: models of seconds a run would take hours."""
+LEAST_PAIRS: Final = 5
+"""With fewer, the deviations' median says nothing of chance."""
 _ORDERS: Final = ((1, 0, 1), (0, 1, 0))
 """Of the sides in a pair; the last run of each counts."""
 REST: Final = "all else"
@@ -53,8 +57,9 @@ class Ratio:
         return math.exp(self.log)
 
     def is_faster(self, least: float, errors: float) -> bool:
-        """Whether the second took less time than the first by more than the share `least` and by so many errors."""
-        return self.log < -max(least, errors * self.error)
+        """Whether the second took less time than the first by more than the share `least` and by so many errors; with
+        fewer than `LEAST_PAIRS`, nobody knows."""
+        return self.pairs >= LEAST_PAIRS and self.log < -max(least, errors * self.error)
 
 
 @dataclass
@@ -94,7 +99,7 @@ def race(
     sides: tuple[Side, Side], requests: Sequence[Sequence[Any]], clock: Callable[[], float], seconds: float, fewest: int
 ) -> tuple[Ratio, dict[str, Ratio]]:
     """The whole model's ratio, and each workload's that both sides have; `requests` in turn, for about `seconds` and at
-    least `fewest` pairs of each kind.
+    least `fewest` pairs of each kind; with fewer, but one, where those take longer than `MOST`.
 
     Each run follows one of the other side, of which the first is not counted: who comes after something else finds
     other caches, which made one build differ from itself by a tenth. Who is counted first alternates.
@@ -105,8 +110,8 @@ def race(
         for turn in range(WARMUP):
             side.run(*requests[turn % len(requests)])
             side.watched(*requests[turn % len(requests)])
-    began, turn = time.monotonic(), 0
-    while turn < fewest or time.monotonic() - began < seconds:
+    began, turn, spent_seconds = time.monotonic(), 0, 0.0
+    while not turn or (spent_seconds < MOST and (turn < fewest or spent_seconds < seconds)):
         request = requests[turn % len(requests)]
         order = _ORDERS[turn % 2]
         times = [0.0, 0.0]
@@ -124,6 +129,7 @@ def race(
         for workload in spent[0].keys() & spent[1].keys():
             parts.setdefault(workload, []).append((spent[0][workload], spent[1][workload]))
         turn += 1
+        spent_seconds = time.monotonic() - began
     return Ratio.of(whole), {workload: Ratio.of(pairs) for workload, pairs in sorted(parts.items())}
 
 

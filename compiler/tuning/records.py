@@ -13,12 +13,11 @@ from compiler.job import Job, versions
 from compiler.store import Store
 from specs.base import Spec
 from specs.digest import digest_value
-from specs.errors import InputError, Issue
-from specs.errors import Place as Where
+from specs.errors import InputError, Issue, Place
 from specs.input_file import read_input
 from specs.output_file import write_whole
 from specs.refusal import refusal
-from specs.tuning import MAX_BYTES, Place, Trials, Tuning
+from specs.tuning import MAX_BYTES, TimedOn, Trials, Tuning
 
 FOLDER: Final = "tuned"
 HINT: Final = "remove the file: tuning again makes it anew"
@@ -26,9 +25,9 @@ HINT: Final = "remove the file: tuning again makes it anew"
 T = TypeVar("T", bound=Spec)
 
 
-def place_of(job: Job) -> Place:
+def place_of(job: Job) -> TimedOn:
     """Where times of a job on this machine hold."""
-    return Place(cpu=host().cpu, target=job.target, threads=job.threads, versions=versions(job.backend))
+    return TimedOn(cpu=host().cpu, target=job.target, threads=job.threads, versions=versions(job.backend))
 
 
 def is_timed_here(job: Job) -> bool:
@@ -65,7 +64,7 @@ def forget_tuning(job: Job, store: Store) -> None:
     _tuning_file(job, store).unlink(missing_ok=True)
 
 
-def read_trials(workload: str, place: Place, store: Store) -> Trials:
+def read_trials(workload: str, place: TimedOn, store: Store) -> Trials:
     """All that was tried of a workload at this place, by whichever model; nothing yet, where none was."""
     return _read(_trials_file(workload, place, store), Trials) or Trials(workload=workload, place=place)
 
@@ -80,7 +79,7 @@ def _tuning_file(job: Job, store: Store) -> Path:
     return store.root / FOLDER / "models" / f"{key}.json"
 
 
-def _trials_file(workload: str, place: Place, store: Store) -> Path:
+def _trials_file(workload: str, place: TimedOn, store: Store) -> Path:
     key = digest_value({"workload": workload, "place": place.dump()})
     return store.root / FOLDER / "workloads" / f"{key}.json"
 
@@ -96,4 +95,4 @@ def _read(file: Path, kind: type[T]) -> T | None:
         return kind.model_validate_json(read_input(file, MAX_BYTES, file.name))
     except ValidationError as error:
         message = f"not a record of tuning: {refusal(error.errors()[0])}"
-        raise InputError(Issue(message, Where(str(file)), HINT)) from error
+        raise InputError(Issue(message, Place(str(file)), HINT)) from error

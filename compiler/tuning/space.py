@@ -8,7 +8,7 @@ from typing import Final
 from compiler.schedules.machine import Machine
 from compiler.schedules.tiles import ranked
 from compiler.schedules.workload import Space
-from specs.tuning import Choice
+from specs.choice import Choice
 
 TILES: Final = 12
 """Tiles that are tried at most of a workload: the cheapest by the analytic cost."""

@@ -6,7 +6,6 @@ there are, and each is timed where it runs: fused with what follows it, between 
 
 from __future__ import annotations
 
-import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -33,8 +32,9 @@ from compiler.tuning.records import (
     write_trials,
     write_tuning,
 )
+from specs.choice import Choice
 from specs.errors import EnvironmentFailed, InputError, Issue, NotKnown, Place
-from specs.tuning import Choice, Trial, Trials, Tuning
+from specs.tuning import Trial, Trials, Tuning
 
 LEAST: Final = 0.02
 """By which share of its time an operator must become faster for a choice to be taken while searching."""
@@ -58,6 +58,8 @@ FEWEST: Final = 15
 FEWEST_AT_LAST: Final = 25
 """Pairs of runs of a race."""
 SAMPLES: Final = 4
+REQUEST: Final = 600.0
+"""Seconds in which a model must be built, or a race be over, which ends by itself after `race.MOST`."""
 _WORKER: Final = "compiler.tuning.worker"
 
 Say = Callable[[str], None]
@@ -288,21 +290,24 @@ class _Search:
         for _ in range(CONFIRMED):
             self._build("present", self.present)
             raced = self._race("before", "present", FEWEST_AT_LAST, self._seconds_at_last)
-            changed = [w for w in self.present if self.present[w] != self.before.get(w)]
             sound = raced.difference is not None and raced.difference <= self.tolerance
-            back = [w for w in changed if not _holds(raced.parts.get(w))] if sound else changed
+            back = [w for w in self._changed if not _holds(raced.parts.get(w))] if sound else self._changed
             if not back:
                 break
             self._put_back({w: _told(raced.parts.get(w)) if sound else "outputs differ" for w in back})
             if self.present == self.before:
                 return None, {}
         else:  # what is left now was never raced as a whole
-            self.say("it stays as it was: each time it was measured, something else was not faster")
+            self._put_back(dict.fromkeys(self._changed, "each time it was measured, something else was not faster"))
             return None, {}
         if not raced.whole.is_faster(LEAST_WHOLE, ERRORS_AT_LAST):
-            self.say(f"it stays as it was: the whole model, {_told(raced.whole)}")
+            self._put_back(dict.fromkeys(self._changed, f"the whole model, {_told(raced.whole)}"))
             return None, {}
         return raced.whole, raced.parts
+
+    @property
+    def _changed(self) -> list[str]:
+        return [w for w in self.present if self.present[w] != self.before.get(w)]
 
     def _put_back(self, why: Mapping[str, str]) -> None:
         for workload, reason in why.items():
@@ -347,7 +352,7 @@ class _Search:
 
     def _operators(self, parts: Mapping[str, Ratio]) -> tuple[Operator, ...]:
         """The largest share first."""
-        changed = {w for w in self.present if self.present[w] != self.before.get(w)} & parts.keys()
+        changed = parts.keys() & self._changed
         return tuple(
             Operator(w, share, self.present[w], parts[w].ratio) if w in changed else Operator(w, share)
             for w, share in self.shares.items()
@@ -381,7 +386,7 @@ class _Search:
     def _ask(self, request: dict[str, Any], what: str) -> dict[str, Any]:
         if self.child is None or not self.child.alive:
             self.close()
-            self.child, self.inside = Child(_WORKER, Limits()), set()
+            self.child, self.inside = Child(_WORKER, Limits(seconds=REQUEST)), set()
             samples, workspace = str(self.folder / "samples.npz"), tempfile.mkdtemp(dir=self.folder)
             opened = {"do": "open", "job": self.job.model_dump(mode="json"), "samples": samples, "folder": workspace}
             self.tolerance = float(self.child.ask(opened, what)["tolerance"])
@@ -410,4 +415,4 @@ def _told(ratio: Ratio | None) -> str:
 
 
 def _holds(ratio: Ratio | None) -> bool:
-    return ratio is not None and ratio.is_faster(LEAST / 2, ERRORS_AT_LAST) and math.isfinite(ratio.log)
+    return ratio is not None and ratio.is_faster(LEAST / 2, ERRORS_AT_LAST)

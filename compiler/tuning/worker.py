@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from compiler.child import serve
 from compiler.job import Job
 from compiler.numerics import QUANTIZED_TOLERANCE, TOLERANCE, rounds
 from compiler.samples import load_samples
-from compiler.tuning.race import Ratio, Side, difference, open_side, race
+from compiler.tuning.race import Side, difference, open_side, race
 from compiler.tuning.space import neighbours
+from specs.choice import Choice
 from specs.errors import EnvironmentFailed
-from specs.tuning import Choice
 
 
 @dataclass
@@ -115,14 +115,10 @@ def _race(work: _Work, request: Mapping[str, Any]) -> dict[str, Any]:
     apart = max(difference(first.run(*each), second.run(*each)) for each in work.requests)
     whole, parts = race((first, second), work.requests, work.clock, request["seconds"], request["fewest"])
     return {
-        "whole": _said(whole),
-        "parts": {workload: _said(ratio) for workload, ratio in parts.items()},
+        "whole": asdict(whole),
+        "parts": {workload: asdict(ratio) for workload, ratio in parts.items()},
         "difference": apart if math.isfinite(apart) else None,
     }
-
-
-def _said(ratio: Ratio) -> dict[str, Any]:
-    return {name: getattr(ratio, name) for name in Ratio.__slots__}
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -74,15 +73,16 @@ def compile_bundle(
 
 
 def _seconds(text: str) -> float:
-    """A time such as 90s, 10m, 1h or 10 min. Raises InputError for anything else, and for what is not above zero."""
-    from specs.quantities import TIME
+    """A time such as 90s, 10m, 1h or 10 min. Raises InputError for anything else, zero, and more than a week."""
+    from specs.quantities import TIME, parse_quantity
 
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]+)\s*", text)
-    unit = {"m": 60.0, **TIME}.get(found[2]) if found else None
-    if found is None or unit is None or not 0 < float(found[1]) * unit <= MOST_SECONDS:
-        hint = "a number and s, m or h, at most a week: --tune 10m"
-        raise InputError(Issue(f"--tune {text}: expected a time", None, hint))
-    return float(found[1]) * unit
+    try:
+        seconds = parse_quantity(text, {"m": 60.0, **TIME}, "10m")
+    except ValueError as error:
+        raise InputError(Issue(f"--tune: {error}")) from None
+    if not 0 < seconds <= MOST_SECONDS:
+        raise InputError(Issue(f"--tune: expected a time above zero and of at most a week, got {text!r}"))
+    return seconds
 
 
 def _bundle(

@@ -13,7 +13,7 @@ from specs.errors import AnswerIsNo, EnvironmentFailed, InputError, Issue, Place
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from compiler.given import Given
+    from compiler.job import Job
     from compiler.targets import Target
     from planner.cli.results import CrossResult, CrossRow
 
@@ -31,7 +31,7 @@ def compile_model(
 ) -> int:
     """Compile `model` for each target, and copy what was made to OUTPUT/TARGET where an output is given.
 
-    With `seconds`, search that long for better schedules first, all targets together; they must be this machine's.
+    With `seconds`, search that long for better schedules first; every target must be this machine's.
 
     A target that fails does not stop the others. The exit code is that of the worst: 3 where a tool is missing or
     failed, 2 where the model cannot be compiled for a target, 0 where all were made.
@@ -39,6 +39,7 @@ def compile_model(
     from compiler.job import job
     from compiler.store import Store
     from compiler.targets import TARGETS, find_target
+    from compiler.tuning.tune import refuse_tuning
     from planner.cli.models import hand_in_alone
     from planner.cli.results import CrossResult
     from planner.cli.tuning import this_machine, tune_one
@@ -54,14 +55,15 @@ def compile_model(
     worst = 0
     with Progress() as progress:
         given = hand_in_alone(model, store, progress)
-        for target in targets:
+        jobs = [job(given, "tvm", threads, target=target.tvm) for target in targets]
+        for asked in jobs if seconds is not None else ():
+            refuse_tuning(asked)
+        for target, asked in zip(targets, jobs, strict=True):
             tuning = None
             if seconds is not None:
-                tuning = tune_one(
-                    job(given, "tvm", threads, target=target.tvm), target.name, Store(store), seconds, progress
-                )
+                tuning = tune_one(asked, target.name, Store(store), seconds, progress)
             progress.step(f"compiling for {target.name}")
-            row, code = _one(given, target, threads, store, output)
+            row, code = _one(asked, target, store, output)
             row = row.model_copy(update={"tuning": tuning})
             worst = max(worst, code)
             rows.append(row)
@@ -70,17 +72,16 @@ def compile_model(
     return worst
 
 
-def _one(model: Given, target: Target, threads: int, store: Path, output: Path | None) -> tuple[CrossRow, int]:
+def _one(job: Job, target: Target, store: Path, output: Path | None) -> tuple[CrossRow, int]:
     from compiler.build import build
     from compiler.check_target import check_target
-    from compiler.job import job
     from compiler.store import Store
     from compiler.tuning.records import as_tuned
     from planner.cli.results import CrossRow
     from specs.artefact_folder import read_artefact
 
     try:
-        described = as_tuned(job(model, "tvm", threads, target=target.tvm), Store(store))
+        described = as_tuned(job, Store(store))
         folder = build(described, Store(store))
         artefact = read_artefact(folder)
         found = [text for name in artefact.files for text in check_target(folder / name, target)]

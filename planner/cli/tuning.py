@@ -14,6 +14,7 @@ from compiler.model import load_model
 from compiler.remote.place import for_device
 from compiler.store import Store
 from compiler.targets import Target, target_of
+from compiler.tuning.records import plain
 from compiler.tuning.tune import Tuned, refuse_tuning, tune
 from planner.cli.devices import lent_classes
 from planner.cli.output import Progress, number, table
@@ -44,8 +45,8 @@ def tune_one(job: Job, name: str, store: Store, seconds: float, progress: Progre
     """Search for about `seconds`, on random inputs. Raises as `tune` does."""
     refuse_tuning(job)
     progress.step(f"{name}: compiling what there is")
-    plain = read_artefact(build(job.model_copy(update={"tuned": {}}), store))
-    signature = ModelSignature(inputs=plain.inputs, outputs=plain.outputs)
+    made = read_artefact(build(plain(job), store))
+    signature = ModelSignature(inputs=made.inputs, outputs=made.outputs)
     bounds = index_bounds(load_model(Path(job.file or job.model)))
     samples = some_inputs(signature, job.model, bounds)
     found = tune(

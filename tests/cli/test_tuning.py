@@ -11,8 +11,8 @@ import pytest
 from compiler.job import job
 from compiler.store import Store
 from compiler.tuning.records import as_tuned
+from specs.choice import Choice
 from specs.profile import read_records
-from specs.tuning import Choice
 from tests.cli.calling import planner
 from tests.cli.conftest import APP
 from tests.compiler.test_tuning import tuning_of

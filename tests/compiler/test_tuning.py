@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -31,8 +30,8 @@ from compiler.model import prepare
 from compiler.schedules.apply import Anchor
 from compiler.schedules.machine import machine_of
 from compiler.store import Store
-from compiler.targets import find_target
-from compiler.tuning.race import Ratio, difference
+from compiler.targets import find_target, target_of
+from compiler.tuning.race import LEAST_PAIRS, Ratio, Side, difference, race
 from compiler.tuning.records import (
     FOLDER,
     as_tuned,
@@ -49,10 +48,12 @@ from planner.cli.profiling.model import profile_model
 from runtime.executors import open_executor
 from specs.artefact import Buckets
 from specs.artefact_folder import read_artefact
+from specs.choice import Choice
 from specs.errors import InputError
-from specs.tuning import Choice, Trials, Tuning
+from specs.tuning import Trials, Tuning
 from tests.cli.calling import planner
 from tests.compiler.models import Array, model, reference, save
+from tests.runtime.processes import alive, children, until
 
 SLOWEST = (1, 1, 1)
 """A tile of one vector: each multiply-add waits for the one before."""
@@ -189,6 +190,20 @@ def test_a_difference_counts_beyond_chance_alone() -> None:
         Ratio.of([(0.0, 1.0)])
 
 
+def test_few_pairs_say_nothing_of_chance() -> None:
+    pairs = [(1.0, 0.5)] * LEAST_PAIRS
+    assert Ratio.of(pairs).is_faster(0.02, 4)
+    assert not Ratio.of(pairs[1:]).is_faster(0.02, 4)
+
+
+def test_a_race_of_slow_builds_ends_with_fewer_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compiler.tuning.race.MOST", 0.03)
+    sides = [Side(lambda: time.sleep(0.002), lambda: time.sleep(0.002), {}) for _ in range(2)]
+    whole, parts = race((sides[0], sides[1]), [()], time.perf_counter, 60.0, 500)
+    assert 1 <= whole.pairs < 500
+    assert not parts
+
+
 def test_outputs_that_are_not_alike_are_infinitely_apart() -> None:
     one = tvm.runtime.tensor(np.array([1.0, np.nan], np.float32))
     near = tvm.runtime.tensor(np.array([1.001, np.nan], np.float32))
@@ -223,14 +238,14 @@ def test_a_search_that_is_killed_goes_on_where_it_was(asked: Job, tmp_path: Path
     store = Store(tmp_path / "store")
     trials = store.root / FOLDER / "workloads"
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, start_new_session=True) as running:
-        while not trials.is_dir() or not any(trials.glob("*.json")):
+        try:
+            assert until(lambda: running.poll() is not None or any(trials.glob("*.json")), 120)
             assert running.poll() is None, "it ended before it was killed"
-            time.sleep(0.02)
-        children = _children(running.pid)
-        running.kill()
-    assert children
-    for child in children:
-        _gone(child)
+            started = children(running.pid)
+        finally:
+            running.kill()
+    assert started
+    assert until(lambda: not alive(started), 60)
     known = [Trials.model_validate_json(file.read_bytes()) for file in trials.glob("*.json")]
     count = sum(len(each.trials) for each in known)
     assert count
@@ -240,20 +255,6 @@ def test_a_search_that_is_killed_goes_on_where_it_was(asked: Job, tmp_path: Path
     for each in known:
         now = read_trials(each.workload, each.place, store)
         assert now.trials[: len(each.trials)] == each.trials
-
-
-def _children(pid: int) -> list[int]:
-    text = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(word) for word in text.split()]
-
-
-def _gone(pid: int) -> None:
-    """Wait until a process is no more; the kernel ends it with its parent."""
-    try:
-        while Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z":
-            time.sleep(0.02)
-    except FileNotFoundError:
-        return
 
 
 def test_a_worse_choice_that_an_earlier_search_took_is_put_back(
@@ -273,6 +274,24 @@ def test_a_worse_choice_that_an_earlier_search_took_is_put_back(
     assert found.tuning == kept
 
 
+def test_what_an_earlier_search_took_is_put_back_where_the_whole_model_is_not_faster(
+    asked: Job, tmp_path: Path, heaviest: tuple[str, Choice], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workload, analytic = heaviest
+    store, slow = Store(tmp_path / "store"), Choice(tile=SLOWEST)
+    tuning_of(asked, {workload: slow}, store)
+    write_trials(Trials(workload=workload, place=place_of(asked), choice=analytic), store)
+    monkeypatch.setattr("compiler.tuning.tune.LEAST_WHOLE", 100.0)  # no model is as much faster
+    said: list[str] = []
+    found = search(asked, store, said=said)
+    assert found.whole is None
+    assert any(f"{workload}: put back" in each for each in said)
+    assert read_trials(workload, place_of(asked), store).choice == slow
+    kept = read_tuning(asked, store)
+    assert kept is not None
+    assert kept.choices == {workload: slow}
+
+
 @pytest.mark.deep
 def test_a_better_choice_takes_the_place_of_a_worse_record(
     asked: Job, tmp_path: Path, heaviest: tuple[str, Choice]
@@ -282,7 +301,9 @@ def test_a_better_choice_takes_the_place_of_a_worse_record(
     tuning_of(asked, {workload: Choice(tile=SLOWEST)}, store)
     before = as_tuned(asked, store)
     found = search(asked, store, seconds=0.1)
-    while found.whole is None and found.left:
+    for _ in range(found.left):
+        if found.whole is not None:
+            break
         found = search(asked, store, seconds=0.1)
     assert found.whole is not None
     assert found.whole.ratio < 1
@@ -354,10 +375,13 @@ def test_the_command_tunes_for_this_machine_and_says_what_it_did(asked: Job, tmp
     assert row["tuning"]["rounds"] >= 1
     assert row["tuning"]["tried"] >= 1
     assert row["tuned"] == row["tuning"]["choices"]
+    here = target_of(host().target).name
     for arguments, text in (
-        (["--tune", "10x"], "--tune 10x: expected a time"),
-        (["--tune", "0s"], "--tune 0s: expected a time"),
+        (["--tune", "10x"], "--tune: unknown unit 'x' in '10x'"),
+        (["--tune", "0s"], "--tune: expected a time above zero"),
+        (["--tune", "8day"], "of at most a week, got '8day'"),
         (["--tune", "9h", "--target", "cortex-a72"], "cortex-a72 cannot be tuned here"),
+        (["--tune", "9h", "--target", here, "--target", "cortex-a72"], "cortex-a72 cannot be tuned here"),
     ):
         refused = planner("compile", "small.onnx", *arguments, folder=tmp_path)
         assert (refused.code, refused.out) == (2, "")
@@ -369,12 +393,14 @@ def test_an_interrupted_search_ends_with_130_and_leaves_no_child(asked: Job, tmp
     command = [sys.executable, "-m", "planner.cli.entry", "compile", "small.onnx", "--tune", "1h", "--store", "store"]
     trials = tmp_path / "store" / FOLDER / "workloads"
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as running:
-        while not trials.is_dir() or not any(trials.glob("*.json")):
+        try:
+            assert until(lambda: running.poll() is not None or any(trials.glob("*.json")), 120)
             assert running.poll() is None
-            time.sleep(0.02)
-        children = _children(running.pid)
-        os.kill(running.pid, signal.SIGINT)
-        assert running.wait(60) == 130
-    for child in children:
-        _gone(child)
+            started = children(running.pid)
+            running.send_signal(signal.SIGINT)
+            assert running.wait(60) == 130
+        finally:
+            running.kill()
+    assert started
+    assert until(lambda: not alive(started), 60)
     assert not list(trials.glob("*.part"))

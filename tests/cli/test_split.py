@@ -175,12 +175,7 @@ def test_a_codec_is_planned_with_its_agreement_verified_compiled_and_run(project
         (exact,) = plain.run(None, {"picture": np.array([row], np.uint8)})
         assert np.abs(seen - exact[0]).max() <= 0.01 * (1 + np.abs(exact).max())
         assert not np.array_equal(seen, exact[0])  # it was encoded indeed
-    bundle = open_bundle(project / "bundle")
-    part = Slice(members={"eyes": 1}, multiplier=36_000, requests=6, seed=0)
-    items = [ref.read() for ref in read_items(bundle.app.value, "some", project)]
-    prediction = make_prediction(bundle, part).model_copy(update={"paths": ()})
-    requests = execute(bundle, part, items, prediction, on="process", shape=False).result.requests
-    assert (requests.sent, requests.answered, requests.wrong) == (6, 6, 0)
+    runs_right(project)
 
 
 def test_a_codec_that_some_tensor_has_no_place_in_is_left_out_and_the_others_are_measured(project: Path) -> None:
@@ -231,6 +226,11 @@ def test_a_model_that_runs_per_item_is_cut_from_the_spec_to_a_run(project: Path,
     verified = planner("verify", "plan.yaml", *on, folder=project)
     assert verified.code == 0, verified.out
     assert planner("compile", "plan.yaml", *on, folder=project).code == 0
+    runs_right(project)
+
+
+def runs_right(project: Path) -> None:
+    """Six requests to the bundle are answered as the reference answers them."""
     bundle = open_bundle(project / "bundle")
     part = Slice(members={"eyes": 1}, multiplier=36_000, requests=6, seed=0)
     items = [ref.read() for ref in read_items(bundle.app.value, "some", project)]

@@ -105,8 +105,7 @@ def batching(seed: int, most: tuple[int, ...] = (4, 16), waits: tuple[str, ...] 
         spec["sharing"] = more.choice([spec.get("sharing", "cores"), "cores"])
     peak = float(app["sources"]["src"]["rate"]["peak"].split("/")[0]) * more.choice([1, 4, 15])
     app["sources"]["src"]["rate"] = {"mean": f"{peak / 4}/s", "peak": f"{peak}/s"}
-    time = app["constraints"]["time"]
-    time |= {level: f"{loose * float(time[level].split()[0])} ms" for level in ("p50", "p95", "p99") if level in time}
+    _loosen(app, loose)
     app["constraints"].pop("budget", None)
     for spec in app["components"].values():
         if not spec.get("function") and more.random() < 0.7:
@@ -132,9 +131,8 @@ def together(seed: int, most: tuple[int, ...] = (2,)) -> Situation:
         infra["sites"]["cloud"]["pools"]["vm"]["devices"] = "0..1"
     peak = float(source["rate"]["peak"].split("/")[0]) * more.choice([1, 1, 4, 15])
     source["rate"] = {"mean": f"{peak / 4}/s", "peak": f"{peak}/s"}
-    constraints, time = app["constraints"], app["constraints"]["time"]
-    loose = more.choice([2, 3, 6])
-    time |= {level: f"{loose * float(time[level].split()[0])} ms" for level in ("p50", "p95", "p99") if level in time}
+    constraints = app["constraints"]
+    _loosen(app, more.choice([2, 3, 6]))
     if more.random() < 0.9:
         constraints.pop("budget", None)
     if more.random() < 0.6:
@@ -318,11 +316,14 @@ def fanned(seed: int) -> Situation:
     app = _application(draw, infra)
     more = random.Random(f"fan-out {seed}")
     _fan_out(app["components"], more)
-    slack = more.choice([1.0, 1.5, 2.5])
-    for name, limit in app["constraints"]["time"].items():
-        if name.startswith("p"):
-            app["constraints"]["time"][name] = f"{float(limit[:-3]) * slack} ms"
+    _loosen(app, more.choice([1.0, 1.5, 2.5]))
     return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+
+
+def _loosen(app: dict[str, Any], slack: float) -> None:
+    """Make the limits of percentiles `slack` times as long."""
+    time = app["constraints"]["time"]
+    time |= {name: f"{float(limit[:-3]) * slack} ms" for name, limit in time.items() if name.startswith("p")}
 
 
 def _fan_out(components: dict[str, Any], draw: random.Random) -> None:
@@ -345,9 +346,7 @@ def fanned_in_batches(seed: int, most: tuple[int, ...] = (4,)) -> Situation:
     peak = float(app["sources"]["src"]["rate"]["peak"].split("/")[0]) * more.choice([1, 4])
     app["sources"]["src"]["rate"] = {"mean": f"{peak / 4}/s", "peak": f"{peak}/s"}
     slack, wait = more.choice([1.5, 2.5, 4.0]), more.choice(["0 ms", "0 ms", "5 ms", "20 ms"])
-    for name, limit in app["constraints"]["time"].items():
-        if name.startswith("p"):
-            app["constraints"]["time"][name] = f"{float(limit[:-3]) * slack} ms"
+    _loosen(app, slack)
     for spec in app["components"].values():
         if "per" in spec or more.random() < 0.2:
             spec["batch"] = {"max": more.choice(most), "wait": wait}
@@ -369,10 +368,7 @@ def fanned_and_cut(seed: int) -> Situation:
             "at": ["cut_a"] if "model" in components[c] else [{"small": "cut_a", "large": "cut_a"}]
         }
         components[c].pop("at", None)
-    slack = more.choice([2, 3, 5])
-    for name, limit in app["constraints"]["time"].items():
-        if name.startswith("p"):
-            app["constraints"]["time"][name] = f"{float(limit[:-3]) * slack} ms"
+    _loosen(app, more.choice([2, 3, 5]))
     given = facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
     sources = {given.digests[key] for key in given.digests if key.partition("/")[0] in per}
     whole = {"latency": spread(2.0, 0.1), "memory": 5e9}
@@ -417,9 +413,7 @@ def forked(seed: int) -> Situation:
             components[names[j]]["inputs"]["x"] = components[names[j - 1]]["inputs"]["x"]
             joins = components[names[j + 1]] if j + 1 < len(names) else app["sinks"]["out"]
             joins["inputs"]["w"] = f"{names[j - 1]}.out"
-    slack = more.choice([1.0, 1.0, 1.5, 2.5])
-    time = app["constraints"]["time"]
-    time |= {level: f"{float(time[level].split()[0]) * slack} ms" for level in ("p50", "p95", "p99") if level in time}
+    _loosen(app, more.choice([1.0, 1.0, 1.5, 2.5]))
     return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
 
 
@@ -438,9 +432,8 @@ def serial(seed: int) -> Situation:
     (source,) = app["sources"].values()
     peak = float(source["rate"]["peak"].split("/")[0]) * more.choice([1, 4, 10, 25])
     source["rate"] = {"mean": f"{peak / 4}/s", "peak": f"{peak}/s"}
-    constraints, time = app["constraints"], app["constraints"]["time"]
-    loose = more.choice([1, 2, 4])
-    time |= {level: f"{loose * float(time[level].split()[0])} ms" for level in ("p50", "p95", "p99") if level in time}
+    constraints = app["constraints"]
+    _loosen(app, more.choice([1, 2, 4]))
     if more.random() < 0.7:
         constraints.pop("budget", None)
     if more.random() < 0.3:

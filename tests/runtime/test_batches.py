@@ -40,54 +40,6 @@ BATCH = 4
 
 
 @dataclass(frozen=True)
-class Task:
-    request: str
-    ready: float
-
-
-def formed(arrivals: list[float], servers: int, batch: int, wait: float, service: float) -> list[float]:
-    """When each request's batch leaves the runtime's own queue, on a clock that moves from one event to the next."""
-    now = 0.0
-    queue: BatchingQueue[Task] = BatchingQueue(1000, batch, wait, lambda: now)
-    idle, left = servers, [0.0] * len(arrivals)
-    events = [(at, "comes", number) for number, at in enumerate(arrivals)]
-    heapq.heapify(events)
-    while events:
-        now, what, number = heapq.heappop(events)
-        if what == "comes":
-            assert queue.put(Task(str(number), now))
-            heapq.heappush(events, (now + wait, "ripens", number))
-        idle += what == "frees"
-        while idle and (due := queue.due_in()) is not None and due <= 0:
-            for task in queue.take():
-                left[int(task.request)] = now
-            idle -= 1
-            heapq.heappush(events, (now + service, "frees", -1))
-    return left
-
-
-@settings(deadline=None, max_examples=40)
-@given(
-    st.lists(st.integers(0, 400), min_size=1, max_size=40),
-    st.integers(1, 3),
-    st.integers(2, 5),
-    st.sampled_from([0, 64, 250]),
-    st.sampled_from([32, 96, 500]),
-)
-def test_the_same_arrivals_form_the_same_batches_in_the_runtime_the_simulator_and_the_prediction(
-    ticks: list[int], servers: int, batch: int, wait: int, service: int
-) -> None:
-    """Times are 64ths of a second, which floats hold exactly; no two things happen at once."""
-    arrivals = [(tick + i / 64) / 64 for i, tick in enumerate(sorted(ticks))]
-    took, waited = (service + 0.25 / 64) / 64, (wait + 0.125 / 64) / 64 if wait else 0.0
-    server = Server([took], replicas=servers, batch=batch, batch_wait_ms=waited * 1e3)
-    waits = play({"a": server}, arrivals).flows["src@here"].waits[0]
-    found = formed(arrivals, servers, batch, waited, took)
-    assert np.array(found) - np.array(arrivals) == pytest.approx(waits, abs=1e-5)
-    assert begins(arrivals, [took] * len(arrivals), servers, batch, waited) == found
-
-
-@dataclass(frozen=True)
 class Item:
     request: str
     ready: float
@@ -115,6 +67,27 @@ def items_served(arrivals: list[float], items: int, by: Batched, service: float)
             idle -= 1
             heapq.heappush(events, (now + service, "frees", -1))
     return first, last
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.integers(0, 400), min_size=1, max_size=40),
+    st.integers(1, 3),
+    st.integers(2, 5),
+    st.sampled_from([0, 64, 250]),
+    st.sampled_from([32, 96, 500]),
+)
+def test_the_same_arrivals_form_the_same_batches_in_the_runtime_the_simulator_and_the_prediction(
+    ticks: list[int], servers: int, batch: int, wait: int, service: int
+) -> None:
+    """Times are 64ths of a second, which floats hold exactly; no two things happen at once."""
+    arrivals = [(tick + i / 64) / 64 for i, tick in enumerate(sorted(ticks))]
+    took, waited = (service + 0.25 / 64) / 64, (wait + 0.125 / 64) / 64 if wait else 0.0
+    server = Server([took], replicas=servers, batch=batch, batch_wait_ms=waited * 1e3)
+    waits = play({"a": server}, arrivals).flows["src@here"].waits[0]
+    found, _ = items_served(arrivals, 1, Batched(servers, batch, waited), took)
+    assert np.array(found) - np.array(arrivals) == pytest.approx(waits, abs=1e-5)
+    assert begins(arrivals, [took] * len(arrivals), servers, batch, waited) == found
 
 
 @settings(deadline=None, max_examples=40)

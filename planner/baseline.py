@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from planner.formulation import Formulation
-from planner.plan import limits_asked, solve, with_options
+from planner.plan import NO_LIMITS, limits_asked, solve, with_options
 from planner.situation import Situation
 from specs.errors import AnswerIsNo, NotKnown
 from specs.plan import Plan
@@ -50,25 +50,34 @@ class Restricted:
     longer: float
 
 
-def undivided(situation: Situation, *, time_limit: float = 30.0, seed: int = 0) -> Restricted | None:
-    """None where there is no plan without a cut, however long it may take (up to `LONGER`)."""
-    return _best(situation, _whole, time_limit, seed)
+def undivided(
+    situation: Situation, *, time_limit: float = 30.0, seed: int = 0, corrected: Mapping[str, float] = NO_LIMITS
+) -> Restricted | None:
+    """None where there is no plan without a cut, however long it may take (up to `LONGER`). `corrected` are limits as
+    in `solve`."""
+    return _best(situation, _whole, time_limit, seed, corrected)
 
 
-def unencoded(situation: Situation, *, time_limit: float = 30.0, seed: int = 0) -> Restricted | None:
+def unencoded(
+    situation: Situation, *, time_limit: float = 30.0, seed: int = 0, corrected: Mapping[str, float] = NO_LIMITS
+) -> Restricted | None:
     """As `undivided`, the best plan whose cuts nothing encodes."""
-    return _best(situation, without_codecs, time_limit, seed)
+    return _best(situation, without_codecs, time_limit, seed, corrected)
 
 
 def _best(
-    situation: Situation, restrict: Callable[[Formulation], Formulation], time_limit: float, seed: int
+    situation: Situation,
+    restrict: Callable[[Formulation], Formulation],
+    time_limit: float,
+    seed: int,
+    corrected: Mapping[str, float],
 ) -> Restricted | None:
-    limits = limits_asked(situation)
+    limits = limits_asked(situation) | dict(corrected)
     for longer in LONGER if limits else LONGER[:1]:
-        corrected = {} if longer == 1.0 else {name: longer * limit for name, limit in limits.items()}
+        wanted = corrected if longer == 1.0 else {name: longer * limit for name, limit in limits.items()}
         try:
             found = solve(
-                situation, time_limit=time_limit, seed=seed, restrict=restrict, corrected=corrected, proofs=False
+                situation, time_limit=time_limit, seed=seed, restrict=restrict, corrected=wanted, proofs=False
             )
         except (AnswerIsNo, NotKnown):
             return None

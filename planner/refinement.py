@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from planner.path_limits import PathLimit, path_limits
 from planner.placement.demand import Demand
-from planner.placement.layout import plan_layout
-from planner.plan import solve
+from planner.placement.layout import Layout, plan_layout
+from planner.plan import Interrupted, solve
 from planner.prediction.distribution import Reals
 from planner.prediction.latency import Latency
 from planner.simulation import Simulation
@@ -27,7 +27,16 @@ from planner.simulation.precision import Interval, imprecision, intervals
 from planner.situation import Situation
 from specs.application import PathConstraint
 from specs.errors import NotKnown
-from specs.plan import ConstraintCheck, PathPrediction, Percentiles, Plan, RefinedLimit, RefinedPath, Refinement
+from specs.plan import (
+    ConstraintCheck,
+    PathKey,
+    PathPrediction,
+    Percentiles,
+    Plan,
+    RefinedLimit,
+    RefinedPath,
+    Refinement,
+)
 
 REQUESTS: Final = 200_000
 MOST_REQUESTS: Final = 4_000_000
@@ -45,7 +54,8 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class _Percentile:
-    """Seconds; `half` is half of the confidence interval of `simulated`, infinite where there are too few requests.
+    """Seconds; the largest of the flows that are limited. From `low` to `high` is the 95 % confidence interval of
+    `simulated`; without end where there are too few requests of some flow.
 
     Of a share: of the time that it must be answered in, whose limit is the deadline.
     """
@@ -53,12 +63,14 @@ class _Percentile:
     limit: float
     predicted: float
     simulated: float
-    half: float
+    low: float
+    high: float
     is_share: bool = False
 
-    @property
-    def high(self) -> float:
-        return self.simulated + self.half
+    def or_larger(self, of: _Percentile) -> _Percentile:
+        """Of this flow and another: the largest has its interval between the largest ends."""
+        simulated, low, high = max(self.simulated, of.simulated), max(self.low, of.low), max(self.high, of.high)
+        return _Percentile(self.limit, max(self.predicted, of.predicted), simulated, low, high, self.is_share)
 
     @property
     def corrected(self) -> float:
@@ -84,9 +96,10 @@ class ComparedPath:
 
     @property
     def corrected(self) -> PathPrediction:
-        """What was simulated, if enough of it was."""
-        enough = imprecision(self.known) < math.inf
-        return self.sums.model_copy(update={"predicted": self.simulated}) if enough else self.sums
+        """Each percentile as it was simulated where it has an interval, the mean where the median has one."""
+        figures = [f"{name}_ms" for name in self.known] + ["mean_ms"] * ("p50" in self.known)
+        simulated = {figure: getattr(self.simulated, figure) for figure in figures}
+        return self.sums.model_copy(update={"predicted": self.sums.predicted.model_copy(update=simulated)})
 
     @property
     def refined(self) -> RefinedPath:
@@ -113,12 +126,108 @@ class Comparison:
     @property
     def lacks_intervals(self) -> bool:
         """Whether some limit's percentile has none."""
-        return any(p.half == math.inf for p in self.limits.values())
+        return any(p.high == math.inf for p in self.limits.values())
 
     @property
     def imprecision(self) -> float:
         """Of the path that is known least, as `planner.simulation.precision` says; of none: 0."""
         return max((imprecision(path.known) for path in self.paths), default=0.0)
+
+
+class _Prediction:
+    """Of a plan, made once: what simulations of any length are compared with."""
+
+    def __init__(self, situation: Situation, plan: Plan) -> None:
+        self._layout: Layout = plan_layout(situation, plan)
+        self._demand = Demand(situation)
+        latency = Latency(self._layout, self._demand)
+        sums = latency.paths()
+        self._sums: dict[PathKey, PathPrediction] = {p.key: p for p in sums}
+        self._limits: list[tuple[PathLimit, float]] = []
+        for limit in path_limits(situation.app.value):
+            about = (limit.path.from_, limit.path.to, limit.path.about)
+            alike = [_seconds(p.predicted, limit.quantile) for p in sums if p.key[1:] == about and not limit.is_share]
+            by_sums = latency.slowest(limit.path, limit.quantile) if limit.is_share else max(alike, default=0.0)
+            self._limits.append((limit, by_sums))
+
+    def compared(self, requests: int, seed: int) -> Comparison:
+        """With a simulation of `requests`."""
+        played = Simulation(self._layout, self._demand, seed).run(requests)
+        limits: dict[str, _Percentile] = {}
+        paths: list[ComparedPath] = []
+        for of in self._layout.flows:
+            for constraint, patterns in asked(self._layout, of):
+                about = (constraint.from_, constraint.to, constraint.about)
+                seconds = played.flows[of.flow.name].times(constraint.to, patterns)
+                simulated = percentiles(seconds)
+                path = ComparedPath(self._sums[of.flow.name, *about], simulated, intervals(seconds, simulated))
+                paths.append(path)
+                for limit, by_sums in self._about(constraint):
+                    now = _percentile(limit, by_sums, seconds, path)
+                    limits[limit.name] = now.or_larger(limits.get(limit.name, now))
+        return Comparison(requests, limits, tuple(paths))
+
+    def with_intervals(self, requests: int, seed: int) -> Comparison:
+        """Of as many requests as the intervals of limits need, `requests` at least."""
+        found = self.compared(requests, seed)
+        while found.lacks_intervals and found.requests < MOST_REQUESTS:
+            found = self.compared(2 * found.requests, seed)
+        return found
+
+    def known_well(self, found: Comparison, seed: int, ends: float) -> Comparison:
+        """Of as many more requests as it takes to know all percentiles well enough, while there is time; `found`, or
+        the longest until one that says that a limit is missed.
+        """
+        while found.imprecision > 1 and 2 * found.requests <= MOST_FOR_PRECISION and time.perf_counter() < ends:
+            longer = self.compared(2 * found.requests, seed)
+            if longer.missed:
+                break
+            found = longer
+        return found
+
+    def _about(self, path: PathConstraint) -> Iterator[tuple[PathLimit, float]]:
+        """Every limit that the user sets on that path, and what sums predict of it."""
+        for limit, by_sums in self._limits:
+            of = limit.path
+            if (of.from_, of.to, of.about) == (path.from_, path.to, path.about):
+                yield limit, by_sums
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A plan that a simulation agrees with, found in round `rounds` with limits `corrected` so."""
+
+    plan: Plan
+    prediction: _Prediction
+    comparison: Comparison
+    corrected: Mapping[str, float]
+    rounds: int
+    seed: int
+
+    def known_well(self, ends: float) -> _Kept:
+        return replace(self, comparison=self.prediction.known_well(self.comparison, self.seed, ends))
+
+    @property
+    def refined(self) -> Plan:
+        """The plan with what was simulated; its paths and their constraints then speak of that."""
+        found = self.comparison
+        limits = tuple(
+            RefinedLimit(
+                name=name,
+                limit_ms=p.limit * 1e3,
+                corrected_ms=self.corrected.get(name, p.limit) * 1e3,
+                predicted_ms=p.predicted * 1e3,
+                simulated_ms=p.simulated * 1e3,
+                low_ms=p.low * 1e3,
+                high_ms=p.high * 1e3,
+            )
+            for name, p in found.limits.items()
+        )
+        checks = tuple(_checked(check, found.limits.get(check.name)) for check in self.plan.constraints)
+        by = tuple(path.refined for path in found.paths)
+        refined = Refinement(rounds=self.rounds, requests=found.requests, seed=self.seed, limits=limits, paths=by)
+        paths = tuple(path.corrected for path in found.paths)
+        return self.plan.model_copy(update={"paths": paths, "constraints": checks, "refined": refined})
 
 
 def refine(
@@ -135,10 +244,32 @@ def refine(
     are known to half of `planner.simulation.precision.TOLERANCE`, or their intervals say how well.
 
     The first plan's answer where there is none, or where no limit is asked for. Raises as `solve` does, and NotKnown
-    where no plan was found that a simulation agrees with, or a share is too close to all. `requests` are played at
-    first, more where a branch is rare or a percentile is not known well enough.
+    where no plan was found that a simulation agrees with, or a share is too close to all. On Ctrl-C `Interrupted` has
+    the best refined plan, once there is one. `requests` are played at first, more where a branch is rare, and of the
+    plan that is the answer where a percentile is not known well enough.
     """
     ends = time.perf_counter() + time_limit
+    best: _Kept | None = None
+    try:
+        for found in _rounds(situation, ends, gap, seed, requests, tell):
+            if isinstance(found, Plan):
+                return found
+            best = found
+        assert best is not None
+        best = best.known_well(ends)
+    except KeyboardInterrupt:
+        if best is None:
+            raise
+        raise Interrupted(best.refined) from None
+    return best.refined
+
+
+def _rounds(
+    situation: Situation, ends: float, gap: float, seed: int, requests: int, tell: Tell
+) -> Iterator[Plan | _Kept]:
+    """Ever better plans that a simulation agrees with, one at least; or the first plan where there is nothing to
+    refine. Raises as `refine` does.
+    """
     best: Plan | None = None
     corrected: dict[str, float] = {}
     for number in range(1, ROUNDS + 1):
@@ -146,16 +277,17 @@ def refine(
         plan = solve(situation, time_limit=left, gap=gap, seed=seed, corrected=corrected)
         if plan.status not in ("optimal", "feasible"):
             if number == 1:
-                return plan
+                yield plan
+                return
             break
-        comparison = _with_intervals(situation, plan, requests, seed)
+        prediction = _Prediction(situation, plan)
+        comparison = prediction.with_intervals(requests, seed)
         requests = comparison.requests
-        if comparison.limits and not comparison.missed:
-            comparison = _known_well(situation, plan, comparison, seed, ends)
         found = comparison.limits
         if not found:
-            return plan
-        rare = next((name for name, p in found.items() if p.is_share and p.half == math.inf), None)
+            yield plan
+            return
+        rare = next((name for name, p in found.items() if p.is_share and p.high == math.inf), None)
         if rare is not None:
             raise NotKnown(
                 f"{rare}: {requests:,} requests are too few to simulate such a share; solve without --refine"
@@ -168,7 +300,8 @@ def refine(
         if not missed:
             if best is not None and plan.objective >= best.objective:
                 break
-            best = _refined(plan, comparison, corrected, number, seed)
+            best = plan
+            yield _Kept(plan, prediction, comparison, dict(corrected), number, seed)
             looser = {n: p.corrected for n, p in found.items()}
             if all(limit <= corrected.get(n, found[n].limit) * (1 + WORTH) for n, limit in looser.items()):
                 break
@@ -183,92 +316,27 @@ def refine(
         raise NotKnown(
             f"no plan found in {number} rounds whose simulated percentiles keep the limits: {worst} does not"
         )
-    return best
 
 
 def compared(situation: Situation, plan: Plan, requests: int, seed: int) -> Comparison:
     """What a simulation of `requests` says of a plan, beside what sums of distributions predict of it."""
-    layout, demand = plan_layout(situation, plan), Demand(situation)
-    played = Simulation(layout, demand, seed).run(requests)
-    latency = Latency(layout, demand)
-    sums = latency.paths()
-    limits: dict[str, _Percentile] = {}
-    paths: list[ComparedPath] = []
-    for of in layout.flows:
-        for constraint, patterns in asked(layout, of):
-            seconds = played.flows[of.flow.name].times(constraint.to, patterns)
-            about = (constraint.from_, constraint.to, constraint.about)
-            alike = [p for p in sums if (p.from_, p.to, p.over) == about]
-            mine = next(p for p in alike if p.flow == of.flow.name)
-            paths.append(ComparedPath(mine, percentiles(seconds), intervals(seconds)))
-            for limit in _limits(situation, constraint):
-                level = limit.quantile
-                half = half_width(seconds, level)
-                predicted = latency.slowest(limit.path, level) if limit.is_share else _largest(alike, level)
-                value = _quantile(seconds, level)
-                width = math.inf if half is None else half
-                now = _Percentile(limit.seconds, predicted, value, width, limit.is_share)
-                if limit.name not in limits or now.high > limits[limit.name].high:
-                    limits[limit.name] = now
-    return Comparison(requests, limits, tuple(paths))
+    return _Prediction(situation, plan).compared(requests, seed)
 
 
-def simulated(situation: Situation, plan: Plan, requests: int, seed: int) -> dict[str, _Percentile]:
-    """Each path limit of the plan, by name such as ``answer.p99``, and each share; of the flow that keeps it least."""
-    return compared(situation, plan, requests, seed).limits
+def _percentile(limit: PathLimit, by_sums: float, seconds: Reals, path: ComparedPath) -> _Percentile:
+    """Of one flow, whose requests on that `path` took so many `seconds`."""
+    if not limit.is_share:
+        value = _seconds(path.simulated, limit.quantile)
+        low, high = (end / 1e3 for end in path.known.get(f"p{limit.quantile * 100:.0f}", (0.0, math.inf)))
+        return _Percentile(limit.seconds, by_sums, value, low, high)
+    value = float(np.quantile(seconds, limit.quantile)) if len(seconds) else 0.0
+    half = half_width(seconds, limit.quantile)
+    width = math.inf if half is None else half
+    return _Percentile(limit.seconds, by_sums, value, max(0.0, value - width), value + width, is_share=True)
 
 
-def _with_intervals(situation: Situation, plan: Plan, requests: int, seed: int) -> Comparison:
-    """Of as many requests as the intervals of limits need, `requests` at least."""
-    found = compared(situation, plan, requests, seed)
-    while found.lacks_intervals and found.requests < MOST_REQUESTS:
-        found = compared(situation, plan, 2 * found.requests, seed)
-    return found
-
-
-def _known_well(situation: Situation, plan: Plan, found: Comparison, seed: int, ends: float) -> Comparison:
-    """Of as many more requests as it takes to know all percentiles well enough, while there is time."""
-    while found.imprecision > 1 and 2 * found.requests <= MOST_FOR_PRECISION and time.perf_counter() < ends:
-        found = compared(situation, plan, 2 * found.requests, seed)
-    return found
-
-
-def _limits(situation: Situation, path: PathConstraint) -> Iterator[PathLimit]:
-    """Every limit that the user sets on that path."""
-    for limit in path_limits(situation.app.value):
-        of = limit.path
-        if (of.from_, of.to, of.about) == (path.from_, path.to, path.about):
-            yield limit
-
-
-def _quantile(seconds: Reals, level: float) -> float:
-    return float(np.quantile(seconds, level)) if len(seconds) else 0.0
-
-
-def _largest(paths: Iterable[PathPrediction], level: float) -> float:
-    """Seconds; of the flows."""
-    return max((getattr(p.predicted, f"p{level * 100:.0f}_ms") for p in paths), default=0.0) / 1e3
-
-
-def _refined(plan: Plan, found: Comparison, corrected: Mapping[str, float], rounds: int, seed: int) -> Plan:
-    """`plan` with what was simulated; its paths and their constraints then speak of that."""
-    limits = tuple(
-        RefinedLimit(
-            name=name,
-            limit_ms=p.limit * 1e3,
-            corrected_ms=corrected.get(name, p.limit) * 1e3,
-            predicted_ms=p.predicted * 1e3,
-            simulated_ms=p.simulated * 1e3,
-            low_ms=max(0.0, p.simulated - p.half) * 1e3,
-            high_ms=p.high * 1e3,
-        )
-        for name, p in found.limits.items()
-    )
-    checks = tuple(_checked(check, found.limits.get(check.name)) for check in plan.constraints)
-    by = tuple(path.refined for path in found.paths)
-    refined = Refinement(rounds=rounds, requests=found.requests, seed=seed, limits=limits, paths=by)
-    paths = tuple(path.corrected for path in found.paths)
-    return plan.model_copy(update={"paths": paths, "constraints": checks, "refined": refined})
+def _seconds(of: Percentiles, level: float) -> float:
+    return float(getattr(of, f"p{level * 100:.0f}_ms")) / 1e3
 
 
 def _checked(check: ConstraintCheck, of: _Percentile | None) -> ConstraintCheck:

@@ -115,13 +115,26 @@ class Percentiles(Spec):
     mean_ms: Number
 
 
-class PathPrediction(Spec):
-    """The time from a source to a sink over the requests named: what is predicted, and the limits asked for."""
+PathKey = tuple[str, str, str, str]
+
+
+class OfPath(Spec):
+    """What is said of one flow's way from a source to a sink, over the requests named."""
 
     flow: str
     from_: str = Field(alias="from")
     to: str
     over: str
+
+    @property
+    def key(self) -> PathKey:
+        """What tells paths apart: flow, source, sink, and over which requests."""
+        return self.flow, self.from_, self.to, self.over
+
+
+class PathPrediction(OfPath):
+    """The time from a source to a sink over the requests named: what is predicted, and the limits asked for."""
+
     predicted: Percentiles
     limit_ms: dict[str, Number] = Field(default_factory=dict)
 
@@ -267,24 +280,20 @@ class RefinedLimit(Spec):
 
     name: str
     limit_ms: Number
-    corrected_ms: Number
+    corrected_ms: Annotated[Number, Field(gt=0)]
     predicted_ms: Number
     simulated_ms: Number
     low_ms: Number
     high_ms: Number
 
 
-class RefinedPath(Spec):
+class RefinedPath(OfPath):
     """What the prediction of a path was corrected from, and how well its correction is known.
 
     `sums` is the prediction that the simulation corrected. `interval_ms` has the 95 % confidence intervals of the
-    simulated percentiles, by name; one that too few requests reach has none.
+    simulated percentiles, by name; one that too few requests reach has none, and stays as sums predict it.
     """
 
-    flow: str
-    from_: str = Field(alias="from")
-    to: str
-    over: str
     sums: Percentiles
     interval_ms: dict[str, tuple[Number, Number]]
 
@@ -292,7 +301,7 @@ class RefinedPath(Spec):
 class Refinement(Spec):
     """The plan was solved and simulated `rounds` times, the last time with `requests` requests.
 
-    `paths` are those of the plan, whose predictions are then what was simulated.
+    `paths` are those of the plan, whose predictions are then what was simulated, where that is known to an interval.
     """
 
     rounds: Annotated[int, Field(ge=1)]
@@ -336,14 +345,39 @@ class Plan(Spec):
         """`paths` as sums of distributions predict them, before a simulation corrected that."""
         if self.refined is None:
             return self.paths
-        by = {(p.flow, p.from_, p.to, p.over): p.sums for p in self.refined.paths}
-        keyed = (((p.flow, p.from_, p.to, p.over), p) for p in self.paths)
-        return tuple(p.model_copy(update={"predicted": by.get(key, p.predicted)}) for key, p in keyed)
+        by = {p.key: p.sums for p in self.refined.paths}
+        return tuple(p.model_copy(update={"predicted": by.get(p.key, p.predicted)}) for p in self.paths)
+
+    @property
+    def by_sums(self) -> Plan:
+        """This plan as sums of distributions predict it: what one that nobody refined is comparable with."""
+        if self.refined is None:
+            return self
+        by = {r.name: r.predicted_ms for r in self.refined.limits}
+        checks = tuple(
+            c.model_copy(update={"value": by[c.name], "slack": c.limit - by[c.name]})
+            if c.unit == "ms" and c.name in by
+            else c
+            for c in self.constraints
+        )
+        return self.model_copy(update={"paths": self.summed_paths, "constraints": checks, "refined": None})
+
+    @property
+    def corrected(self) -> dict[str, float]:
+        """Seconds, by the name of the limit: what predictions by sums had to keep instead of the user's limits. Nothing
+        where no simulation corrected them."""
+        return {r.name: r.corrected_ms / 1e3 for r in self.refined.limits} if self.refined else {}
 
     @property
     def digest(self) -> str:
         """Of the decision and what it rests on; how long solving took does not count."""
         return digest_value({k: v for k, v in self.dump().items() if k != "seconds"})
+
+
+def comparable(old: Plan, new: Plan) -> tuple[Plan, Plan]:
+    """Both as they were simulated if both were, else both by sums."""
+    both = old.refined is not None and new.refined is not None
+    return (old, new) if both else (old.by_sums, new.by_sums)
 
 
 def write_plan(plan: Plan, file: str | Path) -> None:

@@ -240,7 +240,7 @@ def _listed(plan: Plan, app: Application) -> Iterator[str]:
         "links": [(x.name, x.direction) for x in plan.links],
         "routes": [(r.from_, r.to, origin) for r in plan.routes for origin in r.origins],
         "cuts": [(c.component, c.tensors, c.codec) for c in plan.cuts],
-        "paths": [(p.flow, p.from_, p.to, p.over) for p in plan.paths],
+        "paths": [p.key for p in plan.paths],
         "constraints": [c.name for c in plan.constraints],
         "cost.items": [item.name for item in plan.cost.items] if plan.cost else [],
         "behaviour": [(tuple(sorted(b.variants.items())), str(b.encoded)) for b in plan.behaviour],

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from specs.base import Spec
 from specs.behaviour import Accuracy
-from specs.plan import PathPrediction, Percentiles, StagePrediction
+from specs.plan import OfPath, PathPrediction, Percentiles, StagePrediction
 from specs.profile import Distribution
 from specs.quantities import Number
 
@@ -54,11 +54,7 @@ class Requests(Spec):
     wrong: int = 0
 
 
-class MeasuredPath(Spec):
-    flow: str
-    from_: str = Field(alias="from")
-    to: str
-    over: str
+class MeasuredPath(OfPath):
     n: int
     predicted: Percentiles
     measured: Percentiles

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
 from planner.formulation import Formulation, budgets_of, formulation
 from planner.limits import with_limits
-from planner.path_limits import path_limits
-from planner.plan import PROOF, Restrict, solve
+from planner.plan import PROOF, Restrict, limits_asked, solve
 from planner.problem import Objective
 from planner.situation import Situation
 from specs.application import (
@@ -46,16 +45,24 @@ class Again:
     """Solves `situation` again and again, until `ends` (of `time.perf_counter`).
 
     With `dominated`, also options that no best plan needs are there: what `restrict` leaves may be just these.
+    `corrected` are limits in seconds by name, as a refined plan's: predictions must keep them instead of the user's,
+    and of a limit that is changed its own, changed in the same proportion.
     """
 
     situation: Situation
     ends: float
     seed: int = 0
     dominated: bool = False
+    corrected: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def given(self) -> Formulation:
         return formulation(self.situation, dominated=self.dominated)
+
+    @cached_property
+    def bounded(self) -> Formulation:
+        """`given` with the limits that are `corrected`."""
+        return with_limits(self.situation, self.given, self.corrected)
 
     @property
     def left(self) -> float:
@@ -86,8 +93,9 @@ class Again:
                 reused = None if anew else _reused(self.given, self.situation, situation)
                 given = reused or formulation(situation, dominated=self.dominated)
             found = solve(
-                situation, time_limit=self.left, seed=self.seed, restrict=restrict, start=start or {}, given=given,
-                proofs=False, looks=PROOF if anew else 0,
+                situation, time_limit=self.left, seed=self.seed, restrict=restrict, given=given, start=start or {},
+                corrected=_corrected(self.corrected, self.situation, situation), proofs=False,
+                looks=PROOF if anew else 0,
             )  # fmt: skip
         except (AnswerIsNo, InputError):
             return None  # nothing can run, or no message arrives
@@ -100,6 +108,12 @@ class Again:
         return found if found.status in ("optimal", "feasible") else None
 
 
+def _corrected(corrected: Mapping[str, float], old: Situation, new: Situation) -> dict[str, float]:
+    """The limits of `new`, each `corrected` as that of `old` was: what predictions are off by is a ratio."""
+    before = limits_asked(old)
+    return {n: limit * corrected[n] / before[n] for n, limit in limits_asked(new).items() if n in corrected}
+
+
 def _reused(given: Formulation, old: Situation, new: Situation) -> Formulation | None:
     """`given`, which `old` was formulated as, made to fit `new`; None where more than limits of constraints differ.
 
@@ -108,8 +122,7 @@ def _reused(given: Formulation, old: Situation, new: Situation) -> Formulation |
     one, other = old.app.value, new.app.value
     if new.infra is not old.infra or _shape(one) != _shape(other):
         return None
-    limits = {limit.name: limit.seconds for limit in path_limits(other)}
-    found = with_limits(new, given, limits)
+    found = with_limits(new, given, limits_asked(new))
     problem = found.problem
     index = {c.name: i for i, c in enumerate(problem.constraints)}
     budgets = budgets_of(new, index)

@@ -81,7 +81,7 @@ class _Search:
 
     def _forbidding(self, restrict: Restrict) -> tuple[str, ...]:
         """The constraints that cannot hold with a choice; path limits where only predictions miss them."""
-        problem = restrict(self.again.given).problem
+        problem = restrict(self.again.bounded).problem
         answer = is_feasible(problem, frozenset(), self.again.left, seed=self.again.seed)
         if answer == "unknown":
             raise TimeIsUp

@@ -43,7 +43,7 @@ def explain(
     for name in components:
         if name not in known:
             raise InputError(Issue(f"no component {name!r}", situation.app.place("components"), near(name, known)))
-    again = Again(situation, time.perf_counter() + time_limit, seed, dominated=True)
+    again = Again(situation, time.perf_counter() + time_limit, seed, dominated=True, corrected=plan.corrected)
     worth, complete = worths(again, plan)
     choices = candidates(again, plan, list(components or known))
     unknown = any(c.status == "unknown" for c in choices)

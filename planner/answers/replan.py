@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from planner.answers.again import Again
 from planner.answers.forced import as_planned
 from planner.observation import alike, is_observed, placement
-from planner.plan import solve
+from planner.plan import limits_asked, solve
 from planner.situation import Situation
 from planner.solver.solution import relative_gap
 from specs.errors import AnswerIsNo, InputError, NotKnown
@@ -39,26 +39,39 @@ def replan(situation: Situation, old: Plan, records: Sequence[Record], *, time_l
     """The plan for `situation` in place of `old`.
 
     `records` are all that there are: what was observed, of which `situation` has the newest, and the profiles before.
+    Limits that refining `old` tightened are as much tighter here.
 
     Raises as `planner.plan.solve` does.
     """
     ends = time.perf_counter() + time_limit
-    best = solve(situation, time_limit=time_limit, seed=seed)
+    tightened = _tightened(situation, old)
+    best = solve(situation, time_limit=time_limit, seed=seed, corrected=tightened)
     if not best.assignments or placement(best) == placement(old) or not any(map(is_observed, situation.records)):
         return Replanned(best)
     try:
-        fair = solve(alike(situation, records), time_limit=_left(ends), seed=seed, proofs=False)
+        fair = solve(alike(situation, records), time_limit=_left(ends), seed=seed, corrected=tightened, proofs=False)
     except (AnswerIsNo, InputError, NotKnown):
         return Replanned(best, certain=False)
     if placement(fair) == placement(best):
         return Replanned(best)
     kept = None
     if fair.assignments:
-        again = Again(situation, time.perf_counter() + _left(ends), seed, dominated=True)
+        ends = time.perf_counter() + _left(ends)
+        again = Again(situation, ends, seed, dominated=True, corrected=tightened)
         kept = again.plan(restrict=as_planned(fair))
     if kept is None:
         return Replanned(best, certain=False)
     return Replanned(_beside(kept, best), tempting=best)
+
+
+def _tightened(situation: Situation, old: Plan) -> dict[str, float]:
+    """Seconds, by the name of the limit: those of which sums promised too much of `old`.
+
+    None is longer than the user's: nobody has simulated the new plan, so its sums are what keeps the limits.
+    """
+    refined = old.refined.limits if old.refined else ()
+    shares = {r.name: r.corrected_ms / r.limit_ms for r in refined if 0 < r.corrected_ms < r.limit_ms}
+    return {name: limit * shares[name] for name, limit in limits_asked(situation).items() if name in shares}
 
 
 def _left(ends: float) -> float:

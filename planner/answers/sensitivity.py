@@ -111,7 +111,7 @@ def sensitivity(
     complete = True
     try:
         for case, wrong in _cases(situation, plan, off):
-            regrets.append(_regret(case, wrong, plan, Again(wrong, ends, seed)))
+            regrets.append(_regret(case, wrong, plan, Again(wrong, ends, seed, corrected=plan.corrected)))
         for each in inputs_of(situation):
             if fnmatchcase(each.name, only):
                 ranges.append(_range(situation, plan, each, step, ends, seed))
@@ -239,7 +239,8 @@ def _range(situation: Situation, plan: Plan, each: Input, step: float, ends: flo
             factors = [1 / f for f in factors]
 
         def lost(steps: int) -> bool:
-            return not _stays(Again(each.scaled(situation, factors[steps]), ends, seed), plan)
+            scaled = each.scaled(situation, factors[steps])
+            return not _stays(Again(scaled, ends, seed, corrected=plan.corrected), plan)
 
         steps = fewest_steps(lost, len(factors) - 1, 1)
         return None if steps is None else each.value * factors[steps - 1]
@@ -272,7 +273,8 @@ def _regret(case: str, wrong: Situation, plan: Plan, again: Again) -> Regret:
 
 
 def _missed(wrong: Situation, plan: Plan, again: Again) -> dict[str, float]:
-    """By how many ms the placement would miss each path limit."""
+    """By how many ms the placement would miss each path limit, predictions being off as in the plan if it was refined.
+    """
     limits = {
         limit_name(name, q): limit * 1e3
         for name, c in wrong.app.value.constraints.items()
@@ -281,5 +283,6 @@ def _missed(wrong: Situation, plan: Plan, again: Again) -> dict[str, float]:
     }
     far = [f"constraint.{name}={figure(FAR * ms)} ms" for name, ms in limits.items()]
     loose = with_placement(again, plan, far)
-    values = {c.name: c.value for c in loose.constraints} if loose else {}
+    off = {name: ms / 1e3 / again.corrected.get(name, ms / 1e3) for name, ms in limits.items()}
+    values = {c.name: c.value * off.get(c.name, 1.0) for c in loose.constraints} if loose else {}
     return {name: values[name] - ms for name, ms in limits.items() if name in values and values[name] > ms}

@@ -7,7 +7,7 @@ from pathlib import Path
 from planner.cli.ends import ends
 from planner.cli.output import number
 from specs.errors import InputError
-from specs.plan import Assignment, Plan, read_plan
+from specs.plan import Assignment, Plan, comparable, read_plan
 
 
 def plan_that_stood(file: Path) -> Plan | None:
@@ -20,7 +20,10 @@ def plan_that_stood(file: Path) -> Plan | None:
 
 
 def moves(before: Plan, after: Plan) -> list[str]:
-    """Each component that runs elsewhere or otherwise, then what that does to cost and p99; nothing where none does."""
+    """Each component that runs elsewhere or otherwise, then what that does to cost and p99; nothing where none does.
+
+    Of p99 what was simulated, if it was for both plans, else what sums predict.
+    """
     if before.application != after.application or not after.assignments:
         return []
     found: list[str] = []
@@ -36,7 +39,7 @@ def moves(before: Plan, after: Plan) -> list[str]:
     found += [f"{component} is gone" for component in old if component not in new]
     if not found:
         return []
-    return [*found, *_figures(before, after)]
+    return [*found, *_figures(*comparable(before, after))]
 
 
 def _by_component(plan: Plan) -> dict[str, list[Assignment]]:
@@ -67,9 +70,9 @@ def _figures(before: Plan, after: Plan) -> list[str]:
     if before.cost is not None and after.cost is not None:
         more = after.cost.per_month - before.cost.per_month
         said.append(f"cost {more:+,.2f} {after.cost.currency}/month")
-    paths = {(p.flow, p.to, p.over): p.predicted.p99_ms for p in before.paths}
+    paths = {p.key: p.predicted.p99_ms for p in before.paths}
     for p in after.paths:
-        was = paths.get((p.flow, p.to, p.over))
+        was = paths.get(p.key)
         if was is not None:
             said.append(f"p99 of {ends(p, after.paths)} over {p.over} {number(was)} -> {number(p.predicted.p99_ms)} ms")
     return said

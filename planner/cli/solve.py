@@ -159,12 +159,15 @@ def _unlimited(situation: Situation, plan: Plan) -> list[str]:
     from specs.application import AccuracyConstraint
 
     limited = {c.on for c in spec.constraints.values() if isinstance(c, AccuracyConstraint)}
-    found: list[str] = []
+    least: dict[str, float] = {}
     for data, value in (item for b in plan.behaviour for item in b.accuracy.items() if item[0] not in limited):
+        least[data] = min(value, least.get(data, value))
+    found: list[str] = []
+    for data, value in least.items():
         best = max((a.value for b in situation.choices for a in b.accuracy if a.data == data), default=value)
         if best - value >= WORTH_TELLING:
             found.append(
-                f"nothing limits the accuracy on {data}: with other variants it would be up to {best:.4f} "
+                f"nothing limits the accuracy on {data}: with other variants it could be up to {best:.4f} "
                 f"(constraints: {{NAME: {{accuracy: '>= {math.floor(100 * best) / 100:g}', on: {data}}}}})"
             )
     return found
@@ -306,19 +309,22 @@ def _without(situation: Situation, plan: Plan, time_limit: float, seed: int) -> 
     said = [f"cut of {c.component} at {', '.join(c.tensors)}: {c.bytes:,.0f} bytes by {c.codec}" for c in encoded]
     agreeing = {data: share for b in plan.behaviour for data, share in (b.agreement or {}).items()}
     said += [f"of the answers on {d}, {share:.1%} are as without a codec" for d, share in agreeing.items()]
-    if encoded:
-        said.append(_beside("without a codec", unencoded(situation, time_limit=time_limit, seed=seed)))
-    return [*said, _beside("without a cut", undivided(situation, time_limit=time_limit, seed=seed))]
+    others = {"without a codec": unencoded} if encoded else {}
+    for what, best in (others | {"without a cut": undivided}).items():
+        found = best(situation, time_limit=time_limit, seed=seed, corrected=plan.corrected)
+        said.append(_beside(what, found, "predicted by sums, not simulated" if plan.refined else "predicted"))
+    return said
 
 
-def _beside(what: str, found: Restricted | None) -> str:
+def _beside(what: str, found: Restricted | None, known: str) -> str:
+    """`known` says how the latency is."""
     if found is None:
         return f"{what}: no plan"
     other = found.plan
     slowest = max((p.predicted.p99_ms for p in other.paths), default=0.0)
     money = f"{other.cost.per_month:,.2f} {other.cost.currency}/month, " if other.cost is not None else ""
     kept = "" if found.longer == 1.0 else f"no plan keeps the limits; with {found.longer:g} times as long ones "
-    return f"{what}: {kept}{money}p99 {number(slowest)} ms predicted"
+    return f"{what}: {kept}{money}p99 {number(slowest)} ms {known}"
 
 
 def _standing(progress: Progress, said: Callable[[int], str]) -> Callable[[Standing], None]:

@@ -21,7 +21,7 @@ from planner.simulation.precision import intervals
 from planner.simulation.tables import ANSWERED, FAILED, PENDING, REFUSED, UNSENT
 from specs.application import ShareConstraint
 from specs.errors import InputError
-from specs.plan import PathPrediction, Percentiles, Plan
+from specs.plan import PathKey, PathPrediction, Percentiles, Plan
 from specs.run_result import MeasuredShare, Requests
 from specs.share import measured_share
 from specs.simulation_result import Period, SimulatedLoad, SimulatedPath, SimulatedStage, SimulationResult
@@ -105,6 +105,7 @@ def paths_of(
         for constraint, patterns in asked(layout, of):
             seconds = played.flows[of.flow.name].times(constraint.to, patterns)
             key = (of.flow.name, constraint.from_, constraint.to, constraint.about)
+            simulated = percentiles(seconds)
             found.append(
                 SimulatedPath(
                     flow=of.flow.name,
@@ -113,23 +114,23 @@ def paths_of(
                     over=constraint.about,
                     n=len(seconds),
                     predicted=predicted.get(key),
-                    simulated=percentiles(seconds),
-                    interval_ms=intervals(seconds),
+                    simulated=simulated,
+                    interval_ms=intervals(seconds, simulated),
                     limit_ms={f"p{q * 100:.0f}": limit * 1e3 for q, limit in constraint.limits.items()},
                 )
             )
     return tuple(found)
 
 
-def _predicted(layout: Layout, demand: Demand) -> dict[tuple[str, str, str, str], Percentiles]:
+def _predicted(layout: Layout, demand: Demand) -> dict[PathKey, Percentiles]:
     try:
         return _by_path(Latency(layout, demand).paths())
     except InputError:  # a queue without end has no percentiles
         return {}
 
 
-def _by_path(paths: Sequence[PathPrediction]) -> dict[tuple[str, str, str, str], Percentiles]:
-    return {(p.flow, p.from_, p.to, p.over): p.predicted for p in paths}
+def _by_path(paths: Sequence[PathPrediction]) -> dict[PathKey, Percentiles]:
+    return {p.key: p.predicted for p in paths}
 
 
 def _late(layout: Layout, of: FlowLayout, flow: Simulated) -> NDArray[np.bool_]:

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from planner.prediction.distribution import Reals
-from planner.simulation.figures import half_width, percentiles
+from planner.simulation.figures import half_width
+from specs.plan import Percentiles
 
 TOLERANCE: Final[Mapping[str, float]] = {"p50": 0.03, "p99": 0.05}
 """Share of a percentile by which a prediction of it and a simulation may differ."""
@@ -19,9 +20,9 @@ LEVELS: Final[Mapping[str, float]] = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 Interval = tuple[float, float]
 
 
-def intervals(seconds: Reals) -> dict[str, Interval]:
-    """Milliseconds: the 95 % confidence interval of each percentile that has one, by its name."""
-    simulated = percentiles(seconds)
+def intervals(seconds: Reals, simulated: Percentiles) -> dict[str, Interval]:
+    """Milliseconds: the 95 % confidence interval of each percentile that has one, by its name; `simulated` are those
+    of `seconds`."""
     found: dict[str, Interval] = {}
     for name, level in LEVELS.items():
         half = half_width(seconds, level)

@@ -33,9 +33,7 @@ def check_latency(reading: Reading, sampling: Sampling, claims: Claims) -> None:
         for c in (*reading.app.constraints.values(), *_unspoken(reading, f))
         if isinstance(c, PathConstraint | ShareConstraint) and c.from_ == f.source
     }
-    claims.holds(
-        "no other path is predicted", {(p.flow, p.from_, p.to, p.over) for p in reading.plan.summed_paths} <= wanted
-    )
+    claims.holds("no other path is predicted", {p.key for p in reading.plan.summed_paths} <= wanted)
 
 
 def _paths_of(reading: Reading, sampling: Sampling, claims: Claims, flow: Flow) -> None:
@@ -48,9 +46,7 @@ def _paths_of(reading: Reading, sampling: Sampling, claims: Claims, flow: Flow) 
             for way, p in reading.patterns(flow).items()
             if reading.reaches(flow, way.runs, c.to) and (over == "all" or over in way.runs)
         }
-        claimed = [
-            p for p in reading.plan.summed_paths if (p.flow, p.from_, p.to, p.over) == (flow.name, c.from_, c.to, over)
-        ]
+        claimed = [p for p in reading.plan.summed_paths if p.key == (flow.name, c.from_, c.to, over)]
         name = f"{flow.name} to {c.to} over {over}"
         if not shapes:
             claims.holds(f"{name}: no request goes there", not claimed)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from planner.verification.claims import Claims
 from planner.verification.reading import Reading
-from specs.plan import PathPrediction, Percentiles, Plan, RefinedPath, Refinement
+from specs.plan import Percentiles, Plan, Refinement
 
 if TYPE_CHECKING:
     from planner.refinement import ComparedPath
@@ -35,35 +35,35 @@ def _played_again(reading: Reading, refined: Refinement, claims: Claims) -> None
     names = [r.name for r in refined.limits]
     if not claims.holds("refined: every limit, once", sorted(names) == sorted(found)):
         return
-    if not claims.holds("refined: enough requests for intervals", all(p.half < math.inf for p in found.values())):
+    if not claims.holds("refined: enough requests for intervals", all(p.high < math.inf for p in found.values())):
         return
     for r in refined.limits:
         now = found[r.name]
         claims.equal(f"refined {r.name}: limit", r.limit_ms, now.limit * 1e3, 1e-5)
         claims.equal(f"refined {r.name}: simulated", r.simulated_ms, now.simulated * 1e3, AGAIN)
-        claims.equal(f"refined {r.name}: low", r.low_ms, max(0.0, now.simulated - now.half) * 1e3, AGAIN)
+        claims.equal(f"refined {r.name}: predicted", r.predicted_ms, now.predicted * 1e3, AGAIN)
+        claims.equal(f"refined {r.name}: low", r.low_ms, now.low * 1e3, AGAIN)
         claims.equal(f"refined {r.name}: high", r.high_ms, now.high * 1e3, AGAIN)
         claims.at_most(f"refined {r.name}: kept", now.high, now.limit * (1 + 1e-5))
+        if now.is_share:  # never loosened; of other limits the sampled sums are held against what was corrected
+            claims.at_most(f"refined {r.name}: corrected", r.corrected_ms, now.limit * 1e3 * (1 + 1e-5))
+            claims.at_most(f"refined {r.name}: predicted enough", now.predicted * 1e3, r.corrected_ms * (1 + 1e-5))
 
 
 def _paths_again(plan: Plan, refined: Refinement, again: Sequence[ComparedPath], claims: Claims) -> None:
     """What sums predict of them is compared where latency is sampled."""
-    found = {_about(path.sums): path for path in again}
-    claimed = {_about(path): path.predicted for path in plan.paths}
-    named = [_about(path) for path in refined.paths]
-    if not claims.holds("refined: every path, once", sorted(named) == sorted(found) == sorted(map(_about, plan.paths))):
+    found = {path.sums.key: path for path in again}
+    claimed = {path.key: path.predicted for path in plan.paths}
+    named = sorted(path.key for path in refined.paths)
+    if not claims.holds("refined: every path, once", named == sorted(found) == sorted(path.key for path in plan.paths)):
         return
     for path in refined.paths:
-        now = found[_about(path)]
+        now = found[path.key]
         name = f"refined {path.flow} to {path.to} over {path.over}"
         for figure in Percentiles.model_fields:
             corrected = getattr(now.corrected.predicted, figure)
-            claims.equal(f"{name}: {figure}", getattr(claimed[_about(path)], figure), corrected, AGAIN)
+            claims.equal(f"{name}: {figure}", getattr(claimed[path.key], figure), corrected, AGAIN)
         if claims.holds(f"{name}: intervals", set(path.interval_ms) == set(now.known)):
             for percentile, ends in path.interval_ms.items():
                 for end, value in zip(ends, now.known[percentile], strict=True):
                     claims.equal(f"{name}: interval of {percentile}", end, value, AGAIN)
-
-
-def _about(path: PathPrediction | RefinedPath) -> tuple[str, str, str, str]:
-    return path.flow, path.from_, path.to, path.over

@@ -9,7 +9,7 @@ import numpy as np
 
 from planner.formulation import limit_name
 from planner.plan import solve
-from planner.refinement import refine, simulated
+from planner.refinement import compared, refine
 from planner.simulation.figures import half_width
 from specs.application import PathConstraint
 from specs.errors import NotKnown
@@ -57,7 +57,7 @@ def pressed_dag(seed: int, requests: int) -> Dag | None:
     plan = solve(given.situation, time_limit=SECONDS, proofs=False)
     if plan.status not in FOUND:
         return None
-    found = simulated(given.situation, plan, requests, seed=0)
+    found = compared(given.situation, plan, requests, seed=0).limits
     limits = {
         name: {q: found[limit_name(name, q)].high * EDGE for q in c.limits}
         for name, c in given.situation.app.value.constraints.items()

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from functools import cache
 
 import pytest
 
 from planner import refinement
-from planner.answers.again import vary
-from planner.plan import solve
-from planner.refinement import MOST_FOR_PRECISION, compared, refine, simulated
+from planner.answers.again import Again, vary
+from planner.answers.replan import replan
+from planner.plan import Interrupted, limits_asked, solve
+from planner.refinement import MOST_FOR_PRECISION, ComparedPath, compared, refine
 from planner.simulation.precision import TOLERANCE, uncertainty
 from planner.situation import Situation
 from planner.verification import verify
+from specs.application import PathConstraint
 from specs.errors import NotKnown
-from specs.plan import Plan
+from specs.plan import Percentiles, Plan
+from tests.cli.samples import sample_plan
 from tests.planner.blog import situation
 from tests.planner.pressed import pressed
 from tests.planner.worlds import patient
@@ -37,7 +41,7 @@ def refined(seed: int, load: float, room: float = 1.001) -> tuple[Situation, Pla
 
 
 def keeps_its_limits(given: Situation, plan: Plan, requests: int) -> None:
-    for name, found in simulated(given, plan, requests, seed=4711).items():
+    for name, found in compared(given, plan, requests, seed=4711).limits.items():
         assert found.simulated <= 1.01 * found.limit, name
 
 
@@ -69,8 +73,17 @@ def test_the_verifier_accepts_what_was_refined(seed: int, load: float) -> None:
     assert plan.refined is not None
     wrong = [c for c in verify(given, plan).wrong if c.name.startswith("constraint ")]
     assert not wrong
+    by_name = {c.name: c for c in plan.constraints}
+    summed = {c.name: c for c in plan.by_sums.constraints}
     for limit in plan.refined.limits:
         assert limit.low_ms <= limit.simulated_ms <= limit.high_ms <= limit.limit_ms
+        name, _, percentile = limit.name.rpartition(".")
+        about = given.app.value.constraints[name]
+        assert isinstance(about, PathConstraint)
+        for paths, check in ((plan.paths, by_name[limit.name]), (plan.summed_paths, summed[limit.name])):
+            mine = [p for p in paths if p.key[1:] == (about.from_, about.to, about.about)]
+            assert check.value == pytest.approx(max(getattr(p.predicted, f"{percentile}_ms") for p in mine))
+            assert check.slack == pytest.approx(check.limit - check.value)
 
 
 @pytest.mark.parametrize("by", [0.8, 1.0, 1.2], ids=lambda by: f"simulated x {by}")
@@ -97,8 +110,37 @@ def test_a_prediction_that_promises_too_much_is_tightened(seed: int) -> None:
     assert plan.refined.rounds > 1
     first = solve(given)
     assert any(r.corrected_ms < r.limit_ms for r in plan.refined.limits)
-    assert any(p.high > p.limit for p in simulated(given, first, 60_000, 0).values())
+    assert any(p.high > p.limit for p in compared(given, first, 60_000, 0).limits.values())
     assert first.objective <= plan.objective
+
+
+@pytest.mark.parametrize("seed", [16, 31])
+def test_answers_about_a_refined_plan_keep_the_limits_that_its_predictions_had_to_keep(seed: int) -> None:
+    found = refined(seed, 0.6)
+    assert found is not None
+    given, plan = found
+    again = Again(given, time.perf_counter() + 60, corrected=plan.corrected)
+    alike = again.plan(start={name: ms / 1e3 for name, ms in plan.tightened.items()}, anew=True)
+    assert alike is not None
+    assert alike.objective[0] == pytest.approx(plan.objective[0])
+    (name, limit), *_ = ((n, limit) for n, limit in limits_asked(given).items() if plan.corrected[n] != limit)
+    change = f"constraint.{name}={2e3 * limit} ms"
+    changed = again.plan([change], anew=True)
+    by_hand = solve(vary(given, [change]), corrected=plan.corrected | {name: 2 * plan.corrected[name]}, proofs=False)
+    assert changed is not None
+    assert changed.objective[0] == pytest.approx(by_hand.objective[0])
+
+
+def test_a_refined_plan_is_planned_again_under_the_limits_that_were_tightened() -> None:
+    found = refined(16, 0.6)
+    assert found is not None
+    given, plan = found
+    new = replan(given, plan, given.records, time_limit=30, seed=0).plan
+    shorter = {n: limit for n, limit in plan.corrected.items() if limit < limits_asked(given)[n]}
+    assert shorter
+    values = {c.name: c.value for c in new.constraints}
+    assert all(values[n] <= 1e3 * limit * (1 + 1e-5) for n, limit in shorter.items())
+    assert any(c.value > 1e3 * shorter[c.name] for c in solve(given).constraints if c.name in shorter)
 
 
 def test_refining_says_what_it_did_and_is_the_same_every_time() -> None:
@@ -109,6 +151,47 @@ def test_refining_says_what_it_did_and_is_the_same_every_time() -> None:
     assert [r.name for r in plan.refined.limits] == ["answer_time.p99"]
     assert len(said) >= plan.refined.rounds
     assert refine(given, requests=30_000).digest == plan.digest
+
+
+def test_an_interrupted_refinement_has_the_best_plan_that_a_simulation_agrees_with() -> None:
+    given = pressed(3, 0.3, room=1.2)  # the first plan keeps its limits, so that the second round has longer ones
+    assert given is not None
+    rounds: list[str] = []
+
+    def stop_after(number: int) -> None:
+        def tell(text: str) -> None:
+            rounds.append(text)
+            if len(rounds) == number:
+                raise KeyboardInterrupt
+
+        rounds.clear()
+        refine(given, requests=60_000, tell=tell)
+
+    with pytest.raises(KeyboardInterrupt) as first:
+        stop_after(1)
+    assert not isinstance(first.value, Interrupted)
+    with pytest.raises(Interrupted) as second:
+        stop_after(2)
+    best = second.value.plan
+    assert best.refined is not None
+    assert best.refined.rounds == 1
+    assert all(limit.high_ms <= limit.limit_ms for limit in best.refined.limits)
+
+
+def test_each_percentile_is_as_simulated_where_it_has_an_interval() -> None:
+    """A path that few requests take: its median is known, its tail is not."""
+    sums = sample_plan().paths[0]
+    simulated = Percentiles(p50_ms=100, p95_ms=200, p99_ms=300, mean_ms=120)
+    for known, stated in (
+        ((), ()),
+        (("p95",), ("p95_ms",)),
+        (("p50", "p95"), ("p50_ms", "p95_ms", "mean_ms")),
+        (("p50", "p95", "p99"), Percentiles.model_fields),
+    ):
+        path = ComparedPath(sums, simulated, dict.fromkeys(known, (99.0, 101.0)))
+        for figure in Percentiles.model_fields:
+            of = simulated if figure in stated else sums.predicted
+            assert getattr(path.corrected.predicted, figure) == getattr(of, figure)
 
 
 def test_a_share_is_held_against_the_simulation_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,6 +206,12 @@ def test_a_share_is_held_against_the_simulation_too(monkeypatch: pytest.MonkeyPa
     assert stated.unit == "share"
     assert stated.value >= stated.limit
     assert not verify(given, plan, 20_000).wrong
+    for figure, by in (("corrected_ms", 1.5), ("predicted_ms", 0.9)):
+        value = plan.dump()
+        next(r for r in value["refined"]["limits"] if r["name"] == "answered")[figure] *= by
+        assert [c.name for c in verify(given, Plan.model_validate(value), 20_000).wrong] == [
+            f"refined answered: {figure.removesuffix('_ms')}"
+        ]
     monkeypatch.setattr(refinement, "MOST_REQUESTS", 30_000)
     rare = vary(given, ["constraint.answered.share=0.9999"])
     with pytest.raises(NotKnown, match=r"answered: 30,000 requests are too few to simulate such a share"):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from planner import solve, verify
-from planner.refinement import simulated
+from planner.refinement import compared
 from planner.situation import Situation
 from specs.errors import InputError
 from specs.load import load_application, load_infrastructure
@@ -75,7 +75,7 @@ def test_several_limits_on_one_path_make_a_plan_that_holds_with_the_shortest_of_
     assert [path.limit_ms for path in plan.paths] == [{"p95": 900.0, "p99": 480.0}]
     assert {"answer_time.p99", "soon.p95", "sooner.p99"} <= {c.name for c in plan.constraints}
     assert not verify(given, plan, SAMPLES).wrong
-    assert set(simulated(given, plan, 20_000, seed=1)) == {"answer_time.p99", "soon.p95", "sooner.p99"}
+    assert set(compared(given, plan, 20_000, seed=1).limits) == {"answer_time.p99", "soon.p95", "sooner.p99"}
 
 
 def test_how_the_path_of_a_spec_is_written_says_nothing() -> None:

@@ -21,7 +21,7 @@ from specs.diff import (
     PlanDifference,
     Side,
 )
-from specs.plan import Assignment, ConstraintCheck, Cost, DevicesBought, Plan
+from specs.plan import Assignment, ConstraintCheck, Cost, DevicesBought, Plan, comparable
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -40,7 +40,11 @@ def side_of(file: str, plan: Plan) -> Side:
 
 
 def compare_plans(old: Plan, new: Plan) -> PlanDifference:
-    """Everything that differs, as the files say it: to the six digits that they hold."""
+    """Everything that differs, as the files say it: to the six digits that they hold.
+
+    Latency as it was simulated if it was for both plans, else by sums.
+    """
+    before, after = comparable(old, new)
     return PlanDifference(
         same=old.digest == new.digest,
         placements=tuple(_placements(old, new)),
@@ -48,9 +52,9 @@ def compare_plans(old: Plan, new: Plan) -> PlanDifference:
         links=tuple(_links(old, new)),
         cost=_cost(old, new),
         energy=_figure("energy", "kWh/month", _per_month(old), _per_month(new)),
-        paths=tuple(_paths(old, new)),
+        paths=tuple(_paths(before, after)),
         accuracy=tuple(_accuracy(old, new)),
-        constraints=tuple(_constraints(old, new)),
+        constraints=tuple(_constraints(before, after)),
         inputs=tuple(_inputs(old, new)),
     )
 
@@ -139,7 +143,7 @@ def _per_month(plan: Plan) -> float | None:
 
 
 def _paths(old: Plan, new: Plan) -> Iterator[PathChange]:
-    changes = _changes(old.paths, new.paths, lambda p: (p.flow, p.from_, p.to, p.over), lambda p: p)
+    changes = _changes(old.paths, new.paths, lambda p: p.key, lambda p: p)
     for (flow, start, to, over), was, now in changes:
         yield PathChange.model_validate(
             {

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from specs.replan import ObservedStage, ReplanResult
 
 
-def show(result: ReplanResult, out: Console) -> None:
-    """Observations, the difference between the plans, and what there is to be said of it."""
+def show(result: ReplanResult, out: Console, *, by_sums: bool = False) -> None:
+    """Observations, the difference between the plans, and what there is to be said of it.
+
+    `by_sums`: the old plan was refined, which the new one is not.
+    """
     show_observed(result.observed, out)
     for file, why in result.left_out.items():
         out.print(f"left out {file}: {why}")
@@ -36,6 +39,12 @@ def show(result: ReplanResult, out: Console) -> None:
         out.print(
             "not certain: were what did not run off by as much as what did, no plan would keep all constraints. "
             + MEASURE,
+            soft_wrap=True,
+        )
+    if by_sums:
+        out.print(
+            "the plan that ran was refined, the new one is not: both are compared by sums, and limits that refining "
+            "tightened are as much tighter",
             soft_wrap=True,
         )
     for side in (result.old, result.new):

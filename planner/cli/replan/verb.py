@@ -113,7 +113,7 @@ def replan(
         plan_file=str(output or ""),
         profiles=str(copied or profiles) if output else "",
     )
-    emit(result.dump(), fmt, lambda out: show(result, out))
+    emit(result.dump(), fmt, lambda out: show(result, out, by_sums=old.refined is not None))
     if interruption is not None:
         raise interruption
     if new.status == "infeasible":

@@ -64,7 +64,7 @@ def render(plan: Plan, run: RunResult | None, context: Context | None = None) ->
         bound=_with_units(plan.bound or [], known.units),
         map=draw_map(plan, link_ends(plan, dict(known.links)), dict(known.tiers)),
         waterfall=draw_waterfall(plan, run, known.edges),
-        measured={(p.flow, p.from_, p.to, p.over): p for p in run.paths} if run else {},
+        measured={p.key: p for p in run.paths} if run else {},
         quantiles=QUANTILES,
         headline=_headline(plan, run, remembers=bool(known.remembers)),
         deviation=deviation,

@@ -22,8 +22,9 @@ from heapq import heappop, heappush
 from math import ceil, sqrt
 from typing import Final, Literal, get_args
 
+from planner.formulation.fan_out import Served
 from planner.formulation.servers import WAIT_RATIO
-from planner.formulation.stations import Served, station_levels
+from planner.formulation.stations import station_levels
 from planner.moments import Moments
 from planner.prediction.queueing import MAX_UTILISATION
 from planner.prediction.tail import largest_variance

@@ -14,7 +14,6 @@ from math import ceil
 from typing import Final
 
 from planner.moments import ZERO, Moments
-from planner.prediction.measured import moments
 from planner.prediction.queueing import NO_WAIT, Wait, single_server
 from specs.profile import Record
 
@@ -77,22 +76,17 @@ def fan_out_of(counts: Mapping[int, float]) -> FanOut:
 
 
 @dataclass(frozen=True, slots=True)
-class Serving:
-    """How items are served: up to `batch` at once, of which the oldest waits up to `patience` seconds for others."""
+class Served:
+    """How long a replica takes for up to `batch` requests, or items of them, at once, of which the oldest waits up to
+    `patience` seconds for others.
+    """
 
-    record: Record
+    service: Moments
+    batch: int = 1
     patience: float = 0.0
 
-    @property
-    def service(self) -> Moments:
-        return moments(self.record)
 
-    @property
-    def batch(self) -> int:
-        return self.record.batch
-
-
-def last_of(fan: FanOut, by: Serving, rate: float, servers: int, idle: tuple[float, float]) -> Wait:
+def last_of(fan: FanOut, by: Served, rate: float, servers: int, idle: tuple[float, float]) -> Wait:
     """What requests wait beyond one service until the last of their items is done.
 
     `rate` is that of items. The first item waits as `_first` says; then they take what they take on idle servers,
@@ -107,14 +101,14 @@ def last_of(fan: FanOut, by: Serving, rate: float, servers: int, idle: tuple[flo
     return Wait(1.0, mean_beyond, variance + mean_beyond**2)
 
 
-def _first(fan: FanOut, by: Serving, rate: float, servers: int) -> Wait:
+def _first(fan: FanOut, by: Served, rate: float, servers: int) -> Wait:
     """Of the first item: as in M/G/1 with a server as fast as all together, whose service is a request's items."""
     work = fan.work(by.service)
     requests = rate * by.service.mean / work.mean if work.mean > 0 else 0.0
     return single_server([(requests, work.scaled(1 / servers))])
 
 
-def _first_batch(fan: FanOut, by: Serving, rate: float, servers: int) -> Wait:
+def _first_batch(fan: FanOut, by: Served, rate: float, servers: int) -> Wait:
     """Of the first item's batch, where servers take several items at once.
 
     What waits before it is cut into full batches, each of which takes 1/`servers` of a service; where all servers are

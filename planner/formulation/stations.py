@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from math import ceil, sqrt
 from typing import Final
 
-from planner.formulation.fan_out import FanOut, Serving, last_of, on_idle
+from planner.formulation.fan_out import FanOut, Served, last_of, on_idle
 from planner.formulation.pools import PoolTable
-from planner.moments import Moments
 from planner.prediction.batching import batch_wait
 from planner.prediction.measured import moments
 from planner.prediction.queueing import MAX_UTILISATION, NO_WAIT, Wait
@@ -17,6 +17,8 @@ from planner.problem import MILLION, PPB, REPLICA_LOAD, Station, StationLevel, a
 from specs.artefact import Segment
 from specs.profile import Record
 
+Idle = Callable[[int], tuple[float, float]]
+"""`on_idle` of a number of replicas."""
 SPARE_REPLICAS: Final = 4
 """How many replicas beyond the fewest that carry the load are considered, while they still shorten the wait."""
 MORE: Final = 1.25
@@ -88,11 +90,12 @@ class StationTable:
             room = self.pools.rows[pool].maximum * (self.pools.rows[pool].cores // record.threads) - standby
             loads, fan = _sums(self._loads[index]), self._fans[index]
             patience = self.patience.get(key.component, 0.0) if record.batch > 1 else 0.0
+            served = Served(moments(record), record.batch, patience)
             if fan.alone:
-                served = Served(moments(record), record.batch, patience)
                 serving = station_levels(served, loads, self.most_asked, room)
             else:
-                serving = fan_out_levels(Serving(record, patience), fan, loads, self.most_asked, room)
+                idle = cache(partial(on_idle, fan, record))
+                serving = fan_out_levels(served, fan, idle, loads, self.most_asked, room)
             if key.component in self.alone:
                 serving = one_replica(record, serving)
             levels = tuple(replace(level, replicas=level.replicas + standby) for level in serving)
@@ -101,15 +104,6 @@ class StationTable:
         way = f"{key.segment} {record.backend} x{record.threads}" + f" by {record.batch}" * (record.batch > 1)
         name = f"{key.component}/{key.variant} {way} at {key.site}.{key.pool}"
         return Station(name[:400], pool, record.threads, memory, levels, standby if levels else 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """How long a replica takes for up to `batch` requests at once, of which the oldest waits `patience` for others."""
-
-    service: Moments
-    batch: int = 1
-    patience: float = 0.0
 
 
 def station_levels(
@@ -144,24 +138,23 @@ def one_replica(record: Record, levels: tuple[StationLevel, ...]) -> tuple[Stati
     return tuple(found[load] for load in sorted(found))
 
 
-def fan_out_levels(by: Serving, fan: FanOut, loads: list[int], most_asked: int, room: int) -> tuple[StationLevel, ...]:
+def fan_out_levels(
+    served: Served, fan: FanOut, idle: Idle, loads: list[int], most_asked: int, room: int
+) -> tuple[StationLevel, ...]:
     """As `station_levels`, where requests bring several items: more replicas are worth having, up to one for each item
     of a request, or each batch of them.
 
     The wait of a level is all that a request waits beyond one service until the last of its items is done.
     """
     levels: dict[tuple[int, int], StationLevel] = {}
-    idle: dict[int, tuple[float, float]] = {}
     for load in loads:
         fewest = max(1, ceil(load / PPB / MAX_UTILISATION - 1e-9))
         needed = -(-at_scale(load, most_asked) // REPLICA_LOAD) + 1 if most_asked > MILLION else 0
-        most = max(fewest + SPARE_REPLICAS + ceil(fan.usual / by.batch), needed)
+        most = max(fewest + SPARE_REPLICAS + ceil(fan.usual / served.batch), needed)
         for replicas in (fewest, *_rising(fewest, min(max(room, fewest), most))):
-            rate = load / PPB * by.batch / by.service.mean if by.service.mean > 0 else 0.0
-            if replicas not in idle:
-                idle[replicas] = on_idle(fan, by.record, replicas)
-            wait = last_of(fan, by, rate, replicas, idle[replicas])
-            levels[replicas, load] = _level(load, replicas, wait, by.patience)
+            rate = load / PPB * served.batch / served.service.mean if served.service.mean > 0 else 0.0
+            wait = last_of(fan, served, rate, replicas, idle(replicas))
+            levels[replicas, load] = _level(load, replicas, wait, served.patience)
     return tuple(levels[key] for key in sorted(levels))
 
 

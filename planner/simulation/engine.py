@@ -303,16 +303,16 @@ def _arrive(net: Network, requests: Requests, state: State, log: Log, request: i
 
 @inlined
 def _queue(net: Network, requests: Requests, state: State, request: int, node: int, now: float) -> None:
-    """Each item waits for a server, where there is room to; without items it is the next node's turn at once."""
+    """Each item waits for a server, where there is room for all; without items it is the next node's turn at once."""
     stage = net.node_stage[node]
     instance = _instance(net, requests, request, net.stage_queue[stage])
     items = net.node_items[node]
     if items > 1:
         state.items_left[request, node - net.class_node[requests.kind[request]]] = items
-    for item in range(max(1, items)):
-        if items > 0 and state.waiting[instance] >= net.queue_limit:
-            _end(state, request, REFUSED)
-            break
+    fits = items == 0 or state.waiting[instance] <= net.queue_limit - items
+    if not fits:
+        _end(state, request, REFUSED)
+    for item in range(max(1, items) if fits else 0):
         count = state.counters
         count[SPARE_TASKS] -= 1
         task = state.spare_tasks[count[SPARE_TASKS]]

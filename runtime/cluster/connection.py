@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -68,6 +68,15 @@ def _first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
 
 
+@contextlib.contextmanager
+def _asking() -> Iterator[None]:
+    """Raises ClusterLost for what Ray raises, of many kinds, where its head does not answer."""
+    try:
+        yield
+    except Exception as error:
+        raise ClusterLost(f"{type(error).__name__}: {_first_line(error)}") from error
+
+
 def _hush() -> None:
     """Have Ray print nothing to stdout, which is for what the command answers: by itself it does when a node dies."""
     from ray._private import worker
@@ -117,11 +126,15 @@ class Connection:
     def rejoin(self) -> None:
         """There is nothing to join again."""
 
+    def demand(self, members: Collection[str]) -> None:
+        """Nothing is passed over."""
+
     def lacking(self, tiers: Mapping[str, str]) -> dict[str, str]:
         """Of the members (with the tier of each) those without a live node labelled ``site=MEMBER``, and the command
-        that starts one.
+        that starts one. Raises ClusterLost where the head does not answer.
         """
-        have = {node["Labels"].get("site") for node in self._ray.nodes() if node["Alive"]}
+        with _asking():
+            have = {node["Labels"].get("site") for node in self._ray.nodes() if node["Alive"]}
         return {
             member: f"ray start --address={self.address} --labels=site={member},tier={tier}"
             for member, tier in tiers.items()
@@ -154,14 +167,18 @@ class Connection:
         return actor.remote(*args)
 
     def named(self, prefix: str) -> dict[str, Any]:
-        """Living actors that were placed under a name that begins with `prefix`, by the rest of their name."""
+        """Living actors that were placed under a name that begins with `prefix`, by the rest of their name.
+
+        Raises ClusterLost where the head does not answer.
+        """
         from ray.util import list_named_actors
 
         found: dict[str, Any] = {}
-        for entry in list_named_actors(all_namespaces=True):
-            if entry["namespace"] == NAMESPACE and entry["name"].startswith(prefix):
-                with contextlib.suppress(ValueError):  # it died meanwhile
-                    found[entry["name"].removeprefix(prefix)] = self._ray.get_actor(entry["name"], NAMESPACE)
+        with _asking():
+            for entry in list_named_actors(all_namespaces=True):
+                if entry["namespace"] == NAMESPACE and entry["name"].startswith(prefix):
+                    with contextlib.suppress(ValueError):  # it died meanwhile
+                        found[entry["name"].removeprefix(prefix)] = self._ray.get_actor(entry["name"], NAMESPACE)
         return found
 
     def call(self, actors: Mapping[str, Any], method: str, *args: object, limit: float = CALL_LIMIT) -> dict[str, Any]:

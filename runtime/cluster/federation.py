@@ -6,7 +6,7 @@ asked through a pipe, with `runtime.cluster.connection.Connection`. Actors are t
 
 A cluster that cannot be reached keeps nobody from the others: all are asked at the same time, each for a limited time.
 What asks (`named`, `ask`, `lacking`) and `kill` pass it over, and `unreachable` says why; all else that concerns it
-raises.
+raises, as does `demand`, for who cannot do without what was passed over.
 """
 
 from __future__ import annotations
@@ -40,13 +40,16 @@ T = TypeVar("T")
 class Clusters(Protocol):
     """What a deployment needs of one cluster (`runtime.cluster.connection.Connection`, which see) or several.
 
-    `unreachable` are those that are passed over, by name, and why; `rejoin` tries them again.
+    `unreachable` are those that are passed over, by name, and why; `rejoin` tries them again. `demand` raises
+    EnvironmentFailed where one of them has any of the `members`.
     """
 
     @property
     def unreachable(self) -> Mapping[str, str]: ...
 
     def rejoin(self) -> None: ...
+
+    def demand(self, members: Collection[str]) -> None: ...
 
     def lacking(self, tiers: Mapping[str, str]) -> dict[str, str]: ...
 
@@ -124,11 +127,10 @@ class Federation:
         self._clusters, self._places = clusters, places
         self._owner = {site: name for name, cluster in clusters.items() for site in cluster.sites}
         self._delegates: dict[str, Delegate] = {}
-        self._lost: dict[str, str] = {}
         try:
             self._join(clusters)
-            if len(self._lost) == len(clusters):
-                raise EnvironmentFailed("\n".join(self._lost.values()))
+            if len(lost := self.unreachable) == len(clusters):
+                raise EnvironmentFailed("\n".join(lost.values()))
         except BaseException:
             self.close()
             raise
@@ -136,7 +138,6 @@ class Federation:
     def _join(self, names: Collection[str]) -> None:
         for name in names:
             self._delegates[name] = Delegate(name, self._clusters[name].address, self._place_of(name))
-            self._lost.pop(name, None)
         self._reached({name: ("joined", ()) for name in names}, JOIN_LIMIT)
 
     def _place_of(self, name: str) -> Place | None:
@@ -144,11 +145,11 @@ class Federation:
 
     @property
     def unreachable(self) -> Mapping[str, str]:
-        return dict(self._lost)
+        return {name: delegate.lost for name, delegate in self._delegates.items() if delegate.lost}
 
     def rejoin(self) -> None:
         """Try again to join those that are `unreachable`."""
-        lost = list(self._lost)
+        lost = list(self.unreachable)
         for name in lost:
             self._delegates[name].close()
         self._join(lost)
@@ -160,13 +161,12 @@ class Federation:
 
     def _reached(self, asked: _Questions, limit: float = CALL_LIMIT) -> dict[str, Any]:
         """The same of those that can be reached; who turns out not to be is so from now on."""
-        answers = self._ask_all({name: question for name, question in asked.items() if name not in self._lost}, limit)
+        lost = self.unreachable
+        answers = self._ask_all({name: question for name, question in asked.items() if name not in lost}, limit)
         found: dict[str, Any] = {}
         for name, answer in answers.items():
-            try:
+            with contextlib.suppress(ClusterLost):
                 found[name] = answer.result()
-            except ClusterLost as error:
-                self._lost[name] = str(error)
         return found
 
     def _ask_all(self, asked: _Questions, limit: float) -> dict[str, Future[Any]]:
@@ -186,10 +186,14 @@ class Federation:
         found = self._reached({name: ("lacking", (mine,)) for name, mine in apart.items()})
         return {member: command for mine in found.values() for member, command in mine.items()}
 
-    def check_sites(self, tiers: Mapping[str, str]) -> None:
-        apart = _by(self._cluster, tiers)
-        if lost := [self._lost[name] for name in apart if name in self._lost]:
+    def demand(self, members: Collection[str]) -> None:
+        needed = {self._owner.get(site_of(member)) for member in members}
+        if lost := [why for name, why in self.unreachable.items() if name in needed]:
             raise EnvironmentFailed("\n".join(lost))
+
+    def check_sites(self, tiers: Mapping[str, str]) -> None:
+        self.demand(tiers)
+        apart = _by(self._cluster, tiers)
         self._all({name: ("check_sites", (mine,)) for name, mine in apart.items()})
 
     def place(self, member: str, kind: type[Any], *args: object, name: str = "") -> RemoteActor:
@@ -239,11 +243,13 @@ def _by(cluster_of: Callable[[str], str], things: Mapping[str, T]) -> dict[str, 
 
 
 class Delegate:
-    """The process that is in one cluster; it ends with this one, however that ends."""
+    """The process that is in one cluster; it ends with this one, however that ends. `lost` is why it cannot be asked
+    any more, "" while it can.
+    """
 
     def __init__(self, cluster: str, address: str, place: Place | None) -> None:
         self._cluster = cluster
-        self._lost = ""
+        self.lost = ""
         self._pipe, theirs = Pipe()
         words = [address] if place is None else [address, str(place.process), place.control]
         self._process = subprocess.Popen(
@@ -261,8 +267,8 @@ class Delegate:
         """What `verb` of `Agent` returns or raises. Raises ClusterLost where the cluster cannot be asked, or nothing
         comes back in `limit` seconds: from then on it is not asked again.
         """
-        if self._lost:
-            raise ClusterLost(self._lost)
+        if self.lost:
+            raise ClusterLost(self.lost)
         try:
             self._pipe.send((verb, args))
             if not self._pipe.poll(limit):
@@ -279,9 +285,9 @@ class Delegate:
         return answer
 
     def _lose(self, reason: str) -> ClusterLost:
-        self._lost = f"cluster {self._cluster}: {reason}"
+        self.lost = f"cluster {self._cluster}: {reason}"
         self._process.kill()  # an answer that is late would be taken for that of the next question
-        return ClusterLost(self._lost)
+        return ClusterLost(self.lost)
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
@@ -313,10 +319,7 @@ class Agent:
         self._actors[name] = self._connection.place(member, kind, *args, name=name)
 
     def named(self, prefix: str) -> list[str]:
-        try:
-            found = self._connection.named(prefix)
-        except Exception as error:  # of many kinds: Ray's head does not answer
-            raise ClusterLost(f"{type(error).__name__}: {error}".splitlines()[0]) from error
+        found = self._connection.named(prefix)
         self._actors.update({prefix + rest: actor for rest, actor in found.items()})
         return list(found)
 

@@ -55,6 +55,8 @@ STATE: Final = "gcs"
 AGAIN: Final = "again"
 """The folder, in that of the node with the head, of the node that came after it."""
 MOST_THREADS: Final = 256
+KILL_LIMIT: Final = 5.0
+"""Seconds for killed processes to be gone."""
 
 START_LIMIT: Final = 120.0
 ASK_AGAIN: Final = 0.1
@@ -122,7 +124,7 @@ def _tell(what: Mapping[str, object], asked: Mapping[str, Any], stdout: int) -> 
 
 def _tend(asked: Mapping[str, Any], nodes: list[Any], members: dict[str, Any], pool: ThreadPoolExecutor) -> None:
     """For ever (a signal interrupts it): start again what has died, and add the nodes that are asked for. `members` has
-    the living of all `nodes`, the first of which is the head.
+    the living of all `nodes`, the first of which is the head: who announces has a cluster of its own.
     """
     folder, head = asked["folder"], nodes[0]
     address = head.gcs_address
@@ -183,7 +185,7 @@ def _add(
             found[member] = node.result()
         except Exception as error:  # Ray raises many kinds: whoever asked is told
             problem = f"{member}: {type(error).__name__}: {error}".splitlines()[0]
-            shutil.rmtree(_home(folder, lacking[member]), ignore_errors=True)  # for another try
+            _clear(_home(folder, lacking[member]))  # for another try
     members |= found
     return list(found.values()), problem
 
@@ -195,8 +197,27 @@ def _start_again(dead: Any, first: Any, labels: Mapping[str, str], folder: str, 
         home = f"{home}/{AGAIN}"
     if dead is not first:
         dead.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
-    shutil.rmtree(home, ignore_errors=True)
+    _clear(home)
     return _start(folder, labels, None, head, home)
+
+
+def _clear(home: str) -> None:
+    """Remove the folder of a node and, first, what a start that failed half-way has left running: a second raylet of
+    one site would be taken for the first.
+    """
+    left = [p for p in psutil.Process().children(recursive=True) if _names(p, f"{home}/")]
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=KILL_LIMIT)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def _names(process: psutil.Process, path: str) -> bool:
+    """Whether `path` stands in its command line."""
+    with contextlib.suppress(psutil.Error):  # it has ended
+        return any(path in word for word in process.cmdline())
+    return False
 
 
 def _home(folder: str, labels: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,10 +12,10 @@ from runtime.bundle import Bundle, open_bundle
 from runtime.cluster.federation import Clusters, connect
 from runtime.cluster.shipping import Tell
 from runtime.deployment.exchange import make_key
-from runtime.deployment.local import await_head, ensure_nodes, stop_nodes
+from runtime.deployment.local import NODE_LIMIT, await_head, ensure_nodes, stop_nodes
 from runtime.deployment.move import movable, move, unfinished
 from runtime.deployment.orders import Orders, door_options, topology_of
-from runtime.deployment.processes import Processes
+from runtime.deployment.processes import PAUSE, Processes
 from runtime.deployment.record import (
     PORTS,
     Moving,
@@ -71,17 +72,15 @@ def deploy(wanted: Wanted, tell: Tell) -> bool:
     check_tracing(options.trace)
     with locked(record.name):
         moving = _agree(wanted, orders)
-        _write_alternatives(wanted, orders.folder)
-        if moving is None:
-            write_record(record)
-        else:
-            write_moving(moving)
-        make_key(orders.folder)
+        if not record.foreign:  # its nodes are started in the folder of its state
+            _write(wanted, orders, moving)
         tell("nodes")
         tiers = {str(m): bundle.infra.value.sites[m.site].tier for m in orders.members}
         connection = _connect(record, tiers, anew=moving is None)
         try:
             processes = Processes(connection, orders)
+            if record.foreign:  # nothing is written where a cluster cannot be reached
+                _write(wanted, orders, moving)
             if moving is not None:
                 move(moving, processes, wanted.bundle, wanted.items, tell)
                 return True
@@ -133,6 +132,9 @@ def _connect_to(record: Record, tiers: Mapping[str, str], *, anew: bool) -> Clus
         await_head(address)
     connection = connect(address, record.clusters, local=not record.foreign)
     try:
+        give_up = time.monotonic() + (0.0 if record.foreign else NODE_LIMIT)
+        while time.monotonic() < give_up and connection.lacking(tiers):  # our own may have been started just now
+            time.sleep(PAUSE)
         connection.check_sites(tiers)
     except EnvironmentFailed as error:
         lost = connection.unreachable
@@ -142,6 +144,16 @@ def _connect_to(record: Record, tiers: Mapping[str, str], *, anew: bool) -> Clus
         what = "nothing was done: what runs in the other clusters is left as it is"
         raise EnvironmentFailed(f"{error}\n{what} (planner status {record.name} tells of them)") from error
     return connection
+
+
+def _write(wanted: Wanted, orders: Orders, moving: Moving | None) -> None:
+    """What another command needs to know of it, in the folder of its state."""
+    _write_alternatives(wanted, orders.folder)
+    if moving is None:
+        write_record(wanted.record)
+    else:
+        write_moving(moving)
+    make_key(orders.folder)
 
 
 def _write_alternatives(wanted: Wanted, folder: Path) -> None:

@@ -14,6 +14,7 @@ from runtime.cluster.federation import Clusters
 from runtime.cluster.shipping import Shipment, Tell, ship
 from runtime.deployment.actor import DeployedHost
 from runtime.deployment.exchange import KEY, endpoint_file, mark_of
+from runtime.deployment.local import NODE_LIMIT
 from runtime.deployment.orders import Orders, actor_prefix
 from runtime.deployment.record import (
     BUNDLES,
@@ -35,7 +36,8 @@ from specs.input_file import read_input
 from specs.output_file import write_whole
 
 LOOK_LIMIT: Final = 10.0
-"""Seconds for one step at all processes, those that die of it and are started again included."""
+"""Seconds for one step at all processes, those that die of it and are started again included; and for one that was
+started again to open what it serves."""
 CLOSE_LIMIT: Final = 10.0
 START_LIMIT: Final = 180.0
 """Seconds for new processes to import all that they need, on the slowest machine."""
@@ -53,30 +55,50 @@ class Processes:
         self._prefix = actor_prefix(orders.record.name)
         self.actors: dict[str, Any] = connection.named(self._prefix)
         self._apart: set[str] | None = None
+        self._demand()
+
+    def _demand(self) -> None:
+        """Raises EnvironmentFailed where a cluster with any of them cannot be reached, and so was not asked: its
+        processes may well run.
+        """
+        self._connection.demand({member_of(process) for process in (*self.orders.processes, *self.actors)})
+
+    def _ask(self, refs: Mapping[str, Any], limit: float) -> tuple[dict[str, Any], dict[str, str]]:
+        """See `Clusters.ask`; all clusters with a process are there."""
+        answers = self._connection.ask(refs, limit)
+        self._demand()
+        return answers
 
     @property
     def _wanted(self) -> dict[str, Any]:
         return {process: self.actors[process] for process in self.orders.processes if process in self.actors}
 
     def are_whole(self) -> bool:
-        """Whether all serve the release. Those that Ray is starting again are waited for."""
+        """Whether all serve the release. Those that Ray is starting again are waited for, for as long as their node may
+        take to come back.
+        """
         key = self.orders.record.key
         if set(self._wanted) != set(self.orders.processes):
             return False
-        give_up = time.monotonic() + LOOK_LIMIT
+        now = time.monotonic()
+        give_up, opened = now + NODE_LIMIT, now + LOOK_LIMIT
         while True:
-            serving = {process: state[0] for process, state in self._states(give_up).items()}
+            serving = {process: state[0] for process, state in self._states().items()}
             if set(serving.values()) - {key, ""}:
                 return False
-            if len(serving) == len(self._wanted) and "" not in serving.values():
+            now = time.monotonic()
+            if len(serving) < len(self._wanted):
+                opened = now + LOOK_LIMIT
+            elif "" not in serving.values():
                 return True
-            if time.monotonic() > give_up:
+            elif now > opened:  # they were not told to serve
+                return False
+            if now > give_up:
                 return False
             time.sleep(PAUSE)
 
-    def _states(self, give_up: float) -> dict[str, tuple[str, tuple[str, ...]]]:
-        left = max(0.1, give_up - time.monotonic())
-        answers, _ = self._connection.ask({p: a.state.remote() for p, a in self._wanted.items()}, left)
+    def _states(self) -> dict[str, tuple[str, tuple[str, ...]]]:
+        answers, _ = self._ask({p: a.state.remote() for p, a in self._wanted.items()}, LOOK_LIMIT)
         return answers
 
     def place(self) -> None:
@@ -139,7 +161,7 @@ class Processes:
 
     def serve_new(self) -> None:
         """Let those begin that serve nothing yet. Requests enter elsewhere, so none comes before the others serve."""
-        idle = {process for process, state in self._states(time.monotonic() + LOOK_LIMIT).items() if not state[0]}
+        idle = {process for process, state in self._states().items() if not state[0]}
         self.each("serve", self.orders.record.key, of=idle)
 
     def each(
@@ -157,7 +179,7 @@ class Processes:
         while len(results) < len(asked):
             left = {p: a for p, a in asked.items() if p not in results}
             refs = {process: getattr(actor, method).remote(*args) for process, actor in left.items()}
-            answers, died = self._connection.ask(refs, max(1.0, give_up - time.monotonic()))
+            answers, died = self._ask(refs, max(1.0, give_up - time.monotonic()))
             results |= answers
             if len(results) < len(asked):
                 if time.monotonic() > give_up:
@@ -190,12 +212,12 @@ class Processes:
 
     def pending(self, key: str) -> int:
         """How many requests are still under way by the release of that key, at all processes that answer."""
-        answers, _ = self._connection.ask({p: a.pending.remote(key) for p, a in self.actors.items()}, LOOK_LIMIT)
+        answers, _ = self._ask({p: a.pending.remote(key) for p, a in self.actors.items()}, LOOK_LIMIT)
         return sum(answers.values())
 
     def loaded(self) -> Mapping[str, tuple[str, ...]]:
         """The keys of the releases that each process has loaded, of those that answer."""
-        return {process: state[1] for process, state in self._states(time.monotonic() + LOOK_LIMIT).items()}
+        return {process: state[1] for process, state in self._states().items()}
 
     def end(self, processes: Collection[str]) -> None:
         """Kill them."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from typing import Any, Final, Literal
 
 from runtime.bundle import Bundle, open_bundle
+from runtime.cluster.connection import ClusterLost
 from runtime.cluster.federation import Clusters, connect
 from runtime.deployment.local import address_of
 from runtime.deployment.orders import Orders, actor_prefix, topology_of
@@ -62,7 +63,9 @@ class Watcher:
         dead = {m.member: self._bundle.infra.value.sites[site_of(m.member)].tier for m in members if m.state == "dead"}
         if not dead or self._connection is None:
             return members
-        lacking = self._connection.lacking(dead)
+        lacking: Mapping[str, str] = {}
+        with suppress(ClusterLost):  # then no problem is known
+            lacking = self._connection.lacking(dead)
         lost = self._connection.unreachable
         owner = {site: name for name, cluster in self._record.clusters.items() for site in cluster.sites}
 

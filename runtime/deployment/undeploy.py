@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import Final
 
 from runtime.cluster.federation import Clusters, connect
 from runtime.deployment.local import address_of, await_head, keeper_of, stop_nodes
-from runtime.deployment.record import clusters_in, locked, remove_state, state_folder, state_of
-from specs.errors import EnvironmentFailed, InputError, Issue
+from runtime.deployment.record import (
+    clusters_in,
+    locked,
+    moving_in,
+    record_in,
+    remove_state,
+    state_folder,
+    state_of,
+)
+from specs.errors import EnvironmentFailed, InputError, Issue, TierplanError
 
 CLOSE_LIMIT: Final = 30.0
 
@@ -21,8 +30,8 @@ def undeploy(name: str, address: str = "") -> bool:
     written for the last time, where their processes can be asked; the folder of their checkpoints stays.
 
     Raises InputError where the deployment was made from here at another address, EnvironmentFailed where a cluster that
-    is not ours cannot be reached: then its hosts may still run, those of the others are ended, and the state stays for
-    another try.
+    is not ours, and has members of it, cannot be reached: then its hosts may still run, those of the others are ended,
+    and the state stays for another try.
     """
     with locked(name):
         was = state_folder(name).exists() or keeper_of(name) is not None
@@ -51,7 +60,7 @@ def _end_hosts(name: str, connection: Clusters) -> bool:
         with contextlib.suppress(Exception):  # who does not close is killed
             connection.ask({m: actor.close.remote() for m, actor in actors.items()}, CLOSE_LIMIT)
         connection.kill(list(actors.values()))
-        if lost := connection.unreachable:
+        if lost := _with_members(name, connection.unreachable):
             ended = f"the hosts in the other clusters are ended ({', '.join(sorted(actors)) or 'there were none'})"
             again = f"planner undeploy {name} again when it can be reached"
             gone = f"where it is gone for good, remove {state_folder(name)}"
@@ -60,3 +69,20 @@ def _end_hosts(name: str, connection: Clusters) -> bool:
         return bool(actors)
     finally:
         connection.close()
+
+
+def _with_members(name: str, lost: Mapping[str, str]) -> dict[str, str]:
+    """Of the clusters that are `lost`, and why, those that may have a member of what is deployed as `name`."""
+    if not lost:
+        return {}
+    from runtime.deployment.orders import Orders
+
+    folder = state_folder(name)
+    try:
+        record, moving = record_in(folder), moving_in(folder)
+        records = [r for r in (record, *((moving.old, moving.new) if moving else ())) if r is not None]
+        sites = {member.site for each in records for member in Orders.kept(each, folder).members}
+    except (TierplanError, OSError):  # another version's, or its bundle is gone: any may have some
+        return dict(lost)
+    idle = {c for each in records for c, cluster in each.clusters.items() if sites.isdisjoint(cluster.sites)}
+    return {cluster: why for cluster, why in lost.items() if cluster not in idle}

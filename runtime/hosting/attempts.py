@@ -71,9 +71,10 @@ class Attempt:
         return any(passes(process, avoid) for avoid in self.open.values())
 
     def died(self, process: str, reason: str) -> None:
-        """`process` died, which may have held open attempts: they are not."""
+        """`process` died: open attempts that it may have held are not, and where there were any the death counts."""
+        if self.may_be_at(process):
+            self.deaths, self.death = self.deaths + 1, f"{process} ({reason})"
         self.open = {number: avoid for number, avoid in self.open.items() if not passes(process, avoid)}
-        self.deaths, self.death = self.deaths + 1, f"{process} ({reason})"
 
     def refused(self, number: int, reason: str) -> bool:
         """Attempt `number` was refused; whether the request may still be answered by another."""

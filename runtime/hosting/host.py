@@ -268,13 +268,12 @@ class Host:
             if not items:
                 outputs = self._works[stage.id][0].outputs
                 self._hand_over(stage, message, stack([], outputs), message.trace, now)
+                return
         except TierplanError as error:
             self._tell(message, "failed", f"{stage.name} at {self.name}: {error}")
             return
         gather = Gather(len(items))
-        tasks = [_Task(stage, item, now, message, index=index, gather=gather) for index, item in enumerate(items)]
-        if tasks:
-            self._queue(*tasks)
+        self._queue(*(_Task(stage, item, now, message, index=i, gather=gather) for i, item in enumerate(items)))
 
     def _queue(self, *tasks: _Task) -> None:
         """Let tasks of one request wait, which come together."""

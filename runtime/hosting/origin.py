@@ -281,9 +281,10 @@ class Origin:
             stale = known.number != message.attempt
             if stale:  # it was sent again: old news of a process that may be back
                 known.open.pop(message.attempt, None)
+            refusal = known.refusal if stale and known.given_up else ""
         if stale:
-            if known.given_up:
-                self.end(message.request, "refused", known.refusal)
+            if refusal:
+                self.end(message.request, "refused", refusal)
             return
         if target not in message.avoid:
             self.health.suspect(target, reason)  # which sends again what it held, this one too
@@ -291,9 +292,9 @@ class Origin:
             entry, attempt = self._entries.get(message.request), self._attempts.get(message.request)
             if entry is None or attempt is None or attempt.number != message.attempt:
                 return
+            attempt.open.pop(message.attempt, None)  # it came to nothing
             avoid = self._avoided(entry.flow)
             if target in attempt.avoid and target in avoid:  # nobody stands in for it
-                attempt.open.pop(attempt.number, None)
                 attempt.parked, attempt.reason = target, self.health.down().get(target, reason)
                 return
             trip = _again(entry, attempt, avoid)
@@ -318,7 +319,7 @@ class Origin:
                     poisoned.append((entry.request, f"{why}: {reason}"))
                 elif attempt.given_up:
                     refused.append((entry.request, attempt.refusal))
-                elif passes(target, attempt.avoid):
+                elif passes(target, attempt.avoid) and not attempt.parked:
                     avoid = tuple(sorted({*attempt.avoid, target, *self._avoided(entry.flow)}))
                     trips.append(_again(entry, attempt, avoid))
         for request, why in poisoned:

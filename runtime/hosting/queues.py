@@ -43,16 +43,15 @@ class BoundedQueue(Generic[T]):
         self._open = True
 
     def put(self, *items: T) -> bool:
-        """Whether there was room for all. Those that come together are seen together by who takes: none is taken before
-        the last is there.
+        """Whether there was room for all: else none of them waits. Those that come together are seen together by who
+        takes: none is taken before the last is there.
         """
         with self._changed:
-            if not self._open:
+            if not self._open or len(self._items) + len(items) > self._limit:
                 return False
-            fitting = items[: max(0, self._limit - len(self._items))]
-            self._items.extend(fitting)
-            self._changed.notify(len(fitting))
-            return len(fitting) == len(items)
+            self._items.extend(items)
+            self._changed.notify(len(items))
+            return True
 
     def take(self, request: str = "") -> Sequence[T]:
         """The oldest item of `request`, or the oldest of all, when there is one; nothing once the queue is closed."""

@@ -164,11 +164,10 @@ def _taken(
         try:
             _take(item, ref, data, labelled, trial, memo)
             kept.append(trial)
-        except NotEncodable as error:
-            if on_left_out is None:
-                raise
-            on_left_out(trial.choice, error)
         except InputError as error:
+            if on_left_out is not None and isinstance(error, NotEncodable):
+                on_left_out(trial.choice, error)
+                continue
             where = f"with the values of {ref.file}:{ref.line}"
             raise InputError(*(Issue(i.message, i.place, i.hint or where) for i in error.issues)) from error
     return kept

@@ -26,7 +26,11 @@ _LEVEL: Final = 1
 
 
 class NotEncodable(InputError):
-    """A tensor whose values a codec has no room for."""
+    """A tensor whose values a codec has no room for. `component` is whose it is, "" where that is not known."""
+
+    def __init__(self, *issues: Issue | str, component: str = "") -> None:
+        super().__init__(*issues)
+        self.component = component
 
 
 def encode(array: Array, codec: str) -> Array:

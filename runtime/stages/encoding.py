@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from runtime.stages.codec import decode, encode
+from runtime.stages.codec import NotEncodable, decode, encode
 from runtime.stages.work import Given, Made, ModelWork, tried
 from runtime.values import Array, Value, conform
 from specs.artefact import Segment
@@ -65,10 +65,13 @@ class EncodedWork:
     def _encoded(self, made: Mapping[str, Value]) -> dict[str, Value]:
         if not self.segment.end:
             return dict(made)
-        return {
-            name: encode(_array(made[plain_name(name)]), codec_of(name)) if codec_of(name) != "none" else made[name]
-            for name in self.segment.end
-        }
+        try:
+            return {
+                name: encode(_array(made[plain_name(name)]), codec_of(name)) if codec_of(name) != "none" else made[name]
+                for name in self.segment.end
+            }
+        except NotEncodable as error:
+            raise NotEncodable(*error.issues, component=self.work.name) from error
 
 
 def as_on_wire(work: ModelWork, segment: Segment) -> ModelWork | EncodedWork:

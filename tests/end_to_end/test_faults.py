@@ -100,9 +100,9 @@ def test_a_process_that_the_kernel_kills_for_its_memory_is_gone_round_or_waited_
     deployed: Deployed, member: str
 ) -> None:
     before = deployed.member(member)
-    load = deployed.load()
     client = Client(deployed.member("phones-0").http, "sample", timeout=30)
-    with memory_limit([before.pid], LIMIT):
+    with memory_limit([before.pid], LIMIT):  # or skipped: nothing is started before
+        load = deployed.load()
         load.breaks(lambda: client.infer(GREEDY[member]))
     all_answered(load.end())
     assert until(deployed.whole, WHOLE)
@@ -113,11 +113,11 @@ def test_a_process_that_the_kernel_kills_for_its_memory_is_gone_round_or_waited_
 def test_a_request_for_which_there_is_nowhere_enough_memory_fails_and_says_so_and_all_others_have_one_fate(
     deployed: Deployed,
 ) -> None:
-    load = deployed.load()
     client = Client(deployed.member("phones-0").http, "sample", timeout=60)
     pids = {process.pid for member in ("bases-0", "cloud-0") for process in node_of(member)}
     told = pytest.raises(EnvironmentFailed, match=r"may have held it|may hold it")
     with memory_limit(pids, MOST), told:  # whoever runs vision is killed, whenever it was started
+        load = deployed.load()
         load.breaks(lambda: client.infer(POISON))
     assert until(deployed.whole, WHOLE)
     time.sleep(1)
@@ -231,7 +231,8 @@ def test_when_the_head_dies_sites_go_on_and_it_is_started_again_with_all_that_it
 def test_when_a_node_dies_its_stages_move_where_the_alternative_says_until_it_is_started_again(
     deployed: Deployed, folder: Path
 ) -> None:
-    before = deployed.member("cloud-0").pid
+    all_before = {m.member: m.pid for m in deployed.status().members}
+    before = all_before["cloud-0"]
     load = deployed.load()
     time.sleep(1)
     load.breaks(lambda: kill_node("cloud-0"))
@@ -244,8 +245,11 @@ def test_when_a_node_dies_its_stages_move_where_the_alternative_says_until_it_is
     assert until(moved, WHOLE)
     assert told[-1].state == "degraded"
     assert [m.member for m in told[-1].members if m.state != "ready"] == ["cloud-0"]
+    assert not deploy(deployed.wanted, lambda _: None), "it waits until the node is back"
     assert until(deployed.whole, WHOLE), deployed.status()
-    assert deployed.member("cloud-0").pid not in (0, before)
+    now = {m.member: m.pid for m in deployed.status().members}
+    assert now["cloud-0"] not in (0, before)
+    assert {m for m, pid in now.items() if pid != all_before[m]} == {"cloud-0"}, "nothing else was started anew"
     all_answered(load.end())
 
 

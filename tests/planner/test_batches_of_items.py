@@ -10,12 +10,14 @@ import pytest
 
 from planner import solve, verify
 from planner.formulation import formulate
-from planner.formulation.fan_out import Serving, fan_out_of, last_of, on_idle
+from planner.formulation.fan_out import Served, fan_out_of, last_of, on_idle
 from planner.placement.demand import Demand
 from planner.prediction.latency import Latency
+from planner.prediction.measured import moments
 from planner.simulation import Simulation
+from planner.simulation.tables import ANSWERED, REFUSED
 from tests.planner.networks import Server, chain, exponential
-from tests.planner.test_simulation_cases import ends, play
+from tests.planner.test_simulation_cases import ends, play, statuses
 from tests.planner.test_solver import family
 from tests.planner.worlds import fanned_in_batches
 
@@ -47,6 +49,12 @@ def test_only_a_batch_that_is_not_full_waits_for_others() -> None:
     assert ends(play(servers, [0], fan_out=fan(4))) == [3.0]
 
 
+def test_items_that_do_not_all_fit_into_a_queue_take_no_room_from_others() -> None:
+    """Three items a request, one at a time for 1 s, four may wait: at 1 s two do, at 1.7 s one."""
+    played = play({"a": Server([0.5]), "b": Server([1.0])}, [0, 0.1, 1.2], fan_out=fan(3), limit=4)
+    assert statuses(played) == [ANSWERED, REFUSED, ANSWERED]
+
+
 CASES = [
     (1, 4, 0.35, 0.0, [0.01]),
     (1, 2, 0.65, 0.0, exponential(0.01)),
@@ -73,7 +81,7 @@ def test_predicted_percentiles_are_those_that_are_played(
     assert path.predicted.p99_ms == pytest.approx(np.quantile(times, 0.99), rel=0.05)
     assert path.predicted.mean_ms == pytest.approx(times.mean(), rel=0.03)
     record = layout.stages[1].record.model_copy(update={"batch": batch})
-    by, many = Serving(record, wait_ms / 1e3), fan_out_of(MANY)
+    by, many = Served(moments(record), batch, wait_ms / 1e3), fan_out_of(MANY)
     table = last_of(many, by, rate * mean, replicas, on_idle(many, record, replicas))
     assert table.mean * 1e3 + wait_ms + 10 >= times.mean()
     assert sqrt(table.variance + record.service.variance) * 1e3 + wait_ms / 2 >= times.std()

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from planner import solve, verify
 from planner.formulation import formulate
-from planner.formulation.stations import Served, station_levels
+from planner.formulation.fan_out import Served
+from planner.formulation.stations import station_levels
 from planner.moments import Moments
 from planner.placement.demand import Demand
 from planner.prediction.batch_waits import waiting_in_batches

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import json
+import pickle
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,6 +67,50 @@ def test_raw_data_of_another_length_is_refused_not_read(pair: tuple[Port, Any], 
     if extra:
         with pytest.raises(ProtocolError):
             from_raw(port, dims, to_raw(value) + extra)
+
+
+class Planted:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, tuple[str, str]]:
+        return open, (self.file, "w")
+
+
+def test_nothing_that_comes_in_is_ever_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pickle as raw data, as text, as base64 and as numbers, for ports of every type."""
+
+    def loads(*_: object, **__: object) -> None:
+        raise AssertionError("something is unpickled")
+
+    pickled = pickle.dumps(Planted(str(tmp_path / "made")), 0)  # all of it ASCII
+    monkeypatch.setattr(pickle, "loads", loads)
+    monkeypatch.setattr(pickle, "load", loads)
+    padded = pickled + b"." * (-len(pickled) % 8)
+    for dtype in (*sorted(DTYPES), "string", "bytes", "jpeg"):
+        blob = dtype in ("string", "bytes", "jpeg")
+        width = 1 if blob else np.dtype(DTYPES[dtype]).itemsize
+        shape = () if blob else (len(padded) // width,)
+        port = Port("x", TensorType(dtype, shape))
+        framed = len(padded).to_bytes(4, "little") + padded if blob else padded
+        if dtype == "bool":
+            with pytest.raises(ProtocolError):
+                from_raw(port, shape, framed)
+        else:
+            assert to_raw(from_raw(port, shape, framed))[-len(padded) :] == padded or dtype.startswith("f")
+        for data, kind in (
+            (padded.decode(), None),
+            (base64.b64encode(padded).decode(), "base64"),
+            (list(padded), None),
+        ):
+            with contextlib.suppress(ProtocolError):
+                from_json(port, shape, data if isinstance(data, list) else [data], kind)
+    assert not (tmp_path / "made").exists()
+    monkeypatch.undo()
+    pickle.loads(pickled).close()
+    assert (tmp_path / "made").exists(), "it would have shown"
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,14 @@ def test_a_full_queue_refuses_and_a_closed_one_gives_nothing() -> None:
     assert queue.take("a") == ()
 
 
+def test_of_what_comes_together_and_does_not_fit_nothing_waits() -> None:
+    queue: BoundedQueue[Task] = BoundedQueue(2)
+    assert queue.put(Task("a", "1"))
+    assert not queue.put(Task("b", "1"), Task("b", "2"))
+    assert queue.put(Task("c", "1"))
+    assert [task.request for _ in range(2) for task in queue.take()] == ["a", "c"]
+
+
 def test_a_full_batch_leaves_at_once_and_takes_the_oldest() -> None:
     queue: BatchingQueue[Task] = BatchingQueue(8, 2, 3600.0)
     tasks = [Task(name, "1", time.monotonic()) for name in "abc"]

@@ -20,6 +20,7 @@ from runtime.hosting.attempts import MOST_DEATHS
 from runtime.hosting.health import Beats, Changes, Health
 from runtime.hosting.host import Host, HostOptions
 from runtime.hosting.opening import fills_of_sinks, open_stage
+from runtime.hosting.origin import Origin
 from runtime.hosting.replicas import at_standby, member_of, standby_of
 from runtime.hosting.request import Entry
 from runtime.message import Message
@@ -171,6 +172,58 @@ def test_without_a_standby_requests_wait_for_the_process_and_are_answered_when_i
     assert not world.ended
     world.start("bases-0")
     assert all(e.status == "answered" and right(e) for e in world.all_ended())
+
+
+@pytest.fixture
+def alone(make_world: Callable[..., World]) -> Iterator[tuple[Origin, list[Message], list[Entry]]]:
+    """An origin that hears nothing of others but what it is told, with what it sends and what has ended."""
+    world = make_world("bases-0")
+    like, sent = world.origin.origin, list[Message]()
+    beats = Beats(interval=3600.0)
+    origin = Origin(
+        like.member,
+        like.top,
+        like.app,
+        like.edges,
+        like.clock,
+        lambda message, _, __: sent.append(message),
+        like.channel,
+        beats,
+        like.fills,
+    )
+    yield origin, sent, world.ended
+    origin.close()
+
+
+def test_an_attempt_that_could_not_be_brought_keeps_no_request_open_that_the_next_is_refused(
+    alone: tuple[Origin, list[Message], list[Entry]],
+) -> None:
+    origin, sent, ended = alone
+    origin.shun(frozenset({"bases-0"}))
+    origin.submit("r0", FLOW, ITEMS[0].values, 20.0, ended.append)
+    origin.shun(frozenset())
+    origin.unreached(sent[-1], "bases-0", "no host")  # which is there again by now
+    assert sent[-1].attempt == 1
+    assert not ended
+    origin.refuse(replace(sent[-1], kind="refused", reason="full"))
+    assert [(e.status, e.reason) for e in ended] == [("refused", "full")]
+
+
+def test_deaths_elsewhere_do_not_count_against_a_request_that_waits_at_the_origin(
+    alone: tuple[Origin, list[Message], list[Entry]],
+) -> None:
+    origin, sent, ended = alone
+    origin.submit("r0", FLOW, ITEMS[0].values, 20.0, ended.append)
+    for process in ("bases-0", "bases-0+standby"):
+        origin.unreached(sent[-1], process, "no host")
+    origin.unreached(sent[-1], "bases-0", "no host")  # nobody stands in
+    attempts, before = origin._attempts["r0"], len(sent)
+    assert attempts.parked == "bases-0"
+    deaths = attempts.deaths
+    for _ in range(MOST_DEATHS):
+        origin.health.suspect("cloud-0", "no host")
+        origin.health._answered("cloud-0", "another")
+    assert (attempts.parked, attempts.deaths, len(sent), ended) == ("bases-0", deaths, before, [])
 
 
 def test_requests_that_need_no_dead_process_are_not_held_up(make_world: Callable[..., World]) -> None:

@@ -259,9 +259,13 @@ class Profiler:
             if done % 25 == 0 or done == total:
                 self.step(f"reference pipeline with codecs: {done} of {total} items")
 
+        told: set[tuple[str, tuple[str, ...]]] = set()
+
         def leave_out(choice: Mapping[str, Choice], why: NotEncodable) -> None:
-            wires = ", ".join(f"{c} cut at {'+'.join(wire)}" for c, (_, wire) in choice.items() if wire)
-            self.problem(outcome, "left out", f"{wires}: {why}")
+            _, wire = choice[why.component]
+            if (why.component, wire) not in told:
+                told.add((why.component, wire))
+                self.problem(outcome, "left out", f"{why.component} cut at {'+'.join(wire)}: {why}")
 
         ledger = Ledger(self.folder / BEHAVIOUR_FILE)
         for behaviour in reality.encoded_behaviours(missing, tell, leave_out) if missing else ():

@@ -226,16 +226,14 @@ class _Search:
         try:
             found = self._build("next", {**self.present, **wanted})
             raced = self._race("present", "next", FEWEST)
+            if raced.difference is None or raced.difference > self.tolerance:
+                return self._lost(wanted, f"outputs differ by {raced.difference}")
+            hopeful = any(ratio.is_faster(LEAST, ERRORS) for w, ratio in raced.parts.items() if w in wanted)
+            # Of hundreds of choices, some look faster by chance; twice, hardly one.
+            again = self._race("present", "next", FEWEST) if hopeful else raced
         except (NotKnown, EnvironmentFailed, InputError) as error:
-            self._lost(wanted, str(error))
-            return False
-        if raced.difference is None or raced.difference > self.tolerance:
-            self._lost(wanted, f"outputs differ by {raced.difference}")
-            return False
+            return self._lost(wanted, str(error))
         taken = 0
-        hopeful = any(ratio.is_faster(LEAST, ERRORS) for w, ratio in raced.parts.items() if w in wanted)
-        # Of hundreds of choices, some look faster by chance; twice, hardly one.
-        again = self._race("present", "next", FEWEST) if hopeful else raced
         for workload, choice in wanted.items():
             ratio = raced.parts.get(workload)
             better = all(
@@ -266,17 +264,21 @@ class _Search:
         self.trials[workload] = old.model_copy(update=update)
         write_trials(self.trials[workload], self.store)
 
-    def _lost(self, wanted: Mapping[str, Choice], reason: str) -> None:
-        """One of these choices cannot be built, or computes something else. Which one is found by trying them alone."""
+    def _lost(self, wanted: Mapping[str, Choice], reason: str) -> bool:
+        """One of these choices cannot be built, or computes something else. Which one is found by trying them alone.
+        Whether any other was taken.
+        """
         if len(wanted) == 1:
             ((workload, choice),) = wanted.items()
             self._note(workload, choice, None, False, reason[:300])
             self.step(f"round {self.rounds}: {workload}: {choice}: {reason}")
-            return
-        names = list(wanted)
+            return False
+        names, taken = list(wanted), False
         for half in (names[: len(names) // 2], names[len(names) // 2 :]):
             if self._time_left() and self._round({name: wanted[name] for name in half}):
                 self._build("present", self.present)
+                taken = True
+        return taken
 
     def _confirm(self) -> tuple[Ratio | None, dict[str, Ratio]]:
         """Race what was found against what was before, with fresh measurements: chance made some of the gains.

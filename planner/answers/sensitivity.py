@@ -273,8 +273,7 @@ def _regret(case: str, wrong: Situation, plan: Plan, again: Again) -> Regret:
 
 
 def _missed(wrong: Situation, plan: Plan, again: Again) -> dict[str, float]:
-    """By how many ms the placement would miss each path limit, predictions being off as in the plan if it was refined.
-    """
+    """By how many ms the placement would miss each path limit; of a refined plan, predictions are off as they were."""
     limits = {
         limit_name(name, q): limit * 1e3
         for name, c in wrong.app.value.constraints.items()

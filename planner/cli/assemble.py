@@ -8,7 +8,6 @@ from pathlib import Path
 
 from compiler.build import build_all
 from compiler.job import BACKENDS, Job, versions
-from compiler.remote.place import for_device
 from compiler.store import Store
 from planner.cli.devices import lent_classes
 from planner.cli.loading import Loaded
@@ -16,7 +15,6 @@ from planner.cli.profiling.targets import Targets
 from planner.situation import source_digests
 from runtime.bundle import Bundle, write_bundle
 from specs.artefact_folder import read_artefact
-from specs.codec import plain_segment
 from specs.errors import InputError, Issue, Place
 from specs.plan import Assignment, Plan
 
@@ -48,14 +46,7 @@ def assemble(
         raise InputError(Issue(message, where, "profile and solve again"))
     targets, lent = Targets(loaded.app, loaded.models), lent_classes(loaded.infra)
     jobs = {
-        _key(a): _as_planned(
-            for_device(
-                targets.job(a.component, a.variant, backend, a.threads, plain_segment(a.segment), a.batch),
-                lent.get(a.hardware),
-            ),
-            a.artefact,
-            Store(store),
-        )
+        _key(a): _as_planned(targets.planned(a, backend, lent), a.artefact, Store(store))
         for a in plan.assignments
         for backend in BACKENDS
         if a.backend == backend

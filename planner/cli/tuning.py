@@ -11,7 +11,6 @@ from compiler.host import host
 from compiler.indices import index_bounds
 from compiler.job import Job
 from compiler.model import load_model
-from compiler.remote.place import for_device
 from compiler.store import Store
 from compiler.targets import Target, target_of
 from compiler.tuning.records import plain
@@ -23,7 +22,6 @@ from planner.cli.profiling.targets import Targets
 from planner.cli.results import TunedOperator, TuningRow
 from specs.artefact import ModelSignature
 from specs.artefact_folder import read_artefact
-from specs.codec import plain_segment
 from specs.errors import InputError
 
 if TYPE_CHECKING:
@@ -69,8 +67,7 @@ def tune_plan(plan: Plan, loaded: Loaded, store: Path, seconds: float, progress:
     jobs: dict[str, tuple[str, Job]] = {}
     for a in plan.assignments:
         if a.backend == "tvm":
-            asked = targets.job(a.component, a.variant, "tvm", a.threads, plain_segment(a.segment), a.batch)
-            placed = for_device(asked, lent.get(a.hardware))
+            placed = targets.planned(a, "tvm", lent)
             jobs[placed.key] = (f"{a.component}/{a.variant}", placed)
     rows: list[TuningRow] = []
     end = time.monotonic() + seconds

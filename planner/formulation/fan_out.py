@@ -94,7 +94,7 @@ def last_of(fan: FanOut, by: Served, rate: float, servers: int, idle: tuple[floa
     """
     service = by.service
     some = tuple((n, p / fan.some) for n, p in fan.counts if n > 0)
-    first = _first(FanOut(some), by, rate, servers) if by.batch == 1 else _first_batch(FanOut(some), by, rate, servers)
+    first = (_first if by.batch == 1 else _first_batch)(FanOut(some), by, rate, servers)
     mean, second = idle
     mean_beyond = max(0.0, first.mean + mean - service.mean)
     variance = max(0.0, first.variance + second - mean**2 - service.variance)

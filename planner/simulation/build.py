@@ -204,9 +204,11 @@ class Builder:
             rate = max(0.0, demand.at(of.flow, site) - demand.chosen_rate(of.flow, site))
             for stage in of.stages:
                 a = layout.stages[stage].assignment
-                if a.site == site:
-                    for items, share in _brought(of, a.component).items():
-                        found.append((self._visit(site, stage, items), site, rate * share))
+                share = of.pipeline.share(a.component)
+                if a.site == site and share:
+                    for items, p in of.pipeline.counts(a.component).items():
+                        if items:
+                            found.append((self._visit(site, stage, items), site, rate * share * p))
             for leg in of.legs:
                 for passage in leg.route:
                     for name, speed, owner in self._timings.link_servers(passage):
@@ -299,15 +301,6 @@ class Builder:
             most_items=max((i for i in n["items"].tolist() if i != 1), default=1),
             horizon=horizon if horizon > 0 else inf,
         )  # fmt: skip
-
-
-def _brought(of: FlowLayout, component: str) -> dict[int, float]:
-    """The share of requests that bring so many items to `component`, at least one."""
-    found: dict[int, float] = {}
-    for shape in of.pipeline.shapes:
-        if items := shape.times(component):
-            found[items] = found.get(items, 0.0) + shape.probability
-    return found
 
 
 def _receiver(leg: Leg) -> int | str:

@@ -10,12 +10,15 @@ from itertools import pairwise, product
 from compiler.backends import BACKENDS, backend, installed
 from compiler.given import Given
 from compiler.job import Job, job
+from compiler.remote.place import RemoteClass, for_device
 from compiler.store import Store
 from compiler.tuning.records import as_tuned
 from planner.situation import CutPoints
 from specs.application import Application, Component, Cuts
 from specs.artefact import WHOLE, Buckets, ModelBackend, Segment
+from specs.codec import plain_segment
 from specs.load import Document
+from specs.plan import Assignment
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,11 @@ class Targets:
     models: Mapping[tuple[str, str], Given]
     found: Mapping[tuple[str, str], CutPoints] = field(default_factory=dict)
     store: Store | None = None
+
+    def planned(self, a: Assignment, backend: ModelBackend, lent: Mapping[str, RemoteClass]) -> Job:
+        """What a plan runs by `backend`, for the devices of its class where they are `lent`."""
+        asked = self.job(a.component, a.variant, backend, a.threads, plain_segment(a.segment), a.batch)
+        return for_device(asked, lent.get(a.hardware))
 
     def cuts(self, component: str, variant: str) -> CutPoints:
         """Where a variant may be cut: as declared, or as found."""

@@ -18,6 +18,11 @@ from specs.run_result import Slice
 MOST_CORES: Final = 0.6
 """Of this machine, that the work of all emulated sites may take: beyond it a run measures its own contention."""
 STEPS: Final = 60
+LEAST: Final = 1e-6
+MOST: Final = 1e6
+"""The multipliers of the members' own rate between which is looked."""
+CLOSE: Final = 1e-3
+"""Shares of a load that count as equal."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +41,19 @@ def busy_slice(
 ) -> Busy:
     """`members` take part, each asking so much that the busiest queue has `load`, or the machine `MOST_CORES` of work.
 
+    Where what the others bring (background) is above `load` by itself, they ask for as much as adds nothing to that.
     Raises InputError for a plan that places nothing or members that are not there.
     """
 
     def at(multiplier: float) -> Busy:
         return _busy(situation, plan, default_slice(situation, plan, members, multiplier, requests, seed))
 
-    low, high = 1e-6, 1e6
+    low, high = LEAST, MOST
+    most = max(load, at(low).load * (1 + CLOSE))
     for _ in range(STEPS):
         middle = (low * high) ** 0.5
         found = at(middle)
-        low, high = (middle, high) if found.load < load and found.cores < MOST_CORES else (low, middle)
+        low, high = (middle, high) if found.load < most and found.cores < MOST_CORES else (low, middle)
     return at(low)
 
 

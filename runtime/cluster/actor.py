@@ -19,6 +19,7 @@ from runtime.cluster.machine_folder import MachineFolder, sweep
 from runtime.cluster.peers import node_address
 from runtime.cluster.receiving import Received, Receiving
 from runtime.fleet import Member
+from runtime.garbage import settle
 from runtime.hosting.host import Host, HostOptions, Hum, Noise
 from runtime.hosting.opening import fills_of_sinks, open_works
 from runtime.hosting.request import Departure, Entry
@@ -101,6 +102,7 @@ class HostActor(Receiving):
             options = replace(options, shape=False)
         self._order = replace(self._order, options=options)
         self._host = await asyncio.to_thread(self._open, ends)
+        settle()
 
     def _open(self, ends: Mapping[str, str]) -> Host:
         def channel(on_error: OnError) -> Channel:
@@ -131,6 +133,7 @@ class HostActor(Receiving):
 
     async def warm_up(self, stage: str, inputs: Sequence[Mapping[str, Value | None]], rounds: int) -> None:
         await asyncio.to_thread(self.host.warm_up, stage, inputs, rounds)
+        settle()
 
     async def give_items(self, items: Mapping[int, Item]) -> None:
         self.host.origin.give_items(items)

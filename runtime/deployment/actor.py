@@ -35,6 +35,7 @@ from runtime.deployment.record import (
     record_in,
 )
 from runtime.deployment.release import Release
+from runtime.garbage import settle, unsettle
 from runtime.ingress.door import DoorOptions
 from runtime.ingress.member import MemberDoor
 from runtime.ingress.service import Service
@@ -182,6 +183,7 @@ class DeployedHost(Receiving):
                 self._draining.append((self._serving, release.take_over(self._door)))
             self._serving = key
             release.come_near()
+            settle()
 
     async def pending(self, key: str) -> int:
         """How many requests that entered here by that release have not ended."""
@@ -217,6 +219,7 @@ class DeployedHost(Receiving):
             for _, service in self._draining:
                 service.close()
             self._draining.clear()
+            unsettle()
 
     # --- what others ask
 

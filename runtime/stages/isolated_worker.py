@@ -15,6 +15,7 @@ from typing import IO, Any, Final
 
 import numpy as np
 
+from runtime.garbage import settle
 from runtime.stages.functions import Function, load_function
 from runtime.stages.isolated import read, write
 from runtime.values import Value, unpack
@@ -39,6 +40,7 @@ def main() -> None:
         issues = [[i.message, _tuple(i.place), i.hint] for i in error.issues]
         write(answers, {"issues": issues, "busy": 0.0}, {})
         return
+    settle()
     code = getattr(inspect.unwrap(function), "__code__", None)
     file = code.co_filename if code is not None else ""
     write(answers, {"place": [file, code.co_firstlineno, 1] if code is not None else None, "busy": 0.0}, {})

@@ -59,6 +59,10 @@ def works(x):
         pass
     return {"y": "done"}
 
+def left_out(x):
+    import gc
+    return {"y": str(gc.get_freeze_count())}
+
 def listed(x):
     return {"y": {1, 2}}
 """
@@ -172,6 +176,13 @@ def test_its_processor_time_counts_as_the_thread_s(home: Path, opened: list[Isol
     call_function(function, "works", {"x": "a"}, TEXT)
     assert watch.read()[1] >= 0.02
     assert function.peak_memory() > 5_000_000
+
+
+def test_a_search_for_garbage_leaves_out_what_a_process_has_imported(
+    home: Path, opened: list[IsolatedFunction]
+) -> None:
+    function = start(home, "left_out", opened, MODE="x")
+    assert int(str(call_function(function, "left_out", {"x": "a"}, TEXT)["y"])) > 1000
 
 
 def test_without_an_environment_a_function_stays_in_this_process(home: Path) -> None:

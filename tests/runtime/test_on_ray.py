@@ -138,6 +138,21 @@ def test_a_cluster_runs_items_of_a_request_apart_and_answers_with_all_of_them(tm
     assert by_name["classify"].n == by_name["check"].n == sum(kinds)
 
 
+def test_a_search_for_garbage_among_all_that_was_loaded_holds_up_no_request(tmp_path: Path, existing: str) -> None:
+    left_out = tmp_path / "left_out"
+    left_out.mkdir()
+    noting = (
+        f"    import gc, os, pathlib\n    pathlib.Path({str(left_out)!r}, str(os.getpid())).write_text("
+        "str(gc.get_freeze_count()))\n"
+    )
+    begin = "def shrink(photo: bytes) -> dict[str, Any]:\n"
+    copy_project(tmp_path, steps=(begin, begin + noting))
+    assert go(tmp_path, 20, existing).result.requests.answered == 20
+    hosts = [int(f.read_text("utf-8")) for f in left_out.iterdir() if f.name != str(os.getpid())]
+    assert hosts
+    assert min(hosts) > 10_000  # objects
+
+
 def test_a_site_without_a_node_is_named_with_the_command_that_adds_it(tmp_path: Path, existing: str) -> None:
     with pytest.raises(EnvironmentFailed) as caught:
         go(tmp_path, 5, existing, members={"phones": 4, "bases": 2, "cloud": 1})

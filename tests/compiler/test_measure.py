@@ -86,6 +86,21 @@ def test_of_what_keeps_state_memory_counts_the_state_and_a_checkpoint(tmp_path: 
     assert outcome.record.latency.quantiles["0.5"] >= 0.002
 
 
+def test_what_keeps_state_is_timed_when_it_has_seen_every_sample(tmp_path: Path) -> None:
+    (tmp_path / "filled_work.py").write_text(
+        "import time\n\n\nclass Filled:\n    def __init__(self):\n        self.seen = set()\n\n"
+        "    def __call__(self, text):\n        self.seen.add(text)\n"
+        "        end = time.thread_time() + (0.002 if len(self.seen) == 60 else 0)\n"
+        "        while time.thread_time() < end:\n            pass\n        return {'size': len(text)}\n\n"
+        "    def save(self):\n        return b''\n\n    def load(self, saved):\n        pass\n"
+    )
+    outputs, samples = {"size": "i64"}, [{"text": str(number)} for number in range(60)]
+    own = FunctionSubject(tmp_path, "filled_work:Filled", "f" * 64, samples, outputs=outputs, state=5e7)
+    (outcome,) = measure_all([own], [HERE], open_served_model, open_served_function, BUDGET)
+    assert outcome.record is not None
+    assert min(outcome.record.latency.quantiles.values()) >= 0.002
+
+
 def test_a_function_with_an_environment_is_measured_in_its_own_process(tmp_path: Path) -> None:
     (tmp_path / "own_work.py").write_text(
         "import os\nimport time\n\nheld = bytearray(int(os.environ['HELD']))\n\n\ndef wait(text):\n"

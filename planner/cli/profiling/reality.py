@@ -177,16 +177,20 @@ class Reality:
                     variant = variants[component]
                     for segment in self.targets.segments(component, variant):
                         part = (component, variant, segment)
-                        if len(found[part]) < SAMPLES and part not in seen:
+                        if len(found[part]) < self._enough(component) and part not in seen:
                             found[part] += self._inputs(component, segment, outcome.values)
                             seen.add(part)
-            if all(len(kept) >= SAMPLES for kept in found.values()):
+            if all(len(kept) >= self._enough(c) for (c, *_), kept in found.items()):
                 break
         missing = sorted({f"{c}/{v}" for (c, v, _), kept in found.items() if not kept})
         if missing:
             place = self.document.place("data")
             raise InputError(Issue(f"no item of the data runs {', '.join(missing)}", place, "add items that do"))
         return found
+
+    def _enough(self, component: str) -> int:
+        """What remembers is as slow as it has seen much: it sees all."""
+        return SAMPLES if self.app.components[component].state is None else ITEMS_TRIED
 
     def _items(self) -> Iterator[Item]:
         refs = [ref for data in self.app.data for ref in read_items(self.app, data, self.document.folder)]

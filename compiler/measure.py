@@ -240,7 +240,7 @@ def _measure(
     for place in places:
         latencies = [Distribution.model_validate(each) for each in answer["latency"][_share(place)]]
         record = _record(subject, place, latencies, float(answer["memory"]) + _remembered(subject), budget.method)
-        yield Outcome(subject, place.name, record, None)
+        yield Outcome(subject, place.name, record.model_copy(update={"others": answer["others"]}), None)
 
 
 def _remembered(subject: Subject) -> float:

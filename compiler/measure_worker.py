@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from compiler.child import serve
+from compiler.interference import Usage, others_since
 from compiler.samples import load_samples
 from specs.emulation import Stopwatch, emulated_seconds
 from specs.statistics import summarise
@@ -30,17 +31,19 @@ def handle(request: dict[str, Any]) -> dict[str, Any]:
     run, elsewhere = _open(request)
     ends = list(itertools.accumulate(request["parts"]))
     parts = [samples[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+    began = Usage.now()
     timed = [_time(run, part, _warmed(request, len(part)), others) for part in parts]
+    used_by_others = others_since(began)
     memory = status("VmHWM") - before + elsewhere()
     latency = {
         cpu: [summarise([emulated_seconds(*r, float(cpu)) for r in runs]).dump() for runs in timed]
         for cpu in request["cpus"]
     }
-    return {"latency": latency, "memory": memory}
+    return {"latency": latency, "memory": memory, "others": used_by_others}
 
 
 def _warmed(request: dict[str, Any], samples: int) -> dict[str, Any]:
-    """The budget; what keeps state has seen every sample before it is timed: it may be the slower, the more it knows."""
+    """The budget; what keeps state has seen every sample before it is timed: it may be slower, the more it knows."""
     budget: dict[str, Any] = request["budget"]
     return budget | {"warmup": max(budget["warmup"], samples)} if request["keeps_state"] else budget
 

@@ -28,6 +28,10 @@ MAX_BYTES: Final = 400_000_000
 BEHAVIOUR_FILE: Final = "behaviour.jsonl"
 HOPS_FILE: Final = "hops.jsonl"
 
+MOST_OTHERS: Final = 0.1
+MOST_DRIFT: Final = 0.15
+"""Of the processors, and of the median: beyond either, a measurement was disturbed."""
+
 LINE_HINT: Final = "remove the line and profile again: what it held is measured anew"
 
 T = TypeVar("T", bound=Spec)
@@ -97,7 +101,8 @@ class Record(Spec):
     `hardware` is the class's name in the infrastructure. `memory` is bytes at the peak. `artefact` is the content
     address of what ran ("" for functions), `tuned` where its schedules were found by measuring. `interval` is of an
     estimate: with 90 %, every quantile lies between these multiples of what is stated. `rpc` is the key under which a
-    tracker lent the device that ran it. Of a model with buckets, `buckets` are the times in each, by rising size, and
+    tracker lent the device that ran it. `others` is the share of the machine's processors that others used meanwhile,
+    where it is known. Of a model with buckets, `buckets` are the times in each, by rising size, and
     `latency` is their mixture.
     """
 
@@ -120,6 +125,7 @@ class Record(Spec):
     artefact: str = ""
     fallback: tuple[str, ...] = ()
     tuned: Literal[True] | None = None
+    others: Number | None = Field(ge=0, le=1, default=None)
     measured_at: str
 
     @model_validator(mode="after")
@@ -145,6 +151,16 @@ class Record(Spec):
     def is_sampled(self) -> bool:
         """Whether its times are of runs; `latency.n` counts them."""
         return self.provenance in ("measured", "emulated")
+
+    @property
+    def disturbed(self) -> str:
+        """By what it was disturbed while it was measured, in words; empty where by nothing."""
+        if not self.is_sampled:
+            return ""
+        drift = self.latency.spread / self.latency.quantiles["0.5"] if self.latency.quantiles.get("0.5") else 0.0
+        found = [f"others used {self.others:.0%} of the processors"] if (self.others or 0) > MOST_OTHERS else []
+        found += [f"medians drifted by ±{drift:.0%}"] if drift > MOST_DRIFT else []
+        return " and ".join(found)
 
     @property
     def service(self) -> Distribution:

@@ -80,6 +80,9 @@ def profile(
             help="What cannot be measured here: for APP (default: no) its other hardware, for MODEL the catalogue.",
         ),
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="For APP: also what was disturbed by others while it was measured.")
+    ] = False,
     tracker: Annotated[
         str | None,
         typer.Option("--tracker", metavar="HOST:PORT", help="Measure on the devices that this RPC tracker lends too."),
@@ -99,11 +102,11 @@ def profile(
 ) -> None:
     """Compile and measure every component for every hardware class, and run the reference pipeline on the data.
 
-    Resumable: what is measured already is left out. A model with split: allowed is measured in the parts that the
-    solver would choose, as long as --confirm allows. With a model alone: what it costs on this machine, by backend and
-    threads, on random inputs, and estimates for the hardware of the catalogue. With a plan and --from-run: service
-    times that runs of it measured become profiles. With --tracker, on devices by TVM's RPC as well: of APP, hardware
-    with device: {rpc: KEY, target: TARGET}.
+    Resumable: what is measured already is left out, but with --again where others used the machine meanwhile. A model
+    with split: allowed is measured in the parts that the solver would choose, as long as --confirm allows. With a model
+    alone: what it costs on this machine, by backend and threads, on random inputs, and estimates for the hardware of
+    the catalogue. With a plan and --from-run: service times that runs of it measured become profiles. With --tracker,
+    on devices by TVM's RPC as well: of APP, hardware with device: {rpc: KEY, target: TARGET}.
 
     Example: planner profile app.yaml --infra infra.yaml -o profiles
 
@@ -141,7 +144,7 @@ def profile(
             )
         limits = (budget, confirm, max_spend)
         lender = _tracker(tracker, insecure)
-        _application(subject, infra, output, store, limits, tuple(only or ()), bool(estimate), lender, fmt)
+        _application(subject, infra, output, store, limits, tuple(only or ()), bool(estimate), again, lender, fmt)
     else:
         raise InputError(Issue(f"expected an application (.yaml) or a model: {FORMS}", Place(str(subject))))
 
@@ -150,7 +153,7 @@ def _refuse_for_a_model(context: typer.Context, model: Path) -> None:
     """Options that speak of an application say nothing of a model alone. Raises InputError where one is given."""
     from typer._click.core import ParameterSource
 
-    names = ("infra", "output", "confirm", "only", "max_spend")
+    names = ("infra", "output", "confirm", "only", "again", "max_spend")
     options = {name: f"--{name.replace('_', '-')}" for name in names}
     given = [o for key, o in options.items() if context.get_parameter_source(key) is ParameterSource.COMMANDLINE]
     if given:
@@ -162,7 +165,7 @@ def _refuse_but_output(context: typer.Context, plan: Path) -> None:
     """Nothing is measured. Raises InputError where an option that speaks of measuring is given."""
     from typer._click.core import ParameterSource
 
-    names = ("infra", "store", "budget", "confirm", "only", "against", "tracker", "max_spend")
+    names = ("infra", "store", "budget", "confirm", "only", "again", "against", "tracker", "max_spend")
     others = {name: f"--{name.replace('_', '-')}" for name in names}
     given = [o for key, o in others.items() if context.get_parameter_source(key) is ParameterSource.COMMANDLINE]
     if given:
@@ -260,6 +263,7 @@ def _application(
     limits: tuple[float, float, float],
     only: tuple[str, ...],
     estimate: bool,
+    again: bool,
     tracker: Tracker | None,
     fmt: Format,
 ) -> None:
@@ -303,6 +307,7 @@ def _application(
             say=progress.say,
             step=progress.step,
             estimate=estimate,
+            again=again,
             secrets=take_secrets(loaded.app),
             tracker=tracker,
             most_spend=limits[2],
@@ -350,6 +355,15 @@ def _show_application(result: ProfileResult, app: Document[Application], out: Co
     estimated = sorted({r.hardware for r in result.records if r.provenance == "estimated"})
     if estimated:
         out.print(f"estimated, in the middle of an interval: {', '.join(estimated)}; planner hub shows how wide it is")
+    disturbed = [r for r in result.records if r.source in names and r.disturbed]
+    if disturbed:
+        worst = max(disturbed, key=lambda r: max(r.others or 0.0, r.latency.spread / r.latency.quantiles["0.5"]))
+        named = f"{', '.join(names[worst.source])} with {worst.backend} on {worst.hardware}"
+        out.print(
+            f"{len(disturbed)} of {len(result.records)} were disturbed, most of all {named}: {worst.disturbed}; "
+            "--again measures them again",
+            soft_wrap=True,
+        )
     counts = f"{result.measured} measured, {result.kept} known before"
     counts += f", {result.estimated} estimated" if estimated else ""
     counts += f", {result.behaviours} behaviours, {result.hops} hops"
@@ -435,6 +449,10 @@ def _show_model(result: ModelProfile, out: Console) -> None:
     out.print(table(["backend", *(["on"] if lent else []), *numbers], rows, title=result.model, right=numbers))
     if any(row.p99_ms is None for row in result.rows):
         out.print(TOO_FEW)
+    for row in result.rows:
+        if row.disturbed:
+            threads = f"{row.threads} thread{'s' * (row.threads > 1)}"
+            out.print(f"{row.backend}, {threads}, was disturbed: {row.disturbed}; measure again when it is quiet")
     for lack in result.lacking:
         threads = f"{lack.threads} thread{'s' * (lack.threads > 1)}{' on ' * bool(lack.device)}{lack.device}"
         out.print(f"{lack.backend}, {threads}: {lack.reason}", soft_wrap=True)

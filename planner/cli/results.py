@@ -96,8 +96,9 @@ class ProfileResult(Spec):
 class ModelRow(Spec):
     """A model with one backend and number of threads. Milliseconds, bytes.
 
-    `device` is the key of one that a tracker lent and where that was; empty for this machine. No `compile_seconds`
-    where it was cached, no `p99_ms` where there were too few runs for it.
+    `disturbed` says by what it was while it was measured. `device` is the key of one that a tracker lent and where that
+    was; empty for this machine. No `compile_seconds` where it was cached, no `p99_ms` where there were too few runs for
+    it.
     """
 
     backend: str
@@ -110,6 +111,7 @@ class ModelRow(Spec):
     compile_seconds: Number | None = None
     fallback: tuple[str, ...] = ()
     tuned: bool = False
+    disturbed: str = ""
     device: str = ""
 
 

@@ -71,6 +71,23 @@ def test_a_profile_goes_on_where_it_stopped(solved: Path) -> None:
     assert file.read_text("utf-8").startswith("".join(lines[:2]))
 
 
+def test_what_was_disturbed_is_told_and_measured_again_on_demand(solved: Path) -> None:
+    file = solved / "profiles" / "profiles.jsonl"
+    records = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    for r in records:
+        r["others"] = 0.0
+        r["latency"]["spread"] = 0.0
+    records[0]["others"] = 0.4
+    file.write_text("".join(json.dumps(r) + "\n" for r in records), "utf-8")
+    arguments = ("profile", "app.yaml", "--infra", "infra.yaml", "--budget", "0.05")
+    told = planner(*arguments, folder=solved).out
+    assert re.search(r"1 of 4 were disturbed, most of all .*: others used 40% of the processors; --again", told)
+    assert "0 measured, 4 known before" in told
+    value = answer(planner(*arguments, "--again", "--format", "json", folder=solved), "profiling")
+    assert (value["measured"], value["kept"], len(value["records"])) == (1, 3, 4)
+    assert [r.get("others") for r in value["records"]].count(0.4) == 0
+
+
 def test_profile_of_one_component_alone(solved: Path) -> None:
     (solved / "profiles" / "profiles.jsonl").unlink()
     arguments = ("--infra", "infra.yaml", "--budget", "0.05", "--only", "measure", "--format", "json")

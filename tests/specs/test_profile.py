@@ -91,3 +91,15 @@ def test_what_was_measured_wins_over_an_estimate_however_new_that_is() -> None:
     assert measured.service == measured.latency
     assert estimated.service.mean == pytest.approx(3 * estimated.latency.mean)
     assert estimated.service.variance == pytest.approx(9 * estimated.latency.variance, abs=1e-12)
+
+
+def test_a_record_says_by_what_it_was_disturbed() -> None:
+    calm = record("a" * 64, "board", 0.01)
+    calm = calm.model_copy(update={"latency": calm.latency.model_copy(update={"spread": 0.0})})
+    assert calm.disturbed == ""
+    assert calm.model_copy(update={"others": 0.05}).disturbed == ""
+    assert calm.model_copy(update={"others": 0.3}).disturbed == "others used 30% of the processors"
+    drifted = calm.latency.model_copy(update={"spread": 0.2 * calm.latency.quantiles["0.5"]})
+    both = calm.model_copy(update={"others": 0.3, "latency": drifted})
+    assert both.disturbed == "others used 30% of the processors and medians drifted by ±20%"
+    assert both.key == calm.key

@@ -112,6 +112,7 @@ def profile_model(
                     compile_seconds=seconds[found.subject.artefact.key],
                     fallback=found.record.fallback,
                     tuned=bool(found.record.tuned),
+                    disturbed=found.record.disturbed,
                 )
             )
     if not rows:

@@ -101,7 +101,8 @@ class Profiler:
     `confirming` bounds the seconds in which parts of models are measured that the solver would choose. `say` tells a
     line that stays, `step` how far it is. With `estimate`, classes that this machine can stand for in no way get
     estimates. With a `tracker`, classes with `device: {rpc: KEY}` are measured on the devices that it lends.
-    Calls of hosted APIs may cost `most_spend`, in the infrastructure's currency.
+    `again` measures what was disturbed once more. Calls of hosted APIs may cost `most_spend`, in the infrastructure's
+    currency.
     """
 
     app: Document[Application]
@@ -117,6 +118,7 @@ class Profiler:
     step: Say
     most_spend: float
     estimate: bool = False
+    again: bool = False
     secrets: Secrets = NO_SECRETS
     tracker: Tracker | None = None
 
@@ -141,7 +143,8 @@ class Profiler:
         records = Ledger(self.folder / RECORDS_FILE)
         # A record of an artefact that would now be made otherwise (by a newer compiler, say) is measured again.
         current = {"", *built}
-        known = {k: r for k, r in winners(read_records(self.folder)).items() if r.artefact in current}
+        before = winners(read_records(self.folder))
+        known = {k: r for k, r in before.items() if r.artefact in current and not (self.again and r.disturbed)}
         proven = {record.artefact for record in known.values()}
         sound = [t for t in measured if t.job.key in built]
         sound = [t for t in sound if t.job.key in proven or self._sound(t, reality, samples, outcome)]

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.about import about
-from benchmarks.instances import Shape, instance
+from benchmarks.instances import Shape, instance, with_budget
 from planner import baselines, solve
 from planner.formulation import formulate
 from planner.problem import Problem
 from planner.problem.file import write_problem
+from planner.proof.conflict import minimal_conflict
 from planner.solver import Solution, solve_problem
 from planner.solver.greedy import solve_greedily
 from planner.solver.stop import Stop
@@ -216,6 +217,22 @@ def example() -> list[dict[str, Any]]:
     return rows
 
 
+def conflicts() -> list[dict[str, Any]]:
+    """What cannot hold together where the budget is 5 % below the least cost, on three instances."""
+    taken: list[float] = []
+    for seed in range(3):
+        problem = instance(Shape("tree", 20, 17, slack=1.25), seed)
+        least = solve_problem(problem).objectives[0]
+        tight = with_budget(problem, least * 95 // 100)
+        started = time.perf_counter()
+        found = minimal_conflict(tight)
+        taken.append(time.perf_counter() - started)
+        assert found is not None
+        assert tight.constraints[found[-1]].name == "budget"
+    metric = f"seconds to a conflict with a budget 5 % too low ({spread(taken)})"
+    return [row("tree 20 x 17", metric, statistics.median(taken), "target", 10.0, len(taken))]
+
+
 def start_up() -> list[dict[str, Any]]:
     """What importing CP-SAT costs through the module that we use, beside the public one, each in a fresh process."""
     import subprocess
@@ -230,7 +247,7 @@ def start_up() -> list[dict[str, Any]]:
 def main() -> None:
     """Writes the result after each part, so that a run cut short leaves what it measured."""
     rows: list[dict[str, Any]] = []
-    parts: list[Callable[[], list[dict[str, Any]]]] = [start_up, example, random_worlds]
+    parts: list[Callable[[], list[dict[str, Any]]]] = [start_up, example, random_worlds, conflicts]
     parts += [partial(generated, case) for case in CASES]
     for part in parts:
         found = part()

@@ -9,7 +9,7 @@ import typer
 
 from planner.cli.conflicts import no_plan, show_conflicts
 from planner.cli.options import PROFILES, AppFile, InfraFile, PlanFile, ProfilesFolder, Seed, SetOption, TimeLimit
-from planner.cli.output import Format, FormatOption, emit, number, table
+from planner.cli.output import TINY_MS, Format, FormatOption, emit, milliseconds, number, table
 from specs.errors import NotKnown
 
 if TYPE_CHECKING:
@@ -108,7 +108,10 @@ def _show(result: ExplainResult, out: Console) -> None:
     for w in result.constraints:
         out.print(_worth(w, result.objectives[0]))
     for parts, constraints in _ways(result.critical_path).items():
-        rows = [[p.name, p.site, number(p.wait_ms), number(p.service_ms), f"{100 * p.part:.0f} %"] for p in parts]
+        rows = [
+            [p.name, p.site, milliseconds(p.wait_ms), milliseconds(p.service_ms), f"{100 * p.part:.0f} %"]
+            for p in parts
+        ]
         columns = ["critical path", "at", "wait ms", "service ms", "part"]
         title = f"means of the longest way of {', '.join(constraints)}"
         out.print(table(columns, rows, title=title, right=columns[2:]))
@@ -135,7 +138,13 @@ def _why(c: ExplainCandidate, units: tuple[str, ...]) -> str:
         if c.forbidden_by:
             return f"forbidden by {', '.join(c.forbidden_by)}"
         return f"no route for {', '.join(c.no_way_for)}" if c.no_way_for else "no option: nothing holds it there"
-    return ", ".join(f"{'+' if p >= 0 else ''}{number(p)} {unit}" for p, unit in zip(c.prices, units, strict=True))
+    return ", ".join(_price(price, unit) for price, unit in zip(c.prices, units, strict=True))
+
+
+def _price(price: float, unit: str) -> str:
+    if unit == "ms" and 0 < abs(price) < TINY_MS:
+        return f"not {TINY_MS} ms {'more' if price > 0 else 'less'}"
+    return f"{'+' if price >= 0 else ''}{number(price)} {unit}"
 
 
 def _worth(w: ExplainWorth, unit: str) -> str:

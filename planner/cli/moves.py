@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from planner.cli.ends import ends
-from planner.cli.output import number
+from planner.cli.output import counted, number
 from specs.errors import InputError
 from specs.plan import Assignment, Plan, comparable, read_plan
 
@@ -59,7 +59,7 @@ def _how(chosen: list[Assignment]) -> str:
     parts = []
     for a in chosen:
         variant = "" if a.variant == "default" else f"{a.variant}, "
-        threads = f"{a.threads} thread{'s' if a.threads != 1 else ''}"
+        threads = counted(a.threads, "thread")
         batch = f", up to {a.batch} requests at once" if a.batch > 1 else ""
         parts.append(f"{variant}{a.backend}, {a.replicas} x {threads} on {a.hardware}{batch}")
     return " and ".join(dict.fromkeys(parts))

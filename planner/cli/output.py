@@ -128,6 +128,20 @@ def plus_minus(low: float, high: float) -> str:
     return f"±{100 * max(high - 1, 1 - low):.0f} %" if high < 2 else f"x{low:.2g}..{high:.2g}"
 
 
+def counted(n: int, what: str) -> str:
+    """So many of what is named in the singular, whose plural ends in s: ``1 plan``, ``2 plans``."""
+    return f"{n} {what}{'' if n == 1 else 's'}"
+
+
+TINY_MS: Final = 0.01
+"""Milliseconds below this are shorter than any clock here tells apart."""
+
+
+def milliseconds(value: float) -> str:
+    """As `number`, but what is too short to matter is only said to be so."""
+    return "< 0.01" if 0 < value < TINY_MS else number(value)
+
+
 def number(value: float, digits: int = 3) -> str:
     """A figure for people: `digits` significant ones, thousands set apart, no exponent where it can be helped."""
     if value == 0:

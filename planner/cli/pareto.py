@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from planner.cli.options import PROFILES, AppFile, InfraFile, ProfilesFolder, Seed, SetOption, TimeLimit
-from planner.cli.output import Format, FormatOption, Progress, emit, number, table
+from planner.cli.output import Format, FormatOption, Progress, counted, emit, number, table
 from specs.errors import AnswerIsNo, InputError, Issue, NotKnown
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _show(result: ParetoResult, out: Console) -> None:
     if len(result.points) > 1:
         out.print(plot(result))
     step = "" if result.step_ms is None else f", complete to {number(result.step_ms)} ms" if result.complete else ""
-    count = f"{len(result.points)} plan{'s' if len(result.points) != 1 else ''}"
+    count = counted(len(result.points), "plan")
     out.print(f"{count} that none beats in {', '.join(result.axes)}{step}")
 
 

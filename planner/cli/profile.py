@@ -11,7 +11,18 @@ import typer
 
 from planner.cli.models import hand_in_alone, names_a_model, said_of
 from planner.cli.options import PROFILES, STORE, StoreFolder
-from planner.cli.output import DASH, TOO_FEW, Format, FormatOption, Progress, emit, number, plus_minus, table
+from planner.cli.output import (
+    DASH,
+    TOO_FEW,
+    Format,
+    FormatOption,
+    Progress,
+    counted,
+    emit,
+    number,
+    plus_minus,
+    table,
+)
 from specs.errors import InputError, Issue, Place
 from specs.model_source import FORMS
 
@@ -366,8 +377,8 @@ def _show_application(result: ProfileResult, app: Document[Application], out: Co
         )
     counts = f"{result.measured} measured, {result.kept} known before"
     counts += f", {result.estimated} estimated" if estimated else ""
-    counts += f", {result.behaviours} behaviours, {result.hops} hops"
-    out.print(f"{counts}, {len(result.problems)} problems; {result.seconds:.0f} s; in {result.folder}")
+    counts += f", {counted(result.behaviours, 'behaviour')}, {counted(result.hops, 'hop')}"
+    out.print(f"{counts}, {counted(len(result.problems), 'problem')}; {result.seconds:.0f} s; in {result.folder}")
 
 
 def _show_buckets(records: list[Record], names: Mapping[str, list[str]], hardware: list[str], out: Console) -> None:

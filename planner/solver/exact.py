@@ -33,6 +33,8 @@ NEAR: Final = 0.01
 """A first plan of a branch may be so far from the best one."""
 TANGENTS: Final = 6
 """Rounds of tangents where the linear relaxation buys whole devices."""
+ANY: Final = 1e6
+"""A relative gap within which is whatever is found first."""
 TRIES: Final = 3
 """Relaxations of which any answer is asked for, whatever it costs."""
 MOST: Final = 2**63 - 1
@@ -82,7 +84,7 @@ class Exact:
 
         Raises KeyboardInterrupt where Ctrl-C ended the search.
         """
-        clock = Clock(stop)
+        clock = Clock(replace(stop, gap=ANY))
         search = _Search(reduced(problem, relaxed), clock, self.encoding)
         small = sum(map(len, search.given.candidates.values())) <= self.at_once
         answer = search.possible(Relaxation(Scope(self.encoding)) if small else search.start(self.blocks))
@@ -163,9 +165,10 @@ class _Search:
     def possible(self, relaxation: Relaxation) -> Possible:
         """Whether there is any choice: of relaxations for a moment, then by the search for the best one, to the first.
 
-        If a relaxation has none, there is none.
+        If a relaxation has none, there is none. Where only choices of a least value count, bounds say more than models
+        without an objective, which are left out.
         """
-        for _ in range(TRIES):
+        for _ in range(TRIES if self.clock.stop.at_most is None else 0):
             coarse, draft = self._built(relaxation)
             whole = relaxation.scope.servers is None
             answer = self._any(draft, None if whole else EFFORT)

@@ -43,7 +43,7 @@ def solve_problem(
         raise InputError(Issue(f"no strategy {strategy!r}: expected auto, {', '.join(STRATEGIES)}"))
     chosen = exact_for(problem) if strategy == "auto" else STRATEGIES[strategy]
     with _in_64_bits(problem):
-        return chosen.solve(problem, Stop(time_limit, gap, seed, tell, at_most))
+        return chosen.solve(problem, Stop(time_limit, gap, seed, tell, _most(problem, frozenset(), at_most)))
 
 
 def is_feasible(
@@ -65,8 +65,15 @@ def any_choice(
         if below is None or found.objectives[0] < below:
             return "yes", choice
     with _in_64_bits(problem):
-        at_most = None if below is None else below - 1
+        at_most = _most(problem, relaxed, None if below is None else below - 1)
         return exact_for(problem).possible(problem, relaxed, Stop(clock.left, seed=seed, at_most=at_most))
+
+
+def _most(problem: Problem, relaxed: frozenset[int], at_most: int | None) -> int | None:
+    """What the first objective may be at most, by its budget too: a bound above it proves that there is no choice."""
+    first = problem.objectives[0].kind
+    budgets = [b.limit for b in problem.budgets if b.of == first and b.constraint not in relaxed]
+    return min([*budgets, *([] if at_most is None else [at_most])], default=None)
 
 
 @contextmanager

@@ -220,7 +220,7 @@ class _Blocking:
         channels = _shape(data)[1]
         blocked = data in self._blocked and self._groups[data] == 1
         inner = _shape(self._blocked[data])[-1] if blocked else machine.lanes if channels > GROUP else GROUP
-        packed = relax.const(integer_conv2d.pack(values, inner, machine.lanes), "int8")
+        packed = relax.const(integer_conv2d.pack(values, inner, machine), "int8")
         return self._builder.call_te(
             lambda d, w: integer_conv2d.integer_conv2d(machine, window, outside, d, w),
             self._block(data, inner),

@@ -94,7 +94,15 @@ def _versions() -> dict[str, str]:
     here = Path(__file__).parent
     files = [
         here / name
-        for name in ("quantize_worker.py", "quantizable.py", "batch_norm.py", "constants.py", "model.py", "buckets.py")
+        for name in (
+            "quantize_worker.py",
+            "quantizable.py",
+            "batch_norm.py",
+            "constants.py",
+            "model.py",
+            "buckets.py",
+            "schedules/short_sums.py",
+        )
     ]
     found = {package: version(package) for package in _PACKAGES}
     return found | {"compiler": digest_bytes(b"".join(f.read_bytes() for f in files))[:16]}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
+from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import onnx
-from onnx import version_converter
+from onnx import numpy_helper, version_converter
 
 from compiler.batch_norm import fold_batch_norm
 from compiler.buckets import in_buckets
@@ -18,12 +20,18 @@ from compiler.child import serve
 from compiler.model import load_model, prepare
 from compiler.quantizable import Quantizable, quantizable
 from compiler.samples import Sample, load_samples
+from compiler.schedules.short_sums import LARGEST, met
 from specs.artefact import Buckets
 from specs.errors import InputError, Issue, Place
 
 _OPSET: Final = 17
 """Scales by channel need 13; 17 is what the newest of our importers' tests have."""
 _OPSET_NEEDED: Final = 13
+_STEPS: Final = 64
+"""Of a weight either side of zero: seven bits."""
+_LEAST: Final = 1.001
+"""By which a range is widened: so that it ends, whatever rounding does."""
+Array = np.ndarray[Any, Any]
 
 
 def handle(request: dict[str, Any]) -> dict[str, Any]:
@@ -75,7 +83,7 @@ def _quantize(model: onnx.ModelProto, chosen: Quantizable, samples: Sequence[Sam
     Weights are signed, symmetric, a scale for each output channel; activations are unsigned, a scale for each tensor,
     from the smallest and largest value seen. Weights use 7 of their 8 bits: then two products of them fit 16 bits, and
     every instruction set gives the same result. With 8 bits those of AVX2 would saturate, and the accuracy that was
-    measured would not be that of another machine.
+    measured would not be that of another machine. Where four would not fit (`short_sums`), a channel's step is larger.
     """
     import onnxruntime
     from onnxruntime import quantization
@@ -103,8 +111,43 @@ def _quantize(model: onnx.ModelProto, chosen: Quantizable, samples: Sequence[Sam
             weight_type=quantization.QuantType.QInt8,
             nodes_to_quantize=names,
             op_types_to_quantize=kinds,
-            extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"], "MatMulConstBOnly": True},
+            extra_options={
+                "OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"],
+                "MatMulConstBOnly": True,
+                "TensorQuantOverrides": _ranges(model.graph, chosen.products),
+            },
         )
+
+
+def _ranges(graph: onnx.GraphProto, products: Collection[str]) -> dict[str, list[dict[str, Any]]]:
+    """By name, weights of which some channel's range must be wider than its values are, and every channel's range."""
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    uses = Counter(name for node in graph.node for name in node.input)
+    found: dict[str, list[dict[str, Any]]] = {}
+    for node in graph.node:
+        if node.name not in products or uses[node.input[1]] > 1:
+            continue
+        values = numpy_helper.to_array(tensors[node.input[1]]).astype(np.float32)
+        transposed = any(a.name == "transB" and a.i for a in node.attribute)
+        axis = 0 if node.op_type == "Conv" or transposed else 1
+        narrow = np.abs(values).max(tuple(i for i in range(values.ndim) if i != axis))
+        wide = fitting_ranges(np.moveaxis(values, axis, -1).reshape(values.shape[1 - axis], -1, values.shape[axis]))
+        if (wide > narrow).any():
+            found[node.input[1]] = [{"axis": axis, "rmin": -each, "rmax": each} for each in wide]
+    return found
+
+
+def fitting_ranges(weights: Array) -> Array:
+    """float32 [K, ..., N] -> [N]: the smallest range of each of N channels, their largest magnitude or beyond, in which
+    weights of 64 steps either side can be summed by fours along K in 16 bits."""
+    ranges = np.abs(weights).max(tuple(range(weights.ndim - 1)))
+    while True:
+        steps = (ranges.astype(np.float64) / _STEPS).astype(np.float32)
+        rounded = np.rint(weights / np.where(steps > 0, steps, np.float32(1))).astype(np.int32)
+        sums = met(rounded.reshape(weights.shape[0], -1)).max((0, 1)).reshape(-1, weights.shape[-1]).max(0)
+        if (sums <= LARGEST).all():
+            return ranges
+        ranges = np.where(sums > LARGEST, ranges * np.maximum(sums / LARGEST, _LEAST), ranges).astype(np.float32)
 
 
 def keep_floats(graph: onnx.GraphProto, quantized: Collection[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import tvm
@@ -15,6 +16,14 @@ TEMPLATE = "tierplan.template"
 
 FUSE_WHAT_FOLLOWS = 4
 """FuseOps' pattern kOutEWiseFusable: element-wise operators join the function that computes their input."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intrinsic:
+    """A tensor intrinsic of TVM, by its name, and how many loops it takes the place of."""
+
+    name: str
+    loops: int
 
 
 def round_up(value: int, step: int) -> int:
@@ -33,11 +42,11 @@ def finish_anchor(
     reduction: Any,
     depth: int,
     machine: Machine,
-    intrinsic: str | None = None,
+    intrinsic: Intrinsic | None = None,
 ) -> None:
     """Complete a block whose loops are ordered [outer..., tile_loop, reduction..., tile (`depth` loops), lane].
 
-    With `intrinsic`, a tensor intrinsic, its loops [lane, group] stand in the place of the lane.
+    With `intrinsic` its loops, such as [lane, group], stand in the place of the lane.
 
     Consumers are inlined into one another and then computed tile by tile, so that sums go from registers through bias
     and activation to memory once. Sums are set to zero before the reduction; the tile is unrolled, lanes vectorised.
@@ -59,10 +68,10 @@ def finish_anchor(
     init = schedule.decompose_reduction(block, reduction)
     _unroll_inner(schedule, init, depth)
     if intrinsic is not None:
-        *loops, lane, _ = list(schedule.get_loops(block))[-2 - depth :]
-        for loop in loops:
+        loops = list(schedule.get_loops(block))[-intrinsic.loops - depth :]
+        for loop in loops[:depth]:
             schedule.unroll(loop)
-        schedule.tensorize(lane, intrinsic)
+        schedule.tensorize(loops[depth], intrinsic.name)
 
 
 def _inline_epilogue(schedule: tvm.s_tir.Schedule, block: Any) -> None:

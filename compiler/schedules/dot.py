@@ -1,6 +1,8 @@
 """Products of bytes: instructions that multiply unsigned by signed bytes and add four neighbouring products to 32 bits.
 
 Each set of them is a tensor intrinsic of TVM: what it computes, and the LLVM intrinsics that do it.
+
+Those that add pairs in 16 bits first take two groups at a step where the weights allow it (`short_sums`).
 """
 
 from __future__ import annotations
@@ -10,10 +12,12 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, Final
 
+import numpy as np
 from tvm.s_tir import TensorIntrin
 from tvm.script import tirx as T
 
 from compiler.schedules.machine import GROUP, Machine
+from compiler.schedules.short_sums import fit
 from compiler.schedules.tiles import Tile, candidates, useful
 
 _PAIRS: Final[Mapping[str, tuple[str, str]]] = {
@@ -31,18 +35,28 @@ _WHOLE: Final[Mapping[str, str]] = {
 """Bytes to 32 bits, added to what is there."""
 
 
+def groups_a_step(machine: Machine, values: np.ndarray) -> int:
+    """How many groups of weights int8 [K, N] a step of the reduction takes."""
+    assert machine.dot is not None
+    return 2 if machine.dot.name in _PAIRS and fit(values) else 1
+
+
+_SECOND: Final = 2
+"""Registers for the second group of a step: its weights, and its products until they are added."""
 _LATENCY: Final = 8
 """Independent sums that keep two units of VNNI, of latency 4, busy; the other instructions need fewer."""
 
 
-def integer_tile(machine: Machine, vectors: int, rows: int, columns: int) -> Tile:
-    """The register tile of a product of bytes, with the registers that the instructions take beside.
+def integer_tile(machine: Machine, vectors: int, rows: int, columns: int, groups: int) -> Tile:
+    """The register tile of a product of bytes, with the registers that the instructions take beside for steps of so
+    many groups.
 
     Sums do not wait for one another as long as those of float32 do: what counts beside the multiplications are loads,
     of weights above all, which come from a cache farther away, a vector each, where a position brings four bytes.
     """
     assert machine.dot is not None
-    left = replace(machine, registers=machine.registers - machine.dot.registers)
+    taken = machine.dot.registers + _SECOND * (groups - 1)
+    left = replace(machine, registers=machine.registers - taken)
 
     def cost(tile: Tile) -> tuple[float, int, int]:
         sums = tile.vectors * tile.positions
@@ -52,16 +66,19 @@ def integer_tile(machine: Machine, vectors: int, rows: int, columns: int) -> Til
     return min(candidates(left, vectors, rows, columns), key=cost)
 
 
-def intrinsic(machine: Machine) -> str:
-    """The name under which TVM knows the tensor intrinsic of a machine."""
+def intrinsic(machine: Machine, groups: int = 1) -> str:
+    """The name under which TVM knows the tensor intrinsic of a machine for steps of one group or two."""
     assert machine.dot is not None
-    return _registered(machine.dot.name, machine.lanes)
+    return _registered(machine.dot.name, machine.lanes, groups)
 
 
 @cache
-def _registered(dot: str, lanes: int) -> str:
-    name = f"tierplan.dot.{dot}"
-    TensorIntrin.register(name, _meaning(lanes), (_pairs if dot in _PAIRS else _whole)(dot, lanes))
+def _registered(dot: str, lanes: int, groups: int) -> str:
+    name = f"tierplan.dot.{dot}.{groups}"
+    if groups == 2:
+        TensorIntrin.register(name, _meaning_of_two(lanes), _fours(dot, lanes))
+    else:
+        TensorIntrin.register(name, _meaning(lanes), (_pairs if dot in _PAIRS else _whole)(dot, lanes))
     return name
 
 
@@ -81,6 +98,59 @@ def _meaning(lanes: int) -> Any:
                         C[vi] = C[vi] + T.cast(A[vk], "int32") * T.cast(B[vi, vk], "int32")
 
     return meaning
+
+
+def _meaning_of_two(lanes: int) -> Any:
+    @T.prim_func(s_tir=True)
+    def meaning(a: T.handle, b: T.handle, c: T.handle) -> None:
+        A = T.match_buffer(a, (8,), "uint8", offset_factor=1)
+        B = T.match_buffer(b, (2, lanes, 4), "int8", offset_factor=1, strides=[T.int32(), 4, 1])
+        C = T.match_buffer(c, (lanes,), "int32", offset_factor=1)
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:8], B[0:2, 0:lanes, 0:4])
+            T.writes(C[0:lanes])
+            for g in T.serial(0, 2):
+                for i in T.serial(0, lanes):
+                    for k in T.serial(0, 4):
+                        with T.sblock("update"):
+                            vi, vg, vk = T.axis.remap("SRR", [i, g, k])
+                            C[vi] = C[vi] + T.cast(A[vg * 4 + vk], "int32") * T.cast(B[vg, vi, vk], "int32")
+
+    return meaning
+
+
+def _fours(dot: str, lanes: int) -> Any:
+    bytes_, pairs = GROUP * lanes, 2 * lanes
+    first, second = (T.llvm_lookup_intrinsic_id(name) for name in _PAIRS[dot])
+    u8, s8, s16, s32 = f"uint8x{bytes_}", f"int8x{bytes_}", f"int16x{pairs}", f"int32x{lanes}"
+
+    @T.prim_func(s_tir=True)
+    def fours_of(a: T.handle, b: T.handle, c: T.handle) -> None:
+        A = T.match_buffer(a, (8,), "uint8", offset_factor=1)
+        B = T.match_buffer(b, (2, lanes, 4), "int8", offset_factor=1, strides=[T.int32(), 4, 1])
+        C = T.match_buffer(c, (lanes,), "int32", offset_factor=1)
+        with T.sblock("root"):
+            T.reads(C[0:lanes], A[0:8], B[0:2, 0:lanes, 0:4])
+            T.writes(C[0:lanes])
+            C[T.ramp(T.int32(0), 1, lanes)] = C.vload([0], dtype=s32) + T.call_llvm_pure_intrin(
+                second,
+                T.call_llvm_pure_intrin(
+                    first,
+                    T.reinterpret(T.broadcast(T.reinterpret(A.vload([0], "uint8x4"), dtype="int32"), lanes), dtype=u8),
+                    B.vload([0, 0, 0], dtype=s8),
+                    dtype=s16,
+                )
+                + T.call_llvm_pure_intrin(
+                    first,
+                    T.reinterpret(T.broadcast(T.reinterpret(A.vload([4], "uint8x4"), dtype="int32"), lanes), dtype=u8),
+                    B.vload([1, 0, 0], dtype=s8),
+                    dtype=s16,
+                ),
+                T.broadcast(T.int16(1), pairs),
+                dtype=s32,
+            )
+
+    return fours_of
 
 
 def _pairs(dot: str, lanes: int) -> Any:

@@ -8,18 +8,25 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import tvm
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
+from tvm import relax
+from tvm.runtime.vm import VirtualMachine
 
 from compiler.importer import import_model
 from compiler.integers import PRODUCT, use_integers
 from compiler.lower import lower
 from compiler.model import prepare
+from compiler.schedules.dot import groups_a_step
 from compiler.schedules.machine import machine_of
+from compiler.schedules.short_sums import fit
 from tests.compiler.models import Array, model, ours
 
 _SLOW = settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+_FITTING = 32
+"""Any four weights up to this can be added in 16 bits, times any bytes."""
 _SIZES = st.sampled_from([1, 2, 3, 5, 8, 17, 33, 64, 100])
 Nodes = list[onnx.NodeProto]
 
@@ -114,10 +121,14 @@ def _convolutions(draw: st.DrawFn) -> dict[str, int]:
 
 
 @_SLOW
-@given(case=_convolutions(), signed=st.booleans(), threads=st.sampled_from([1, 2]))
-def test_a_convolution_of_bytes_equals_what_the_graph_says(case: dict[str, int], signed: bool, threads: int) -> None:
+@given(
+    case=_convolutions(), signed=st.booleans(), threads=st.sampled_from([1, 2]), widest=st.sampled_from([_FITTING, 64])
+)
+def test_a_convolution_of_bytes_equals_what_the_graph_says(
+    case: dict[str, int], signed: bool, threads: int, widest: int
+) -> None:
     """Any zero point, which is also what stands around the image; odd channels and tails among the shapes."""
-    q = _Quantized(case["seed"], signed)
+    q = _Quantized(case["seed"], signed, widest)
     shape = (1, case["input"], case["height"], case["width"])
     x = q.rounded("x", 3 / 255, case["zero"])
     w = q.weight("w", (case["output"], case["input"], case["kernel"], case["kernel"]), 0)
@@ -137,11 +148,12 @@ def test_a_convolution_of_bytes_equals_what_the_graph_says(case: dict[str, int],
     zero=st.sampled_from([0, 128, 255]),
     gemm=st.booleans(),
     threads=st.sampled_from([1, 2]),
+    widest=st.sampled_from([_FITTING, 64]),
 )
 def test_a_matrix_product_of_bytes_equals_what_the_graph_says(
-    rows: int, depth: int, columns: int, zero: int, gemm: bool, threads: int
+    rows: int, depth: int, columns: int, zero: int, gemm: bool, threads: int, widest: int
 ) -> None:
-    q = _Quantized(rows * depth + columns)
+    q = _Quantized(rows * depth + columns, widest=widest)
     x = q.rounded("x", 3 / 255, zero)
     if gemm:
         q.add("Gemm", [x, q.weight("w", (columns, depth), 0), q.bias("b", columns)], "m", transB=1)
@@ -183,6 +195,51 @@ def test_a_residual_block_equals_what_the_graph_says_for_each_instruction_set(cp
     (expected,) = _as_it_says(proto, {"x": x})
     assert fallback == ()
     assert np.abs(found - expected).max() <= 0.02 * np.abs(expected).max()
+
+
+def _sums(data: Array, weights: Array, target: dict[str, Any]) -> Array:
+    """What our code for `target` computes of bytes [M, K] * [K, N]: the sums themselves."""
+    bb = relax.BlockBuilder()
+    given = relax.Var("x", relax.TensorType(data.shape, "uint8"))
+    with bb.function("main", [given]):
+        with bb.dataflow():
+            product = bb.emit(relax.op.matmul(given, relax.const(weights), out_dtype="int32"))
+            result = bb.emit_output(product)
+        bb.emit_func_output(result)
+    lowered = lower(bb.get(), target, 1)
+    assert lowered.fallback == ()
+    found: Array = VirtualMachine(lowered.executable, tvm.cpu())["main"](tvm.runtime.tensor(data)).numpy()
+    return found
+
+
+@pytest.mark.parametrize("cpu", ["x86-64-v2", "x86-64-v3"])
+@pytest.mark.parametrize("short", [True, False])
+def test_sums_are_exact_at_the_edge_of_16_bits(cpu: str, short: bool) -> None:
+    """Weights of one sign that sum up to 128 where four meet, or beyond: then they do not meet."""
+    rng = np.random.default_rng(4)
+    weights = np.zeros((40, 24), np.int8)
+    weights[[0, 1]], weights[[10, 11, 14, 15]], weights[[18, 19]] = 64, 32, -64
+    weights[[24, 25, 28, 29], 5] = [64, -64, 64, -64]
+    weights[32:, 7] = rng.integers(-32, 33, 8)
+    if not short:
+        weights[[36, 37, 33]] = 64
+    data = np.full((7, 40), 255, np.uint8)
+    data[3], data[5] = rng.integers(0, 256, (2, 40)), 0
+    target = {"kind": "llvm", "mcpu": cpu}
+    assert fit(weights) == short
+    assert groups_a_step(machine_of(target, 1), weights) == 1 + short
+    np.testing.assert_array_equal(_sums(data, weights, target), data.astype(int) @ weights.astype(int))
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(depth=st.integers(1, 33), columns=st.integers(1, 5), seed=st.integers(0, 2**16))
+def test_weights_fit_exactly_where_no_four_that_meet_leave_16_bits(depth: int, columns: int, seed: int) -> None:
+    weights = np.random.default_rng(seed).integers(-64, 65, (depth, columns))
+    full = np.zeros((-(-depth // 8) * 8, columns), int)
+    full[:depth] = weights
+    fours = [full[8 * step + np.array(four)] for step in range(len(full) // 8) for four in ((0, 1, 4, 5), (2, 3, 6, 7))]
+    largest = max(max(255 * np.maximum(f, 0).sum(0).max(), 255 * np.maximum(-f, 0).sum(0).max()) for f in fours)
+    assert fit(weights) == (largest <= 32767)
 
 
 def test_weights_that_would_saturate_are_multiplied_in_float32() -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 from compiler.build import build
@@ -16,6 +18,8 @@ from compiler.model import load_model, source_digest
 from compiler.numerics import is_quantized
 from compiler.quantizable import quantizable
 from compiler.quantize import quantize, quantized
+from compiler.quantize_worker import fitting_ranges
+from compiler.schedules.short_sums import fit
 from compiler.store import Store
 from specs.errors import InputError
 from tests.compiler.models import Array, cnn, model, pixels, reference, save
@@ -59,6 +63,24 @@ def test_weights_use_seven_bits_with_a_step_for_each_channel(made: tuple[Given, 
         constants[n.input[1]].size for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in constants
     ]
     assert set(channels) <= set(steps)
+    assert all(fit(w.swapaxes(0, 1).reshape(w.shape[1], -1)) for w in weights)  # the dense one is transposed
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(depth=st.integers(1, 20), taps=st.integers(1, 4), channels=st.integers(1, 9), seed=st.integers(0, 2**16))
+def test_ranges_are_as_narrow_as_sums_of_four_allow(depth: int, taps: int, channels: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    weights = (rng.uniform(-1, 1, (depth, taps, channels)) ** 3).astype(np.float32)
+    weights[:, :, 0] = 0
+    ranges = fitting_ranges(weights)
+    largest = np.abs(weights).max((0, 1))
+    steps = np.where(ranges > 0, ranges / 64, 1).astype(np.float32)
+    rounded = np.rint(weights / steps).astype(int)
+    assert fit(rounded.reshape(depth, -1))
+    assert (ranges >= largest).all()
+    for channel in np.flatnonzero(ranges > 1.01 * largest):  # a narrower one would not do
+        narrower = np.rint(weights[:, :, channel] / (0.9 * steps[channel])).astype(int)
+        assert not fit(narrower) or ranges[channel] < 1.12 * largest[channel]
 
 
 def test_it_is_made_once_and_again_where_its_file_was_changed(made: tuple[Given, Given, Store]) -> None:

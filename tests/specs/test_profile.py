@@ -103,3 +103,15 @@ def test_a_record_says_by_what_it_was_disturbed() -> None:
     both = calm.model_copy(update={"others": 0.3, "latency": drifted})
     assert both.disturbed == "others used 30% of the processors and medians drifted by ±20%"
     assert both.key == calm.key
+
+
+def test_what_devices_of_two_keys_measured_does_not_hide_each_other() -> None:
+    plain = record("a" * 64, "board", 0.01).model_copy(update={"provenance": "measured", "emulated_by": None})
+    first, second = (
+        plain.model_copy(update={"rpc": key, "measured_at": at}) for key, at in (("pi", "1"), ("jet", "2"))
+    )
+    again = first.model_copy(update={"measured_at": "3"})
+    guess = plain.model_copy(update={"provenance": "estimated", "interval": (0.5, 3.0), "measured_at": "4"})
+    assert set(r.rpc for r in winners([first, second]).values()) == {"pi", "jet"}
+    assert [r.measured_at for r in winners([again, second, first]).values()] == ["3", "2"]
+    assert list(winners([guess, first, second]).values()) == [first, second]

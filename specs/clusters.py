@@ -17,7 +17,7 @@ class Cluster(Spec):
 
 
 class Clusters(Spec):
-    """Ray's clusters by name, joined by our own channel: `planner deploy --clusters`."""
+    """Ray's clusters by name, joined by our own channel: `--clusters` of `planner run` and `deploy`."""
 
     schema_: Literal["tierplan.clusters/v1"] = Field(alias="schema")
     clusters: dict[Name, Cluster] = Field(min_length=1)

@@ -49,6 +49,10 @@ def run(
         str | None,
         typer.Option("--address", metavar="HOST:PORT", help="A Ray cluster whose nodes carry the label site=MEMBER."),
     ] = None,
+    clusters: Annotated[
+        Path | None,
+        typer.Option("--clusters", metavar="FILE", help="Several Ray clusters, and which sites are in which."),
+    ] = None,
     network: Annotated[
         Literal["auto", "emulated", "shaped"],
         typer.Option(
@@ -77,19 +81,23 @@ def run(
     from runtime.running.run import execute
     from runtime.stages.secrets import take_secrets
     from specs.digest import digest_value
-    from specs.load import load_application
+    from specs.load import load_application, load_clusters
 
+    if address and clusters:
+        raise InputError(Issue("there is one cluster or several", None, "--address or --clusters, not both"))
     check_output(output, app)
     check_output(prediction_file(output), app, output)
     with Progress() as progress:
         opened = open_bundle(bundle)
+        several = load_clusters(clusters, opened.infra.value).value.clusters if clusters else {}
         document = load_application(app)
         if document.digest != opened.plan.inputs.app:
             raise InputError(
                 Issue("not the application that the bundle was made from", Place(str(app)), "compile again")
             )
         secrets = take_secrets(document)
-        situation = load_situation(app, opened.infra.file, profiles, None if address else this_host())
+        here = None if address or several else this_host()
+        situation = load_situation(app, opened.infra.file, profiles, here)
         part = default_slice(situation, opened.plan, chosen, multiplier, requests, seed)
         prediction = predict(situation, opened.plan, part)
         saved = prediction_file(output)
@@ -116,6 +124,7 @@ def run(
             items,
             prediction,
             address=address,
+            clusters=several,
             network=network,
             secrets=secrets,
             recordings=situation.recordings,

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection as PipeEnd
 from multiprocessing.connection import Pipe
 from typing import Any, Final, Protocol, TypeVar
+from uuid import uuid4
 
 from runtime.cluster.connection import CALL_LIMIT, ClusterLost, Connection
 from runtime.cluster.local import Place
@@ -38,7 +39,7 @@ T = TypeVar("T")
 
 
 class Clusters(Protocol):
-    """What a deployment needs of one cluster (`runtime.cluster.connection.Connection`, which see) or several.
+    """What a run or a deployment needs of one cluster (`runtime.cluster.connection.Connection`, which see) or several.
 
     `unreachable` are those that are passed over, by name, and why; `rejoin` tries them again. `demand` raises
     EnvironmentFailed where one of them has any of the `members`.
@@ -82,7 +83,7 @@ def connect(address: str, clusters: Mapping[str, Cluster], *, local: bool) -> Cl
 
 @dataclass(frozen=True, slots=True)
 class RemoteActor:
-    """An actor of the cluster called `cluster`, under its whole name there."""
+    """An actor of the cluster called `cluster`, under its whole name there, or one that its delegate has for it."""
 
     cluster: str
     name: str
@@ -197,10 +198,9 @@ class Federation:
         self._all({name: ("check_sites", (mine,)) for name, mine in apart.items()})
 
     def place(self, member: str, kind: type[Any], *args: object, name: str = "") -> RemoteActor:
-        """Only actors with a `name`."""
+        """One without a `name` ends with its cluster's delegate, and so with this process, however that ends."""
         cluster = self._cluster(member)
-        self._delegates[cluster].ask(CALL_LIMIT, "place", member, kind, args, name)
-        return RemoteActor(cluster, name)
+        return RemoteActor(cluster, self._delegates[cluster].ask(CALL_LIMIT, "place", member, kind, args, name))
 
     def named(self, prefix: str) -> dict[str, RemoteActor]:
         found = self._reached({name: ("named", (prefix,)) for name in self._delegates})
@@ -300,7 +300,7 @@ class Delegate:
 
 
 class Agent:
-    """In the delegate: does what is asked. Actors are known by their whole names."""
+    """In the delegate: does what is asked. Actors are known by their whole names, others by names of ours."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -315,8 +315,11 @@ class Agent:
     def check_sites(self, tiers: Mapping[str, str]) -> None:
         self._connection.check_sites(tiers)
 
-    def place(self, member: str, kind: type[Any], args: Sequence[object], name: str) -> None:
-        self._actors[name] = self._connection.place(member, kind, *args, name=name)
+    def place(self, member: str, kind: type[Any], args: Sequence[object], name: str) -> str:
+        """What the actor is known by."""
+        known = name or uuid4().hex
+        self._actors[known] = self._connection.place(member, kind, *args, name=name)
+        return known
 
     def named(self, prefix: str) -> list[str]:
         found = self._connection.named(prefix)

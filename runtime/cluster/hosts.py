@@ -1,4 +1,4 @@
-"""All hosts of a run as Ray actors, on a cluster of our own or on one that is there."""
+"""All hosts of a run as Ray actors, on a cluster of our own, on one that is there, or on several."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Final
 from runtime.channel.zeromq import Secret
 from runtime.cluster.actor import BUNDLE, HostActor, HostOrder
 from runtime.cluster.connection import Connection
+from runtime.cluster.federation import Clusters, Federation
 from runtime.cluster.keeper import LOOPBACK
 from runtime.cluster.local import LocalCluster, Place
 from runtime.cluster.shipping import Shipment, ship
@@ -24,6 +25,7 @@ from runtime.reference.items import Item
 from runtime.stages.secrets import NO_SECRETS, Secrets
 from runtime.topology import Topology
 from runtime.values import size
+from specs.clusters import Cluster
 from specs.digest import digest_file
 from specs.errors import EnvironmentFailed
 from specs.manifest import MANIFEST_FILE
@@ -48,22 +50,24 @@ class RayHosts:
         address: str | None,
         places: Mapping[str, Place] | None = None,
         secrets: Secrets = NO_SECRETS,
+        clusters: Mapping[str, Cluster] | None = None,
     ) -> None:
-        """`tiers` maps every member of the run to its tier; `address` is of an existing cluster's head.
+        """`tiers` maps every member of the run to its tier; `address` is of an existing cluster's head, `clusters` are
+        several of them.
 
         With `places` each node of our own is at its member's place in an emulated network; the head is that of the
         first member of `tiers`, where this process has to be as well.
         """
         self._bundle, self._top, self._options, self._tiers = bundle, top, options, tiers
-        self._address, self._places, self._secrets = address, places, secrets
-        self._connection: Connection | None = None
+        self._address, self._places, self._secrets, self._clusters = address, places, secrets, clusters
+        self._connection: Clusters | None = None
         self._actors: dict[str, Any] = {}
         self._machines: dict[str, str] = {}
         self._gone: dict[str, str] = {}
         self._counts: dict[str, dict[str, int]] = {}
         self._cluster: LocalCluster | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        if address is None:
+        if address is None and not clusters:
             labels = [{"site": m, "tier": tier} for m, tier in tiers.items()]
             self._cluster = LocalCluster(labels, [places[m] for m in tiers] if places else None)
             self._links = Path(self._cluster.folder) / "links"
@@ -72,16 +76,13 @@ class RayHosts:
             self._links = Path(self._folder.name) / "links"
 
     @property
-    def _ray(self) -> Connection:
+    def _ray(self) -> Clusters:
         if self._connection is None:
             raise EnvironmentFailed("the hosts are not open")
         return self._connection
 
     def open(self) -> bool:
-        address = self._cluster.wait() if self._cluster else self._address
-        assert address is not None
-        node = self._places[next(iter(self._tiers))].control if self._places else ""
-        self._connection = Connection(address, local=self._cluster is not None, node=node)
+        self._connection = self._connect()
         self._connection.check_sites(self._tiers)
         shaped = self._options.shape and not self._options.emulated
         links = str(self._links) if shaped else ""
@@ -96,6 +97,20 @@ class RayHosts:
             LinkState.create(self._links, Routes(self._top).capacities)
         self._ray.call(self._actors, "open", self._ray.call(self._actors, "listen", spread), spread)
         return spread
+
+    def _connect(self) -> Clusters:
+        if self._clusters:
+            return Federation(self._clusters)
+        address = self._cluster.wait() if self._cluster else self._address
+        assert address is not None
+        node = self._places[next(iter(self._tiers))].control if self._places else ""
+        return Connection(address, local=self._cluster is not None, node=node)
+
+    def _ask(self, refs: Mapping[str, Any], limit: float) -> tuple[dict[str, Any], dict[str, str]]:
+        """See `Clusters.ask`. Raises EnvironmentFailed where a cluster is lost, with what its hosts have seen."""
+        answers = self._ray.ask(refs, limit) if refs else ({}, {})
+        self._ray.demand(self._actors)
+        return answers
 
     def _bring_bundle(self) -> bool:
         """Bring the bundle where it is not: to machines with file systems of their own. Whether there are any."""
@@ -112,7 +127,7 @@ class RayHosts:
             others = [o for o in self._top.sends_to(member) if self._machines[o] != self._machines[str(member)]]
             if others and str(member) not in self._gone:
                 refs[str(member)] = self._actors[str(member)].round_trips.remote(others)
-        found, _ = self._ray.ask(refs, LOG_LIMIT) if refs else ({}, {})
+        found, _ = self._ask(refs, LOG_LIMIT)
         return {(member, other): took for member, mine in found.items() for other, took in mine.items()}
 
     def warm_up(self, inputs: Mapping[str, Mapping[str, StageInputs]], rounds: int) -> None:
@@ -138,13 +153,13 @@ class RayHosts:
 
     def progress(self) -> dict[str, int]:
         alive = {m: a for m, a in self._actors.items() if m not in self._gone}
-        counts, died = self._ray.ask({m: a.progress.remote() for m, a in alive.items()}, POLL_LIMIT)
+        counts, died = self._ask({m: a.progress.remote() for m, a in alive.items()}, POLL_LIMIT)
         self._counts.update(counts)
         for member, reason in died.items():
             self._gone[member] = reason
             self._counts.pop(member, None)
-            for other in set(self._actors) - set(self._gone):
-                self._actors[other].peer_gone.remote(member, reason)
+            others = set(self._actors) - set(self._gone)
+            self._ask({other: self._actors[other].peer_gone.remote(member, reason) for other in others}, POLL_LIMIT)
         total: dict[str, int] = {}
         for mine in self._counts.values():
             for status, count in mine.items():
@@ -153,7 +168,7 @@ class RayHosts:
 
     def logs(self) -> dict[str, list[Entry]]:
         alive = {m: a for m, a in self._actors.items() if m not in self._gone}
-        logs, died = self._ray.ask({m: a.log.remote() for m, a in alive.items()}, LOG_LIMIT)
+        logs, died = self._ask({m: a.log.remote() for m, a in alive.items()}, LOG_LIMIT)
         self._gone.update(died)
         return logs
 

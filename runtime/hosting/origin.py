@@ -243,15 +243,16 @@ class Origin:
         self._word_outside(entry)
 
     def _explained(self, reason: str, entry: Entry, attempt: Attempt) -> str:
-        """Why a request ends, with what became of its attempts."""
+        """Why a request ends, with what became of its attempts; whether by an outage is in its entry then."""
+        down = self.health.down()
+        silent = sorted(p for p in self._uses[entry.flow] if p in down and attempt.may_be_at(p))
+        entry.outage = bool(attempt.parked or attempt.death or silent)
         if attempt.parked:
             return f"{reason} while {attempt.parked} was gone: {attempt.reason}"
         if not reason.startswith(LATE):
             return reason
         if attempt.death:
             reason = f"{reason}, after the death of {attempt.death}, which may have held it"
-        down = self.health.down()
-        silent = sorted(p for p in self._uses[entry.flow] if p in down and attempt.may_be_at(p))
         if silent:
             reason = f"{reason}, and {silent[0]}, which may hold it, is silent: {down[silent[0]]}"
         if attempt.refusal:

@@ -31,7 +31,8 @@ class Entry:
     """A line of the client's log. `latency` in seconds, of answered requests; `started` on the host's clock.
 
     `ends` are the seconds until each sink had its values, of an answered request. `attempts` is how often it was sent
-    again, after a process had died that may have held it.
+    again, after a process had died that may have held it. `outage`: it was not answered, and a process that it needed
+    had died or was silent; so it says nothing of load.
     """
 
     request: str
@@ -47,6 +48,7 @@ class Entry:
     answers: dict[str, dict[str, Value]] = field(default_factory=dict)
     trace: Trace = field(default_factory=Trace)
     attempts: int = 0
+    outage: bool = False
     clock: str = ""
     """Of the host, as `runtime.machine.clock_name` calls it."""
 

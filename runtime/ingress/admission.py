@@ -111,9 +111,11 @@ class Admission:
 
     def ended(self, entry: Entry) -> None:
         """Learn from what became of a request that is still inside. One that failed for another reason than time says
-        nothing of load.
+        nothing of load; nor does one that waited for a process that had died or was cut off.
         """
         deadline = entry.deadline - entry.started
+        if entry.outage or entry.attempts:
+            return
         if entry.status == "answered":
             self._concurrency.answered(entry.latency, deadline, self.inside)
         elif entry.status in ("refused", "lost") or entry.reason.startswith(LATE):

@@ -25,6 +25,7 @@ from runtime.running.arrivals import departures
 from runtime.running.measured import accuracies, count, measured_path, measured_stage, shares
 from runtime.stages.secrets import NO_SECRETS, Secrets
 from runtime.topology import Topology, topology
+from specs.clusters import Cluster
 from specs.deadline import deadline_of
 from specs.digest import digest_value
 from specs.errors import EnvironmentFailed, InputError, Issue
@@ -68,6 +69,15 @@ OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Where:
+    """What the hosts of a run are, and on which cluster or clusters; on nodes started here where neither is given."""
+
+    on: Literal["ray", "process"]
+    address: str | None
+    clusters: Mapping[str, Cluster]
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
     """A run: its result, and the clients' log that it was made from. An `interrupted` one has ended requests only.
 
@@ -94,6 +104,7 @@ def execute(
     prediction: Prediction,
     *,
     address: str | None = None,
+    clusters: Mapping[str, Cluster] | None = None,
     on: Literal["ray", "process"] = "ray",
     shape: bool = True,
     network: Network = "shaped",
@@ -105,14 +116,14 @@ def execute(
 ) -> Execution:
     """Run `part` and keep the clients' log.
 
-    `prediction` was made, and saved, before: it stands beside what is measured and feeds nothing. Hosts are Ray actors
-    on nodes started here, or on the cluster whose head is at `address` (HOST:PORT) and whose nodes carry the labels
-    ``site=MEMBER``; or, with ``on="process"``, threads of this process. `shape` slows links and processors as the
-    infrastructure says: links inside the application or, where the `network` is emulated, below it (with "auto" where
-    this machine allows it; the result says which, and why). `deadline` (seconds) bounds each request: by default ten
-    times the longest limit of the prediction's paths, or 30 s. `secrets` go to the functions that name them;
-    `recordings` are the traces of sources whose requests come so. Whatever happens, nothing that was started is left
-    running.
+    `prediction` was made, and saved, before: it stands beside what is measured and feeds nothing. Hosts are Ray
+    actors on nodes started here, or on the cluster whose head is at `address` (HOST:PORT) and whose nodes carry the
+    labels ``site=MEMBER``, or on several such `clusters`; or, with ``on="process"``, threads of this process.
+    `shape` slows links and processors as the infrastructure says: links inside the application or, where the
+    `network` is emulated, below it (with "auto" where this machine allows it; the result says which, and why).
+    `deadline` (seconds) bounds each request: by default ten times the longest limit of the prediction's paths, or
+    30 s. `secrets` go to the functions that name them; `recordings` are the traces of sources whose requests come
+    so. Whatever happens, nothing that was started is left running.
 
     Raises InputError where plan, slice, items and prediction do not fit together, EnvironmentFailed where nodes do not
     start or a site has none, and KeyboardInterrupt where nothing had been answered when it came; later, an interruption
@@ -126,7 +137,7 @@ def execute(
     orders = _by_number(plan_of, items)
     limit = deadline if deadline is not None else _deadline(prediction)
     options = HostOptions(queue_limit, PARTIAL_LIMIT, part.seed, machine_id(), shape)
-    hosts, method = _hosts(bundle, top, options, address, on, network, secrets)
+    hosts, method = _hosts(bundle, top, options, Where(on, address, clusters or {}), network, secrets)
     lasts = max(departure.offset for member in plan_of.values() for departure in member)
     tell(Progress("starting", part.requests, method=method, lasts=lasts))
     try:
@@ -205,20 +216,22 @@ def _hosts(
     bundle: Bundle,
     top: Topology,
     options: HostOptions,
-    address: str | None,
-    on: Literal["ray", "process"],
+    where: Where,
     network: Network,
     secrets: Secrets,
 ) -> tuple[Hosts, Method]:
-    if address is not None and on == "process":
+    given = where.address is not None or bool(where.clusters)
+    if given and where.on == "process":
         raise InputError(Issue("a run in this process has no address"))
-    if network == "emulated" and (address is not None or on == "process" or not options.shape):
+    if where.address is not None and where.clusters:
+        raise InputError(Issue("there is one cluster or several", None, "an address or clusters, not both"))
+    if network == "emulated" and (given or where.on == "process" or not options.shape):
         raise InputError(Issue("only nodes that are started here can have an emulated network"))
     shaped = Method("shaped", SHAPED) if options.shape else Method("none", NONE)
-    if on == "process":
+    if where.on == "process":
         return InProcessHosts(bundle, top, options, secrets), shaped
     tiers = {str(member): bundle.infra.value.sites[member.site].tier for member in top.hosts}
-    if network != "shaped" and address is None and options.shape:
+    if network != "shaped" and not given and options.shape:
         from runtime.cluster.emulated import METHOD, EmulatedHosts  # heavy
 
         try:
@@ -229,7 +242,8 @@ def _hosts(
             shaped = Method("shaped", f"{SHAPED}; no emulated network: {error}")
     from runtime.cluster.hosts import RayHosts  # heavy
 
-    return RayHosts(bundle.folder, top, options, tiers, address, secrets=secrets), shaped
+    hosts = RayHosts(bundle.folder, top, options, tiers, where.address, secrets=secrets, clusters=where.clusters)
+    return hosts, shaped
 
 
 def _reference(

@@ -192,6 +192,19 @@ def test_nobody_answers_at_the_address(solved: Path) -> None:
     one_line(called, 3, f"127.0.0.1:{port}")
 
 
+def test_one_cluster_or_several(solved: Path) -> None:
+    called = planner("run", "bundle", "--address", "127.0.0.1:6379", "--clusters", "clusters.yaml", folder=solved)
+    one_line(called, 2, "there is one cluster or several", "--address or --clusters, not both")
+
+
+def test_clusters_that_lack_a_site(solved: Path) -> None:
+    (solved / "clusters.yaml").write_text(
+        "schema: tierplan.clusters/v1\nclusters:\n  core: {address: 127.0.0.1:6379, sites: [cloud]}\n", "utf-8"
+    )
+    called = planner("run", "bundle", "--clusters", "clusters.yaml", folder=solved)
+    one_line(called, 2, "clusters.yaml:2:", "no cluster has the site 'phones'")
+
+
 def test_a_port_that_something_else_uses(solved: Path) -> None:
     """What answers there is no Ray cluster."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -23,18 +23,22 @@ from runtime.values import Value, equal
 from specs.deployment_status import DeploymentStatus
 from specs.errors import EnvironmentFailed
 from tests.runtime.fates import Log
-from tests.runtime.faulty import NAME, Deployed, deployment, kill_head, kill_node, node_of, stolen
+from tests.runtime.faulty import (
+    GREEDY,
+    GREEDY_LIMIT,
+    NAME,
+    Deployed,
+    deployment,
+    kill_head,
+    kill_node,
+    node_of,
+    stolen,
+)
 from tests.runtime.memory_limit import memory_limit
 from tests.runtime.processes import in_folder, until
 
 SLOW: Final[Mapping[str, Value]] = {"photo": bytes([7, 0, 0, 0, 0, 0, 0, 0]), "caption": "ab"}
 """It takes half a second."""
-GREEDY: Final[Mapping[str, Mapping[str, Value]]] = {
-    "bases-0": {"photo": bytes([9, 30, 0, 0, 0, 0, 0, 0]), "caption": "ab"},
-    "cloud-0": {"photo": bytes([10, 0, 0, 0, 0, 0, 0, 0]), "caption": "yyyy"},
-}
-"""For which the process of that name, which runs vision or language, takes 300 MB."""
-LIMIT: Final = 150_000_000
 POISON: Final[Mapping[str, Value]] = {"photo": bytes([9, 200, 0, 0, 0, 0, 0, 0]), "caption": "ab"}
 """For which whoever runs vision takes 2 GB; MOST is less, and more than all processes take otherwise."""
 MOST: Final = 1_500_000_000
@@ -101,7 +105,7 @@ def test_a_process_that_the_kernel_kills_for_its_memory_is_gone_round_or_waited_
 ) -> None:
     before = deployed.member(member)
     client = Client(deployed.member("phones-0").http, "sample", timeout=30)
-    with memory_limit([before.pid], LIMIT):  # or skipped: nothing is started before
+    with memory_limit([before.pid], GREEDY_LIMIT):  # or skipped: nothing is started before
         load = deployed.load()
         load.breaks(lambda: client.infer(GREEDY[member]))
     all_answered(load.end())

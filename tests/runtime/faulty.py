@@ -35,6 +35,12 @@ ITEMS: Final = make_items(40)
 CLOUD: Final = ("cloud", "vm")
 HEAVY: Final = [Item("upload", {"photo": bytes([8, n, 0, 0, 0, 0, 0, 0]), "caption": "zzzz"}) for n in range(20)]
 """vision and language take 20 ms of processor time for each, and decide no time."""
+GREEDY: Final[Mapping[str, Mapping[str, Value]]] = {
+    "bases-0": {"photo": bytes([9, 30, 0, 0, 0, 0, 0, 0]), "caption": "ab"},
+    "cloud-0": {"photo": bytes([10, 0, 0, 0, 0, 0, 0, 0]), "caption": "yyyy"},
+}
+"""For which the process of that name, which runs vision or language, takes 300 MB."""
+GREEDY_LIMIT: Final = 150_000_000
 PLANNED_MS: Final = 150.0
 """What the plan says that vision and language take at most, where they are placed."""
 STANDBY: Final[Mapping[str, Mapping[str, Any]]] = {"vision": {"standby": 1}, "decide": {"standby": 1}}

@@ -249,6 +249,7 @@ def test_when_nobody_comes_back_a_request_fails_at_its_deadline_and_says_for_who
         world.origin.give_up(f"r{i}", "the deadline passed")
     reasons = {e.reason for e in world.all_ended()}
     assert reasons == {"the deadline passed while bases-0 was gone: no host for bases-0"}
+    assert all(e.outage for e in world.ended), "it says nothing of load"
 
 
 def test_a_request_under_way_at_several_deaths_is_not_sent_again(make_world: Callable[..., World]) -> None:

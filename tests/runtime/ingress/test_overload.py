@@ -9,6 +9,7 @@ import random
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -124,6 +125,20 @@ def test_what_fails_for_another_reason_than_time_says_nothing_of_load() -> None:
         admission.ended(Entry("r", "f", 0, False, 0.0, DEADLINE, "failed", "shrink at phones-0: ValueError: no JPEG"))
     with admission.enter(), admission.enter(), admission.enter():
         assert admission.inside == 3
+
+
+@pytest.mark.parametrize("held", [{"outage": True}, {"attempts": 1}, {"attempts": 1, "status": "answered"}])
+def test_what_waited_for_a_process_that_was_gone_says_nothing_of_load(held: dict[str, Any]) -> None:
+    admission = Admission(MOST, 1000)
+    late = {"status": "failed", "reason": LATE, "latency": 0.99 * DEADLINE}
+    with ExitStack() as inside:
+        for _ in range(MOST):
+            inside.enter_context(admission.enter())
+        for _ in range(10 * MOST):
+            admission.ended(Entry("r", "f", 0, False, 0.0, DEADLINE, **{**late, **held}))
+    with ExitStack() as again:
+        for _ in range(MOST):
+            again.enter_context(admission.enter())
 
 
 def test_one_request_that_is_late_by_itself_changes_nothing() -> None:

@@ -13,6 +13,7 @@ from planner.situation import CutPoints, Situation
 from specs.application import PathConstraint, ShareConstraint
 from specs.behaviour import Behaviour, BranchPattern, PayloadSize
 from specs.errors import InputError, Issue
+from specs.fan_out import items_of
 
 MAX_PATHS: Final = 256
 
@@ -165,6 +166,31 @@ class Pipeline:
         for payload in self.payloads(message):
             total = total.plus(Moments(payload.mean, payload.second, payload.third))
         return total
+
+    def ranks(self, value: str, shape: Shape) -> tuple[float, float]:
+        """Between which ranks, of 0 to 1, the sizes of `value` lie in requests of `shape`.
+
+        A stack is the larger the more items it has: by how many there are, requests are ordered as its sizes are. Of
+        what is no stack, or of a stack whose items nothing counts: from 0 to 1.
+        """
+        items = self._entries(value, shape)
+        if items is None:
+            return 0.0, 1.0
+        known = [(n, s.probability) for s in self.shapes if (n := self._entries(value, s)) is not None]
+        total = sum(p for _, p in known)
+        return tuple(sum(p for n, p in known if n < most) / total for most in (items, items + 1))  # type: ignore[return-value]
+
+    def _entries(self, value: str, shape: Shape) -> int | None:
+        """How many items the stack `value` has in requests of `shape`; None where it is none, or that is not known."""
+        app = self.situation.app.value
+        maker, at_cut, _ = value.partition("@")
+        maker = maker if at_cut else value.partition(".")[0]
+        if maker in app.components and app.components[maker].per is not None:
+            counting = {maker}
+        else:
+            per = {c: app.components[c].per for c in shape.runs}
+            counting = {c for c, of in per.items() if of is not None and not at_cut and items_of(app, of) == value}
+        return next((n for c, n in shape.items if c in counting), None)
 
     def reached(self, shape: Shape, to: str) -> bool:
         """Whether requests of `shape` reach the sink (or run the component) `to`."""

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeVar
 
+from planner.inputs.network import Passage
 from planner.placement.layout import FlowLayout, Leg
 from planner.placement.pipeline import Shape
 from planner.placement.visits import in_order
 
 SOURCE: Final = -1
 SINK: Final = -2
+
+Bundle = tuple[int, Passage]
+"""Messages that a node sends over one link at once."""
+Step = int | Bundle
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class RequestGraph:
     `sent` are all legs of such a request in the order in which they leave; `order` has every node after what it takes
     from, without the source; `arriving` says which legs a node waits for, without those that cannot be the last;
     `above` has all that a node waits for; `parent` is the last node that all ways to a node pass (its immediate
-    dominator).
+    dominator). Steps are nodes, and bundles of several messages, which have a wait in common.
     """
 
     end: int
@@ -39,6 +44,33 @@ class RequestGraph:
     def meets_itself(self) -> bool:
         """Whether ways that meet at a node have stages in common since its parent: their times are dependent."""
         return any(self._shared(node) for node in self.order if self.on_the_way(node))
+
+    @cached_property
+    def bundles(self) -> frozenset[Bundle]:
+        """Of several messages each, for all of which the end waits."""
+        legs = [leg for node in self.order if self.on_the_way(node) for leg in self.arriving[node] if leg.route]
+        sent = [(leg.producer, leg.route[0]) for leg in legs]
+        return frozenset(bundle for bundle in sent if sent.count(bundle) > 1)
+
+    def sent_by(self, leg: Leg) -> Step:
+        """The bundle that a message leaves in, if it is of several, else the node that sends it."""
+        bundle = (leg.producer, leg.route[0]) if leg.route else None
+        return bundle if bundle is not None and bundle in self.bundles else leg.producer
+
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """Each after what it takes from, without the source."""
+        found: dict[Step, None] = {}
+        for node in self.order:
+            found |= dict.fromkeys(by for by in map(self.sent_by, self.arriving[node]) if isinstance(by, tuple))
+            found[node] = None
+        return tuple(found)
+
+    @cached_property
+    def passed(self) -> Mapping[Step, Step]:
+        """The last step that all ways to a step pass."""
+        into: dict[Step, list[Step]] = {node: list(map(self.sent_by, self.arriving[node])) for node in self.order}
+        return _dominators(self.steps, into | {bundle: [bundle[0]] for bundle in self.bundles})
 
     def _shared(self, node: int) -> bool:
         before = self.above[self.parent[node]] | {self.parent[node]}
@@ -66,19 +98,24 @@ def request_graph(of: FlowLayout, shape: Shape, to: str, end: int) -> RequestGra
         node: [leg for leg in into[node] if leg.route or not any(leg.producer in above[o.producer] for o in into[node])]
         for node in order
     }
-    return RequestGraph(end, [leg for leg, _ in sent], order, arriving, above, _dominators(order, arriving))
+    makers = {node: [leg.producer for leg in arriving[node]] for node in order}
+    return RequestGraph(end, [leg for leg, _ in sent], order, arriving, above, _dominators(order, makers))
 
 
-def _dominators(order: Sequence[int], arriving: Mapping[int, Sequence[Leg]]) -> dict[int, int]:
-    parent: dict[int, int] = {}
+_Any = TypeVar("_Any", bound=Step)
 
-    def chain(node: int) -> list[int]:
+
+def _dominators(order: Sequence[_Any], into: Mapping[_Any, Sequence[_Any]]) -> dict[_Any, _Any]:
+    """`into` says what each of `order` takes from."""
+    parent: dict[_Any, _Any] = {}
+
+    def chain(node: _Any) -> list[_Any]:
         found = [node]
         while found[-1] != SOURCE:
             found.append(parent[found[-1]])
         return found
 
     for node in order:
-        common = set.intersection(*(set(chain(leg.producer)) for leg in arriving[node]))
-        parent[node] = next(n for n in chain(arriving[node][0].producer) if n in common)
+        common = set.intersection(*(set(chain(maker)) for maker in into[node]))
+        parent[node] = next(n for n in chain(into[node][0]) if n in common)
     return parent

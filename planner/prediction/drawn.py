@@ -40,18 +40,29 @@ class Drawn:
         """Seconds from a request's start to its end, of each request."""
         ends: dict[int, Reals] = {SOURCE: np.zeros(self.count)}
         visited: dict[str, tuple[Reals, Reals]] = {}
+        tandem = self._in_tandem()
         for node in self.graph.order:
             if not self.graph.on_the_way(node):
                 continue
             ready = self.ready(node, ends)
             ends[node] = ready
-            if node >= 0:
+            if node in tandem:
+                ends[node] = ready + tandem[node]
+            elif node >= 0:
                 timing = self.timings.stage(self.of, self.shape, node)
                 for values in timing.parts:
                     ends[node] = ends[node] + self.shuffled(values)
                 for name in timing.queues:
                     ends[node] = ends[node] + self._wait(name, ready, visited)
         return ends[self.graph.end]
+
+    def _in_tandem(self) -> dict[int, Reals]:
+        """Waits and services by stage, where queues feed one another."""
+        found: dict[int, Reals] = {}
+        for times in self.timings.in_tandem(self.of, self.shape, self.graph):
+            which = self.random.random(self.count)
+            found |= {stage: each[(which * len(each)).astype(np.int64)] for stage, each in times.items()}
+        return found
 
     def ready(self, node: int, ends: Mapping[int, Reals]) -> Reals:
         """When the last of what a node waits for is there."""
@@ -84,9 +95,10 @@ class Drawn:
         return self._transfers[leg.name]
 
     def _drawn_transfer(self, leg: Leg) -> Reals:
-        timing = self.timings.leg(self.of, leg)
+        timing = self.timings.leg(self.of, leg, self.shape)
         total: Reals = np.zeros(self.count)
-        for values in (*timing.parts, *self.timings.behind(self.of, leg, self.graph.sent)):
+        behind = self.timings.behind(self.of, leg, self.graph.sent, self.shape)
+        for values in (*timing.parts, *behind):
             total = total + self.shuffled(values)
         first = {name for name, _, _ in self.timings.link_servers(leg.route[0])}
         for name in timing.queues:

@@ -3,7 +3,8 @@
 Waits of different queues, services and transfers are taken as independent. At a join, what all ways have in common is
 shared; where some have more in common than others, requests are drawn instead (`planner.prediction.drawn`). Where a
 request comes back to a device, its waits there are alike to the extent that the time between them says. Messages that
-leave a stage over one link at once pass it one behind the other.
+leave a stage over one link at once wait for it together and pass it one behind the other. What comes to a queue
+straight from one other does not do so by chance (`planner.prediction.tandem`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from planner.path_limits import path_limits
 from planner.placement.demand import Demand
 from planner.placement.layout import FlowLayout, Layout, Leg
 from planner.placement.pipeline import Shape, paths_asked
-from planner.placement.request_graph import SINK, SOURCE, RequestGraph, request_graph
+from planner.placement.request_graph import SINK, SOURCE, Bundle, RequestGraph, Step, request_graph
 from planner.prediction.distribution import Grid, Reals, Transform
 from planner.prediction.drawn import Drawn
 from planner.prediction.timings import Timing, Timings
@@ -128,32 +129,44 @@ class Latency:
         self, of: FlowLayout, shape: Shape, graph: RequestGraph, grid: Grid, waits: Mapping[int, int]
     ) -> tuple[Transform, dict[int, float]]:
         """As `finish`, where a stage in `waits` waits so many times what its queue says; and mean ends of stages."""
-        since: dict[int, Transform] = {}
+        since: dict[Step, Transform] = {}
+        tandem = {stage: times for each in self.timings.in_tandem(of, shape, graph) for stage, times in each.items()}
 
-        def between(top: int, node: int) -> Transform:
+        def between(top: Step, step: Step) -> Transform:
             total = np.ones(grid.size + 1, dtype=np.complex128)
-            while node != top:
-                total = total * since[node]
-                node = graph.parent[node]
+            while step != top:
+                total = total * since[step]
+                step = graph.passed[step]
             return total
 
         def transfer(leg: Leg) -> Transform:
-            timing = self.timings.leg(of, leg)
-            behind = self.timings.behind(of, leg, graph.sent) if leg.route else []
-            return self._sum(grid, Timing(timing.queues, (*timing.parts, *behind)))
+            timing = self.timings.leg(of, leg, shape)
+            behind = self.timings.behind(of, leg, graph.sent, shape) if leg.route else []
+            by = graph.sent_by(leg)
+            queues = timing.queues if isinstance(by, int) else timing.queues[len(self._first(by)) :]
+            return self._sum(grid, Timing(queues, (*timing.parts, *behind)))
 
-        for node in graph.order:
-            ways = [between(graph.parent[node], leg.producer) * transfer(leg) for leg in graph.arriving[node]]
-            since[node] = grid.slowest(ways)
-            if node >= 0:
-                timing = self.timings.stage(of, shape, node)
-                if node in waits:
-                    waited = grid.times(self._sum(grid, timing, "wait"), waits[node])
-                    since[node] = since[node] * waited * self._sum(grid, timing, "service")
+        for step in graph.steps:
+            if not isinstance(step, int):
+                since[step] = self._sum(grid, Timing(self._first(step), ()))
+                continue
+            ways = [between(graph.passed[step], graph.sent_by(leg)) * transfer(leg) for leg in graph.arriving[step]]
+            since[step] = grid.slowest(ways)
+            if step in tandem:
+                since[step] = since[step] * grid.transform(tandem[step])
+            elif step >= 0:
+                timing = self.timings.stage(of, shape, step)
+                if step in waits:
+                    waited = grid.times(self._sum(grid, timing, "wait"), waits[step])
+                    since[step] = since[step] * waited * self._sum(grid, timing, "service")
                 else:
-                    since[node] = since[node] * self._sum(grid, timing)
+                    since[step] = since[step] * self._sum(grid, timing)
         means = {n: grid.mean(between(SOURCE, n)) for n in graph.order if n >= 0 and graph.on_the_way(n)}
         return between(SOURCE, graph.end), means
+
+    def _first(self, bundle: Bundle) -> tuple[str, ...]:
+        """The queues at which messages that leave at once wait together."""
+        return tuple(name for name, _, _ in self.timings.link_servers(bundle[1]))
 
     def _end(self, of: FlowLayout, to: str) -> int:
         if to not in of.flow.components:

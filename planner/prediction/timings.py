@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
 from math import sqrt
@@ -27,6 +27,7 @@ from planner.prediction.measured import hop_moments, moments
 from planner.prediction.meeting import Course, Meeting
 from planner.prediction.patient_batches import PatientQueue
 from planner.prediction.queueing import NO_WAIT, Wait, likeness, many_servers, single_server, utilisation
+from planner.prediction.tandem import Tandem, counted, tandems_of
 from specs.errors import InputError, Issue
 from specs.retransmission import SEGMENT
 
@@ -51,7 +52,8 @@ class Arrival(NamedTuple):
 class Queue:
     """First come, first served: what arrives, how many servers there are, and how many requests each takes at once.
 
-    The oldest of a batch waits up to `patience` seconds for others.
+    The oldest of a batch waits up to `patience` seconds for others. What does not come by chance does so in `tandem`,
+    where the queue is called `called`.
     """
 
     name: str
@@ -59,6 +61,8 @@ class Queue:
     arrivals: tuple[Arrival, ...]
     batch: int = 1
     patience: float = 0.0
+    called: str = ""
+    tandem: Tandem | None = None
 
     @cached_property
     def load(self) -> float:
@@ -71,11 +75,12 @@ class Queue:
         self._refuse_overload()
         if not self.arrivals:
             return NO_WAIT
+        if self._played is not None:
+            return wait_of(self._played)
         if self.servers == 1 and self.batch == 1:
             return single_server((a.rate, a.service) for a in self.arrivals)
         if self.fan_out is not None:
-            waits = self.fan_out.first
-            return Wait(float((waits > 0).mean()), float(waits.mean()), float((waits**2).mean()))
+            return wait_of(self.fan_out.first)
         if self._patient is not None:
             return self._patient.wait
         return self._batches.wait if self.batch > 1 else many_servers(self._only.rate, self._only.service, self.servers)
@@ -95,6 +100,11 @@ class Queue:
         if self.batch == 1 or self.patience <= 0 or not self.arrivals or self.fan_out is not None:
             return None
         return PatientQueue(self._only.rate, self._only.values, self.servers, self.batch, self.patience)
+
+    @cached_property
+    def _played(self) -> Reals | None:
+        """Equally likely waits where the queue is fed by another one."""
+        return None if self.tandem is None else self.tandem.waits(self.called)
 
     def _refuse_overload(self) -> None:
         if self.load >= 1:
@@ -126,6 +136,8 @@ class Queue:
         """Equally likely waits. Raises as `wait` does."""
         if self.wait.mean <= 0:
             return np.zeros(1)
+        if self._played is not None:
+            return np.quantile(self._played, (np.arange(POINTS) + 0.5) / POINTS)
         if self._patient is not None:
             return self._patient.waits
         longest = max(float(a.values.max()) for a in self.arrivals)
@@ -135,6 +147,8 @@ class Queue:
 
     def transform(self, grid: Grid) -> Transform:
         """Of the wait. With c servers: the M/G/1 wait for services of 1/c at the same load, kept with Erlang's C."""
+        if self._played is not None:
+            return grid.transform(self._played)
         if self._patient is not None:
             return grid.transform(self._patient.waits)
         if self.fan_out is not None:
@@ -147,6 +161,11 @@ class Queue:
             start=np.zeros(grid.size + 1, dtype=np.complex128),
         )
         return grid.waiting(service, self.wait.busy, self.load)
+
+
+def wait_of(waits: Reals) -> Wait:
+    """Of equally likely waits."""
+    return Wait(float((waits > 0).mean()), float(waits.mean()), float((waits**2).mean()))
 
 
 @dataclass(frozen=True)
@@ -170,6 +189,8 @@ class Timings:
         self._link_queues()
         self._stage_queues()
         self._executors()
+        if all(queue.load < 1 for queue in self.queues.values()):
+            self._tandems()
 
     # Queues
 
@@ -208,6 +229,33 @@ class Timings:
         for name, arrivals in self._visiting().items():
             stages = [s.name for i, s in enumerate(self.layout.stages) if self.executor(i) == name]
             self.queues[name] = Queue(f"{name} (stages {', '.join(stages)})", 1, tuple(arrivals))
+
+    def _tandems(self) -> None:
+        """Of queues to which all comes straight from one other, the waits are played."""
+        for tandem in tandems_of(self):
+            for name, feeder in tandem.feeders.items():
+                self._tandem_of[name] = tandem
+                if feeder is not None:
+                    self.queues[name] = replace(self.queues[name], called=name, tandem=tandem)
+
+    @cached_property
+    def _tandem_of(self) -> dict[str, Tandem]:
+        return {}
+
+    def in_tandem(self, of: FlowLayout, shape: Shape, graph: RequestGraph) -> list[dict[int, Reals]]:
+        """What requests of `shape` take in each tandem on their way to the end of `graph`, waits included, by the stage
+        where it counts; those of one request at one index (a single value: of all).
+        """
+        if not self._tandem_of:
+            return []
+        names = {self.executor(visit[0]) for visit in self.visits(of, shape)}
+        mine = {id(tandem): tandem for name, tandem in self._tandem_of.items() if name in names}
+        return [counted(graph, tandem.times(self._number(of, shape))) for tandem in mine.values()]
+
+    def _number(self, of: FlowLayout, shape: Shape) -> int:
+        """Of a branch pattern among those of all flows."""
+        keys = [_key(other, each) for other in self.layout.flows for each in other.pipeline.shapes]
+        return keys.index(_key(of, shape))
 
     def _arriving(self, index: int) -> tuple[Arrival, ...]:
         """What comes to a stage's own queue: requests by how many items each brings."""
@@ -261,18 +309,24 @@ class Timings:
                     name = self.executor(visit[0])
                     if self.shares_time(visit[0]) and not (course and name in course.executors):
                         service = ZERO
-                        often = [(i, shape.times(self.layout.stages[i].assignment.component)) for i in visit]
-                        for index, n in often:
+                        for index, n in self._often(shape, visit):
                             service = service.plus(moments(self.layout.stages[index].record).times(n))
-                        rate = self._requests(of, shape, visit[0])
-                        found[name].append(Arrival(rate, service, self.together(*often)))
+                        rate = self.requests(of, shape, visit[0])
+                        found[name].append(Arrival(rate, service, self.served(shape, visit)))
         return found
+
+    def served(self, shape: Shape, visit: Sequence[int]) -> Reals:
+        """Equally likely times of all that a request of `shape` has done in one visit."""
+        return self.together(*self._often(shape, visit))
+
+    def _often(self, shape: Shape, visit: Sequence[int]) -> list[tuple[int, int]]:
+        return [(i, shape.times(self.layout.stages[i].assignment.component)) for i in visit]
 
     def devices(self, index: int) -> int:
         """How many at one member have an executor each that serves the stage, among which requests are spread."""
         return self.layout.stages[index].assignment.replicas if self.shares_time(index) else 1
 
-    def _requests(self, of: FlowLayout, shape: Shape, index: int) -> float:
+    def requests(self, of: FlowLayout, shape: Shape, index: int) -> float:
         """How many of `shape` come to one member's executor a second: requests that come by chance do so to each."""
         a = self.layout.stages[index].assignment
         return self.demand.at(of.flow, a.site) * shape.probability / self.devices(index)
@@ -280,7 +334,7 @@ class Timings:
     def _met(self, of: FlowLayout, shape: Shape, served: Reals, name: str) -> Arrival:
         """Visits of requests whose branches meet, which were served so long: of some requests there are several."""
         index = next(i for i in of.stages if self.executor(i) == name)
-        rate = self._requests(of, shape, index) * len(served) / POINTS
+        rate = self.requests(of, shape, index) * len(served) / POINTS
         powers = (float((served**k).mean()) for k in (1, 2, 3))
         return Arrival(rate, Moments(*powers), served)
 
@@ -291,7 +345,7 @@ class Timings:
         key = _key(of, shape)
         if key not in self._meets_known:
             several = self._several(of, shape)
-            above = self._stages_graph(of, shape).above if several else {}
+            above = self.stages_graph(of, shape).above if several else {}
             pairs = (pair for stages in several.values() for pair in combinations(stages, 2))
             self._meets_known[key] = any(a not in above[b] and b not in above[a] for a, b in pairs)
         return self._meets_known[key]
@@ -313,10 +367,10 @@ class Timings:
         return Meeting(Drawn(self, of, shape, graph), self._several(of, shape)).course().ends[graph.end]
 
     def _drawn_course(self, of: FlowLayout, shape: Shape) -> Course:
-        drawn = Drawn(self, of, shape, self._stages_graph(of, shape), POINTS)
+        drawn = Drawn(self, of, shape, self.stages_graph(of, shape), POINTS)
         return Meeting(drawn, self._several(of, shape)).course()
 
-    def _stages_graph(self, of: FlowLayout, shape: Shape) -> RequestGraph:
+    def stages_graph(self, of: FlowLayout, shape: Shape) -> RequestGraph:
         return request_graph(of, shape, "", of.stages[-1])
 
     def _several(self, of: FlowLayout, shape: Shape) -> dict[str, tuple[int, ...]]:
@@ -378,8 +432,8 @@ class Timings:
                 for passage, legs in _leaving([leg for leg, _ in of.sent(shape)]):
                     size = ZERO
                     for leg in legs:
-                        size = size.plus(of.pipeline.size(leg.message))
-                    values = independent_sum([self.bytes_of(of, leg) for leg in legs])
+                        size = size.plus(self._size(of, leg, shape))
+                    values = independent_sum([self.bytes_of(of, leg, shape) for leg in legs])
                     for name, rate, site in self.link_servers(passage):
                         requests = self.demand.at(of.flow, site) * shape.probability
                         arrivals.setdefault(name, []).append(Arrival(requests, size.scaled(1 / rate), values / rate))
@@ -396,15 +450,35 @@ class Timings:
             found.append((f"{name} shared", direction.shared.rate, direction.shared.by))
         return found
 
-    def bytes_of(self, of: FlowLayout, leg: Leg) -> Reals:
-        """Equally likely sizes of a message."""
-        sizes = of.pipeline.payloads(leg.message)
-        return independent_sum(
-            [from_quantiles([(float(p), b) for p, b in size.quantiles.items()], size.mean) for size in sizes]
-        )
+    def _size(self, of: FlowLayout, leg: Leg, shape: Shape) -> Moments:
+        """Bytes of a message of requests of `shape`."""
+        if not self._stacked(of, leg, shape):
+            return of.pipeline.size(leg.message)
+        values = self.bytes_of(of, leg, shape)
+        return Moments(*(float((values**k).mean()) for k in (1, 2, 3)))
 
-    def leg(self, of: FlowLayout, leg: Leg) -> Timing:
-        """Waits and times of a message that crosses sites; nothing within one."""
+    def _stacked(self, of: FlowLayout, leg: Leg, shape: Shape | None) -> Shape | None:
+        """`shape`, where its requests' number of items says something of the size of a message."""
+        known = shape is not None and any(of.pipeline.ranks(v, shape) != (0.0, 1.0) for v in leg.message.values)
+        return shape if known else None
+
+    def bytes_of(self, of: FlowLayout, leg: Leg, shape: Shape | None = None) -> Reals:
+        """Equally likely sizes of a message, of requests of `shape` or of all: of a stack those between the ranks of
+        its number of items.
+        """
+        parts: list[Reals] = []
+        stacked = self._stacked(of, leg, shape)
+        for value, size in zip(leg.message.values, of.pipeline.payloads(leg.message), strict=True):
+            sizes = from_quantiles([(float(p), b) for p, b in size.quantiles.items()], size.mean)
+            if stacked is not None:
+                first, last = of.pipeline.ranks(value, stacked)
+                ranks = first + (last - first) * (np.arange(POINTS) + 0.5) / POINTS
+                sizes = np.sort(sizes)[(ranks * len(sizes)).astype(np.int64)]
+            parts.append(sizes)
+        return independent_sum(parts)
+
+    def leg(self, of: FlowLayout, leg: Leg, shape: Shape | None = None) -> Timing:
+        """Waits and times of a message that crosses sites, of requests of `shape` or of all; nothing within one."""
         if not leg.route:
             return Timing((), ())
         network = self.layout.situation.network
@@ -418,34 +492,36 @@ class Timings:
                 per_byte += 1 / rate
                 queues.append(name)
         hop = hop_moments(self.layout.situation, of.pipeline.size(leg.message).mean)
-        parts.append(self.bytes_of(of, leg) * per_byte)
+        parts.append(self.bytes_of(of, leg, shape) * per_byte)
         parts.append(normal(hop.mean, sqrt(hop.variance)))
-        again = self.sent_again(of, leg)
+        again = self.sent_again(of, leg, shape)
         if again is not None:
             parts.append(again)
         return Timing(tuple(queues), tuple(parts))
 
-    def sent_again(self, of: FlowLayout, leg: Leg) -> Reals | None:
+    def sent_again(self, of: FlowLayout, leg: Leg, shape: Shape | None = None) -> Reals | None:
         """Equally likely times that lost packets cost a message, taken as independent of the rest; None: nothing."""
         losing = self.layout.situation.network.losing(leg.route)
         if losing is None:
             return None
-        if (of.flow.name, leg.name) not in self._again_known:
-            packets, counts = np.unique(np.ceil(self.bytes_of(of, leg) / SEGMENT), return_counts=True)
+        stacked = self._stacked(of, leg, shape)
+        key = (of.flow.name, leg.name, stacked.items if stacked else ())
+        if key not in self._again_known:
+            packets, counts = np.unique(np.ceil(self.bytes_of(of, leg, stacked) / SEGMENT), return_counts=True)
             shares = counts / counts.sum()
             found = [
                 (s, p * share)
                 for n, share in zip(packets.tolist(), shares.tolist(), strict=True)
                 for s, p in losing.delays(n * SEGMENT)
             ]
-            self._again_known[of.flow.name, leg.name] = _equally_likely(found)
-        return self._again_known[of.flow.name, leg.name]
+            self._again_known[key] = _equally_likely(found)
+        return self._again_known[key]
 
     @cached_property
-    def _again_known(self) -> dict[tuple[str, str], Reals]:
+    def _again_known(self) -> dict[tuple[str, str, tuple[tuple[str, int], ...]], Reals]:
         return {}
 
-    def behind(self, of: FlowLayout, leg: Leg, sent: Sequence[Leg]) -> list[Reals]:
+    def behind(self, of: FlowLayout, leg: Leg, sent: Sequence[Leg], shape: Shape) -> list[Reals]:
         """Seconds that those messages take which leave with `leg`, before it, over the first links of its route.
 
         The slowest of the links that they have in common counts: further on they are apart.
@@ -457,7 +533,7 @@ class Timings:
             ]
             if other.producer == leg.producer and common:
                 slowest = min(rate for passage in common for _, rate, _ in self.link_servers(passage))
-                found.append(self.bytes_of(of, other) / slowest)
+                found.append(self.bytes_of(of, other, shape) / slowest)
         return found
 
 

@@ -113,7 +113,7 @@ class Builder:
             )
             for leg, awaited in leaving.get(node, []) if isinstance(node, int) else []:
                 to = first + nodes[_receiver(leg)] if awaited else first
-                self._message(of, leg, to, awaited)
+                self._message(of, leg, shape, to, awaited)
         self.kinds.append(Kind(of, number, of.flow.site))
         return self._class.add(node=first, members=of.flow.members, sinks=len(sinks))
 
@@ -146,12 +146,12 @@ class Builder:
             self._end_width[of.flow.name] = self.ends[key] + 1
         return self.ends[key]
 
-    def _message(self, of: FlowLayout, leg: Leg, to: int, awaited: bool) -> None:
+    def _message(self, of: FlowLayout, leg: Leg, shape: Shape, to: int, awaited: bool) -> None:
         crosses = bool(leg.route)
         self._edge.add(
             to=to,
             awaited=awaited,
-            sizes=self._sizes(of, leg) if crosses else -1,
+            sizes=self._sizes(of, leg, shape) if crosses else -1,
             column=self._column(of, leg.name) if crosses and awaited else -1,
             step=len(self._step),
         )
@@ -164,9 +164,10 @@ class Builder:
             self._step.add(link=-1, rate=1.0, mean=delay.mean, deviation=delay.jitter, draw=-1)
         hop = hop_moments(self._layout.situation, of.pipeline.size(leg.message).mean)
         self._step.add(link=-1, rate=1.0, mean=hop.mean, deviation=sqrt(hop.variance), draw=-1)
-        again = self._timings.sent_again(of, leg)
+        again = self._timings.sent_again(of, leg, shape)
         if again is not None:
-            self._step.add(link=-1, rate=1.0, mean=0.0, deviation=0.0, draw=self._draw(of, f"{leg.name} again", again))
+            draw = self._draw(of, f"{leg.name} again{_counts(shape)}", again)
+            self._step.add(link=-1, rate=1.0, mean=0.0, deviation=0.0, draw=draw)
 
     def _servers(self, passage: Passage) -> list[tuple[str, float, str]]:
         """In the order in which a message meets them: what many share comes first on the way to them."""
@@ -176,8 +177,8 @@ class Builder:
         start = first if passage.way == "up" else second
         return servers if start == network.finer_end(passage.link) else servers[::-1]
 
-    def _sizes(self, of: FlowLayout, leg: Leg) -> int:
-        return self._draw(of, leg.name, self._timings.bytes_of(of, leg))
+    def _sizes(self, of: FlowLayout, leg: Leg, shape: Shape | None = None) -> int:
+        return self._draw(of, f"{leg.name}{_counts(shape)}", self._timings.bytes_of(of, leg, shape))
 
     def _draw(self, of: FlowLayout, name: str, values: Reals) -> int:
         key = (of.flow.name, name)
@@ -301,6 +302,11 @@ class Builder:
             most_items=max((i for i in n["items"].tolist() if i != 1), default=1),
             horizon=horizon if horizon > 0 else inf,
         )  # fmt: skip
+
+
+def _counts(shape: Shape | None) -> str:
+    """What tells patterns apart in which stacks differ."""
+    return "".join(f" {component}*{n}" for component, n in (shape.items if shape else ()))
 
 
 def _receiver(leg: Leg) -> int | str:

@@ -12,6 +12,7 @@ from planner.verification.claims import Claims
 from planner.verification.meeting import shared_queues
 from planner.verification.money import HOURS
 from planner.verification.reading import Flow, Reading
+from planner.verification.tandem import feeders_of
 from planner.verification.throughput import highest_rate
 from specs.application import (
     AccuracyConstraint,
@@ -191,4 +192,17 @@ def _beside(reading: Reading, flow: Flow) -> float:
         beside = sum(reading.service(i).mean * n * 1e3 for i, n in often.items())
         found.append(beside + sum(reading.service(i).mean * 1e3 for i in none))
     patience = sum(reading.plan.assignments[i].batch_wait_ms for stages in flow.chains.values() for i in stages)
-    return max(found) + patience
+    return max(found) + patience + _fed(reading, flow)
+
+
+def _fed(reading: Reading, flow: Flow) -> float:
+    """Milliseconds that the tables let requests wait at queues to which all comes straight from another: as if it came
+    by chance."""
+    waits = 0.0
+    stages = [i for chain in flow.chains.values() for i in chain]
+    for queue in {q for q, feeder in feeders_of(reading, frozenset()).items() if feeder is not None}:
+        mine = [i for i in range(len(reading.plan.assignments)) if reading.queue_of(i) == queue]
+        if set(mine) & set(stages):
+            work = sum(reading.stage_rate(i) * reading.service(i).second for i in mine)
+            waits += 1e3 * work / 2 / (1 - reading.loads()[queue])
+    return waits

@@ -183,6 +183,28 @@ class Reading:
             found[way] = found.get(way, 0.0) + pattern.probability / total
         return found
 
+    def stacks(self, flow: Flow, value: str, way: Pattern) -> tuple[float, float]:
+        """The shares of requests whose stack `value` has fewer items than those of `way`, and of those with no more."""
+        name, cut, _ = value.partition("@")
+        name = name.split(".")[0]
+        ours = [name] if name in self.app.components and self.app.components[name].per else []
+        if not ours and not cut:
+            ours = [c for c in flow.chains if self._origin(c) == value]
+        counted = [(next((w.items[c] for c in ours if c in w.items), None), p) for w, p in self.patterns(flow).items()]
+        known = [(n, p) for n, p in counted if n is not None]
+        mine = next((way.items[c] for c in ours if c in way.items), None)
+        total = sum(p for _, p in known)
+        if mine is None or total <= 0:
+            return 0.0, 1.0
+        return sum(p for n, p in known if n < mine) / total, sum(p for n, p in known if n <= mine) / total
+
+    def _origin(self, component: str) -> str | None:
+        """The value whose items a component runs for, found from maker to maker."""
+        value = self.app.components[component].per
+        while value is not None and (maker := self.app.components.get(value.split(".")[0])) and maker.per:
+            value = maker.per
+        return value
+
     def runs(self, flow: Flow, component: str) -> float:
         """How often a request runs a component on average, each item counted."""
         return sum(p * way.often(component) for way, p in self.patterns(flow).items())

@@ -19,6 +19,7 @@ from planner.verification.batches import played_waits
 from planner.verification.fan_out import Batched, PlayedQueue, play, play_batches
 from planner.verification.meeting import Replay, Replayed, awaited, replayed, shared_queues
 from planner.verification.reading import Flow, Message, Pattern, Reading
+from planner.verification.tandem import Coming, PlayedRow, feeders_of, play_row
 
 Sample = NDArray[np.float64]
 _Left = dict[tuple[int | str, str], Sample]
@@ -85,10 +86,64 @@ class Sampling:
                         found[queue].append(self._visiting(flow, visit, way, p))
             for way, p in reading.patterns(flow).items():
                 for together, crossed in self._bundles(flow, way.runs):
-                    sizes = np.sum([self.bytes_of(flow, m, VALUES) for m in together], axis=0)
+                    sizes = np.sum([self.bytes_of(flow, m, VALUES, way) for m in together], axis=0)
                     for queue, rate, site in crossed:
                         requests = flow.peak * flow.members / reading.members(site) * p
                         found.setdefault(queue, []).append(Arrival(requests, sizes / rate))
+        return found
+
+    @cached_property
+    def rows(self) -> dict[str, PlayedRow]:
+        """By queue, the row of queues that feed one another in which it is; those that hardly wait are left out."""
+        reading = self.reading
+        ways = [(f, way, p) for f in reading.flows for way, p in reading.patterns(f).items()]
+        met = frozenset(
+            q
+            for f, way, _ in ways
+            if self.shared(f, way)
+            for v in reading.visits(f, way)
+            for q in [reading.queue_of(v[0])]
+        )
+        feeders = feeders_of(reading, met)
+        found: dict[str, PlayedRow] = {}
+        for first in (q for q, feeder in feeders.items() if feeder is None):
+            row: dict[str, str | None] = {first: None}
+            for queue, feeder in feeders.items():
+                if feeder in row:
+                    row[queue] = feeder
+            if any(feeder is not None and self._may_wait(queue) for queue, feeder in row.items()):
+                played = play_row(row, [self._coming(first, row, *each) for each in ways], self.random)
+                found |= dict.fromkeys(row, played)
+        return found
+
+    def _may_wait(self, queue: str) -> bool:
+        """Whether requests would wait there for more than one in fifty services, if they came by chance."""
+        arrivals = self.arrivals[queue]
+        load = sum(a.rate * float(a.times.mean()) for a in arrivals)
+        work = sum(a.rate * float((a.times**2).mean()) for a in arrivals)
+        return work / (2 * (1 - load)) > 0.02 * load / sum(a.rate for a in arrivals) if load > 0 else False
+
+    def _coming(self, first: str, row: Mapping[str, str | None], flow: Flow, way: Pattern, share: float) -> Coming:
+        times: dict[str, dict[int, Sample]] = {}
+        rate = 0.0
+        for visit in self.reading.visits(flow, way):
+            queue = self.reading.queue_of(visit[0])
+            if queue in row:
+                often = {i: way.often(self.reading.plan.assignments[i].component) for i in visit}
+                times[queue] = {i: self._together({i: n}) for i, n in often.items()}
+                if queue == first:
+                    members = self.reading.members(self.reading.plan.assignments[visit[0]].site)
+                    rate = flow.peak * flow.members / members * share
+        return Coming(flow.name, way, rate, times)
+
+    def _in_rows(self, flow: Flow, way: Pattern, n: int) -> dict[int, Sample]:
+        """Waits and times of stages in rows of queues, request by request."""
+        queues = {self.reading.queue_of(visit[0]) for visit in self.reading.visits(flow, way)}
+        found: dict[int, Sample] = {}
+        for row in {id(r): r for q, r in self.rows.items() if q in queues}.values():
+            times = row.of(flow.name, way)
+            drawn = self.random.integers(min(map(len, times.values())), size=n) if times else np.zeros(0, np.int64)
+            found |= {stage: each[drawn] for stage, each in times.items()}
         return found
 
     def shared(self, flow: Flow, way: Pattern) -> dict[str, list[int]]:
@@ -111,12 +166,12 @@ class Sampling:
 
     def replay(self, flow: Flow, way: Pattern, n: int) -> Replayed:
         """Requests whose branches meet on an executor."""
-        reading, sent = self.reading, self._sent(flow, way.runs)
+        reading = self.reading
         shared = self.shared(flow, way)
         into: dict[int | str, list[tuple[int | str, Sample]]] = {}
         left: _Left = {}
         for m in awaited(reading, flow, way):
-            into.setdefault(m.consumer, []).append((m.producer, self.transfer(flow, m, sent, n, left)))
+            into.setdefault(m.consumer, []).append((m.producer, self.transfer(flow, m, way, n, left)))
         running = [c for c in reading.situation.graph.order if c in flow.chains and c in way.runs]
         order: list[int | str] = [i for c in running for i in flow.chains[c]]
         order += [to for to in into if isinstance(to, str)]
@@ -197,9 +252,10 @@ class Sampling:
                 found.append(m)
         return found
 
-    def _behind(self, flow: Flow, m: Message, sent: list[Message], n: int) -> Sample:
+    def _behind(self, flow: Flow, m: Message, way: Pattern, n: int) -> Sample:
         """What those messages take that leave with `m` before it, at the slowest link that they have in common."""
         total = np.zeros(n)
+        sent = self._sent(flow, way.runs)
         mine = self.reading.passed(m)
         for other in sent[: sent.index(m)]:
             if other.producer != m.producer or other.start == other.end:
@@ -208,7 +264,7 @@ class Sampling:
             if theirs[0] == mine[0]:
                 both = [hop for hop, same in zip(mine, theirs, strict=False) if hop == same]
                 slowest = min(rate for hop in both for _, rate, _ in self._queues_of(m, hop))
-                total += self.bytes_of(flow, other, n) / slowest
+                total += self.bytes_of(flow, other, n, way) / slowest
         return total
 
     def _brought(self, index: int) -> dict[int, float]:
@@ -260,12 +316,16 @@ class Sampling:
             self._services[index] = equally_likely(service.points(), service.mean)
         return self._services[index]
 
-    def bytes_of(self, flow: Flow, m: Message, n: int) -> Sample:
+    def bytes_of(self, flow: Flow, m: Message, n: int, way: Pattern | None = None) -> Sample:
+        """Of requests of `way`, or of all: a stack of more items is larger than one of fewer."""
         total = np.zeros(n)
         for value in m.values:
             payload = flow.behaviour.payloads[value]
             points = [(float(p), x) for p, x in payload.quantiles.items()]
-            total += self.random.choice(equally_likely(points, payload.mean), n)
+            sizes = np.sort(equally_likely(points, payload.mean))
+            fewer, more = (0.0, 1.0) if way is None else self.reading.stacks(flow, value, way)
+            first = min(len(sizes) - 1, round(fewer * len(sizes)))
+            total += self.random.choice(sizes[first : max(first + 1, round(more * len(sizes)))], n)
         return total
 
     def times(self, flow: Flow, shapes: Mapping[Pattern, float], to: str) -> tuple[Sample, bool]:
@@ -293,7 +353,6 @@ class Sampling:
         done: dict[int | str, Sample] = {flow.source: np.zeros(n)}
         messages = [m for m in self.reading.messages(flow) if live(m.from_component) and live(m.to_component)]
         joined = False
-        sent = self._sent(flow, runs)
         left: _Left = {}
         before: dict[str, tuple[Sample, Sample]] = {}
 
@@ -301,11 +360,12 @@ class Sampling:
             nonlocal joined
             into = [m for m in messages if m.consumer == node]
             joined = joined or len(into) > 1
-            arriving = [done[m.producer] + self.transfer(flow, m, sent, n, left) for m in into]
+            arriving = [done[m.producer] + self.transfer(flow, m, way, n, left) for m in into]
             latest: Sample = np.max(arriving, axis=0)
             return latest
 
         waiting = {visit[0] for visit in self.reading.visits(flow, way)}
+        in_rows = self._in_rows(flow, way, n)
         for component in [c for c in self.reading.situation.graph.order if c in flow.chains and c in runs]:
             for i in flow.chains[component]:
                 ready = arrive(i)
@@ -314,6 +374,9 @@ class Sampling:
                 played = self.played(queue) if items else None
                 if played is not None:
                     done[i] = ready + self.random.choice(played.last_of(items), n)
+                    continue
+                if i in in_rows:
+                    done[i] = ready + in_rows[i]
                     continue
                 done[i] = ready
                 for _ in range(items):
@@ -352,12 +415,12 @@ class Sampling:
         ]
         return lambda lag: np.interp(lag * (1 - load) ** 2 / work, scaled, known, right=0.0)
 
-    def transfer(self, flow: Flow, m: Message, sent: list[Message], n: int, left: _Left) -> Sample:
-        """`sent` is all that such a request sends, `left` how long it waited at first links so far."""
+    def transfer(self, flow: Flow, m: Message, way: Pattern, n: int, left: _Left) -> Sample:
+        """Of requests of `way`; `left` is how long they waited at first links so far."""
         if m.start == m.end:
             return np.zeros(n)
-        sizes = self.bytes_of(flow, m, n)
-        total = self._hop(self.reading.mean_bytes(flow, m), n) + self._behind(flow, m, sent, n)
+        sizes = self.bytes_of(flow, m, n, way)
+        total = self._hop(self.reading.mean_bytes(flow, m), n) + self._behind(flow, m, way, n)
         first = [queue for queue, _, _ in self._queues_of(m, self.reading.passed(m)[0])]
         for queue, rate, _ in self.reading.crossed(m):
             key = m.producer, queue
@@ -420,6 +483,8 @@ class Sampling:
         arrivals = self.arrivals[queue]
         if not arrivals:
             return np.zeros(n)
+        if queue in self.rows and self.rows[queue].feeders[queue] is not None:
+            return self.random.choice(self.rows[queue].all_at(queue), n)
         servers = self.reading.servers(queue)
         if self.reading.batch(queue).batch > 1:
             return self.random.choice(self._played(queue), n)

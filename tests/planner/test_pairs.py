@@ -30,6 +30,7 @@ from tests.planner.worlds import (
     busy,
     cramped,
     document,
+    encoded,
     fanned,
     fanned_and_cut,
     fanned_behind_a_gate,
@@ -96,11 +97,9 @@ HERE: Final[dict[Callable[[int], Situation | None], range]] = {
     standing_by_hosted: range(10),
     lambda seed: standing_by(lengthy(seed), seed): range(6),
     lambda seed: standing_by(batching(seed, (2,), ("5 ms",), loose=3.0), seed): range(8),
+    encoded: range(20),
 }
 """Worlds with pairs that no other test has: solved below, beside brute force and the verifier."""
-
-OPEN: Final = {frozenset(("codec", other)) for other in ("variants", "when", "standby")}
-"""Allowed, and solved together by no test yet: tests/planner/test_encoded.py has codecs alone."""
 
 
 def said(*names: str) -> dict[str, Any]:
@@ -159,7 +158,7 @@ PAIRS: Final = [p for p in combinations(SAID, 2) if p not in (("batch", "batch t
 @pytest.mark.parametrize("pair", PAIRS, ids=" + ".join)
 def test_each_pair_is_refused_with_a_message_or_solved(pair: tuple[str, str]) -> None:
     refused, solved = refusals(*pair), frozenset(pair) in met()
-    assert bool(refused) + solved + (frozenset(pair) in OPEN) == 1, (pair, refused, solved)
+    assert bool(refused) + solved == 1, (pair, refused, solved)
 
 
 @pytest.mark.parametrize("make", HERE, ids=range(len(HERE)))

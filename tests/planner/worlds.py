@@ -12,6 +12,7 @@ import yaml
 from planner.situation import Situation, situation_of
 from specs.application import Application
 from specs.behaviour import Accuracy, Behaviour, BranchPattern, PayloadSize
+from specs.codec import encoded_name
 from specs.digest import digest_bytes
 from specs.graph import Graph
 from specs.infrastructure import Infrastructure
@@ -370,11 +371,7 @@ def fanned_and_cut(seed: int) -> Situation:
         components[c].pop("at", None)
     _loosen(app, more.choice([2, 3, 5]))
     given = facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
-    sources = {given.digests[key] for key in given.digests if key.partition("/")[0] in per}
-    whole = {"latency": spread(2.0, 0.1), "memory": 5e9}
-    slow = [r.source in sources and r.segment == ".." for r in given.records]
-    records = [r.model_copy(update=whole) if s else r for r, s in zip(given.records, slow, strict=True)]
-    return situation_of(given.app, given.infra, records, given.behaviours, given.hops, dict(given.digests))
+    return _slow_whole(given, per)
 
 
 def fanned_behind_a_gate(seed: int) -> Situation | None:
@@ -392,6 +389,41 @@ def fanned_behind_a_gate(seed: int) -> Situation | None:
     app["components"]["gather"] = gather
     after["inputs"]["x"] = {"from": "gather.out", "if_skipped": 0}
     return facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+
+
+def encoded(seed: int) -> Situation:
+    """A world in which one model, gated or of several variants where there is such a one, is cut with codecs between;
+    of some, standbys are asked for."""
+    draw = random.Random(seed)
+    infra = _infrastructure(draw)
+    app = _application(draw, infra)
+    more = random.Random(f"codec {seed}")
+    components = app["components"]
+    for spec in components.values():
+        spec.pop("split", None)
+    gated, varied = ([c for c in components if key in components[c]] for key in ("when", "variants"))
+    name = more.choice([*gated, *varied] or list(components))
+    chosen = components[name]
+    codec = more.choice([["none", "zlib"], ["none", "int8"], ["none", "zlib", "int8"], ["zlib"]])
+    chosen["split"] = {"at": ["cut_a"], "codec": codec}
+    chosen.pop("at", None)
+    if more.random() < 0.4:
+        chosen["standby"] = 1
+    _loosen(app, more.choice([1.5, 3.0, 5.0]))
+    app["constraints"].pop("budget", None)
+    given = facts(document(app, Application, "app.yaml"), document(infra, Infrastructure, "infra.yaml"), draw)
+    if more.random() < 0.5:
+        return given
+    return _slow_whole(given, [name])
+
+
+def _slow_whole(given: Situation, components: list[str]) -> Situation:
+    """With models that are slow and large whole, so that plans cut them."""
+    sources = {given.digests[key] for key in given.digests if key.partition("/")[0] in components}
+    whole = {"latency": spread(2.0, 0.1), "memory": 5e9}
+    slow = [r.source in sources and r.segment == ".." for r in given.records]
+    records = [r.model_copy(update=whole) if s else r for r, s in zip(given.records, slow, strict=True)]
+    return situation_of(given.app, given.infra, records, given.behaviours, given.hops, dict(given.digests))
 
 
 def forked(seed: int) -> Situation:
@@ -635,7 +667,48 @@ def facts(app: Document[Application], infra: Document[Infrastructure], draw: ran
                                 memory=memory * 2,
                             )
                         )
-    return situation_of(app, infra, records, _behaviours(app, digests, draw), hops(), digests)
+    behaviours = _behaviours(app, digests, draw)
+    records += _encoding(app, digests, records)
+    behaviours += [of for b in behaviours for of in _encoded(app, b)]
+    return situation_of(app, infra, records, behaviours, hops(), digests)
+
+
+_CODED = {"zlib": (0.7, 0.0), "int8": (0.25, 0.1)}
+"""Of each codec, the share of the bytes that it leaves, and the share of answers that it makes wrong."""
+
+
+def _encoding(app: Document[Application], digests: Mapping[str, str], records: list[Record]) -> list[Record]:
+    """The parts of cut models with codecs: a little slower than those without."""
+    codecs = {
+        digests[f"{c}/{v}"]: spec.encodings for c, spec in app.value.components.items() for v in spec.realisations
+    }
+    found: list[Record] = []
+    for one in (r for r in records if "cut_a" in r.segment):
+        for codec in codecs[one.source]:
+            segment = one.segment.replace("cut_a", encoded_name("cut_a", codec))
+            artefact = digest_bytes(f"{one.artefact} {codec}".encode())
+            update = {"segment": segment, "latency": one.latency.times(1.1), "artefact": artefact}
+            found.append(one.model_copy(update=update))
+    return found
+
+
+def _encoded(app: Document[Application], plain: Behaviour) -> list[Behaviour]:
+    """What requests do with each codec at the cut of one component."""
+    found: list[Behaviour] = []
+    for name, spec in app.value.components.items():
+        for codec in spec.encodings:
+            left, wrong = _CODED[codec]
+            wire, was = encoded_name("cut_a", codec), plain.payloads[f"{name}@cut_a"]
+            (known,) = plain.accuracy
+            value = known.value - wrong
+            accuracy = known.model_copy(update={"value": value, "low": value - 0.02, "high": value + 0.02})
+            update = {
+                "encoded": {name: (wire,)},
+                "payloads": plain.payloads | {f"{name}@{wire}": payload(was.mean * left, 0.05)},
+                "accuracy": (accuracy,),
+            }
+            found.append(plain.model_copy(update=update))
+    return found
 
 
 def _behaviours(app: Document[Application], digests: dict[str, str], draw: random.Random) -> list[Behaviour]:

@@ -64,6 +64,7 @@ def solve(
     given: Formulation | None = None,
     proofs: bool = True,
     looks: int = 0,
+    loosened: bool = True,
     strategy: str = "auto",
     tell: Callable[[Progress], None] = silent,
 ) -> Plan:
@@ -78,7 +79,8 @@ def solve(
     predictions must keep instead of the user's own; `start` gives limits that the solver begins with. `given` is what
     `formulation(situation)` makes, if it is known. Without `proofs`, what binds is read from the slack, and where there
     is no plan no conflict is sought: for answers that solve many times. `looks` is how many placements that the tables
-    forbid are looked at, unless 0: `PROOF`, or `BRIEF` without `proofs`. `strategy` and `tell` are as in
+    forbid are looked at, unless 0: `PROOF`, or `BRIEF` without `proofs`. Unless `loosened`, longer limits are not tried
+    where the tables leave no plan. `strategy` and `tell` are as in
     `solve_problem`.
 
     Raises InputError for what is not supported, AnswerIsNo where some component cannot run at all, and NotKnown where
@@ -92,7 +94,7 @@ def solve(
     found = _tighten(situation, base, dict(corrected) | dict(start), wanted, clock)
     if wanted and not (isinstance(found, Draft) and found.searched == "feasible"):
         found = _settled(situation, base, found, wanted, clock, looks or (PROOF if proofs else BRIEF))
-    if isinstance(found, _Nothing) and found.open and not found.missed:
+    if loosened and isinstance(found, _Nothing) and found.open and not found.missed:
         tried = (_loosened(situation, base, longer, wanted, clock) for longer in LOOSENED)
         found = next((draft for draft in tried if isinstance(draft, Draft)), found)
     if isinstance(found, _Nothing) and found.missed:

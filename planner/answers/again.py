@@ -79,8 +79,10 @@ class Again:
         start: Mapping[str, float] | None = None,
         *,
         anew: bool = False,
+        quick: bool = False,
     ) -> Plan | None:
-        """The plan under `changes` and `restrict`; None where there is none.
+        """The plan under `changes` and `restrict`; None where there is none. `quick`: the tables' word is enough, but
+        for one look at what they forbid.
 
         Only if formulated `anew` it is exactly what the changed files would give: else waits keep the levels of the
         limits before, which may differ by a step, and fewer placements that the tables forbid are looked at. Raises
@@ -95,7 +97,7 @@ class Again:
             found = solve(
                 situation, time_limit=self.left, seed=self.seed, restrict=restrict, given=given, start=start or {},
                 corrected=_corrected(self.corrected, self.situation, situation), proofs=False,
-                looks=PROOF if anew else 0,
+                looks=PROOF if anew else int(quick), loosened=not quick,
             )  # fmt: skip
         except (AnswerIsNo, InputError):
             return None  # nothing can run, or no message arrives

@@ -1,17 +1,23 @@
-"""Takes options away from a Problem, so that solving again says what a choice would cost."""
+"""Takes options or money away from a Problem, so that solving again says what a choice would cost."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import floor
 
 from planner.formulation import Formulation, StationKey
 from planner.plan import Restrict
-from planner.problem import Option
+from planner.problem import MILLION, Budget, Constraint, Option
 from specs.plan import Plan
 
 Test = Callable[[StationKey, Option, int, str], bool]
 """Whether an option stays: what it is, the option, the tasks of its component, and the flow's name."""
+
+
+def as_it_is(given: Formulation) -> Formulation:
+    """Nothing taken away."""
+    return given
 
 
 def forced(component: str, test: Test) -> Restrict:
@@ -80,5 +86,18 @@ def as_planned(plan: Plan) -> Restrict:
         for component in dict.fromkeys(a.component for a in plan.assignments):
             given = forced(component, same)(given)
         return given
+
+    return restrict
+
+
+def for_at_most(per_month: float) -> Restrict:
+    """Only what costs at most so much a month, in the currency: a ceiling of the search where cost is the objective."""
+
+    def restrict(given: Formulation) -> Formulation:
+        problem = given.problem
+        ceiling = Constraint("budget", "ceiling", "", 0)
+        budget = Budget(len(problem.constraints), floor(per_month * MILLION + 0.5))
+        constraints, budgets = (*problem.constraints, ceiling), (*problem.budgets, budget)
+        return replace(given, problem=replace(problem, constraints=constraints, budgets=budgets))
 
     return restrict

@@ -1,7 +1,8 @@
 """The front of plans that no other beats in latency, cost and accuracy at once, by the epsilon-constraint method.
 
-One objective is minimised while the others are limited, the limits moving from loosest to tightest by a step. A plan
-that is not on the front is beaten by a point of it whose latency is at most one step higher.
+One objective is minimised while the others are limited, the limits moving from tightest to loosest by a step, so that
+each search has the cost of the point before as its ceiling. A plan that the tables allow and that is not on the front
+is beaten, to a thousandth of its cost, by a point of it whose latency is at most one step higher.
 
 Source: Haimes, Lasdon and Wismer, 1971 (epsilon-constraint).
 """
@@ -11,10 +12,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Final, Literal
 
 from planner.answers.again import Again, TimeIsUp
 from planner.answers.dial import FAR, MOST_MONEY, figure, nice
+from planner.answers.forced import as_it_is, for_at_most
 from planner.answers.relaxations import fewest_steps
 from planner.formulation import limit_name
 from planner.situation import Situation
@@ -29,6 +32,8 @@ POINTS: Final = 20
 FINE: Final = 8
 """The ends are found to a step divided by this."""
 SAME: Final = 1e-6
+WORTH: Final = 1e-3
+"""Between the ends, a point is by this share cheaper than the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +153,7 @@ class _Sweep:
         return [(data, value) for value in sorted(found, reverse=True)]
 
     def at(self, floor: tuple[str, float]) -> None:
-        """All points that keep an accuracy, by falling latency."""
+        """All points that keep an accuracy: both ends, then by rising latency from the one to the other."""
         if "latency" not in self.axes:
             self._best(floor, None)
             return
@@ -159,39 +164,64 @@ class _Sweep:
         assert cheapest is not None
         if self.step_ms is None:
             self.step_ms = nice(max((cheapest.latency_ms - fastest.latency_ms) / POINTS, fastest.latency_ms / 200))
-        if "cost" in self.axes:
-            self._settle(floor, cheapest)
-            limit = cheapest.latency_ms - self.step_ms
-            while (point := self._best(floor, limit)) is not None:
-                limit = min(limit, point.latency_ms) - self.step_ms
-        self._fastest(floor)
-
-    def _settle(self, floor: tuple[str, float], cheapest: Point) -> None:
-        """The lowest latency at the least cost: the lexicographic end."""
-        self._tighten(floor, cheapest, cheapest.per_month * (1 + SAME) + SAME)
-
-    def _fastest(self, floor: tuple[str, float]) -> None:
-        """The lowest latency of all, at its least cost."""
         mine = [p for p in self.points if (p.accuracy or 0.0) >= floor[1]]
-        self._tighten(floor, min(mine, key=lambda p: p.latency_ms), MOST_MONEY)
+        fastest = self._lowest(floor, min(mine, key=lambda p: p.latency_ms), None)
+        if "cost" in self.axes:
+            cheapest = self._lowest(floor, cheapest, cheapest.per_month * (1 + SAME) + SAME)
+            self._between(floor, fastest, cheapest)
 
-    def _tighten(self, floor: tuple[str, float], point: Point, most: float) -> None:
-        """Lower latency than `point` has, as far as it goes for at most `most` a month, within one step."""
+    def _lowest(self, floor: tuple[str, float], point: Point, most: float | None) -> Point:
+        """The point of the lowest latency, to a part of a step, that costs `most` a month at most (None: whatever it
+        costs); `point` if it is that. The lexicographic ends of the front.
+        """
         assert self.step_ms is not None
         fine = self.step_ms / FINE
+        found = {0: point}
 
         def gone(steps: int) -> bool:
-            found = self._best(floor, point.latency_ms - steps * fine)
-            return found is None or found.per_month > most
+            better = self._best(floor, point.latency_ms - steps * fine, most=most)
+            if better is not None:
+                found[steps] = better
+            return better is None
 
         fewest_steps(gone, max(1, min(FINE * 64, int(point.latency_ms / fine))))
+        return found[max(found)]
 
-    def _best(self, floor: tuple[str, float], limit: float | None, objective: str = "") -> Point | None:
-        """The cheapest plan (or the best by `objective`) that keeps the limits, added to the points."""
+    def _between(self, floor: tuple[str, float], fastest: Point, cheapest: Point) -> None:
+        """Points by limits a step apart, from the `fastest` on, each the first within which something is cheaper than
+        the one before: what that costs is the ceiling of each search.
+        """
+        assert self.step_ms is not None
+        last = ceil((cheapest.latency_ms - fastest.latency_ms) / self.step_ms - SAME)
+        known = {0: fastest, last: cheapest}
+        done = 0
+        while known[done].per_month * (1 - WORTH) >= cheapest.per_month:
+            ceiling = known[done].per_month * (1 - WORTH)
+
+            def cheaper(steps: int, done: int = done, ceiling: float = ceiling) -> bool:
+                at = done + steps
+                if at not in known and (point := self._within(floor, fastest.latency_ms, at, ceiling)) is not None:
+                    known[at] = point
+                return at in known and known[at].per_month <= ceiling
+
+            done += fewest_steps(cheaper, last - done) or last - done
+
+    def _within(self, floor: tuple[str, float], first: float, steps: int, most: float) -> Point | None:
+        """The cheapest plan within the limit so many steps above the `first`, if it costs `most` a month at most."""
+        assert self.step_ms is not None
+        return self._best(floor, first + steps * self.step_ms, most=most)
+
+    def _best(
+        self, floor: tuple[str, float], limit: float | None, objective: str = "", most: float | None = None
+    ) -> Point | None:
+        """The cheapest plan (or the best by `objective`) that keeps the limits and costs `most` a month at most, added
+        to the points.
+        """
         if limit is not None and limit <= 0:
             return None
         changes = self._changes(floor, limit, objective or ("[cost]" if "cost" in self.axes else ""))
-        plan = self.again.plan(changes, anew=True)
+        restrict = as_it_is if most is None else for_at_most(most)
+        plan = self.again.plan(changes, restrict=restrict, quick=limit is not None)
         if plan is None:
             return None
         point = self._point(plan, floor[0], tuple(changes))

@@ -20,7 +20,7 @@ import numpy as np
 from compiler.child import Child, Limits, serve
 from compiler.samples import Sample, load_samples, save_samples
 from runtime.executors import open_executor
-from runtime.executors.tvm import writable
+from runtime.executors.tvm import fields, writable
 from specs.artefact import Executor
 
 BLOCKS, SECONDS = 7, 0.3
@@ -110,6 +110,7 @@ class _Library:
         self._main = VirtualMachine(tvm.runtime.load_module(str(file)), tvm.cpu())["main"]
         self._tensors: list[Any] = []
         self._views: list[Any] = []
+        self._outputs = 0
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         from tvm.runtime import empty
@@ -120,7 +121,8 @@ class _Library:
         for view, value in zip(self._views, inputs.values(), strict=True):
             np.copyto(view, value)
         result = self._main(*self._tensors)
-        tensors = [result] if hasattr(result, "numpy") else list(result)
+        self._outputs = self._outputs or (1 if hasattr(result, "numpy") else len(result))
+        tensors = fields(result, self._outputs)
         return {str(i): np.from_dlpack(tensor) for i, tensor in enumerate(tensors)}
 
 

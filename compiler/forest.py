@@ -42,16 +42,51 @@ class Forest:
     def targets(self) -> int:
         return int(self.weight.shape[1])
 
-    def records(self) -> np.ndarray:
-        """Nodes as integers of the threshold's width, four each: feature, the threshold's bits, where to go if the
-        comparison fails, and where if it holds. Places are offsets in this table, so that one node is one cache line.
-        """
-        integer = np.int64 if self.threshold.dtype == np.float64 else np.int32
-        table = np.empty((len(self.feature), 4), integer)
-        table[:, 0] = self.feature
-        table[:, 1] = self.threshold.view(integer)
-        table[:, 2:] = 4 * self.child.reshape(-1, 2)
-        return table.reshape(-1)
+    def records(self) -> Records:
+        """The nodes as a descent reads them; in float64 where places do not fit beside features into 31 bits."""
+        bits = max(1, int(self.feature.max()).bit_length())
+        missing = 0 if self.nan_true is None else 1
+        every = np.arange(len(self.feature), dtype=np.int64)
+        children = self.child.reshape(-1, 2)
+        inner = children[:, 1] != every
+        pair = 2 * (np.cumsum(inner) - 1)  # where a node's children are, the one of a failed comparison first
+        own = np.concatenate([children[inner].reshape(-1), self.root]).astype(np.int64)
+        places = np.arange(len(own), dtype=np.int64)
+        to = np.where(inner[own], pair[own], places)
+        wide = self.threshold.dtype == np.float64 or len(own) >> (31 - bits - missing) > 0
+        real, integer = (np.float64, np.int64) if wide else (np.float32, np.int32)
+        word = to << (bits + missing) | np.where(inner[own], self.feature[own], 0)
+        if self.nan_true is not None:
+            word |= np.where(inner[own] & (self.nan_true[own] != 0), 1 << bits, 0)
+        table = np.empty((len(own), 2), integer)
+        table[:, 0] = np.where(inner[own], self.threshold[own], np.nan).astype(real).view(integer)
+        table[:, 1] = word
+        return Records(
+            table=table.reshape(-1).view(np.int64),
+            weight=self.weight[own],
+            root=places[len(own) - len(self.root) :],
+            dtype="float64" if wide else "float32",
+            bits=bits,
+            missing=bool(missing),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Nodes as a descent reads them: each the bits of its threshold, which is a `dtype`, and a word of the same width
+    after it. The word's lowest `bits` are the feature, the next, where `missing`, says that not-a-number passes, and
+    the rest is the place of the first child, taken where the comparison fails; the other child follows it.
+
+    Leaves compare with not-a-number, which always fails, and lead to themselves. `weight[p]` is what the leaf at place
+    p adds, `root` has the trees' first places. A node to which several lead is there as often.
+    """
+
+    table: np.ndarray
+    weight: np.ndarray
+    root: np.ndarray
+    dtype: str
+    bits: int
+    missing: bool
 
 
 def read_forest(attrs: Mapping[str, Any], kind: str, targets: int) -> Forest:

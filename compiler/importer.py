@@ -6,7 +6,7 @@ import contextlib
 import io
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -21,6 +21,7 @@ from compiler.forest import Forest, read_forest
 from compiler.integer_import import PREFERRED
 from compiler.integers import use_integers
 from compiler.schedules.bitvectors import bitvector_function, bitvector_tables, worthwhile
+from compiler.schedules.classes import Ends, Post, classes_function
 from compiler.schedules.forest import forest_function, forest_tables
 from specs.errors import InputError, Issue, Place
 
@@ -141,42 +142,36 @@ def _classifier(bb: Any, inputs: Any, attrs: dict[str, Any]) -> Any:
     forest = read_forest(_tensors(attrs), "class", len(labels))
     base = np.asarray(attrs.get("base_values", ()), np.float32)
     post = _post_transform(attrs)
-    if len(labels) == 2:
-        return _binary(bb, _sums(bb, inputs[0], forest), attrs, labels, base, post)
+    ends = _binary(attrs, base, post) if len(labels) == 2 else Ends(post)
+    if len(labels) == 2 and ends.first is None:
+        base = base[:0]
     sums = _sums(bb, inputs[0], forest)
-    if base.size:
-        sums = bb.emit(relax.op.add(sums, _const(base.reshape(1, -1))))
-    best = bb.emit(relax.op.argmax(sums, axis=1, keepdims=False))
-    return relax.Tuple([bb.emit(relax.op.take(_const(labels), best, axis=0)), _transform(bb, sums, post)])
+    batch, classes = (int(d) for d in sums.ty.shape)
+    added = np.broadcast_to(base, classes) if base.size else np.zeros(classes, np.float32)
+    types = [relax.TensorType((batch,), "int64"), relax.TensorType((batch, classes), "float32")]
+    function = bb.add_func(classes_function(batch, classes, ends), "classes")
+    return bb.emit(relax.call_tir(function, [sums, _const(added), _const(labels)], types))
 
 
-def _binary(bb: Any, sums: Any, attrs: Mapping[str, Any], labels: np.ndarray, base: np.ndarray, post: str) -> Any:
+def _binary(attrs: Mapping[str, Any], base: np.ndarray, post: Post) -> Ends:
     """Two classes of which one has weights, with the labels and scores that ONNX Runtime gives.
 
     The second class is chosen beyond 0.5 where all weights are positive (probabilities), else beyond 0. Weights for
     class 0 are a score s of the second class all the same; the first then has sigmoid(-s) under LOGISTIC, else 1 - s
     or -s.
     """
-    used = sorted({int(i) for i in attrs.get("class_ids", ())})
+    used = {int(i) for i in attrs.get("class_ids", ())}
     if len(used) != 1 or base.size > 1:
         what = "weights for both of its two classes" if base.size <= 1 else "two base values for two classes"
         message = f"a tree ensemble has {what}, which ONNX Runtime and the specification read differently"
         raise InputError(Issue(message, None, "use backend onnxruntime, or export it with weights for one class"))
     positive = bool((np.asarray(attrs["class_weights"]) >= 0).all())
-    score = bb.emit(relax.op.strided_slice(sums, axes=[1], begin=used, end=[used[0] + 1]))
-    if base.size and used == [0]:
-        score = bb.emit(relax.op.add(score, _const(base.reshape(1, 1))))
-    beyond = bb.emit(relax.op.greater(score, relax.const(0.5 if positive else 0.0, "float32")))
-    chosen = bb.emit(relax.op.where(beyond, _const(labels[1:2].reshape(1, 1)), _const(labels[:1].reshape(1, 1))))
-    label = bb.emit(relax.op.reshape(chosen, (int(score.ty.shape[0]),)))
-    if used == [1]:
-        return relax.Tuple([label, _transform(bb, sums, post)])
-    if positive and post != "LOGISTIC":
-        other = bb.emit(relax.op.subtract(relax.const(1.0, "float32"), score))
-    else:
-        other = bb.emit(relax.op.negative(score))
-    both = bb.emit(relax.op.concat([other, score], axis=1))
-    return relax.Tuple([label, _transform(bb, both, post) if post == "LOGISTIC" else both])
+    beyond = 0.5 if positive else 0.0
+    if used == {1}:
+        return Ends(post, beyond)
+    if post == "LOGISTIC":
+        return Ends(post, beyond, first=0.0)
+    return Ends("NONE", beyond, first=1.0 if positive else 0.0)
 
 
 def _regressor(bb: Any, inputs: Any, attrs: dict[str, Any]) -> Any:
@@ -220,12 +215,14 @@ def _sums(bb: Any, data: Any, forest: Forest) -> Any:
     batch, features = (int(d) for d in data.ty.shape)
     if not 0 <= int(forest.feature.min()) <= int(forest.feature.max()) < features:
         raise InputError(Issue(f"a tree ensemble reads feature {int(forest.feature.max())} of {features}", None))
-    if data.ty.dtype != str(forest.threshold.dtype):
-        data = bb.emit(relax.op.astype(data, str(forest.threshold.dtype)))
     if (bits := worthwhile(forest, batch)) is not None:
-        loop, tables = bitvector_function(bits, batch, features), bitvector_tables(bits)
+        loop, tables, dtype = bitvector_function(bits, batch, features), bitvector_tables(bits), "float32"
     else:
-        loop, tables = forest_function(forest, batch, features), forest_tables(forest)
+        records = forest.records()
+        loop = forest_function(forest, records, batch, features)
+        tables, dtype = forest_tables(forest, records), records.dtype
+    if data.ty.dtype != dtype:
+        data = bb.emit(relax.op.astype(data, dtype))
     out = relax.TensorType((batch, forest.targets), "float32")
     return bb.emit(relax.call_tir(bb.add_func(loop, "forest"), [data, *(_const(t) for t in tables)], out))
 
@@ -238,11 +235,12 @@ def _transform(bb: Any, scores: Any, post: str) -> Any:
     return scores
 
 
-def _post_transform(attrs: Mapping[str, Any]) -> str:
-    post = str(attrs.get("post_transform", b"NONE").decode())
-    if post not in ("NONE", "LOGISTIC", "SOFTMAX"):
+def _post_transform(attrs: Mapping[str, Any]) -> Post:
+    said = attrs.get("post_transform", b"NONE").decode()
+    post = next((known for known in get_args(Post) if said == known), None)
+    if post is None:
         raise InputError(
-            Issue(f"post transform {post} of a tree ensemble is not supported", None, "use NONE, LOGISTIC or SOFTMAX")
+            Issue(f"post transform {said} of a tree ensemble is not supported", None, "use NONE, LOGISTIC or SOFTMAX")
         )
     return post
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,7 @@ class TvmExecutor:
         self._use_pool()
         for view, value in zip(self._views, self._arguments(inputs), strict=True):
             np.copyto(view, value)
-        result = self._main(*self._tensors)
-        tensors = [result] if hasattr(result, "numpy") else list(result)
+        tensors = fields(self._main(*self._tensors), len(self._outputs))
         return {name: self._own(tensor) for name, tensor in zip(self._outputs, tensors, strict=True)}
 
     def _own(self, tensor: Any) -> np.ndarray[Any, Any]:
@@ -66,6 +65,23 @@ def open_buckets(folder: Path, artefact: Artefact, buckets: Buckets) -> PaddedEx
     """The library once, and a machine for each of its functions."""
     by_size = {n: TvmExecutor(folder, artefact.of_bucket(n), entry_name(n)) for n in buckets.sizes}
     return PaddedExecutor(artefact, buckets, by_size)
+
+
+def fields(result: Any, count: int) -> list[Any]:
+    """The `count` tensors that a function of the virtual machine gave; one is no array of them."""
+    if hasattr(result, "numpy"):
+        return [result]
+    item = _item()
+    return [item(result, i) for i in range(count)]
+
+
+@cache
+def _item() -> Callable[[Any, int], Any]:
+    """What gives an array's element: iterating over one in Python, which asks for its length each time, takes four
+    times as long, which of a forest's classifier is a quarter of a call."""
+    from tvm_ffi import get_global_func
+
+    return get_global_func("ffi.ArrayGetItem")  # type: ignore[no-any-return]
 
 
 def writable(tensor: Any) -> np.ndarray[Any, Any]:

@@ -6,7 +6,7 @@ dimension; a scalar is an array without dimensions).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 import numpy as np
@@ -161,7 +161,7 @@ def pack(values: Mapping[str, Value]) -> tuple[list[list[Any]], list[bytes | mem
             header.append([name, "string", [], len(text)])
             buffers.append(text)
         else:
-            array = np.ascontiguousarray(value).reshape(value.shape)
+            array = value if value.flags.c_contiguous else np.ascontiguousarray(value).reshape(value.shape)
             header.append([name, array.dtype.str, list(array.shape), array.nbytes])
             buffers.append(array.data if array.ndim and array.size else array.tobytes())
     return header, buffers
@@ -176,13 +176,17 @@ def unpack(header: list[list[Any]], data: memoryview) -> dict[str, Value]:
         if len(part) != count:
             raise ValueError(f"the message ends within {name!r}")
         at += count
-        if kind == "bytes":
-            values[name] = bytes(part)
-        elif kind == "string":
-            values[name] = str(part, "utf-8")
-        else:
-            dtype = np.dtype(kind)
-            if dtype.hasobject:
-                raise ValueError(f"{name!r} is not plain data")
-            values[name] = np.frombuffer(part, dtype).reshape(shape)
+        values[name] = restored(name, kind, shape, part)
     return values
+
+
+def restored(name: str, kind: str, shape: Sequence[int], part: memoryview) -> Value:
+    """One value as `pack` describes it. Raises ValueError where `part` does not hold it."""
+    if kind == "bytes":
+        return bytes(part)
+    if kind == "string":
+        return str(part, "utf-8")
+    dtype = np.dtype(kind)
+    if dtype.hasobject:
+        raise ValueError(f"{name!r} is not plain data")
+    return np.frombuffer(part, dtype).reshape(shape)

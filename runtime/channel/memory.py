@@ -14,9 +14,12 @@ class MemoryChannel:
     def __init__(self, deliver: Mapping[str, Callable[[Message], None]], on_error: OnError) -> None:
         self._deliver = deliver
         self._on_error = on_error
+        self._open = True
 
     def send(self, target: str, message: Message) -> None:
         deliver = self._deliver.get(target)
+        if not self._open:
+            return
         if deliver is None:
             self._on_error(target, message, f"no host for {target}")
         else:
@@ -30,4 +33,5 @@ class MemoryChannel:
         """All are in this process."""
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing is held: what a host still makes of what it has goes nowhere."""
+        self._open = False

@@ -148,8 +148,8 @@ class Inbox:
         return "new"
 
     def hold(self, session: bytes, size: int) -> int:
-        """So many more bytes were taken; how many have been since the last acknowledgement."""
-        sender = self._sender(session)
+        """So many more bytes were taken from who is known; how many have been since the last acknowledgement."""
+        sender = self._senders[session]
         sender.held += size
         return sender.held
 

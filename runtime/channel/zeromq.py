@@ -1,9 +1,11 @@
 """Messages over ZeroMQ, from host to host. What ZeroMQ must be told is in this file.
 
-A message is a ZeroMQ message of several frames: the word of `_WORD`, the JSON header, and each value as it lies in
-memory. All hosts of a run share a secret, and who does not have it is let in nowhere. Connections are encrypted where
-they leave the machine (CURVE, RFC 26/CurveZMQ); that takes 2 ms of processor time for 1 MB, so within a machine the
-secret is a password (PLAIN, RFC 23).
+A message is a ZeroMQ message of several frames: the word of `_WORD` with the header, and each value as it lies in
+memory. To a peer that is connected it leaves in the thread that sends it: a thread between them would have to wake up.
+
+All hosts of a run share a secret, and who does not have it is let in nowhere. Connections are encrypted where they
+leave the machine (CURVE, RFC 26/CurveZMQ); that takes 2 ms of processor time for 1 MB, so within a machine the secret
+is a password (PLAIN, RFC 23).
 
 A connection that breaks is made anew to where the peer listens by then. Before anything else the sender says where it
 stands, and the peer, who it is: the same process gets what was lost with the connection once more
@@ -15,13 +17,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
+import select
 import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -39,6 +41,8 @@ BEAT: Final = 0.5
 """Seconds between words of where a sender stands, which the peer answers."""
 ACKNOWLEDGE: Final = 4_000_000
 """After so many bytes the receiver acknowledges without being asked."""
+COPIED: Final = 1 << 18
+"""Bytes of a frame up to which it is copied: that costs less than to wake the thread which lets go of what is not."""
 LONGEST: Final = 1 << 30
 """Bytes of a frame; a connection that brings more is closed."""
 BROKEN_AFTER: Final = 4000
@@ -50,6 +54,8 @@ DOMAIN: Final = b"tierplan"
 _WORD: Final = struct.Struct("<c8sQQ")
 """Kind, session, number; then the oldest number that the sender may still send or, from a receiver, its incarnation."""
 _DATA, _BEAT, _PAD, _ACK, _AGAIN, _ASK, _PULSE = b"D", b"B", b"P", b"A", b"G", b"Q", b"U"
+_NOW: Final = int(zmq.NOBLOCK)
+_MORE: Final = int(zmq.NOBLOCK | zmq.SNDMORE)
 _LOG: Final = logging.getLogger(__name__)
 
 Deliver = Callable[[Message], None]
@@ -92,9 +98,10 @@ class _Peer:
 
 
 class ZeroMQChannel:
-    """Listens from construction; `connect`, then `start`. One thread has all sockets; the others leave messages to it.
+    """Listens from construction; `connect`, then `start`. One thread makes connections and hears what comes.
 
-    `send` may be called from any thread and never waits.
+    `send` may be called from any thread and never waits for a peer. Who uses peers and their sockets holds the lock,
+    and calls nobody outside meanwhile; the listener is the one thread's alone.
     """
 
     def __init__(self, address: str, secret: Secret, port: int = 0) -> None:
@@ -123,18 +130,22 @@ class ZeroMQChannel:
         self._peers: dict[str, _Peer] = {}
         self._dead: dict[str, str] = {}
         self._incarnation = int.from_bytes(os.urandom(8), "little") or 1
-        self._watched: dict[Any, Callable[[], None]] = {}
+        self._watched: dict[int, Callable[[], None]] = {}
         self._inbox = Inbox()
-        self._asked: deque[tuple[str, Message | OnPulse | int]] = deque()
-        self._awake, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._asked: deque[tuple[str, Parcel | OnPulse | int]] = deque()
+        self._unheard: set[_Peer] = set()
+        self._to_tell: deque[Callable[[], None]] = deque()
+        self._lock = threading.Lock()
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._waking = threading.Lock()
         self._open, self._released = True, False
-        self._poller = zmq.Poller()
+        self._poller = select.epoll()
         self._thread = threading.Thread(target=self._loop, name="channel", daemon=True)
 
     def _socket(self, kind: int) -> zmq.Socket[bytes]:
         socket = self._context.socket(kind)
         socket.linger = 0
+        socket.copy_threshold = COPIED
         socket.sndhwm = socket.rcvhwm = 0  # the windows are what limits
         socket.set(zmq.TCP_MAXRT, BROKEN_AFTER)
         socket.set(zmq.CONNECT_TIMEOUT, BROKEN_AFTER)
@@ -166,8 +177,24 @@ class ZeroMQChannel:
         if not self._open or member in self._dead:
             self._on_error(member, message, self._dead[member] if self._open else "the channel is closed")
             return
-        self._asked.append((member, message))
-        self._stir()
+        try:
+            parcel = _parcel(message)
+        except Exception as error:  # a value from anywhere; behind one that can never arrive all others would wait
+            self._on_error(member, message, f"{UNSENDABLE}: {error}")
+            return
+        if not self._sent_now(member, parcel):
+            self._asked.append((member, parcel))
+            self._stir()
+
+    def _sent_now(self, member: str, parcel: Parcel) -> bool:
+        """Whether `parcel` could leave, or wait for the window, without the thread: nothing waits that is before it."""
+        with self._lock:
+            peer = self._peers.get(member)
+            if peer is None or not peer.greeted or self._asked:
+                return False
+            peer.outbox.add(parcel)
+            self._flush(peer)
+            return True
 
     def beat(self, target: str, on_pulse: OnPulse) -> None:
         """See `runtime.channel.Channel`. Each channel that is opened is another incarnation."""
@@ -184,8 +211,7 @@ class ZeroMQChannel:
     def _stir(self) -> None:
         with self._waking:  # once it is released, the descriptor may be another file's
             if not self._released:
-                with contextlib.suppress(BlockingIOError):  # it is awake already
-                    os.write(self._wake, b".")
+                os.eventfd_write(self._wake, 1)
 
     def close(self) -> None:
         """Stop. What is on its way may still arrive or not."""
@@ -201,49 +227,62 @@ class ZeroMQChannel:
     # --- the thread
 
     def _loop(self) -> None:
-        self._watch(self._awake, zmq.POLLIN, self._wake_up)
-        self._watch(self._listener, zmq.POLLIN, self._listen)
+        listener = int(self._listener.fd)
+        self._watch(self._wake, select.EPOLLIN, self._wake_up)
+        self._poller.register(listener, select.EPOLLIN)
+        self._listen()  # what came before is told no more
         next_beat = time.monotonic() + BEAT
         while self._open:
-            for end, _ in self._poller.poll(max(0, math.ceil((next_beat - time.monotonic()) * 1e3))):
-                self._do(self._watched.get(end))  # what came before may have ended it
+            for end, _ in self._poller.poll(max(0.0, next_beat - time.monotonic())):
+                if end == listener:
+                    self._listen()
+                else:
+                    self._do(self._watched.get(end))  # what came before may have ended it
             self._do(self._take_asked)
             self._do(self._bury)
+            self._do(self._hear_unheard)
             if time.monotonic() >= next_beat:
                 next_beat = time.monotonic() + BEAT
                 self._do(self._beat)
         self._release()
 
+    def _do(self, what: Callable[[], None] | None) -> None:
+        """Do it with the lock, and then tell whom it concerns."""
+        if what is not None:
+            with self._lock:
+                self._attempt(what)
+        while self._to_tell:
+            self._attempt(self._to_tell.popleft())
+
     @staticmethod
-    def _do(what: Callable[[], None] | None) -> None:
+    def _attempt(what: Callable[[], None]) -> None:
         try:
-            if what is not None:
-                what()
+            what()
         except Exception:  # a thread that dies would lose all messages after this one
             _LOG.exception("what came was dropped")
 
     def _release(self) -> None:
-        for peer in self._peers.values():
-            self._disconnect(peer)
+        with self._lock:
+            for peer in self._peers.values():
+                self._disconnect(peer)
         self._listener.close()
         self._authenticator.stop()
         self._context.term()
         with self._waking:
             self._released = True
+            self._poller.close()
             os.close(self._wake)
-            os.close(self._awake)
 
-    def _watch(self, end: Any, what: int, handle: Callable[[], None]) -> None:
+    def _watch(self, end: int, what: int, handle: Callable[[], None]) -> None:
         self._poller.register(end, what)
         self._watched[end] = handle
 
-    def _forget(self, end: Any) -> None:
+    def _forget(self, end: int) -> None:
         if self._watched.pop(end, None) is not None:
             self._poller.unregister(end)
 
     def _wake_up(self) -> None:
-        while _read(self._awake):
-            pass
+        os.eventfd_read(self._wake)
 
     def _take_asked(self) -> None:
         touched: dict[str, _Peer] = {}
@@ -257,8 +296,8 @@ class ZeroMQChannel:
                 peer.to_open = asked
                 if peer.greeted:  # heartbeats were there before
                     self._open_wide(peer)
-            elif isinstance(asked, Message):
-                self._pack(peer, asked)
+            elif isinstance(asked, Parcel):
+                peer.outbox.add(asked)
             else:
                 peer.pulses.append(asked)
                 if peer.greeted:
@@ -266,20 +305,6 @@ class ZeroMQChannel:
         for peer in touched.values():
             self._reach(peer)
             self._flush(peer)
-
-    def _pack(self, peer: _Peer, message: Message) -> None:
-        """Give `message` to the outbox, or tell why it can never arrive: behind it all others would wait in vain."""
-        try:
-            parts = frames(message)
-        except Exception as error:  # a value from anywhere; the thread must go on
-            self._on_error(peer.name, message, f"{UNSENDABLE}: {type(error).__name__}: {error}")
-            return
-        sizes = [len_of(part) for part in parts]
-        if max(sizes) > LONGEST:
-            why = f"{UNSENDABLE}: a value of {max(sizes)} bytes is too large: at most {LONGEST} are sent"
-            self._on_error(peer.name, message, why)
-            return
-        peer.outbox.add(Parcel(message, parts, sum(sizes)))
 
     # --- connections
 
@@ -292,7 +317,7 @@ class ZeroMQChannel:
             self._lost(peer, f"no host for {peer.name}")
             return
         probe = peer.probe = Probe(endpoint)
-        self._watch(probe.fileno(), zmq.POLLOUT, lambda: self._tried(peer, probe, endpoint))
+        self._watch(probe.fileno(), select.EPOLLOUT, lambda: self._tried(peer, probe, endpoint))
 
     def _tried(self, peer: _Peer, probe: Probe, endpoint: str) -> None:
         found = probe.outcome()
@@ -318,10 +343,11 @@ class ZeroMQChannel:
         else:
             socket.plain_username, socket.plain_password = DOMAIN, self._secret.private
         peer.monitor = socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED)
-        self._watch(peer.monitor, zmq.POLLIN, lambda: self._broke(peer))
-        self._watch(socket, zmq.POLLIN, lambda: self._hear(peer))
+        self._watch(int(peer.monitor.fd), select.EPOLLIN, lambda: self._see(peer))
+        self._watch(int(socket.fd), select.EPOLLIN, lambda: self._hear(peer))
         socket.connect(endpoint)
         self._greet(peer)
+        self._see(peer)  # a descriptor shows nothing before the first look
 
     def _disconnect(self, peer: _Peer) -> None:
         """End the connection, or the try to make one."""
@@ -329,14 +355,19 @@ class ZeroMQChannel:
             self._forget(peer.probe.fileno())
             peer.probe.close()
         if peer.monitor is not None and peer.socket is not None:
-            self._forget(peer.monitor)
+            self._forget(int(peer.monitor.fd))
             peer.socket.disable_monitor()
             peer.monitor.close(linger=0)
         if peer.socket is not None:
-            self._forget(peer.socket)
+            self._forget(int(peer.socket.fd))
             peer.socket.close()
         peer.probe = peer.monitor = peer.socket = None
         peer.greeted = False
+
+    def _see(self, peer: _Peer) -> None:
+        """What the monitor shows, if it is that: its descriptor is ready for ZeroMQ's own words too."""
+        if peer.monitor is not None and _has_come(peer.monitor):
+            self._broke(peer)
 
     def _broke(self, peer: _Peer) -> None:
         """A connection has ended: make another at once, unless this one had been good for nothing."""
@@ -349,17 +380,23 @@ class ZeroMQChannel:
         self._disconnect(peer)
         peer.broken, peer.try_at, peer.incarnation = False, 0.0, 0
         pulses, peer.pulses = peer.pulses, []
-        for on_pulse in pulses:
-            on_pulse(None, reason)
+        self._to_tell.extend(partial(on_pulse, None, reason) for on_pulse in pulses)
         self._drop(peer, reason)
 
     def _drop(self, peer: _Peer, reason: str) -> None:
-        for message in peer.outbox.clear():
-            self._on_error(peer.name, message, reason)
+        self._undelivered(peer, peer.outbox.clear(), reason)
 
-    def _put(self, peer: _Peer, kind: bytes, number: int = 0, parts: Sequence[bytes | memoryview] = ()) -> None:
-        if peer.socket is not None:
-            _put(peer.socket, [_WORD.pack(kind, peer.session, number, peer.outbox.oldest), *parts])
+    def _undelivered(self, peer: _Peer, messages: Iterable[Message], reason: str) -> None:
+        self._to_tell.extend(partial(self._on_error, peer.name, message, reason) for message in messages)
+
+    def _put(self, peer: _Peer, kind: bytes, number: int = 0, parts: Sequence[bytes | memoryview] = (b"",)) -> None:
+        if peer.socket is None:
+            return
+        head, *values = parts
+        _put(peer.socket, [_WORD.pack(kind, peer.session, number, peer.outbox.oldest) + head, *values])
+        if _has_come(peer.socket):  # of which sending took the sign
+            self._unheard.add(peer)
+            self._stir()
 
     def _flush(self, peer: _Peer) -> None:
         if peer.greeted:
@@ -373,8 +410,8 @@ class ZeroMQChannel:
     def _beat(self) -> None:
         now = time.monotonic()
         for peer in list(self._peers.values()):
-            for message in peer.outbox.expire(now):
-                self._on_error(peer.name, message, "the deadline passed before it was acknowledged")
+            late = peer.outbox.expire(now)
+            self._undelivered(peer, late, "the deadline passed before it was acknowledged")
             if peer.probe is not None and peer.probe.overdue(now):
                 self._disconnect(peer)
                 peer.broken = True
@@ -391,6 +428,10 @@ class ZeroMQChannel:
 
     # --- what comes
 
+    def _hear_unheard(self) -> None:
+        while self._unheard:
+            self._hear(self._unheard.pop())
+
     def _hear(self, peer: _Peer) -> None:
         while peer.socket is not None and (parts := _receive(peer.socket)) is not None:
             self._told(peer, parts)
@@ -398,7 +439,7 @@ class ZeroMQChannel:
 
     def _told(self, peer: _Peer, parts: list[memoryview]) -> None:
         """What a receiver says of what we sent."""
-        kind, session, number, incarnation = _WORD.unpack(parts[0])
+        kind, session, number, incarnation = _WORD.unpack_from(parts[0])
         if session != peer.session:
             return
         if not peer.greeted:
@@ -427,17 +468,16 @@ class ZeroMQChannel:
 
     def _pulse(self, peer: _Peer) -> None:
         pulses, peer.pulses = peer.pulses, []
-        for on_pulse in pulses:
-            on_pulse(f"{peer.incarnation:016x}", "")
+        self._to_tell.extend(partial(on_pulse, f"{peer.incarnation:016x}", "") for on_pulse in pulses)
 
     def _listen(self) -> None:
         while (parts := _receive(self._listener)) is not None:
-            self._do(partial(self._come, parts))
+            self._attempt(partial(self._come, parts))
 
     def _come(self, parts: list[memoryview]) -> None:
         """What a sender sent."""
-        who, word, *rest = parts
-        kind, session, number, oldest = _WORD.unpack(word)
+        who, head, *values = parts
+        kind, session, number, oldest = _WORD.unpack_from(head)
         if kind == _BEAT:
             expected = self._inbox.expected(session, oldest)
             self._answer(who, _ACK if expected >= number else _AGAIN, session, expected)
@@ -447,8 +487,8 @@ class ZeroMQChannel:
             verdict = self._inbox.take(session, number, oldest)
             if verdict == "new":
                 assert self._deliver is not None
-                self._deliver(from_frames(rest[0], rest[1:]))
-                if self._inbox.hold(session, sum(map(len, rest))) >= ACKNOWLEDGE:
+                self._deliver(from_frames(head[_WORD.size :], values))
+                if self._inbox.hold(session, sum(map(len, parts))) >= ACKNOWLEDGE:
                     self._answer(who, _ACK, session, number + 1)
             elif verdict == "gap":
                 self._answer(who, _AGAIN, session, self._inbox.expected(session, oldest))
@@ -458,6 +498,18 @@ class ZeroMQChannel:
         _put(self._listener, [who, _WORD.pack(kind, session, number, self._incarnation)])
 
 
+def _parcel(message: Message) -> Parcel:
+    """`message` as it goes on the wire. Raises ValueError, or what its values raise, where it cannot."""
+    try:
+        parts = frames(message)
+    except Exception as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    sizes = [len_of(part) for part in parts]
+    if max(sizes) > LONGEST:
+        raise ValueError(f"a value of {max(sizes)} bytes is too large: at most {LONGEST} are sent")
+    return Parcel(message, parts, sum(sizes))
+
+
 def len_of(part: bytes | memoryview) -> int:
     """Bytes of a buffer, whatever its elements are."""
     return part.nbytes if isinstance(part, memoryview) else len(part)
@@ -465,22 +517,29 @@ def len_of(part: bytes | memoryview) -> int:
 
 def _put(socket: zmq.Socket[bytes], parts: Sequence[bytes | memoryview]) -> None:
     """Send, or let it be lost where there is no connection and none is being made: the window sees to it."""
+    *first, last = parts
     with contextlib.suppress(zmq.Again):
-        socket.send_multipart(parts, zmq.NOBLOCK, copy=False)
+        for part in first:
+            socket.send(part, _MORE, copy=False)
+        socket.send(last, _NOW, copy=False)
+
+
+def _has_come(socket: zmq.Socket[bytes]) -> bool:
+    """Whether there is something to receive: a socket's descriptor only says that it has changed."""
+    return bool(int(socket.get(zmq.EVENTS)) & zmq.POLLIN)
 
 
 def _receive(socket: zmq.Socket[bytes]) -> list[memoryview] | None:
+    parts: list[memoryview] = []
+    more = True
     try:
-        return [frame.buffer for frame in socket.recv_multipart(zmq.NOBLOCK, copy=False)]
+        while more:
+            frame = socket.recv(_NOW, copy=False)
+            parts.append(frame.buffer)
+            more = frame.more
     except zmq.Again:
         return None
-
-
-def _read(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, 4096)
-    except BlockingIOError:
-        return b""
+    return parts
 
 
 def _authenticator(context: zmq.Context[Any], secret: Secret) -> Any:

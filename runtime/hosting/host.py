@@ -382,11 +382,11 @@ class Host:
             self._leave(target, message, site, now)
 
     def _leave(self, target: str, message: Message, site: str, now: float) -> None:
-        if self._options.emulated:
-            self._channel.send(target, message)  # which waits for nobody
-            return
         steps = self._routes.steps(message.origin, self.member.site, site) if self._routes else ()
-        self._shaper.send(target, message, steps, now)
+        if steps:
+            self._shaper.send(target, message, steps, now)
+        else:
+            self._channel.send(target, replace(message, queued=0.0) if message.queued else message)
 
     def _tell(self, message: Message, kind: Kind, reason: str) -> None:
         """End the request of `message` at its origin."""

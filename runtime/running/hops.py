@@ -36,7 +36,9 @@ DELAY: Final = 4e-3
 
 
 class HopProbe:
-    """An actor at one end. Messages take the way that they take in a run: shaper's thread, channel, decoding."""
+    """An actor at one end. Messages take the way that they take in a run: shaper's thread where links are shaped,
+    channel, decoding.
+    """
 
     def __init__(self, address: str, secret: Secret) -> None:
         self._took: list[float] = []
@@ -62,20 +64,23 @@ class HopProbe:
         took, self._took = self._took, []
         return took
 
-    async def send(self, to: str, payload: int, count: int, gap: float) -> list[str]:
-        """Send `count` messages; returns what went wrong."""
-        await asyncio.to_thread(self._send, to, payload, count, gap)
+    async def send(self, to: str, payload: int, count: int, gap: float, shaped: bool = True) -> list[str]:
+        """Send `count` messages, as over links that are `shaped` or not; returns what went wrong."""
+        await asyncio.to_thread(self._send, to, payload, count, gap, shaped)
         problems, self._problems = self._problems, []
         return problems
 
-    def _send(self, to: str, payload: int, count: int, gap: float) -> None:
+    def _send(self, to: str, payload: int, count: int, gap: float, shaped: bool) -> None:
         on_the_way = (Step(None, delay=DELAY),)
-        values: dict[str, Value] = {"a.b": os.urandom(payload)} if payload else {}
+        values: dict[str, Value] = {"a.b": np.frombuffer(os.urandom(payload), np.uint8)} if payload else {}
         for number in range(count):
             at = time.monotonic()
-            due = at + DELAY
+            due = at + DELAY if shaped else at
             message = Message("values", str(number), "flow", "origin", "consumer", at + 60.0, sent=due, values=values)
-            self._shaper.send(to, message, on_the_way, at)
+            if shaped:
+                self._shaper.send(to, message, on_the_way, at)
+            else:
+                self._channel.send(to, message)
             time.sleep(gap)
 
 

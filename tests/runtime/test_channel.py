@@ -171,6 +171,28 @@ def test_a_peer_that_lives_gives_a_sign_and_always_the_same_and_a_dead_one_none(
     assert signs[2] == (None, "it died")
 
 
+def test_what_several_threads_send_at_once_arrives_once_and_in_the_order_of_each(ends: Ends) -> None:
+    """Some of it leaves in their threads, some in that of the channel, which beats meanwhile."""
+    ends.start()
+
+    def send(thread: int) -> None:
+        for number in range(100):
+            ends.a.send("b", message(f"{thread}/{number}", x=bytes(number * 100)))
+            if number % 9 == 0:
+                ends.a.beat("b", lambda *_: None)
+
+    threads = [threading.Thread(target=send, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert until(lambda: len(ends.came) >= 400, 60)
+    for n in range(4):
+        assert [m.request for m in ends.came if m.request.startswith(f"{n}/")] == [f"{n}/{i}" for i in range(100)]
+    assert len(ends.came) == 400
+    assert not ends.undelivered
+
+
 class Restarted:
     """A process that dies and is started again: each time it listens at another port, and remembers nothing."""
 

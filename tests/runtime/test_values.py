@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from runtime.message import Message, StageTime, Trace, TransferTime, decode, encode
+from runtime.message import SMALL, Message, StageTime, Trace, TransferTime, decode, encode, frames, from_frames
 from runtime.values import Value, conform, equal, filled, size, with_batch, without_batch
 from specs.errors import InputError
 from specs.tensors import DTYPES, parse_type
@@ -56,6 +56,19 @@ def test_values_come_out_of_a_message_as_they_went_in(values: dict[str, Value]) 
     assert (found.trace, found.skipped, found.deadline, found.queued) == (message.trace, ("a", "b"), 12.5, 0.5)
 
 
+def test_large_values_have_frames_of_their_own_which_must_all_come() -> None:
+    array = np.arange(SMALL, dtype=np.uint16)
+    message = Message("values", "r", "f", "o", "c", 1.0, values={"x": array, "y": b"small"})
+    head, *buffers = frames(message)
+    found = from_frames(head, [memoryview(b).cast("B") for b in buffers])
+    assert np.array_equal(found.values["x"], array)
+    assert found.values["y"] == b"small"
+    with pytest.raises(ValueError, match="2 values are described, 1 came"):
+        from_frames(head, [memoryview(b"small")])
+    with pytest.raises(ValueError, match="the message ends within 'x'"):
+        from_frames(head, [])
+
+
 def test_a_transposed_array_arrives_with_its_own_elements() -> None:
     array = np.arange(6, dtype=np.int32).reshape(2, 3).T
     message = Message("values", "r", "f", "o", "c", 1.0, values={"x": array})
@@ -71,9 +84,18 @@ def test_any_bytes_give_a_message_or_a_value_error(data: bytes) -> None:
 @pytest.mark.parametrize("kind", ["|O", "object", "V99999999999"])
 def test_a_message_cannot_smuggle_objects(kind: str) -> None:
     plain = encode(Message("values", "r", "f", "o", "c", 1.0, values={"x": np.zeros(8, np.uint8)}))
-    head = json.dumps(kind).encode()
-    swapped = plain.replace(b'"|u1"', head)
-    fixed = (int.from_bytes(plain[:4], "little") + len(swapped) - len(plain)).to_bytes(4, "little") + swapped[4:]
+    wanted = b'"|u1"'
+    padding = max(0, len(json.dumps(kind)) - len(wanted))
+    swapped = json.dumps(kind).encode().ljust(len(wanted))
+    assert wanted in plain
+    fixed = plain.replace(wanted, swapped)
+    if padding:  # the header says how long its description is
+        at = 36
+        fixed = (
+            fixed[:at]
+            + (int.from_bytes(plain[at : at + 4], "little") + padding).to_bytes(4, "little")
+            + fixed[at + 4 :]
+        )
     with pytest.raises(ValueError, match=r".+"):
         decode(fixed)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from tvm import relax, te, tirx, topi
 from compiler.schedules import conv2d, gemm, integer_gemm, rows, winograd
 from compiler.schedules.anchor import FUSE_WHAT_FOLLOWS, round_up
 from compiler.schedules.machine import Machine
+from specs.errors import TierplanError
 
 _OPAQUE = 8
 """FuseOps' pattern kOpaque: nothing joins this function."""
@@ -19,8 +21,21 @@ _OPAQUE = 8
 Legalize = Callable[[Any, Any], Any]
 
 
-def legalizations(machine: Machine) -> dict[str, Legalize]:
-    """What to hand to relax.transform.LegalizeOps."""
+def legalizations(machine: Machine, refused: list[TierplanError]) -> dict[str, Legalize]:
+    """What to hand to relax.transform.LegalizeOps. An error of ours comes out of TVM as a RuntimeError with its text:
+    itself it is left in `refused`."""
+    return {name: partial(_keeping, refused, legalize) for name, legalize in _legalizations(machine).items()}
+
+
+def _keeping(refused: list[TierplanError], legalize: Legalize, bb: Any, call: Any) -> Any:
+    try:
+        return legalize(bb, call)
+    except TierplanError as error:
+        refused.append(error)
+        raise
+
+
+def _legalizations(machine: Machine) -> dict[str, Legalize]:
     return {
         "relax.nn.conv2d": lambda bb, call: _conv2d(machine, bb, call),
         "relax.matmul": lambda bb, call: _matmul(machine, bb, call),

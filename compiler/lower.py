@@ -15,6 +15,7 @@ from compiler.legalize import legalizations, winograd_convolutions
 from compiler.schedules.apply import Anchor, apply_schedules
 from compiler.schedules.machine import Machine, machine_of
 from specs.choice import Choice
+from specs.errors import TierplanError
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def to_blocks(mod: tvm.IRModule, target: Mapping[str, Any], machine: Machine) ->
 
 
 def lower_blocked(mod: tvm.IRModule, target: Mapping[str, Any], machine: Machine) -> Lowered:
-    """Compile what `to_blocks` gave; `mod` stays as it is."""
+    """Compile what `to_blocks` gave; `mod` stays as it is. Raises InputError for a tuned choice that does not fit."""
     scheduled = _schedule(mod, target, machine)
     return replace(scheduled, executable=_compile(scheduled.executable, target))
 
@@ -91,16 +92,25 @@ def _schedule(mod: tvm.IRModule, target: Mapping[str, Any], machine: Machine) ->
         used = Winograd(*winograd_convolutions(mod, machine))
         mod = tvm.transform.Sequential(
             [
-                relax.transform.LegalizeOps(legalizations(machine)),
                 relax.transform.AnnotateTIROpPattern(),
                 relax.transform.FoldConstant(),
                 relax.transform.DeadCodeElimination(),
                 relax.transform.FuseOps(),
                 relax.transform.FuseTIR(),
             ]
-        )(mod)
+        )(_legalized(mod, machine))
         applied = apply_schedules(mod, machine)
     return Lowered(applied.mod, applied.fallback, used, applied.anchors)
+
+
+def _legalized(mod: tvm.IRModule, machine: Machine) -> tvm.IRModule:
+    refused: list[TierplanError] = []
+    try:
+        return relax.transform.LegalizeOps(legalizations(machine, refused))(mod)
+    except Exception as error:
+        if refused:
+            raise refused[0] from error
+        raise
 
 
 def graph_passes(mod: tvm.IRModule) -> tvm.IRModule:

@@ -202,8 +202,8 @@ def situation_of(
     if issues := unsupported(app, infra):
         raise InputError(*issues)
     ours = set(digests.values())
-    winning = [r for r in winners(records).values() if r.source in ours]
-    usable = [r for r in winning if stands_for(r, infra.value, host)]
+    of_ours = [r for r in records if r.source in ours]
+    usable = list(winners(r for r in of_ours if stands_for(r, infra.value, host)).values())
     _one_host(usable, infra)
     cuts = {f.source: f for f in sorted(found, key=lambda f: f.measured_at) if f.source in ours}
     fresh = _fresh(behaviours, app, infra, digests, profiles, cuts)
@@ -212,7 +212,8 @@ def situation_of(
     usable += declared_records(app.value, infra.value)
     usable = with_mixes(usable, app.value, digests, mixes_of(app.value, sized))
     situation = Situation(app, infra, tuple(usable), sized, _one_channel(hops), digests, tuple(cuts.values()), traces)
-    issues = _missing(situation, [r for r in winning if not stands_for(r, infra.value, host)], host)
+    others = [r for r in winners(of_ours).values() if not stands_for(r, infra.value, host)]
+    issues = _missing(situation, others, host)
     if not situation.hops and len(infra.value.sites) > 1:
         issues.append(Issue("hop overhead missing", infra.place("links")))
     if issues:  # one command mends them all: it is said once

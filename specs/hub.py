@@ -94,16 +94,18 @@ class GcResult(Spec):
 
 
 class ArchiveResult(Spec):
-    """`planner hub export` and `import`: what the archive holds, and its own sha256."""
+    """`planner hub export` and `import`: what the archive holds, and its own sha256. `tuned` are records of tuning."""
 
     schema_: Literal["tierplan.hub-archive/v1"] = Field(alias="schema", default="tierplan.hub-archive/v1")
     archive: str
     sha256: str
     artefacts: int
     records: int
+    tuned: int = 0
     bytes: int
     new_artefacts: int = 0
     new_records: int = 0
+    new_tuned: int = 0
 
 
 class CoverageGap(Spec):

@@ -166,6 +166,11 @@ class Record(Spec):
     @property
     def key(self) -> tuple[object, ...]:
         """What makes two records speak of the same thing; the newest measured one wins."""
+        return (*self.way, self.rpc)
+
+    @property
+    def way(self) -> tuple[object, ...]:
+        """The same, on whichever device of the class."""
         emulated = self.emulated_by.model_dump_json() if self.emulated_by else ""
         sizes = tuple(b.size for b in self.buckets or ())
         return (self.source, self.segment, self.backend, self.threads, self.batch, self.hardware, emulated, sizes)
@@ -194,13 +199,15 @@ _RANK = {"measured": 3, "emulated": 2, "declared": 1, "estimated": 0}
 
 
 def winners(records: Iterable[Record]) -> dict[tuple[object, ...], Record]:
-    """One record a key: measured before emulated before estimated, then the newest, then the last given."""
+    """One record a key: measured before emulated before estimated, then the newest, then the last given. An estimate
+    gives way to what was measured on any lent device of its class."""
     best: dict[tuple[object, ...], Record] = {}
     for record in records:
         other = best.get(record.key)
         if other is None or _order(record) >= _order(other):
             best[record.key] = record
-    return best
+    lent = {record.way for record in best.values() if record.rpc is not None}
+    return {key: r for key, r in best.items() if r.provenance != "estimated" or r.way not in lent}
 
 
 def _order(record: Record) -> tuple[int, str]:

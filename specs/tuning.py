@@ -13,14 +13,16 @@ from specs.choice import Choice
 class Trial(Spec):
     """A choice beside the one that was in use then: `ratio` is its time over the other's (median of `pairs` in
     alternation), `error` the standard error of the ratio's logarithm. `ratio` is None where it could not be built or
-    computed something else; `reason` says which."""
+    computed something else; `reason` says which. `ended` counts how often the surroundings ended it (killed, out of
+    memory or time), which says nothing of the choice."""
 
     choice: Choice
-    ratio: Annotated[float, Field(gt=0)] | None
+    ratio: Annotated[float, Field(gt=0)] | None = None
     error: Annotated[float, Field(ge=0)] = 0.0
     pairs: Annotated[int, Field(ge=0)] = 0
     taken: bool = False
     reason: str = ""
+    ended: Annotated[int, Field(ge=0)] = 0
 
 
 class TimedOn(Spec):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -20,6 +21,7 @@ from specs.refusal import refusal
 from specs.tuning import MAX_BYTES, TimedOn, Trials, Tuning
 
 FOLDER: Final = "tuned"
+KINDS: Final[Mapping[str, type[Spec]]] = {"models": Tuning, "workloads": Trials}
 HINT: Final = "remove the file: tuning again makes it anew"
 
 T = TypeVar("T", bound=Spec)
@@ -74,14 +76,40 @@ def write_trials(trials: Trials, store: Store) -> None:
     _write(_trials_file(trials.workload, trials.place, store), trials)
 
 
+def record_files(store: Path) -> Iterator[tuple[str, Path]]:
+    """Every record of tuning in a store, by its name: the path there, with slashes."""
+    for kind in KINDS:
+        for file in sorted((store / FOLDER / kind).glob("*.json")):
+            yield f"{FOLDER}/{kind}/{file.name}", file
+
+
+def check_record(name: str, file: Path) -> None:
+    """Raises InputError where `file` is no record of tuning, or not the one whose name it would have."""
+    kind = name.split("/")[1]
+    record = _read(file, KINDS[kind])
+    if isinstance(record, Tuning):
+        own = _tuning_name(record.artefact, record.place.cpu)
+    else:
+        assert isinstance(record, Trials)
+        own = _trials_name(record.workload, record.place)
+    if own != name:
+        raise InputError(Issue(f"not the record of tuning that it is named as, which is {own}", Place(str(file)), HINT))
+
+
 def _tuning_file(job: Job, store: Store) -> Path:
-    key = digest_value({"artefact": plain(job).key, "cpu": host().cpu})
-    return store.root / FOLDER / "models" / f"{key}.json"
+    return store.root / _tuning_name(plain(job).key, host().cpu)
 
 
 def _trials_file(workload: str, place: TimedOn, store: Store) -> Path:
-    key = digest_value({"workload": workload, "place": place.dump()})
-    return store.root / FOLDER / "workloads" / f"{key}.json"
+    return store.root / _trials_name(workload, place)
+
+
+def _tuning_name(artefact: str, cpu: str) -> str:
+    return f"{FOLDER}/models/{digest_value({'artefact': artefact, 'cpu': cpu})}.json"
+
+
+def _trials_name(workload: str, place: TimedOn) -> str:
+    return f"{FOLDER}/workloads/{digest_value({'workload': workload, 'place': place.dump()})}.json"
 
 
 def _write(file: Path, value: Spec) -> None:

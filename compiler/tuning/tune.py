@@ -58,6 +58,8 @@ FEWEST: Final = 15
 FEWEST_AT_LAST: Final = 25
 """Pairs of runs of a race."""
 SAMPLES: Final = 4
+ENDINGS: Final = 3
+"""How often the surroundings may end a choice before it is no longer offered: what hangs LLVM would do so each time."""
 REQUEST: Final = 600.0
 """Seconds in which a model must be built, or a race be over, which ends by itself after `race.MOST`."""
 _WORKER: Final = "compiler.tuning.worker"
@@ -131,7 +133,8 @@ def tune(job: Job, store: Store, samples: Sequence[Sample], seconds: float, say:
 @dataclass
 class _Search:
     """`present` are choices in use, by workload; `before` those with which it began. `built` says by name with which
-    choices a build was made; the child has those in `inside`."""
+    choices a build was made; the child has those in `inside`. `ended` are the choices, with their workloads, that the
+    surroundings ended in this search: a later one tries them again."""
 
     job: Job
     store: Store
@@ -148,6 +151,7 @@ class _Search:
     built: dict[str, dict[str, Choice]] = field(default_factory=dict)
     inside: set[str] = field(default_factory=set)
     tolerance: float = 0.0
+    ended: list[tuple[str, Choice]] = field(default_factory=list)
     known: int = 0
     tried: int = 0
     rounds: int = 0
@@ -212,11 +216,12 @@ class _Search:
 
     def _next(self, found: Mapping[str, Any]) -> dict[str, Choice]:
         """The next choice of every operator that has one left."""
-        left = {workload: self._untried(found, workload) for workload in self.trials}
+        left = {w: [c for c in self._untried(found, w) if (w, c) not in self.ended] for w in self.trials}
         return {workload: choices[0] for workload, choices in left.items() if choices}
 
     def _untried(self, found: Mapping[str, Any], workload: str) -> list[Choice]:
-        tried = [trial.choice for trial in self.trials[workload].trials]
+        trials = self.trials[workload].trials
+        tried = [t.choice for t in trials if not 0 < t.ended < ENDINGS]
         others = found["workloads"].get(workload, {}).get("others", ())
         return [c for c in map(Choice.model_validate, others) if c not in tried]
 
@@ -231,8 +236,10 @@ class _Search:
             hopeful = any(ratio.is_faster(LEAST, ERRORS) for w, ratio in raced.parts.items() if w in wanted)
             # Of hundreds of choices, some look faster by chance; twice, hardly one.
             again = self._race("present", "next", FEWEST) if hopeful else raced
-        except (NotKnown, EnvironmentFailed, InputError) as error:
+        except InputError as error:
             return self._lost(wanted, str(error))
+        except (NotKnown, EnvironmentFailed) as error:
+            return self._lost(wanted, str(error), ended=True)
         taken = 0
         for workload, choice in wanted.items():
             ratio = raced.parts.get(workload)
@@ -248,9 +255,22 @@ class _Search:
         self.step(f"round {self.rounds}: {len(wanted)} choices, {taken} taken")
         return taken > 0
 
-    def _note(self, workload: str, choice: Choice, ratio: Ratio | None, taken: bool, reason: str = "") -> None:
+    def _note(
+        self,
+        workload: str,
+        choice: Choice,
+        ratio: Ratio | None,
+        taken: bool,
+        reason: str = "",
+        *,
+        ended: bool = False,
+    ) -> None:
         """On disk before the next round begins."""
         self.tried += 1
+        old = self.trials[workload]
+        before = next((t.ended for t in old.trials if t.choice == choice), 0)
+        if ended:
+            self.ended.append((workload, choice))
         trial = Trial(
             choice=choice,
             ratio=ratio.ratio if ratio is not None else None,
@@ -258,19 +278,20 @@ class _Search:
             pairs=ratio.pairs if ratio is not None else 0,
             taken=taken,
             reason=reason,
+            ended=before + 1 if ended else 0,
         )
-        old = self.trials[workload]
-        update = {"trials": (*old.trials, trial), "choice": self.present.get(workload)}
+        others = (t for t in old.trials if t.choice != choice)
+        update = {"trials": (*others, trial), "choice": self.present.get(workload)}
         self.trials[workload] = old.model_copy(update=update)
         write_trials(self.trials[workload], self.store)
 
-    def _lost(self, wanted: Mapping[str, Choice], reason: str) -> bool:
-        """One of these choices cannot be built, or computes something else. Which one is found by trying them alone.
-        Whether any other was taken.
+    def _lost(self, wanted: Mapping[str, Choice], reason: str, *, ended: bool = False) -> bool:
+        """One of these choices cannot be built, or computes something else, or was `ended` by the surroundings. Which
+        one is found by trying them alone. Whether any other was taken.
         """
         if len(wanted) == 1:
             ((workload, choice),) = wanted.items()
-            self._note(workload, choice, None, False, reason[:300])
+            self._note(workload, choice, None, False, reason[:300], ended=ended)
             self.step(f"round {self.rounds}: {workload}: {choice}: {reason}")
             return False
         names, taken = list(wanted), False
@@ -317,10 +338,12 @@ class _Search:
             self.present.pop(workload)
             if workload in self.before:
                 self.present[workload] = self.before[workload]
-            if workload in self.trials:
-                update = {"choice": self.present.get(workload)}
-                self.trials[workload] = self.trials[workload].model_copy(update=update)
-                write_trials(self.trials[workload], self.store)
+            known = self.trials.get(workload) or read_trials(workload, place_of(self.job), self.store)
+            if known.trials or workload in self.trials:
+                now = known.model_copy(update={"choice": self.present.get(workload)})
+                write_trials(now, self.store)
+                if workload in self.trials:
+                    self.trials[workload] = now
 
     def _publish(self, whole: Ratio) -> None:
         """Build the artefact with these choices, as compiling will, and write the record that makes it do so.
@@ -331,8 +354,11 @@ class _Search:
             self._build("before", {})
             whole = self._race("before", "present", FEWEST_AT_LAST, self._seconds_at_last).whole
         if not whole.is_faster(LEAST_WHOLE, ERRORS_AT_LAST):
-            self.say("analytic choices do as well: the earlier record is removed")
+            why = "analytic choices do as well"
+            self.say(f"{why}: the earlier record is removed")
             forget_tuning(self.job, self.store)
+            self.before = {}
+            self._put_back(dict.fromkeys(list(self.present), why))
             return
         made = self.job.model_copy(update={"tuned": dict(sorted(self.present.items()))})
         build(made, self.store)

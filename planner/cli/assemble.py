@@ -9,6 +9,7 @@ from pathlib import Path
 from compiler.build import build_all
 from compiler.job import BACKENDS, Job, versions
 from compiler.store import Store
+from compiler.tuning.records import as_tuned
 from planner.cli.devices import lent_classes
 from planner.cli.loading import Loaded
 from planner.cli.profiling.targets import Targets
@@ -76,11 +77,14 @@ def assemble(
 
 
 def _as_planned(job: Job, key: str, store: Store) -> Job:
-    """`job` with the schedules of the artefact that was profiled, where those were tuned and the store has it: what was
-    tuned since is for the next profile."""
-    if job.key == key or (folder := store.find(key)) is None:
+    """`job` with the schedules of the artefact that was profiled, where those were tuned: as the store has it, else, to
+    be made again, as tuning recorded them. What was tuned since is for the next profile."""
+    if job.key == key:
         return job
-    return job.model_copy(update={"tuned": read_artefact(folder).tuned or {}})
+    if (folder := store.find(key)) is not None:
+        return job.model_copy(update={"tuned": read_artefact(folder).tuned or {}})
+    recorded = as_tuned(job, store)
+    return recorded if recorded.key == key else job
 
 
 def _key(a: Assignment) -> tuple[str, str, str, int, int, str, str]:

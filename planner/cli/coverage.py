@@ -114,13 +114,14 @@ def _facts(loaded: Loaded, profiles: Path, refusal: Refusal) -> Facts:
     behaviours = fresh(read_jsonl(file, Behaviour), digests) if file.exists() else []
     mixes = mixes_of(app, behaviours)
     records: dict[tuple[str, str], list[Record]] = {}
-    for record in winners(read_records(profiles)).values() if profiles.is_dir() else ():
+    here = (r for r in read_records(profiles) if stands_for(r, infra, None)) if profiles.is_dir() else ()
+    for record in winners(here).values():
         for name in names.get(record.source, ()) if record.segment == ".." and record.batch == 1 else ():
             component = name.split("/")[0]
             allowed, mix = app.components[component].backends, mixes.get(component, {})
             if list(mix) != list(record.shares):
                 continue  # measured in other buckets
-            if stands_for(record, infra, None) and (allowed is None or record.backend in allowed):
+            if allowed is None or record.backend in allowed:
                 records.setdefault((name, record.hardware), []).append(remixed(record, mix))
     return Facts(app, infra, records, behaviours, refusal)
 

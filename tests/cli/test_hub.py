@@ -15,18 +15,24 @@ import jsonschema
 import pytest
 
 from compiler.convert import conversion_folder
+from compiler.job import job
 from compiler.quantize import quantization_folder
 from compiler.store import Store
+from compiler.tuning.records import as_tuned, place_of, read_trials, write_trials
 from planner.cli import results
 from planner.cli.hub.archive import export_archive, import_archive
 from planner.cli.hub.collect import STALE_SECONDS, collect
 from planner.cli.hub.query import select
 from specs.catalogue import catalogue
+from specs.choice import Choice
 from specs.errors import InputError
 from specs.hub import HubRow
 from specs.profile import read_records
 from specs.schema import MODELS, json_schema
+from specs.tuning import Trials
 from tests.cli.calling import Called, planner
+from tests.compiler.models import save
+from tests.compiler.test_tuning import small, tuning_of
 
 ALL = MODELS | results.MODELS
 STORE = Path(".tierplan/store")
@@ -169,6 +175,44 @@ def test_an_archive_carries_everything_to_another_folder_and_the_same_twice_adds
         assert (other / "profiles" / file.name).read_bytes() == file.read_bytes()
     value = answer(planner(*arguments, folder=other), "hub-archive")
     assert (value["new_artefacts"], value["new_records"]) == (0, 0)
+
+
+def test_an_archive_carries_what_tuning_found(tmp_path: Path) -> None:
+    asked, store = job(save(small(), tmp_path / "small.onnx"), "tvm"), Store(tmp_path / "store")
+    workload = "conv2d data[1]"
+    place = place_of(asked)
+    tuning_of(asked, {workload: Choice(order="positions")}, store)
+    write_trials(Trials(workload=workload, place=place, choice=Choice(order="positions")), store)
+    made = export_archive(tmp_path / "hub.tar", tmp_path / "profiles", store.root)
+    assert (made.artefacts, made.records, made.tuned) == (0, 0, 2)
+    other = Store(tmp_path / "other")
+    found = [import_archive(tmp_path / "hub.tar", tmp_path / "profiles", other.root).new_tuned for _ in range(2)]
+    assert found == [2, 0]
+    assert as_tuned(asked, other) == as_tuned(asked, store) != asked
+    assert read_trials(workload, place, other) == read_trials(workload, place, store)
+    own = Trials(workload=workload, place=place, choice=Choice())
+    write_trials(own, other)
+    assert import_archive(tmp_path / "hub.tar", tmp_path / "profiles", other.root).new_tuned == 0
+    assert read_trials(workload, place, other) == own  # what was timed here stays
+
+
+def test_a_record_of_tuning_that_is_none_or_another_is_neither_exported_nor_imported(tmp_path: Path) -> None:
+    asked, store = job(save(small(), tmp_path / "small.onnx"), "tvm"), Store(tmp_path / "store")
+    write_trials(Trials(workload="conv2d data[1]", place=place_of(asked)), store)
+    (file,) = (store.root / "tuned" / "workloads").iterdir()
+    for name, data, expected in (
+        (f"tuned/workloads/{KEY}.json", file.read_bytes(), "not the record of tuning that it is named as"),
+        (f"tuned/models/{file.name}", file.read_bytes(), "not a record of tuning"),
+        (f"tuned/workloads/{file.name}", b"{}", "not a record of tuning"),
+        (f"tuned/other/{file.name}", b"{}", "is no file of a hub's archive"),
+    ):
+        archive = hostile(tmp_path / "bad.tar", name, data)
+        with pytest.raises(InputError, match=expected):
+            import_archive(archive, tmp_path / "profiles", tmp_path / "in")
+        assert list((tmp_path / "in").iterdir()) == []
+    file.rename(file.with_name(f"{KEY}.json"))
+    with pytest.raises(InputError, match="not the record of tuning that it is named as"):
+        export_archive(tmp_path / "hub.tar", tmp_path / "profiles", store.root)
 
 
 def hostile(archive: Path, name: str, data: bytes = b"x", kind: bytes = tarfile.REGTYPE, link: str = "") -> Path:

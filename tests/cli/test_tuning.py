@@ -41,6 +41,12 @@ def test_a_tuned_model_is_profiled_planned_and_shipped_as_such(project: Path) ->
     shipped = [json.loads(file.read_text("utf-8")) for file in (project / "bundle").rglob("artefact.json")]
     assert [each["tuned"] for each in shipped] == [{"gemm data[1,4] other[4,2]": choice.dump()}]
 
+    shutil.rmtree(store.folder(tuned.key))
+    done = planner("compile", *FILES, "--format", "json", "-o", "rebuilt", folder=project)
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["compiled"] == 1  # of its record
+    assert store.find(tuned.key) is not None
+
     done = planner("compile", *FILES, "--tune", "1s", "--format", "json", "-o", "again", folder=project)
     assert done.code == 0, done.err
     result = json.loads(done.out)

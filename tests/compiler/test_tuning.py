@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -43,14 +46,14 @@ from compiler.tuning.records import (
     write_tuning,
 )
 from compiler.tuning.space import neighbours
-from compiler.tuning.tune import Tuned, tune
+from compiler.tuning.tune import ENDINGS, Tuned, tune
 from planner.cli.profiling.model import profile_model
 from runtime.executors import open_executor
 from specs.artefact import Buckets
 from specs.artefact_folder import read_artefact
 from specs.choice import Choice
 from specs.errors import InputError
-from specs.tuning import Trials, Tuning
+from specs.tuning import Trial, Trials, Tuning
 from tests.cli.calling import planner
 from tests.compiler.models import Array, model, reference, save
 from tests.runtime.processes import alive, children, until
@@ -257,6 +260,71 @@ def test_a_search_that_is_killed_goes_on_where_it_was(asked: Job, tmp_path: Path
         assert now.trials[: len(each.trials)] == each.trials
 
 
+class _EnoughError(Exception):
+    """Ends a search from within."""
+
+
+def test_a_choice_that_was_killed_is_offered_again_but_not_forever(
+    asked: Job, tmp_path: Path, heaviest: tuple[str, Choice]
+) -> None:
+    workload, analytic = heaviest
+    store, place = Store(tmp_path / "store"), place_of(asked)
+    hopeless = Trial(choice=Choice(winograd=not analytic.winograd), ratio=None, reason="killed", ended=ENDINGS)
+    write_trials(Trials(workload=workload, place=place, trials=(hopeless,)), store)
+    began, over = threading.Event(), threading.Event()
+
+    def kill() -> None:
+        began.wait()
+        while not over.wait(0.02):
+            for pid in children():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def step(text: str) -> None:
+        if "with choices take" in text:
+            began.set()
+        if "the child process ended with signal SIGKILL" in text:
+            raise _EnoughError
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        with pytest.raises(_EnoughError):
+            tune(asked, store, SAMPLES, 600, quiet, step)
+    finally:
+        began.set()
+        over.set()
+        killer.join()
+    (lost,) = [(t.workload, trial) for t in _all_trials(store) for trial in t.trials if 0 < trial.ended < ENDINGS]
+    assert lost[1].ratio is None
+    search(asked, store)
+    trials = read_trials(lost[0], place, store).trials
+    assert [trial.ended for trial in trials if trial.choice == lost[1].choice] == [0]
+    assert [t for t in read_trials(workload, place, store).trials if t.choice == hopeless.choice] == [hopeless]
+
+
+def _all_trials(store: Store) -> list[Trials]:
+    files = (store.root / FOLDER / "workloads").glob("*.json")
+    return [Trials.model_validate_json(file.read_bytes()) for file in files]
+
+
+def test_choices_that_are_no_faster_than_analytic_ones_are_nowhere_in_use(
+    asked: Job, tmp_path: Path, heaviest: tuple[str, Choice], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record of before was slow, and the search took what the analytic choice is."""
+    workload, analytic = heaviest
+    store = Store(tmp_path / "store")
+    tuning_of(asked, {workload: Choice(tile=SLOWEST)}, store)
+    write_trials(Trials(workload=workload, place=place_of(asked), choice=analytic), store)
+    monkeypatch.setattr("compiler.tuning.tune.LEAST_WHOLE", 0.1)  # chance is smaller
+    said: list[str] = []
+    found = search(asked, store, said=said)
+    assert found.tuning is None
+    assert read_tuning(asked, store) is None
+    assert any("the earlier record is removed" in each for each in said)
+    assert all(trials.choice is None for trials in _all_trials(store))
+
+
 def test_a_worse_choice_that_an_earlier_search_took_is_put_back(
     asked: Job, tmp_path: Path, heaviest: tuple[str, Choice]
 ) -> None:
@@ -345,8 +413,10 @@ def test_a_record_that_was_changed_into_nonsense_is_refused(
 ) -> None:
     store = Store(tmp_path / "store")
     tuning_of(asked, {heaviest[0]: Choice(tile=(7, 7, 7))}, store)
-    with pytest.raises(InputError, match="tuned tile of 7x7x7 does not fit"):
-        build(as_tuned(asked, store), store)
+    for compiled in (lambda: build(as_tuned(asked, store), store), lambda: search(asked, store)):
+        with pytest.raises(InputError, match=r"^a tuned tile of 7x7x7 does not fit") as unfit:
+            compiled()
+        assert "remove the folder `tuned`" in unfit.value.issues[0].hint
     (file,) = (store.root / FOLDER / "models").iterdir()
     file.write_text('{"schema": "tierplan.tuning/v1"}')
     with pytest.raises(InputError, match="not a record of tuning") as refused:

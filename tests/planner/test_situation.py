@@ -186,3 +186,19 @@ def test_records_of_other_models_are_left_out() -> None:
     found = situation_of(given.app, given.infra, [*given.records, extra], given.behaviours, given.hops, given.digests)
     assert found == replace(given, records=found.records)
     assert extra not in found.records
+
+
+def test_what_devices_of_another_key_measured_later_hides_nothing(tmp_path: Path) -> None:
+    folder = project(tmp_path)
+    lent = yaml.safe_dump(INFRA | {"hardware": {"chip": {"cores": 1, "device": {"rpc": "pi", "target": "cortex-a72"}}}})
+    (folder / "infra.yaml").write_text(lent)
+    file = folder / "profiles" / "profiles.jsonl"
+    old = [Record.model_validate_json(text) for text in file.read_text().splitlines()]
+    plain = {"provenance": "measured", "emulated_by": None}
+    mine = [r.model_copy(update={**plain, "rpc": "pi", "measured_at": "2026-01-01"}) for r in old]
+    others = [r.model_copy(update={**plain, "rpc": "jet", "measured_at": "2027-01-01"}) for r in old]
+    guesses = [r.model_copy(update={**plain, "provenance": "estimated", "interval": (0.5, 2.0)}) for r in old]
+    file.write_text("".join(map(json_line, [*guesses, *mine, *others])))
+    assert [r.rpc for r in load(folder).records] == ["pi", "pi"]
+    file.write_text("".join(map(json_line, [*guesses, *others])))
+    assert [r.provenance for r in load(folder).records] == ["estimated", "estimated"]

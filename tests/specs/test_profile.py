@@ -91,3 +91,15 @@ def test_what_was_measured_wins_over_an_estimate_however_new_that_is() -> None:
     assert measured.service == measured.latency
     assert estimated.service.mean == pytest.approx(3 * estimated.latency.mean)
     assert estimated.service.variance == pytest.approx(9 * estimated.latency.variance, abs=1e-12)
+
+
+def test_what_devices_of_two_keys_measured_does_not_hide_each_other() -> None:
+    plain = record("a" * 64, "board", 0.01).model_copy(update={"provenance": "measured", "emulated_by": None})
+    first, second = (
+        plain.model_copy(update={"rpc": key, "measured_at": at}) for key, at in (("pi", "1"), ("jet", "2"))
+    )
+    again = first.model_copy(update={"measured_at": "3"})
+    guess = plain.model_copy(update={"provenance": "estimated", "interval": (0.5, 3.0), "measured_at": "4"})
+    assert set(r.rpc for r in winners([first, second]).values()) == {"pi", "jet"}
+    assert [r.measured_at for r in winners([again, second, first]).values()] == ["3", "2"]
+    assert list(winners([guess, first, second]).values()) == [first, second]

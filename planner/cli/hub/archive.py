@@ -1,4 +1,4 @@
-"""The hub as one archive: artefacts and profiles in a tar file, the same bytes for the same contents.
+"""The hub as one archive: artefacts, profiles and what tuning found in a tar file, equal bytes for equal contents.
 
 An archive is data from elsewhere, and the artefacts in it are code: nothing is published before every name, size and
 digest was found right, and links, devices and paths that leave the archive are refused. Digests show that an artefact
@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from compiler.tuning.records import check_record, record_files
 from planner.cli.hub.contents import read_store
 from planner.cli.ledger import Ledger
 from specs.artefact import ARTEFACT_FILE
@@ -29,14 +30,17 @@ from specs.profile import BEHAVIOUR_FILE, HOPS_FILE, HopOverhead, Record, read_j
 
 MAX_FILES: Final = 200_000
 
-_NAME = re.compile(r"^(store/([0-9a-f]{64})/[A-Za-z0-9][\w.-]*|profiles/[A-Za-z0-9][\w.-]*\.jsonl)$")
+_NAME = re.compile(
+    r"^(store/([0-9a-f]{64})/[A-Za-z0-9][\w.-]*|profiles/[A-Za-z0-9][\w.-]*\.jsonl"
+    r"|tuned/(models|workloads)/[0-9a-f]{64}\.json)$"
+)
 _CHUNK: Final = 1 << 20
 
 
 def export_archive(archive: Path, profiles: Path, store: Path) -> ArchiveResult:
-    """Write every artefact and profile to `archive`, whole or not at all. Raises InputError for an artefact that was
-    changed, and where there is nothing to write."""
-    files = [*_store_files(store), *_profile_files(profiles)]
+    """Write every artefact, profile and record of tuning to `archive`, whole or not at all. Raises InputError for an
+    artefact or a record that was changed, and where there is nothing to write."""
+    files = [*_store_files(store), *_profile_files(profiles), *_tuned_files(store)]
     if not files:
         hint = "name them with --store and --profiles"
         raise InputError(
@@ -60,6 +64,7 @@ def export_archive(archive: Path, profiles: Path, store: Path) -> ArchiveResult:
         sha256=digest_file(archive),
         artefacts=len({name.split("/")[1] for name, _ in files if name.startswith("store/")}),
         records=sum(len(file.read_bytes().splitlines()) for name, file in files if name.startswith("profiles/")),
+        tuned=sum(name.startswith("tuned/") for name, _ in files),
         bytes=archive.stat().st_size,
     )
 
@@ -77,6 +82,12 @@ def _profile_files(profiles: Path) -> Iterator[tuple[str, Path]]:
         yield f"profiles/{file.name}", file
 
 
+def _tuned_files(store: Path) -> Iterator[tuple[str, Path]]:
+    for name, file in record_files(store):
+        check_record(name, file)
+        yield name, file
+
+
 def import_archive(archive: Path, profiles: Path, store: Path, sha256: str | None = None) -> ArchiveResult:
     """Take what `archive` holds and is not there yet. Raises InputError, and changes nothing, where any of it is
     wrong, or `sha256` is given and is not the archive's."""
@@ -91,7 +102,9 @@ def import_archive(archive: Path, profiles: Path, store: Path, sha256: str | Non
         for key in keys:
             _check_artefact(work / "store" / key, archive)
         lines = {file.name: _values(file, archive) for file in sorted((work / "profiles").glob("*.jsonl"))}
+        tuned = [name for name, file in record_files(work) if _is_record(name, file, archive)]
         fresh = [key for key in keys if _publish(work / "store" / key, store / key)]
+        found = [name for name in tuned if _take(work / name, store / name)]
         added = sum(_append(profiles / name, values) for name, values in lines.items())
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -100,10 +113,30 @@ def import_archive(archive: Path, profiles: Path, store: Path, sha256: str | Non
         sha256=digest,
         artefacts=len(keys),
         records=sum(map(len, lines.values())),
+        tuned=len(tuned),
         bytes=archive.stat().st_size,
         new_artefacts=len(fresh),
         new_records=added,
+        new_tuned=len(found),
     )
+
+
+def _is_record(name: str, file: Path, archive: Path) -> bool:
+    """Raises InputError, of the archive, where it is none."""
+    try:
+        check_record(name, file)
+    except InputError as error:
+        raise InputError(Issue(f"{name}: {error.issues[0].message}", Place(str(archive)))) from error
+    return True
+
+
+def _take(made: Path, file: Path) -> bool:
+    """Whether it was not there yet: what was timed here goes on from itself."""
+    if file.exists():
+        return False
+    file.parent.mkdir(parents=True, exist_ok=True)
+    made.rename(file)
+    return True
 
 
 def _publish(made: Path, folder: Path) -> bool:

@@ -40,11 +40,12 @@ def read_contents(
     from planner.situation import source_digests, stands_for
 
     digests = source_digests(app) if app is not None else {}
-    records = list(winners(read_records(profiles)).values()) if profiles.is_dir() else []
+    records = read_records(profiles) if profiles.is_dir() else []
     if app is not None:
         records = [r for r in records if r.source in digests.values()]
     if infra is not None:
         records = [r for r in records if stands_for(r, infra, None)]
+    records = list(winners(records).values())
     file = profiles / BEHAVIOUR_FILE
     behaviours = fresh(read_jsonl(file, Behaviour), digests) if app is not None and file.exists() else []
     artefacts, broken = read_store(store)

@@ -158,7 +158,7 @@ def export(
     store: StoreFolder = STORE,
     fmt: FormatOption = Format.table,
 ) -> None:
-    """Write every artefact and profile to one archive; the same contents give the same bytes.
+    """Write every artefact, profile and record of tuning to one archive; the same contents give the same bytes.
 
     Example: planner hub export hub.tar
     """
@@ -178,7 +178,8 @@ def import_(
     ] = None,
     fmt: FormatOption = Format.table,
 ) -> None:
-    """Take artefacts and profiles that are not there yet. Artefacts are code: import only what you trust.
+    """Take artefacts, profiles and records of tuning that are not there yet. Artefacts are code: import only what you
+    trust.
 
     Example: planner hub import hub.tar --sha256 DIGEST
     """
@@ -189,7 +190,12 @@ def import_(
 
 
 def _told(result: ArchiveResult, did: str, out: Console) -> None:
-    new = f"; new here: {result.new_artefacts} artefacts, {result.new_records} records" if did == "read" else ""
-    size = number(result.bytes / 1e6)
-    out.print(f"{did} {result.archive}: {result.artefacts} artefacts, {result.records} records, {size} MB{new}")
+    fresh = _counted(result.new_artefacts, result.new_records, result.new_tuned)
+    held = _counted(result.artefacts, result.records, result.tuned)
+    new = f"; new here: {fresh}" if did == "read" else ""
+    out.print(f"{did} {result.archive}: {held}, {number(result.bytes / 1e6)} MB{new}")
     out.print(f"sha256 {result.sha256}")
+
+
+def _counted(artefacts: int, records: int, tuned: int) -> str:
+    return f"{artefacts} artefacts, {records} records" + (f", {tuned} of tuning" if tuned else "")

@@ -19,7 +19,7 @@ from compiler.host import clock
 from compiler.model import load_model, prepare
 from planner.cli.ledger import Ledger
 from planner.cli.profiling.targets import Targets
-from planner.situation import source_digests
+from planner.situation import source_digests, stands_for
 from specs.application import Application
 from specs.artefact import Segment
 from specs.catalogue import entry_of
@@ -114,11 +114,12 @@ def _prepared(file: Path, name: str) -> onnx.ModelProto:
 
 def add_estimates(estimator: Estimator, folder: Path) -> int:
     """Write the estimates of what was not measured and that `folder` does not hold yet; how many those are."""
-    won = winners(read_records(folder))
-    known = {_said(r) for r in won.values()}
-    measured = {key for key, r in won.items() if r.provenance != "estimated"}
-    found = estimator.records(list(won.values()))
-    fresh = [r for r in found if r.key not in measured and _said(r) not in known]
+    records = read_records(folder)
+    won = winners(r for r in records if stands_for(r, estimator.infra, None)).values()
+    known = {_said(r) for r in won}
+    measured = {r.way for r in won if r.provenance != "estimated"}
+    found = estimator.records(list(winners(records).values()))
+    fresh = [r for r in found if r.way not in measured and _said(r) not in known]
     ledger = Ledger(folder / ESTIMATES_FILE)
     for each in fresh:
         ledger.append(each)

@@ -81,7 +81,8 @@ def _item() -> Callable[[Any, int], Any]:
     times as long, which of a forest's classifier is a quarter of a call."""
     from tvm_ffi import get_global_func
 
-    return get_global_func("ffi.ArrayGetItem")  # type: ignore[no-any-return]
+    item: Callable[[Any, int], Any] = get_global_func("ffi.ArrayGetItem")
+    return item
 
 
 def writable(tensor: Any) -> np.ndarray[Any, Any]:

@@ -173,6 +173,6 @@ def test_pairs_that_no_other_test_has_equal_brute_force_and_verify(make: Callabl
         plan = planned(given)
         if plan is not None:
             verified += 1
-            assert not (wrong := verify(given, plan, 20_000).wrong), wrong
+            assert not (wrong := verify(given, plan, 60_000).wrong), wrong
     assert compared >= 3
     assert verified >= 1

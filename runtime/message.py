@@ -49,6 +49,10 @@ class Trace:
 
     def merged(self, other: Trace) -> Trace:
         """Both, without what they have in common."""
+        if not (other.stages or other.transfers):
+            return self
+        if not (self.stages or self.transfers):
+            return other
         return Trace(
             tuple(dict.fromkeys((*self.stages, *other.stages))),
             tuple(dict.fromkeys((*self.transfers, *other.transfers))),

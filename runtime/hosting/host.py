@@ -145,6 +145,7 @@ class Host:
         self._works = works
         self._consumers: dict[str, Consumer] = {c.id: c for c in consumers_at(member.site, top, app)}
         self._edges = edges_from(top)
+        self._members = {at: str(member) for at, member in top.member.items()}
         self._edge_names = {(e.flow, e.producer, e.consumer): e.name for e in top.edges}
         self._gated = _gated(app)
         self._routes = Routes(top) if options.shape and not options.emulated else None
@@ -250,7 +251,8 @@ class Host:
 
     def _start(self, consumer: Consumer, partial: Partial, message: Message, now: float) -> None:
         inputs = consumer.inputs(partial)
-        whole = replace(message, values={}, skipped=tuple(sorted(partial.skipped)), trace=partial.trace)
+        skipped = tuple(sorted(partial.skipped)) if partial.skipped else ()
+        whole = _of_request(message, message.producer, skipped, partial.trace)(message.kind, consumer.id, {})
         stage = self._top.stage_by_id.get(consumer.id)
         if stage is None:
             self._answer(consumer.id, inputs, whole, now)
@@ -316,10 +318,10 @@ class Host:
         batch = [task for task in tasks if started <= task.message.deadline and not task.given_up]
         if not batch:
             return
-        watch = Stopwatch.start()
+        watch = Stopwatch.start() if self._options.shape else None
         with working_until(max(task.message.deadline for task in batch)):
             made = self._works[stage.id][server].run_batch([task.inputs for task in batch])
-        if self._options.shape:
+        if watch is not None:
             watch.stretch(stage.cpu)
         ended = time.monotonic()
         self._busy[stage.id, server] = self._busy.get((stage.id, server), 0.0) + ended - started
@@ -341,7 +343,8 @@ class Host:
                 if not task.gather.add(task.index, made, time_):
                     return
                 made, times = stack(task.gather.results, self._works[stage.id][0].outputs), task.gather.times
-            self._hand_over(stage, message, made, message.trace.merged(Trace(stages=times)), ended)
+            trace = Trace((*message.trace.stages, *times), message.trace.transfers)
+            self._hand_over(stage, message, made, trace, ended)
         except TierplanError as error:
             self._tell(message, "failed", f"{stage.name} at {self.name}: {error}")
 
@@ -349,30 +352,28 @@ class Host:
         """Send what `stage` made to those that take it, and tell who must know what its gates shut."""
         joint = "." if stage.last else "@"
         values = {f"{stage.component}{joint}{name}": value for name, value in made.items()}
-        known = frozenset(message.skipped)
         new: frozenset[str] = frozenset()
-        if stage.last:
-            gates = {c: truth(values[key], key) for c, key in self._gated.get(stage.component, {}).items()}
-            new = self._graph.skipped(gates) if gates else frozenset()
-        skipped = tuple(sorted(known | new))
-        base = replace(
-            message, producer=stage.id, skipped=skipped, trace=trace, sent=now, clock=self._options.clock, values={}
-        )
+        if stage.last and stage.component in self._gated:
+            gates = {c: truth(values[key], key) for c, key in self._gated[stage.component].items()}
+            new = self._graph.skipped(gates)
+        skipped = tuple(sorted({*message.skipped, *new})) if new else message.skipped
+        made_of = _of_request(message, stage.id, skipped, trace, now, self._options.clock)
+        notice = _of_request(message, stage.id, skipped, Trace(), now, self._options.clock)
         for edge in self._edges.get((message.flow, stage.id), ()):
             target = self._top.stage_by_id.get(edge.consumer)
             runs = target is None or target.component not in skipped
             if runs or edge.always:
                 taken = {key: values[key] for key in edge.values}
-                self._send(replace(base, kind="values", consumer=edge.consumer, values=taken), edge.to_site, now)
+                self._send(made_of("values", edge.consumer, taken), edge.to_site, now)
             elif target is not None and target.component in new:
-                self._send(replace(base, kind="skip", consumer=edge.consumer, trace=Trace()), edge.to_site, now)
+                self._send(notice("skip", edge.consumer, {}), edge.to_site, now)
         for consumer, site in told_of(new, message.flow, stage, self._top, self._app).items():
-            self._send(replace(base, kind="skip", consumer=consumer, trace=Trace()), site, now)
+            self._send(notice("skip", consumer, {}), site, now)
 
     # --- messages out
 
     def _send(self, message: Message, site: str, now: float) -> None:
-        member = str(self._top.member[message.origin, site])
+        member = self._members[message.origin, site]
         target = process_for(member, self._top.stage_by_id.get(message.consumer), message.avoid)
         if target == self.name:
             self._accept(message)
@@ -547,6 +548,37 @@ class _Serve:
 
     def __call__(self, tasks: Sequence[_Task]) -> None:
         self.host.serve(tasks, self.server)
+
+
+def _of_request(
+    message: Message, producer: str, skipped: tuple[str, ...], trace: Trace, sent: float = 0.0, clock: str = ""
+) -> Callable[[Kind, str, Mapping[str, Value]], Message]:
+    """Makes messages from `producer`, of a kind, to a consumer, with values, of the same request as `message`. As
+    `replace` does, which takes three times as long.
+    """
+
+    def make(kind: Kind, consumer: str, values: Mapping[str, Value]) -> Message:
+        return Message(
+            kind,
+            message.request,
+            message.flow,
+            message.origin,
+            consumer,
+            message.deadline,
+            producer,
+            sent or message.sent,
+            clock or message.clock,
+            0.0,
+            values,
+            skipped,
+            trace,
+            "",
+            message.attempt,
+            message.avoid,
+            message.plan,
+        )
+
+    return make
 
 
 def _gated(app: Application) -> dict[str, dict[str, str]]:

@@ -59,7 +59,7 @@ def application_of(folder: Path) -> str:
 
 
 def road(folder: Path) -> tuple[str, ...]:
-    """Every step from the files to a report of a run, as commands of a shell."""
+    """Every step from the files to a report of a run and to a deployment's end, as commands of a shell."""
 
     def named(file: str) -> str:
         return shlex.quote(str(folder / file))
@@ -74,4 +74,6 @@ def road(folder: Path) -> tuple[str, ...]:
         f"planner compile {plan} {app} --infra {infra} -o {bundle}",
         f"planner run {bundle} --app {app} --profiles {profiles} -o {run}",
         f"planner report {plan} --run {run} --app {app} --infra {infra} -o {named('report.html')}",
+        f"planner deploy {bundle} --app {app} --profiles {profiles}",
+        f"planner undeploy {application_of(folder)}",
     )

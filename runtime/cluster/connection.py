@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import socket
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ NAMESPACE: Final = "tierplan"
 HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\x04\0\0\0\0\0"
 """What an HTTP/2 client says first: the preface and an empty frame of settings (RFC 9113, section 3.4)."""
 HTTP2_SETTINGS: Final = 4
+NOT_STARTED: Final = "it could not start"
+"""How the reason begins why an actor died that Ray does not start again, for its constructor raised."""
+_OURS: Final = re.compile(r"specs\.errors\.\w+: ")
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -66,6 +70,14 @@ def probe(address: Address) -> None:
 def _first_line(error: BaseException) -> str:
     """Ray says much: what happened comes first."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
+
+
+def _death(error: Any) -> str:
+    """Why an actor died, of Ray's error. What a constructor raised comes last in it, after the traceback."""
+    if not error.actor_init_failed:
+        return _first_line(error)
+    raised = str(error).strip().splitlines()[-1]
+    return f"{NOT_STARTED}: {_OURS.sub('', raised)[:500]}"
 
 
 @contextlib.contextmanager
@@ -202,12 +214,16 @@ class Connection:
                     f"the host at {member} did not answer within {limit:.0f} s (it hangs, or the machine is too busy"
                     " with other work: try again when it is not)"
                 ) from error
+            except self._ray.exceptions.RayActorError as error:
+                raise EnvironmentFailed(f"the host at {member} died: {_death(error)}") from error
             except self._ray.exceptions.RayError as error:
                 raise EnvironmentFailed(f"the host at {member} died: {_first_line(error)}") from error
         return results
 
     def ask(self, refs: Mapping[str, Any], limit: float) -> tuple[dict[str, Any], dict[str, str]]:
-        """Results by member, and the reasons of those that died. Who does not answer in time is in neither."""
+        """Results by member, and the reasons of those that died; one that begins with `NOT_STARTED` is final. Who does
+        not answer in time is in neither.
+        """
         results: dict[str, Any] = {}
         died: dict[str, str] = {}
         done, _ = self._ray.wait(list(refs.values()), num_returns=len(refs), timeout=limit)
@@ -219,7 +235,7 @@ class Connection:
                     cause = error.cause if error.cause is not None else error
                     raise cause from None
                 except self._ray.exceptions.RayActorError as error:
-                    died[member] = _first_line(error)
+                    died[member] = _death(error)
         return results, died
 
     def kill(self, actors: Sequence[Any]) -> None:

@@ -22,7 +22,7 @@ from runtime.cluster.keeper import LOOPBACK
 from runtime.cluster.machine_folder import MachineFolder, sweep
 from runtime.cluster.peers import node_address, was_restarted
 from runtime.cluster.receiving import Received, Receiving
-from runtime.deployment.exchange import Exchange, mark_of
+from runtime.deployment.exchange import Endpoint, Exchange, mark_of
 from runtime.deployment.orders import Orders
 from runtime.deployment.record import (
     ALTERNATIVES,
@@ -124,7 +124,7 @@ class DeployedHost(Receiving):
         if bundles:
             self.received.keep_only(bundles, (BUNDLES, ALTERNATIVES))
 
-    async def endpoint(self) -> str:
+    async def endpoint(self) -> Endpoint:
         """Where this process listens, once it has loaded something."""
         if self._exchange is None:
             raise EnvironmentFailed(f"{self._process} has loaded nothing")

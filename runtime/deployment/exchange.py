@@ -5,9 +5,10 @@ process listens stands in a file, for it is another port after each start; who s
 Both are in the deployment's folder of state, which nobody else may read.
 
 A process on a machine of its own has a copy of that folder. It listens at the port that it had before, where that is
-free, and else sends word of the new one to each of the others, again and again until it has come. By word of the
-channel, too, processes ask one another to have the host of a plan without a site open: they may be in different
-clusters.
+free, and else sends word of the new one to each of the others, again and again until it has come. Who gets that word
+answers with what it was told of others that have moved: so two that moved at once, each telling where the other was
+before, find each other by any third. By word of the channel, too, processes ask one another to have the host of a plan
+without a site open: they may be in different clusters.
 """
 
 from __future__ import annotations
@@ -83,12 +84,33 @@ def endpoint_file(process: str) -> str:
     return f"{PORTS}/{process}{ENDPOINT}"
 
 
-def endpoint_in(folder: Path, process: str) -> str | None:
-    """Where `process` listens; None where it has never listened."""
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The address where a process listens, and how often it has moved to another port since its folder was made: of two
+    the later has the greater number.
+    """
+
+    address: str
+    moves: int = 0
+
+    def text(self) -> str:
+        """As it stands in a file."""
+        return f"{self.address} {self.moves}\n" if self.moves else f"{self.address}\n"
+
+
+def endpoint_in(folder: Path, process: str) -> Endpoint | None:
+    """Where `process` is known to listen; None where it has never listened."""
     try:
-        return (folder / endpoint_file(process)).read_text("ascii").strip()
-    except OSError:
+        address, *moves = (folder / endpoint_file(process)).read_text("ascii").split()
+        return Endpoint(address, int(moves[0]) if moves else 0)
+    except (OSError, ValueError):
         return None
+
+
+def address_in(folder: Path, process: str) -> str | None:
+    """The same, without how often it has moved."""
+    endpoint = endpoint_in(folder, process)
+    return endpoint.address if endpoint is not None else None
 
 
 class Exchange:
@@ -105,13 +127,15 @@ class Exchange:
         self._closed = threading.Event()
         self._untold: set[str] = set()
         self._started = False
-        self._before = endpoint_in(folder, process) if encrypted else None
+        before = endpoint_in(folder, process) if encrypted else None
         secret = read_key(folder, encrypted=encrypted)
         try:
-            self._channel = _listening(address, secret, _port(self._before))
+            self._channel = _listening(address, secret, _port(before.address if before else None))
         except zmq.ZMQError as error:
             raise EnvironmentFailed(f"{process} cannot listen at {address}: {error}") from error
-        self._channel.connect(lambda other: endpoint_in(folder, other), self._undelivered)
+        self._moved = before is not None and before.address != self._channel.endpoint
+        self.endpoint = Endpoint(self._channel.endpoint, (before.moves if before else 0) + self._moved)
+        self._channel.connect(lambda other: address_in(folder, other), self._undelivered)
 
     def line(self, plan: str) -> Callable[[OnError], Channel]:
         """Opens the channel as the host of `plan` has it: told of its own messages alone."""
@@ -127,17 +151,14 @@ class Exchange:
         with self._lock:
             self._errors.pop(plan, None)
 
-    @property
-    def endpoint(self) -> str:
-        return self._channel.endpoint
-
     def _undelivered(self, target: str, message: Message, reason: str) -> None:
         if message.kind == "adopt":
             self._adopted(replace(message, consumer=target, reason=reason))
             return
         if message.kind == "listens":
-            with self._lock:
-                self._untold.add(target)
+            if message.consumer == self._process:  # else it is told again when it tells where it is itself
+                with self._lock:
+                    self._untold.add(target)
             return
         with self._lock:
             told = self._errors.get(message.plan)
@@ -147,10 +168,10 @@ class Exchange:
     def start(self, deliver: Deliver) -> None:
         """Give what comes to `deliver`, and let the others know where we listen. Nothing where that was done before."""
         if not self._started:
-            write_whole(self._folder / endpoint_file(self._process), self._channel.endpoint + "\n")
+            write_whole(self._folder / endpoint_file(self._process), self.endpoint.text())
             self._channel.start(lambda message: self._take(message, deliver))
             self._started = True
-            if self._before not in (None, self._channel.endpoint):
+            if self._moved:
                 self._tell_endpoint()
 
     def _take(self, message: Message, deliver: Deliver) -> None:
@@ -158,14 +179,34 @@ class Exchange:
             self._adopted(message)
         elif message.kind == "listens":
             if _port(message.reason) and re.fullmatch(r"[\w+.-]+", message.consumer):
-                write_whole(self._folder / endpoint_file(message.consumer), message.reason + "\n")
+                self._hear(message.origin, message.consumer, Endpoint(message.reason, message.attempt))
         else:
             deliver(message)
 
+    def _hear(self, teller: str, process: str, endpoint: Endpoint) -> None:
+        """`teller` says that `process` listens at `endpoint` by now. Who says so of itself may not know who else has
+        moved.
+        """
+        known = endpoint_in(self._folder, process)
+        if known is None or endpoint.moves > known.moves:
+            write_whole(self._folder / endpoint_file(process), endpoint.text())
+        if teller == process:
+            for other in self._others() - {process}:
+                if (moved := endpoint_in(self._folder, other)) is not None and moved.moves:
+                    self._tell(teller, other, moved)
+
+    def _others(self) -> set[str]:
+        """All but this one that are known to listen somewhere."""
+        files = (self._folder / PORTS).glob(f"*{ENDPOINT}")
+        return {file.name.removesuffix(ENDPOINT) for file in files} - {self._process}
+
+    def _tell(self, target: str, process: str, endpoint: Endpoint) -> None:
+        word = Message("listens", "", "", self._process, process, float("inf"), reason=endpoint.address)
+        self._channel.send(target, replace(word, attempt=endpoint.moves))
+
     def _tell_endpoint(self) -> None:
         """To all others: it is another one than they know. Who is not there now is told later."""
-        files = (self._folder / PORTS).glob(f"*{ENDPOINT}")
-        self._untold = {file.name.removesuffix(ENDPOINT) for file in files} - {self._process}
+        self._untold = self._others()
         threading.Thread(target=self._keep_telling, name="tell endpoint", daemon=True).start()
 
     def _keep_telling(self) -> None:
@@ -173,8 +214,7 @@ class Exchange:
             with self._lock:
                 told, self._untold = self._untold, set()
             for other in sorted(told):
-                word = Message("listens", "", "", self._process, self._process, float("inf"), reason=self.endpoint)
-                self._channel.send(other, word)
+                self._tell(other, self._process, self.endpoint)
             self._closed.wait(TELL_AGAIN)
 
     # --- hosts of another plan

@@ -49,6 +49,7 @@ class Failover:
         """`alternatives` are plans without a site, by site."""
         self._host, self._alternatives, self._adopt = host, alternatives, adopt
         self._others: dict[str, Host] = {}
+        host.origin.on_death = self._died
         self._not_before: dict[str, float] = {}
         self.without = ""
         self._detours = Detours(host, {site: each.median_ms for site, each in alternatives.items()})
@@ -138,11 +139,20 @@ class Failover:
             _LOG.error("%s: cannot go on without %s: %s", name, site, error)
             self._not_before[site] = time.monotonic() + TRY_AGAIN
             return
+        self._others[site].origin.on_death = self._died
         if self._missing(site) or site in self._detours.sites():  # it may have come back meanwhile
             _LOG.warning("%s: goes on without %s", name, site)
             before, self.without = self._entered, site
             self._bring_over(before)
 
     def _bring_over(self, before: Host) -> None:
+        after = self._others[self.without]
         for each in before.origin.withdraw():
-            self._others[self.without].origin.resume(each)
+            after.origin.resume(each)
+        for process, reason in before.origin.health.dead().items():  # some of them since then
+            after.origin.died_elsewhere(process, reason)
+
+    def _died(self, process: str, reason: str) -> None:
+        """A plan's host found a process dead: requests that it may hold can be another's by now."""
+        for host in (self._host, *list(self._others.values())):
+            host.origin.died_elsewhere(process, reason)

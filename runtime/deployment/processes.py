@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from runtime.bundle import Bundle
-from runtime.cluster.connection import CALL_LIMIT
+from runtime.cluster.connection import CALL_LIMIT, NOT_STARTED
 from runtime.cluster.federation import Clusters
 from runtime.cluster.shipping import Shipment, Tell, ship
 from runtime.deployment.actor import DeployedHost
@@ -151,8 +151,8 @@ class Processes:
             return
         ends = self.each("endpoint")
         for process in away:
-            write_whole(self.orders.folder / endpoint_file(process), f"{ends[process]}\n")
-        files = {endpoint_file(process): f"{end}\n".encode() for process, end in ends.items()}
+            write_whole(self.orders.folder / endpoint_file(process), ends[process].text())
+        files = {endpoint_file(process): end.text().encode() for process, end in ends.items()}
         told = {p: {name: data for name, data in files.items() if name != endpoint_file(p)} for p in away}
         self._gather({p: self.actors[p].keep.remote(others, ()) for p, others in told.items()})
 
@@ -169,7 +169,8 @@ class Processes:
     ) -> dict[str, Any]:
         """`method` of all that are wanted, or `of` some. Where a process dies of it the next one is asked again.
 
-        Raises what a process's own code raised; EnvironmentFailed where one is not back in time.
+        Raises what a process's own code raised; EnvironmentFailed where one is not back in time, or could not start at
+        all.
         """
         return self._each({p: a for p, a in self._wanted.items() if of is None or p in of}, method, *args, limit=limit)
 
@@ -181,6 +182,8 @@ class Processes:
             refs = {process: getattr(actor, method).remote(*args) for process, actor in left.items()}
             answers, died = self._ask(refs, max(1.0, give_up - time.monotonic()))
             results |= answers
+            if unborn := next((p for p, reason in died.items() if reason.startswith(NOT_STARTED)), None):
+                raise EnvironmentFailed(f"the host at {unborn}: {died[unborn]}")
             if len(results) < len(asked):
                 if time.monotonic() > give_up:
                     process = next(p for p in left if p not in answers)

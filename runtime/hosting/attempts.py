@@ -34,7 +34,8 @@ def passes(process: str, avoid: Collection[str]) -> bool:
 class Attempt:
     """The latest attempt of a request. `parked` names the process that it waits for, "" while it is under way. So many
     `deaths` of processes that may have held it there were, the last of them `death`. `open` has, by number, what each
-    open attempt avoids; `refusal` is why one of them was refused while others were open.
+    open attempt avoids; `refusal` is why one of them was refused while others were open. `left` are processes of
+    another plan that may hold it since it was sent there before.
     """
 
     item: Item
@@ -46,6 +47,7 @@ class Attempt:
     death: str = ""
     refusal: str = ""
     open: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    left: frozenset[str] = frozenset()
     parts: dict[int, dict[str, dict[str, Value]]] = field(default_factory=dict)
     traces: dict[int, Trace] = field(default_factory=dict)
     ends: dict[int, dict[str, float]] = field(default_factory=dict)
@@ -73,8 +75,16 @@ class Attempt:
     def died(self, process: str, reason: str) -> None:
         """`process` died: open attempts that it may have held are not, and where there were any the death counts."""
         if self.may_be_at(process):
-            self.deaths, self.death = self.deaths + 1, f"{process} ({reason})"
+            self._count(process, reason)
         self.open = {number: avoid for number, avoid in self.open.items() if not passes(process, avoid)}
+
+    def died_elsewhere(self, process: str, reason: str) -> None:
+        """One of those that it was `left` at died."""
+        self.left -= {process}
+        self._count(process, reason)
+
+    def _count(self, process: str, reason: str) -> None:
+        self.deaths, self.death = self.deaths + 1, f"{process} ({reason})"
 
     def refused(self, number: int, reason: str) -> bool:
         """Attempt `number` was refused; whether the request may still be answered by another."""

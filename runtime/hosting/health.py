@@ -92,6 +92,11 @@ class Health:
         with self._lock:
             return {target: known.down for target, known in self._known.items() if known.down}
 
+    def dead(self) -> dict[str, str]:
+        """Of those that are down, who died and is not only silent."""
+        with self._lock:
+            return {target: known.down for target, known in self._known.items() if known.down and known.died}
+
     def down_for(self, targets: Iterable[str]) -> float:
         """How many seconds the longest of `targets` has been down; 0 where all are up."""
         now = time.monotonic()

@@ -38,7 +38,7 @@ class Send(Protocol):
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
     """A request from outside that is to go on elsewhere, with all that it needs; times on the host's clock. Of so many
-    `deaths` it may have been the cause, the last of them being `death`.
+    `deaths` it may have been the cause, the last of them being `death`; it may be `held` by processes that live.
     """
 
     entry: Entry
@@ -46,6 +46,7 @@ class Withdrawn:
     on_end: OnEnd
     deaths: int
     death: str
+    held: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,8 @@ class Origin:
     fills: Mapping[str, Mapping[str, Value]]
     plan: str = ""
     pace: Pace = field(default_factory=lambda: Pace({}))
+    on_death: Callable[[str, str], None] = lambda process, reason: None
+    """Told of each process that died, and why, for the origins of other plans (`died_elsewhere`)."""
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _shunned: frozenset[str] = frozenset()
     _entries: dict[str, Entry] = field(default_factory=dict)
@@ -144,7 +147,7 @@ class Origin:
 
     def resume(self, withdrawn: Withdrawn) -> None:
         """Go on with a request that another plan's host began here."""
-        self._admit(withdrawn.entry, withdrawn.item, withdrawn.on_end, after=(withdrawn.deaths, withdrawn.death))
+        self._admit(withdrawn.entry, withdrawn.item, withdrawn.on_end, after=withdrawn)
         if time.monotonic() > withdrawn.entry.deadline:  # whoever gave it up meanwhile found it nowhere
             self.end(withdrawn.entry.request, "failed", LATE)
 
@@ -155,7 +158,7 @@ class Origin:
         on_end: OnEnd | None,
         *,
         shunned: bool = True,
-        after: tuple[int, str] = (0, ""),
+        after: Withdrawn | None = None,
     ) -> None:
         entry.clock = clock_name(self.clock)
         with self._lock:
@@ -163,9 +166,10 @@ class Origin:
             if on_end is not None:
                 self._outside[entry.request] = on_end
             avoid = self._avoided(entry.flow, shunned=shunned)
-            attempt = self._attempts[entry.request] = Attempt(
-                item, entry.attempts, avoid, deaths=after[0], death=after[1]
-            )
+            attempt = self._attempts[entry.request] = Attempt(item, entry.attempts, avoid)
+            if after is not None:
+                attempt.deaths, attempt.death = after.deaths, after.death
+                attempt.left = after.held - self._uses[entry.flow]
             trip = _Trip(entry, item, attempt.number, attempt.avoid)
         self._enter(trip)
 
@@ -308,7 +312,7 @@ class Origin:
             self.pace.forget(target)
         if not died and not any(other in uses for uses in self._uses.values()):
             return
-        trips, poisoned, refused = [], [], []
+        trips, poisoned, refused = [], list[tuple[str, str]](), []
         with self._lock:
             for entry, attempt in self._chosen(
                 lambda e, a: target in self._uses[e.flow] and (passes(target, a.avoid) or a.may_be_at(target))
@@ -316,8 +320,7 @@ class Origin:
                 if died:
                     attempt.died(target, reason)
                 if attempt.deaths >= MOST_DEATHS:
-                    why = f"{target} died while it may have held it, as {attempt.deaths - 1} processes did before"
-                    poisoned.append((entry.request, f"{why}: {reason}"))
+                    poisoned.append((entry.request, _poison(target, attempt, reason)))
                 elif attempt.given_up:
                     refused.append((entry.request, attempt.refusal))
                 elif passes(target, attempt.avoid) and not attempt.parked:
@@ -329,6 +332,18 @@ class Origin:
             self._enter(trip)
         for request, why in refused:
             self.end(request, "refused", why)
+        if died:
+            self.on_death(target, reason)
+
+    def died_elsewhere(self, process: str, reason: str) -> None:
+        """`process`, which this plan does not use, died: it may have held requests that another plan's host began."""
+        with self._lock:
+            left = self._chosen(lambda _, attempt: process in attempt.left)
+            for _, attempt in left:
+                attempt.died_elsewhere(process, reason)
+            poisoned = [(e.request, _poison(process, a, reason)) for e, a in left if a.deaths >= MOST_DEATHS]
+        for request, why in poisoned:
+            self.end(request, "failed", why)
 
     def shun(self, processes: frozenset[str]) -> None:
         """Go round these from now on, and no others: they are slow, and each has a standby for all that it does here.
@@ -377,10 +392,9 @@ class Origin:
         return taken
 
     def _withdrawn(self, request: str) -> Withdrawn:
-        attempt = self._attempts.pop(request)
-        return Withdrawn(
-            self._entries.pop(request), attempt.item, self._outside.pop(request), attempt.deaths, attempt.death
-        )
+        attempt, entry = self._attempts.pop(request), self._entries.pop(request)
+        held = attempt.left.union(process for process in self._uses[entry.flow] if attempt.may_be_at(process))
+        return Withdrawn(entry, attempt.item, self._outside.pop(request), attempt.deaths, attempt.death, held)
 
     def pending(self) -> int:
         """How many requests have not ended."""
@@ -423,6 +437,11 @@ class Origin:
 
     def close(self) -> None:
         self.health.close()
+
+
+def _poison(process: str, attempt: Attempt, reason: str) -> str:
+    """Why a request is not sent again that `process` was the last to die of, it seems."""
+    return f"{process} died while it may have held it, as {attempt.deaths - 1} processes did before: {reason}"
 
 
 def _grace(entry: Entry) -> float:

@@ -29,6 +29,8 @@ from runtime.values import Value
 from specs.errors import EnvironmentFailed, InputError, Issue
 from specs.tensors import TensorType, from_numpy_name
 
+TRIES: Final = 2
+"""Of a call, at most."""
 MAX_ANSWER: Final = MAX_JSON
 """Bytes of an answer."""
 _CHUNK: Final = 65_536
@@ -67,12 +69,12 @@ class HostedModel:
         """
         body = self._body(inputs)
         until = time.monotonic() + min(self._timeout, time_left())
-        for last in (False, True):
+        for number in range(1, TRIES + 1):
             try:
                 return self._answer(self._post(body, until))
             except _Again as error:
                 self.close()
-                if last:
+                if number == TRIES:
                     raise self._failed(str(error)) from error
             except TimeoutError:
                 self.close()

@@ -109,7 +109,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, server: Hosting) -> Path:
                 line = f"double calls {server.url}/v2/models/double/infer: 0.001 USD a call, 3,942.00 USD/month"
                 assert line in called.out
             if verb[0] == "profile":
-                assert f"double: at most 109 calls of {server.url}/v2/models/double/infer, 0.109 USD" in called.err
+                line = f"double: at most 109 calls of {server.url}/v2/models/double/infer, 0.109 USD (0.218 if each"
+                assert line in called.err
     finally:
         patch.undo()
     return folder
@@ -195,10 +196,10 @@ def test_a_run_tells_what_failed_at_the_endpoint(made: Path, server: Hosting) ->
 def test_more_than_may_be_spent_is_refused_before_anything_is_called(tmp_path: Path, server: Hosting) -> None:
     write(tmp_path, server.url, APP.replace("token: DOUBLE_KEY, ", ""))
     before = len(server.seen)
-    called = planner("profile", *ON, "--max-spend", "0.1", folder=tmp_path)
+    called = planner("profile", *ON, "--max-spend", "0.2", folder=tmp_path)
     assert called.code == 2
     assert "app.yaml:16:" in called.err
-    assert "may cost 0.109 USD, more than 0.1 (allow it with --max-spend 1" in called.err
+    assert "may cost 0.218 USD, more than 0.2 (allow it with --max-spend 1" in called.err
     assert len(server.seen) == before
 
 

@@ -31,9 +31,11 @@ def test_init_shows_the_whole_road(tmp_path: Path) -> None:
     lines = planner("init", "my shop", folder=tmp_path).out.splitlines()
     steps = [line.split() for line in lines[lines.index("next:") + 1 :]]
     assert [step[:2] for step in steps] == [
-        ["planner", verb] for verb in ("validate", "profile", "solve", "verify", "compile", "run", "report")
+        ["planner", verb]
+        for verb in ("validate", "profile", "solve", "verify", "compile", "run", "report", "deploy", "undeploy")
     ]
-    assert all("'my" in step for step in steps)
+    assert all("'my" in step for step in steps[:-1])
+    assert steps[-1][2:] == ["my-shop"]
 
 
 def test_init_overwrites_nothing(tmp_path: Path) -> None:

@@ -113,6 +113,19 @@ def test_what_hosts_need_comes_to_them_and_stays_as_long_as_they_do(world: World
     assert not copy.exists()
 
 
+def test_a_machine_that_cannot_write_its_copy_is_named_with_the_reason(world: World) -> None:
+    state = world.there.folder / "phones-0" / "state"
+    state.write_text("in the way of a folder")
+    try:
+        refused = world.deploy("bundle")
+    finally:
+        state.unlink()
+    assert refused.code == 3, refused.err
+    assert "the host at phones-0: it could not start: cannot write /tmp/state/" in refused.err
+    again = world.deploy("bundle")
+    assert again.code == 0, again.err
+
+
 def test_links_between_machines_cannot_be_shaped(world: World) -> None:
     refused = world.deploy("bundle", "--shape")
     assert refused.code == 2, refused.err

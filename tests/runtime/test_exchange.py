@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import stat
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from runtime.channel.zeromq import Secret
-from runtime.deployment.exchange import ENDPOINT, KEY, Exchange, endpoint_in, make_key, read_key
+from runtime.deployment.exchange import ENDPOINT, KEY, Endpoint, Exchange, address_in, endpoint_in, make_key, read_key
 from runtime.deployment.record import PORTS
 from runtime.message import Message
 from specs.errors import EnvironmentFailed
@@ -119,9 +121,9 @@ def test_a_process_is_asked_to_have_a_host_open_and_says_whether_it_has(opened: 
 
 @pytest.fixture
 def begin(tmp_path: Path) -> Iterator[Callable[[str, Callable[[Message], None]], Exchange]]:
-    """Starts a process with a copy of the folder, `tmp_path`/NAME, of its own. Of a and b each knows the other."""
+    """Starts a process with a copy of the folder, `tmp_path`/NAME, of its own. Of a, b and c each knows the others."""
     make_key(tmp_path)
-    for name in "ab":
+    for name in "abc":
         (tmp_path / name / PORTS).mkdir(parents=True)
         (tmp_path / name / KEY).write_bytes((tmp_path / KEY).read_bytes())
     made: list[Exchange] = []
@@ -131,10 +133,10 @@ def begin(tmp_path: Path) -> Iterator[Callable[[str, Callable[[Message], None]],
         made[-1].start(deliver)
         return made[-1]
 
-    ends = {name: begun(name, lambda _: None).endpoint for name in "ab"}
+    ends = {name: begun(name, lambda _: None).endpoint.address for name in "abc"}
     for exchange in made:
         exchange.close()
-    for name, other in ("ab", "ba"):  # as the command that deploys does
+    for name, other in itertools.permutations("abc", 2):  # as the command that deploys does
         (tmp_path / name / PORTS / f"{other}{ENDPOINT}").write_text(ends[other], "ascii")
     yield begun
     for exchange in made:
@@ -148,15 +150,15 @@ def test_a_process_with_a_copy_listens_at_the_port_that_it_had_or_tells_the_othe
     begin: Begin, tmp_path: Path
 ) -> None:
     came: list[str] = []
-    before = endpoint_in(tmp_path / "a", "b")
+    before = address_in(tmp_path / "a", "b")
     assert before is not None
     a, b = begin("a", lambda _: None), begin("b", lambda _: None)
-    assert b.endpoint == before
+    assert b.endpoint.address == before
     b.close()
     with socket.create_server(("127.0.0.1", int(before.rpartition(":")[2]))):
         b = begin("b", lambda m: came.append(m.request))
-        assert b.endpoint != before
-        assert until(lambda: endpoint_in(tmp_path / "a", "b") == b.endpoint, 60)
+        assert b.endpoint.address != before
+        assert until(lambda: address_in(tmp_path / "a", "b") == b.endpoint.address, 60)
         a.line("k/")(lambda *_: None).send("b", message("1"))
         assert until(lambda: came == ["1"], 60)
 
@@ -164,11 +166,38 @@ def test_a_process_with_a_copy_listens_at_the_port_that_it_had_or_tells_the_othe
 def test_a_process_that_is_not_there_when_another_tells_its_new_port_is_told_again(
     begin: Begin, tmp_path: Path
 ) -> None:
-    before = endpoint_in(tmp_path / "a", "b")
+    before = address_in(tmp_path / "a", "b")
     assert before is not None
     with socket.create_server(("127.0.0.1", int(before.rpartition(":")[2]))):
         b = begin("b", lambda _: None)
-        assert until(lambda: b._untold == {"a"}, 60), "the word is lost"
+        assert until(lambda: b._untold == {"a", "c"}, 60), "the word is lost"
         begin("a", lambda _: None)
-        assert until(lambda: endpoint_in(tmp_path / "a", "b") == b.endpoint, 60)
-    assert until(lambda: b._untold == set(), 60)
+        assert until(lambda: address_in(tmp_path / "a", "b") == b.endpoint.address, 60)
+    assert until(lambda: b._untold == {"c"}, 60)
+
+
+def test_two_that_move_at_once_find_each_other_by_a_third_that_stays(begin: Begin, tmp_path: Path) -> None:
+    before = {name: endpoint_in(tmp_path / "c", name) for name in "ab"}
+    came: list[str] = []
+    with ExitStack() as taken:
+        for place in before.values():
+            assert place is not None
+            port = int(place.address.rpartition(":")[2])
+            taken.enter_context(socket.create_server(("127.0.0.1", port)))
+        a = begin("a", lambda m: came.append(m.request))
+        begin("c", lambda _: None)
+        b = begin("b", lambda m: came.append(m.request))
+        assert (a.endpoint.moves, b.endpoint.moves) == (1, 1)
+        for name, other, place in (("a", "b", b.endpoint), ("b", "a", a.endpoint)):
+            assert until(lambda n=name, o=other, p=place: endpoint_in(tmp_path / n, o) == p, 60), name  # type: ignore[misc]
+        a.line("k/")(lambda *_: None).send("b", message("to b"))
+        b.line("k/")(lambda *_: None).send("a", message("to a"))
+        assert until(lambda: sorted(came) == ["to a", "to b"], 60)
+
+
+def test_an_old_word_does_not_take_the_place_of_a_newer_one(begin: Begin, tmp_path: Path) -> None:
+    a = begin("a", lambda _: None)
+    newer, older = Endpoint("tcp://127.0.0.1:2", 2), Endpoint("tcp://127.0.0.1:1", 1)
+    for place in (newer, older):
+        a._hear("c", "b", place)
+    assert endpoint_in(tmp_path / "a", "b") == newer

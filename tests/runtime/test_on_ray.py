@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from runtime.cluster.hosts import RayHosts
+from runtime.cluster.connection import NOT_STARTED, Connection
+from runtime.cluster.hosts import START_LIMIT, RayHosts
 from runtime.running.run import Execution, Progress, execute
 from runtime.values import Value
 from specs.errors import EnvironmentFailed, InputError
@@ -159,6 +160,29 @@ def test_a_site_without_a_node_is_named_with_the_command_that_adds_it(tmp_path: 
     message = str(caught.value)
     assert "no Ray node stands for bases-1, phones-2, phones-3" in message
     assert f"ray start --address={existing} --labels=site=bases-1,tier=base_station" in message
+
+
+class Unwilling:
+    """What cannot start on its machine."""
+
+    def __init__(self, why: str) -> None:
+        raise EnvironmentFailed(why)
+
+    def ping(self) -> None:
+        """Never answered."""
+
+
+def test_what_cannot_start_at_all_is_told_with_the_reason_that_it_had(existing: str) -> None:
+    why = "cannot write /state: No space left on device"
+    connection = Connection(existing, local=False)
+    try:
+        actor = connection.place("bases-0", Unwilling, why, name="tests/unwilling")
+        results, died = connection.ask({"bases-0": actor.ping.remote()}, START_LIMIT)
+        assert (results, died) == ({}, {"bases-0": f"{NOT_STARTED}: {why}"})
+        with pytest.raises(EnvironmentFailed, match=f"the host at bases-0 died: {NOT_STARTED}: {why}"):
+            connection.call({"bases-0": actor}, "ping", limit=START_LIMIT)
+    finally:
+        connection.close()
 
 
 def test_the_driver_can_run_again_after_a_refusal(tmp_path: Path, existing: str) -> None:

@@ -22,10 +22,11 @@ from runtime.hosting.host import Host, HostOptions
 from runtime.hosting.opening import fills_of_sinks, open_stage
 from runtime.hosting.origin import Origin
 from runtime.hosting.replicas import at_standby, member_of, standby_of
-from runtime.hosting.request import Entry
+from runtime.hosting.request import LATE, Entry
 from runtime.message import Message
 from runtime.topology import Topology, topology
 from runtime.values import Value
+from specs.load import load_infrastructure
 from tests.runtime.memory_limit import memory_limit
 from tests.runtime.processes import children, until
 from tests.runtime.sample import copy_project, make_bundle, make_items, make_plan, make_slice
@@ -376,6 +377,49 @@ def test_a_process_that_falls_silent_and_then_dies_is_told_and_counted_for_what_
         "the deadline passed, after the death of bases-0 (killed), which may have held it",
         "the deadline passed while bases-0 was gone: killed",
     ]
+
+
+def test_a_death_where_a_request_was_left_counts_for_the_plan_that_it_went_on_with(
+    alone: tuple[Origin, list[Message], list[Entry]], tmp_path: Path
+) -> None:
+    """Its first plan used bases-0, which fell silent; the plan without that site uses the cloud in its place."""
+    origin, _, ended = alone
+    project = tmp_path / "project"
+    plan = make_plan(project, {"vision": ("cloud", "vm"), "decide": ("cloud", "vm")})
+    infra = load_infrastructure(project / "infra.yaml").value
+    top = topology(plan, origin.app, infra, make_slice(members={"phones": 1}))
+    sent: list[Message] = []
+
+    def send(message: Message, site: str, now: float) -> None:
+        sent.append(message)
+
+    keys = {(e.flow, e.producer) for e in top.edges}
+    edges = {key: tuple(e for e in top.edges if (e.flow, e.producer) == key) for key in keys}
+    other = Origin(origin.member, top, origin.app, edges, origin.clock, send, origin.channel, UNASKED, origin.fills)
+    origin.on_death = other.died_elsewhere
+    try:
+        for request in ("r0", "r1"):
+            origin.submit(request, FLOW, ITEMS[0].values, 20.0, ended.append)
+        origin.health._fell("bases-0", "no heartbeat for 2 s", died=False)
+        for withdrawn in origin.withdraw():
+            other.resume(withdrawn)
+        attempts = other._attempts
+        before = [(a.number, set(a.open)) for a in attempts.values()]
+        assert [a.deaths for a in attempts.values()] == [0, 0]
+        origin.health._fell("bases-0", "killed", died=True)
+        assert [a.deaths for a in attempts.values()] == [1, 1]
+        assert [(a.number, set(a.open)) for a in attempts.values()] == before, "nothing is sent again for that"
+        other.end("r1", "failed", LATE)
+        assert [e.reason for e in ended] == [f"{LATE}, after the death of bases-0 (killed), which may have held it"]
+        for _ in range(MOST_DEATHS - 1):
+            assert len(ended) == 1
+            other.health._fell("cloud-0", "killed", died=True)
+            other.unreached(sent[-1], "cloud-0", "no host")
+            other.health._answered("cloud-0", "another")
+        assert [(e.request, e.status) for e in ended[1:]] == [("r0", "failed")]
+        assert f"as {MOST_DEATHS - 1} processes did before" in ended[1].reason
+    finally:
+        other.close()
 
 
 def test_the_death_of_a_standby_that_stands_by_touches_no_request(make_world: Callable[..., World]) -> None:

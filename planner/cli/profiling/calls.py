@@ -11,6 +11,7 @@ from compiler.measure import Budget
 from compiler.splitting.cuts import MOST
 from planner.cli.profiling.reality import ITEMS_TRIED
 from runtime.reference.items import read_items
+from runtime.stages.hosted import TRIES
 from specs.api import Api
 from specs.application import Application, Component, Cuts
 from specs.errors import InputError, Issue
@@ -37,7 +38,7 @@ def most_calls(app: Document[Application]) -> dict[str, int]:
 
     The reference pipeline runs all items of the data to see how requests behave, and up to `ITEMS_TRIED` for inputs to
     measure with, each with every combination of the variants that feed the API; with codecs at cuts before it, all
-    items once more with each of those. Calls that are repeated after an error are not counted.
+    items once more with each of those. A call that fails may be tried again, `TRIES` times in all.
     """
     spec = app.value
     graph = Graph(spec)
@@ -63,14 +64,17 @@ def _ways(component: Component) -> int:
 def announce_calls(
     app: Document[Application], infra: Infrastructure, most_spend: float, say: Callable[[str], None]
 ) -> None:
-    """Say how many calls there may be and what they cost. Raises InputError where that is more than `most_spend`."""
+    """Say how many calls there may be and what they cost. Raises InputError where that is more than `most_spend`, even
+    if only because each were tried as often as it may be and charged each time.
+    """
     total = 0.0
     hosted = hosted_apis(app.value)
     for name, calls in most_calls(app).items() if hosted else ():
         _, api = hosted[name]
         cost = calls * api.price
-        total += cost
-        say(f"{name}: at most {calls:,} calls of {api.endpoint}, {cost:.4g} {infra.currency}")
+        total += TRIES * cost
+        most = f"{TRIES * cost:.4g} if each fails first and is charged all the same"
+        say(f"{name}: at most {calls:,} calls of {api.endpoint}, {cost:.4g} {infra.currency} ({most})")
     if total > most_spend:
         message = f"calls of hosted APIs may cost {total:.4g} {infra.currency}, more than {most_spend:.4g}"
         place = app.place("components", next(iter(hosted)), "api")

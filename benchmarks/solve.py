@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.about import about
+from benchmarks.applications import application
 from benchmarks.instances import Shape, instance, with_budget
 from planner import baselines, solve
+from planner.answers.explain import explain
+from planner.answers.pareto import pareto
 from planner.formulation import formulate
 from planner.problem import Problem
 from planner.problem.file import write_problem
@@ -57,6 +60,9 @@ RUNS = 5
 PEER_SECONDS = 1.0
 """For each heuristic and instance; what they find, they find at once."""
 WORLDS = 200
+LATENCY_MS = 600.0
+ANSWER_SECONDS = 45.0
+"""For a plan, a front and an explanation each."""
 RESULT = Path(__file__).parent / "results" / "solve.json"
 
 
@@ -233,6 +239,33 @@ def conflicts() -> list[dict[str, Any]]:
     return [row("tree 20 x 17", metric, statistics.median(taken), "target", 10.0, len(taken))]
 
 
+def answers() -> list[dict[str, Any]]:
+    """A front, and one component explained, of an application with its facts; both end at a limit.
+
+    A share of 1 says that all was found out within it. A solve has no such limit: it is what the answers are made of.
+    """
+    given = application(20, 17, 0, LATENCY_MS)
+    started = time.perf_counter()
+    plan = solve(given, time_limit=ANSWER_SECONDS, proofs=False)
+    whole = time.perf_counter() - started
+    name, target = "application 20 x 17", 10.0
+    rows = [row(name, f"seconds to a whole plan, {plan.status}", whole, "target", target, 1)]
+    started = time.perf_counter()
+    front = pareto(given, ("latency", "cost"), time_limit=ANSWER_SECONDS)
+    taken = time.perf_counter() - started
+    metric = f"seconds to a front of {len(front.points)} points"
+    rows.append(row(name, metric, taken, "target", target, 1))
+    rows.append(row(name, "share of fronts complete within the limit", float(front.complete), "all", 1.0, 1))
+    if plan.status in ("optimal", "feasible"):
+        started = time.perf_counter()
+        found = explain(given, plan, components=[plan.assignments[0].component], time_limit=ANSWER_SECONDS)
+        taken = time.perf_counter() - started
+        metric = f"seconds to explain one component, {len(found.candidates)} choices"
+        rows.append(row(name, metric, taken, "target", target, 1))
+        rows.append(row(name, "share of explanations complete", float(found.complete), "all", 1.0, 1))
+    return rows
+
+
 def start_up() -> list[dict[str, Any]]:
     """What importing CP-SAT costs through the module that we use, beside the public one, each in a fresh process."""
     import subprocess
@@ -247,7 +280,7 @@ def start_up() -> list[dict[str, Any]]:
 def main() -> None:
     """Writes the result after each part, so that a run cut short leaves what it measured."""
     rows: list[dict[str, Any]] = []
-    parts: list[Callable[[], list[dict[str, Any]]]] = [start_up, example, random_worlds, conflicts]
+    parts: list[Callable[[], list[dict[str, Any]]]] = [start_up, example, random_worlds, conflicts, answers]
     parts += [partial(generated, case) for case in CASES]
     for part in parts:
         found = part()

@@ -24,13 +24,18 @@ MOST: Final = 8
 """How many joint relaxations are worked out before the cheapest of them is named."""
 
 
-def with_relaxations(situation: Situation, plan: Plan, *, time_limit: float = 60.0, seed: int = 0) -> Plan:
+def with_relaxations(
+    situation: Situation, plan: Plan, *, time_limit: float = 60.0, seed: int = 0, anew: bool = False
+) -> Plan:
     """`plan`, which is infeasible, with all its independent conflicts, and the relaxations found in `time_limit`.
 
     A relaxation is of one constraint of the conflict, where that alone makes a plan exist; else of the fewest that
-    together do. Each amount is found by solving again, to the step that it names.
+    together do. Each amount is found by solving again, to the step that it names. The conflict of `plan`, if it names
+    one, is taken for true unless all is to be found `anew`.
     """
     search = _Search(Again(situation, time.perf_counter() + time_limit, seed))
+    if plan.conflict and not plan.tightened and not anew:  # tightened: it is of other limits
+        search.know(plan.conflict)
     with suppress(TimeIsUp):
         search.run()
     further = tuple(search.named(c) for c in search.conflicts if search.named(c) != plan.conflict)
@@ -62,6 +67,11 @@ class _Search:
     @property
     def problem(self) -> Problem:
         return self.again.given.problem
+
+    def know(self, conflict: Sequence[Conflict]) -> None:
+        """Begin with a conflict that was found."""
+        index = {c.name: i for i, c in enumerate(self.problem.constraints)}
+        self.conflicts.append(frozenset(index[c.name] for c in conflict))
 
     def run(self) -> None:
         self._independent()

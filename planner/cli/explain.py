@@ -82,7 +82,7 @@ def _why_not(plan: Plan, situation: Situation, within: tuple[float, int], fmt: F
     from planner.verification.inputs import check_inputs
 
     check_inputs(situation, plan)
-    found = with_relaxations(situation, plan, time_limit=within[0], seed=within[1])
+    found = with_relaxations(situation, plan, time_limit=within[0], seed=within[1], anew=True)
     result = ExplainResult(
         plan=plan.digest,
         objectives=units_of(situation.app.value, situation.infra.value.currency),

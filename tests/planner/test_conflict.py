@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.instances import with_budget
 from planner import solve
 from planner.answers.forced import at_place
 from planner.formulation import formulate, formulation
+from planner.problem import LIMIT
 from planner.proof.conflict import flows_without_a_way, minimal_conflict
 from planner.solver import solve_problem
+from planner.solver.solve import is_feasible
 from specs.errors import AnswerIsNo
 from tests.planner.blog import situation
 from tests.planner.brute import TooLarge, brute_force
@@ -46,6 +49,40 @@ def test_every_proper_subset_of_a_conflict_is_feasible() -> None:
 @pytest.mark.deep
 def test_every_proper_subset_of_a_conflict_is_feasible_on_many_more() -> None:
     minimal(range(12, 800))
+
+
+def budgets_are_ceilings(seeds: range) -> int:
+    """Brute force says what the least cost is. Returns how many Problems were looked at."""
+    seen = 0
+    for seed in seeds:
+        problem = formulate(world(seed))
+        if problem.objectives[0].kind != "cost":
+            continue
+        try:
+            best = brute_force(with_budget(problem, LIMIT))
+        except TooLarge:
+            continue
+        if best is None:
+            continue
+        enough, too_low = (with_budget(problem, best[0] - less) for less in (0, 1))
+        assert is_feasible(enough, frozenset(), 30) == "yes", seed
+        assert is_feasible(too_low, frozenset(), 30) == "no", seed
+        assert solve_problem(enough).objectives == best, seed
+        assert solve_problem(too_low).status == "infeasible", seed
+        conflict = minimal_conflict(too_low)
+        assert conflict is not None
+        assert len(too_low.constraints) - 1 in conflict, seed
+        seen += 1
+    return seen
+
+
+def test_a_budget_of_the_least_cost_is_enough_and_one_unit_less_is_not() -> None:
+    assert budgets_are_ceilings(range(14)) >= 4
+
+
+@pytest.mark.deep
+def test_a_budget_of_the_least_cost_is_enough_on_many_more() -> None:
+    assert budgets_are_ceilings(range(14, 400)) >= 100
 
 
 def test_a_conflict_names_constraints_and_lines() -> None:

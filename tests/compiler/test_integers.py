@@ -224,7 +224,7 @@ def test_sums_are_exact_at_the_edge_of_16_bits(cpu: str, short: bool) -> None:
     if not short:
         weights[[36, 37, 33]] = 64
     data = np.full((7, 40), 255, np.uint8)
-    data[3], data[5] = rng.integers(0, 256, (2, 40)), 0
+    data[3], data[5] = rng.integers(0, 256, 40), 0
     target = {"kind": "llvm", "mcpu": cpu}
     assert fit(weights) == short
     assert groups_a_step(machine_of(target, 1), weights) == 1 + short

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -174,16 +174,18 @@ class _Prediction:
             found = self.compared(2 * found.requests, seed)
         return found
 
-    def known_well(self, found: Comparison, seed: int, ends: float) -> Comparison:
-        """Of as many more requests as it takes to know all percentiles well enough, while there is time; `found`, or
-        the longest until one that says that a limit is missed.
+    def known_well(self, found: Comparison, seed: int, ends: float) -> Iterator[Comparison]:
+        """Of ever more requests than `found`, until all percentiles are known well enough or a limit is missed, while
+        there is time.
         """
-        while found.imprecision > 1 and 2 * found.requests <= MOST_FOR_PRECISION and time.perf_counter() < ends:
-            longer = self.compared(2 * found.requests, seed)
-            if longer.missed:
-                break
-            found = longer
-        return found
+        while (
+            not found.missed
+            and found.imprecision > 1
+            and 2 * found.requests <= MOST_FOR_PRECISION
+            and time.perf_counter() < ends
+        ):
+            found = self.compared(2 * found.requests, seed)
+            yield found
 
     def _about(self, path: PathConstraint) -> Iterator[tuple[PathLimit, float]]:
         """Every limit that the user sets on that path, and what sums predict of it."""
@@ -204,8 +206,19 @@ class _Kept:
     rounds: int
     seed: int
 
-    def known_well(self, ends: float) -> _Kept:
-        return replace(self, comparison=self.prediction.known_well(self.comparison, self.seed, ends))
+    def known_well(self, ends: float) -> Iterator[_Kept]:
+        """As ever longer simulations say. The last one may miss a limit."""
+        for longer in self.prediction.known_well(self.comparison, self.seed, ends):
+            yield replace(self, comparison=longer)
+
+    def answer(self, missed: bool) -> Plan:
+        """The refined plan, called feasible where a longer simulation said that it misses a limit."""
+        return self.refined.model_copy(update={"status": "feasible"}) if missed else self.refined
+
+    @property
+    def tighter(self) -> dict[str, float]:
+        """The limits that predictions must keep where this simulation misses some."""
+        return _tighter(self.comparison, self.corrected, self.rounds)
 
     @property
     def refined(self) -> Plan:
@@ -246,42 +259,83 @@ def refine(
     The first plan's answer where there is none, or where no limit is asked for. Raises as `solve` does, and NotKnown
     where no plan was found that a simulation agrees with, or a share is too close to all. On Ctrl-C `Interrupted` has
     the best refined plan, once there is one. `requests` are played at first, more where a branch is rare, and of the
-    plan that is the answer where a percentile is not known well enough.
+    plan that is the answer where a percentile is not known well enough. Where so many more say that it misses a limit,
+    that is tightened and the search goes on; a plan for which it ends before another is found is called feasible.
     """
-    ends = time.perf_counter() + time_limit
+    start = _Start(time.perf_counter() + time_limit, gap, seed, requests, tell)
     best: _Kept | None = None
+    missed = False
     try:
-        for found in _rounds(situation, ends, gap, seed, requests, tell):
-            if isinstance(found, Plan):
-                return found
-            best = found
-        assert best is not None
-        best = best.known_well(ends)
+        while best is None or (missed and start.goes_on):
+            try:
+                for found in _rounds(situation, start):
+                    if isinstance(found, Plan):
+                        return found
+                    best, missed = found, False
+            except NotKnown:
+                if not missed:
+                    raise
+                break
+            assert best is not None
+            for longer in best.known_well(start.ends):
+                if missed := bool(longer.comparison.missed):
+                    tell(f"{longer.comparison.requests:,} requests miss {', '.join(longer.comparison.missed)}")
+                    start = start.after(longer)
+                else:
+                    best = longer
     except KeyboardInterrupt:
         if best is None:
             raise
-        raise Interrupted(best.refined) from None
-    return best.refined
+        raise Interrupted(best.answer(missed)) from None
+    assert best is not None
+    return best.answer(missed)
 
 
-def _rounds(
-    situation: Situation, ends: float, gap: float, seed: int, requests: int, tell: Tell
-) -> Iterator[Plan | _Kept]:
+@dataclass(frozen=True)
+class _Start:
+    """From where rounds begin: when they must end, how plans are sought, how many requests are played of each, what
+    predictions must keep, and how many rounds there were before.
+    """
+
+    ends: float
+    gap: float
+    seed: int
+    requests: int
+    tell: Tell
+    corrected: Mapping[str, float] = field(default_factory=dict)
+    before: int = 0
+
+    @property
+    def goes_on(self) -> bool:
+        return self.before < ROUNDS and time.perf_counter() < self.ends
+
+    def after(self, missed: _Kept) -> _Start:
+        """Where more requests say that a plan misses limits: these are tightened, and of the next plan as many are
+        played."""
+        return replace(
+            self,
+            requests=missed.comparison.requests,
+            corrected=missed.tighter,
+            before=max(self.before + 1, missed.rounds),
+        )
+
+
+def _rounds(situation: Situation, start: _Start) -> Iterator[Plan | _Kept]:
     """Ever better plans that a simulation agrees with, one at least; or the first plan where there is nothing to
     refine. Raises as `refine` does.
     """
     best: Plan | None = None
-    corrected: dict[str, float] = {}
-    for number in range(1, ROUNDS + 1):
-        left = max(0.1, ends - time.perf_counter())
-        plan = solve(situation, time_limit=left, gap=gap, seed=seed, corrected=corrected)
+    corrected, requests, worst = dict(start.corrected), start.requests, "every limit"
+    for number in range(start.before + 1, ROUNDS + 1):
+        left = max(0.1, start.ends - time.perf_counter())
+        plan = solve(situation, time_limit=left, gap=start.gap, seed=start.seed, corrected=corrected)
         if plan.status not in ("optimal", "feasible"):
             if number == 1:
                 yield plan
                 return
             break
         prediction = _Prediction(situation, plan)
-        comparison = prediction.with_intervals(requests, seed)
+        comparison = prediction.with_intervals(requests, start.seed)
         requests = comparison.requests
         found = comparison.limits
         if not found:
@@ -293,7 +347,7 @@ def _rounds(
                 f"{rare}: {requests:,} requests are too few to simulate such a share; solve without --refine"
             )
         worst = max(found, key=lambda name: found[name].high / found[name].limit)
-        tell(f"round {number}: {worst} is {found[worst].high / found[worst].limit:.1%} of its limit at most")
+        start.tell(f"round {number}: {worst} is {found[worst].high / found[worst].limit:.1%} of its limit at most")
         missed = comparison.missed
         if missed and best is not None:
             break
@@ -301,21 +355,28 @@ def _rounds(
             if best is not None and plan.objective >= best.objective:
                 break
             best = plan
-            yield _Kept(plan, prediction, comparison, dict(corrected), number, seed)
+            yield _Kept(plan, prediction, comparison, dict(corrected), number, start.seed)
             looser = {n: p.corrected for n, p in found.items()}
             if all(limit <= corrected.get(n, found[n].limit) * (1 + WORTH) for n, limit in looser.items()):
                 break
             corrected = {n: max(limit, corrected.get(n, found[n].limit)) for n, limit in looser.items()}
         else:
-            for name in missed:
-                before = corrected.get(name, found[name].limit)
-                corrected[name] = min(before, found[name].corrected) * (1 - STEP * 2 ** (number - 1))
-        if time.perf_counter() > ends:
+            corrected = _tighter(comparison, corrected, number)
+        if time.perf_counter() > start.ends:
             break
     if best is None:
         raise NotKnown(
             f"no plan found in {number} rounds whose simulated percentiles keep the limits: {worst} does not"
         )
+
+
+def _tighter(found: Comparison, corrected: Mapping[str, float], number: int) -> dict[str, float]:
+    """What predictions must keep after round `number`, in which they kept `corrected` and `found` missed limits."""
+    limits = dict(corrected)
+    for name in found.missed:
+        of = found.limits[name]
+        limits[name] = min(limits.get(name, of.limit), of.corrected) * (1 - STEP * 2 ** (number - 1))
+    return limits
 
 
 def compared(situation: Situation, plan: Plan, requests: int, seed: int) -> Comparison:

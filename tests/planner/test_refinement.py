@@ -154,7 +154,7 @@ def test_refining_says_what_it_did_and_is_the_same_every_time() -> None:
 
 
 def test_an_interrupted_refinement_has_the_best_plan_that_a_simulation_agrees_with() -> None:
-    given = pressed(3, 0.3, room=1.2)  # the first plan keeps its limits, so that the second round has longer ones
+    given = pressed(31, 0.6, room=1.2)  # the first plan keeps its limits, so that the second round has longer ones
     assert given is not None
     rounds: list[str] = []
 
@@ -268,3 +268,18 @@ def test_sums_that_do_not_hold_are_found() -> None:
     value = found[1].dump()
     value["refined"]["paths"][0]["sums"]["p50_ms"] *= 1.3
     assert not verify(found[0], Plan.model_validate(value), 20_000).ok
+
+
+def test_a_plan_that_a_longer_simulation_says_misses_a_limit_is_tightened_or_called_feasible() -> None:
+    """Of this world no other plan keeps more, and 80,000 requests say that 20,000 promised a little too much."""
+    given = pressed(23, 0.3)
+    assert given is not None
+    said: list[str] = []
+    plan = refine(given, requests=20_000, tell=said.append)
+    assert "80,000 requests miss time.p99" in said
+    assert plan.refined is not None
+    assert plan.status == "feasible"
+    assert plan.refined.requests == 40_000
+    assert not verify(given, plan, 20_000).wrong
+    (longer,) = compared(given, plan, 80_000, plan.refined.seed).limits.values()
+    assert longer.high > longer.limit

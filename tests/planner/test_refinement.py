@@ -238,7 +238,8 @@ def agrees(given: Situation, plan: Plan, requests: int) -> None:
             claimed, simulated = (getattr(p, f"{name}_ms") for p in (stated.predicted, other.simulated))
             within = max(most, known[name] + beside[name])  # wider only where few requests are near
             assert claimed == pytest.approx(simulated, rel=within), (stated.flow, stated.to, name)
-            assert known[name] <= most / 2 or plan.refined.requests > MOST_FOR_PRECISION / 2
+            long = plan.refined.requests > MOST_FOR_PRECISION / 2
+            assert known[name] <= most / 2 or long or plan.status == "feasible"  # a longer one missed a limit
 
 
 def test_what_sums_predict_too_long_is_corrected() -> None:

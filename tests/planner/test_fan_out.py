@@ -238,3 +238,10 @@ def test_problems_that_fan_out_equal_brute_force() -> None:
 @pytest.mark.deep
 def test_many_more_problems_that_fan_out_equal_brute_force() -> None:
     equal(range(40, 640))
+
+
+def test_the_verifier_agrees_where_two_messages_leave_over_one_busy_link_and_are_joined() -> None:
+    """Their common wait counts once: the median was predicted 17 % too long."""
+    given = fanned_and_cut(82)
+    plan = solve(given)
+    assert not verify(given, plan, 30_000).wrong

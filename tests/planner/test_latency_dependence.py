@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from planner.prediction.latency import Latency
 from planner.prediction.queueing import likeness
 from planner.prediction.timings import Timings
 from planner.simulation import Simulation
+from specs.behaviour import PayloadSize
 from tests.planner.networks import Server, chain, exponential
 
 
@@ -67,3 +70,33 @@ def test_a_request_that_comes_back_to_a_busy_device_waits_there_as_it_did() -> N
     (independent,) = grid.quantiles(alone, [0.99])
     assert independent * 1e3 < 0.9 * simulated
     assert path.predicted.p99_ms == pytest.approx(simulated, rel=0.1)
+
+
+def test_messages_that_left_over_a_link_at_once_and_are_joined_again_waited_for_it_once() -> None:
+    inputs = {"a": {"x": "src.v"}, "b": {"x": "src.v"}, "c": {"x": "a.out", "y": "b.out"}}
+    servers = {n: Server([1e-4], replicas=20, site="there") for n in "abc"}
+    link = {"rate": None, "up": {"rate": "10 kB/s"}, "down": {"rate": "1 GB/s"}}
+    situation, layout = chain(servers, 30.0, inputs=inputs, link=link, payload=100.0)
+    (path,) = Latency(layout, Demand(situation)).paths()
+    times = Simulation(layout, Demand(situation), 1).run(400_000).flows["src@here"].times("end", [0]) * 1e3
+    p50, p99 = np.quantile(times, [0.5, 0.99])
+    assert path.predicted.p50_ms == pytest.approx(p50, rel=0.03)
+    assert path.predicted.p99_ms == pytest.approx(p99, rel=0.05)
+
+
+def test_a_request_of_more_items_has_a_larger_stack() -> None:
+    """One item: 10 ms over the link and 10 ms of service. Eight: 80 ms of each. No request has one of both."""
+    counts = {1: 0.7, 8: 0.3}
+    servers = {"a": Server([1e-6]), "b": Server([0.01], site="there"), "c": Server([1e-6], site="there")}
+    link = {"rate": None, "up": {"rate": "1 MB/s"}, "down": {"rate": "1 GB/s"}}
+    situation, layout = chain(servers, 1e-3, link=link, payload=1.0, fan_out=("b", counts))
+    (behaviour,) = situation.behaviours
+    sizes = behaviour.payloads | {"a.out": PayloadSize.stack(10_000, counts)}
+    stacked = replace(situation, behaviours=(behaviour.model_copy(update={"payloads": sizes}),))
+    layout = replace(layout, situation=stacked)
+    (path,) = Latency(layout, Demand(stacked)).paths()
+    times = Simulation(layout, Demand(stacked), 1).run(20_000).flows["src@here"].times("end", [0, 1]) * 1e3
+    for level, figure, expected in ((0.5, "p50_ms", 20.0), (0.95, "p95_ms", 160.0)):
+        assert np.quantile(times, level) == pytest.approx(expected, rel=0.01)
+        assert getattr(path.predicted, figure) == pytest.approx(expected, rel=0.01)
+    assert np.mean((times > 25) & (times < 155)) < 0.002

@@ -11,6 +11,8 @@ from compiler.targets import Target, Tool
 from specs.errors import EnvironmentFailed
 
 _HERE = {"x86_64": 62, "aarch64": 183}
+_NO_BUILD_ID = "-Wl,--build-id=none"
+"""Else the linker hashes all weights, which takes half of its time; artefacts have digests of their own."""
 
 
 def missing(target: Target) -> tuple[Tool, ...]:
@@ -39,7 +41,7 @@ def link(executable: Any, target: Target, folder: Path) -> Path:
 
     file = folder / "model.so"
     program = _native_compiler() if _native(target) else target.linker.program
-    options = list(target.link_options)
+    options = [_NO_BUILD_ID, *target.link_options]
     executable.export_library(str(file), fcompile=cc.cross_compiler(program, options=options))
     return file
 

@@ -46,7 +46,7 @@ def _schedule_injective(schedule: tvm.s_tir.Schedule, loops: list[Any], machine:
     if extent(schedule, loops[-1]) == 1 and len(loops) > 2:
         # Rows of single values, such as those of a padded image: one loop over all would divide for each value's place,
         # and a vector with a condition would be taken apart. LLVM makes vectors of the rows.
-        _parallel(schedule, loops[:-2], machine)
+        _parallel(schedule, loops[:-2], machine, each=extent(schedule, loops[-2]))
         return
     *outer, last = loops
     size = extent(schedule, last)
@@ -89,7 +89,9 @@ def _contiguous(schedule: tvm.s_tir.Schedule, block: Any) -> bool:
     return all(region.region[-1].min.same_as(last) for region in body.reads if len(region.region))
 
 
-def _parallel(schedule: tvm.s_tir.Schedule, loops: list[Any], machine: Machine) -> None:
-    if not loops or not machine.splits(_WORK * math.prod(extent(schedule, loop) for loop in loops) * machine.lanes):
+def _parallel(schedule: tvm.s_tir.Schedule, loops: list[Any], machine: Machine, each: int | None = None) -> None:
+    """Split `loops` over threads where it pays; a turn of them moves `each` values, or a vector."""
+    turns = math.prod(extent(schedule, loop) for loop in loops)
+    if not loops or not machine.splits(_WORK * turns * (machine.lanes if each is None else each)):
         return
     schedule.parallel(schedule.fuse(*loops) if len(loops) > 1 else loops[0])

@@ -112,6 +112,10 @@ def _configure_pool(threads: int) -> None:
 _SHARE_ALL_CORES = -3
 """TVM's ThreadGroup::kSpecifyThreadShareAllCore."""
 
+_SPINS = "5000"
+"""How often an idle thread of TVM's asks for work before it sleeps: for a millisecond or two, in which a run's next
+parallel loop begins. TVM's own 300,000 took 45 ms of a core after every run, from what else the machine does."""
+
 _pools = threading.local()
 
 
@@ -119,6 +123,7 @@ _pools = threading.local()
 def _load(file: str, key: str) -> Any:
     """The library in `file`, once a process: its weights are shared by all machines. `key` tells contents apart."""
     os.environ.setdefault("TVM_BIND_THREADS", "0")  # several stages share a machine: none may pin its cores
+    os.environ.setdefault("TVM_THREAD_POOL_SPIN_COUNT", _SPINS)
     try:
         from tvm.runtime import load_module
     except ImportError as error:

@@ -56,6 +56,17 @@ def test_a_random_forest_equals_the_reference(case: str) -> None:
                 np.testing.assert_allclose(ours, theirs, rtol=2e-6, atol=2e-6)
 
 
+@pytest.mark.parametrize("batch", [1, 9])
+def test_places_that_do_not_fit_beside_a_feature_take_twice_the_width(batch: int) -> None:
+    rng = np.random.default_rng(batch)
+    features = 1 << 20
+    proto = ensemble(rng, trees=70, depth=7, features=features, tracks=True, batch=batch)
+    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in proto.graph.node[0].attribute}
+    assert read_forest(attributes, "target", 1).records().dtype == "float64"
+    x = on_the_grid(rng, features, missing=True, batch=batch)
+    np.testing.assert_allclose(_compiled(proto)(x)[0], reference(proto, {"x": x})[0], rtol=2e-6, atol=2e-6)
+
+
 def test_two_classes_with_weights_for_both_are_refused() -> None:
     """ONNX Runtime and the specification disagree about their label."""
     proto = ensemble(np.random.default_rng(0), 3, 3, 4, classes=2, dense=True)

@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.faults [RUNS]`` writes benchmarks/results/faults.json. Requests flow at `RATE` a second from a
 client outside, whose own log says what became of each. Ours is the time from the fault until the last request had ended
-that it failed or slowed; the slowest answer and the fates stand beside it. The peer of each row is its target. The
+that it failed or slowed; the slowest answer and the fates stand beside it. Of a kill for memory it begins with the
+request that takes the memory, whose own answer counts, too. The peer of each row is its target. The
 application is the one of the runtime's tests (Python functions): a compiled model has its library to load besides. The
 row of the head has the time until it answers again, with all that it knew, too; the row of a move its longest time
 without an answer, beside that of ten seconds without a move.

@@ -60,8 +60,8 @@ RUNS = 5
 PEER_SECONDS = 1.0
 """For each heuristic and instance; what they find, they find at once."""
 WORLDS = 200
-LATENCY_MS = 600.0
-ANSWER_SECONDS = 45.0
+LATENCY_MS = 900.0
+ANSWER_SECONDS = 30.0
 """For a plan, a front and an explanation each."""
 RESULT = Path(__file__).parent / "results" / "solve.json"
 
@@ -242,19 +242,21 @@ def conflicts() -> list[dict[str, Any]]:
 def answers() -> list[dict[str, Any]]:
     """A front, and one component explained, of an application with its facts; both end at a limit.
 
-    A share of 1 says that all was found out within it. A solve has no such limit: it is what the answers are made of.
+    A share of 1 says that all was found out within it. The plan stands beside: answers are made of solves.
     """
     given = application(20, 17, 0, LATENCY_MS)
     started = time.perf_counter()
     plan = solve(given, time_limit=ANSWER_SECONDS, proofs=False)
     whole = time.perf_counter() - started
     name, target = "application 20 x 17", 10.0
-    rows = [row(name, f"seconds to a whole plan, {plan.status}", whole, "target", target, 1)]
+    rows = [row(name, f"seconds to a whole plan, {plan.status}", whole, "target", 1.0, 1)]
     started = time.perf_counter()
     front = pareto(given, ("latency", "cost"), time_limit=ANSWER_SECONDS)
     taken = time.perf_counter() - started
     metric = f"seconds to a front of {len(front.points)} points"
     rows.append(row(name, metric, taken, "target", target, 1))
+    each = taken / max(1, len(front.points))
+    rows.append(row(name, "seconds for each point of the front", each, "20 in ten seconds", target / 20, 1))
     rows.append(row(name, "share of fronts complete within the limit", float(front.complete), "all", 1.0, 1))
     if plan.status in ("optimal", "feasible"):
         started = time.perf_counter()

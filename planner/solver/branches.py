@@ -18,6 +18,8 @@ from planner.solver.draft import Draft
 from planner.solver.linear import Bound
 from planner.solver.model import Terms
 
+Place = tuple[int, int, int, int]
+"""A task at a site: group of scenarios, step, task, site."""
 ROUND: Final = 1e-6
 """A number this near to an integer is one."""
 
@@ -40,7 +42,7 @@ class Branch:
 
     None of them has a first objective below `bound`. `effort`: deterministic seconds for the next search;
     `others`: it looks at the neighbourhood of the linear relaxation's answer, with so many other choices of each step;
-    None: at all choices. `done`: no search finds out more.
+    None: at all choices. `done`: no search finds out more. `away` says where tasks are not (site_branches.py).
     """
 
     limits: tuple[tuple[int, int], ...]
@@ -48,6 +50,7 @@ class Branch:
     effort: float = 0.0
     others: int | None = None
     done: bool = False
+    away: frozenset[Place] = frozenset()
 
     def divided(self, group: int, at: int) -> tuple[Branch, Branch]:
         """Those with at most `at` devices of `group`, and the others."""

@@ -18,6 +18,7 @@ from planner.solver.linear import Bound, LinearRelaxation
 from planner.solver.model import Row, Terms
 from planner.solver.neighbourhood import neighbourhood
 from planner.solver.replicas import replica_counts
+from planner.solver.site_branches import barred, by_site
 from planner.solver.solution import Choice, Solution, Status, relative_gap
 from planner.solver.stop import Clock, Stop
 
@@ -39,6 +40,8 @@ TRIES: Final = 3
 """Relaxations of which any answer is asked for, whatever it costs."""
 MOST: Final = 2**63 - 1
 """No objective is as large."""
+SITES: Final = 10_000
+"""With more candidates than this, choices are divided by where steps run too: below, CP-SAT alone is as fast."""
 BLOCKS: Final = 0.5
 """Sites are merged if at most this share of them is left."""
 
@@ -53,13 +56,15 @@ class Exact:
     With more than `at_once` candidates, the choices are divided by what is bought (branches.py), and relaxations are
     solved, each of which has more of what the answer to the last one left out: far sites one by one (coarse.py), waits
     at servers, and the packing into devices. Each bound is a bound of the whole, and the last answer holds in full.
-    Sites are merged where at most the share `blocks` of them is left.
+    Sites are merged where at most the share `blocks` of them is left. With more than `sites` candidates left, choices
+    are divided by where steps run too (site_branches.py).
     """
 
     encoding: Encoding = "pair"
     name: str = "pair"
     at_once: int = AT_ONCE
     blocks: float = BLOCKS
+    sites: int = SITES
 
     def solve(self, problem: Problem, stop: Stop) -> Solution:
         """The best choice, or the best within the limits of `stop`, and what is proven."""
@@ -68,7 +73,7 @@ class Exact:
             given = reduced(problem)
         except KeyboardInterrupt:
             return Solution("unknown", seconds=clock.spent, strategy=self.name, interrupted=True)
-        search = _Search(given, clock, self.encoding)
+        search = _Search(given, clock, self.encoding, self.sites)
         try:
             if sum(map(len, given.candidates.values())) <= self.at_once:
                 proven = search.minimise(Relaxation(Scope(self.encoding)))
@@ -85,12 +90,13 @@ class Exact:
         Raises KeyboardInterrupt where Ctrl-C ended the search.
         """
         clock = Clock(replace(stop, gap=ANY))
-        search = _Search(reduced(problem, relaxed), clock, self.encoding)
+        search = _Search(reduced(problem, relaxed), clock, self.encoding, self.sites)
         small = sum(map(len, search.given.candidates.values())) <= self.at_once
         answer = search.possible(Relaxation(Scope(self.encoding)) if small else search.start(self.blocks))
         if search.interrupted:
             raise KeyboardInterrupt
-        return answer, None if search.best is None else search.best[0]
+        best = search.without_spare()
+        return answer, None if best is None else best[0]
 
 
 @dataclass(frozen=True)
@@ -110,12 +116,14 @@ class _Search:
     """`best` is the best choice known that keeps all constraints; `held` has the values of earlier objectives.
 
     `built` is the relaxation whose model was built last, `merged` the labels for which sites were merged last, `linear`
-    the relaxation whose linear one was made last. `groups` are what the first objective pays for by the device.
+    the relaxation whose linear one was made last. `groups` are what the first objective pays for by the device. The
+    best choice may have `spare` replicas.
     """
 
     given: Reduced
     clock: Clock
     encoding: Encoding
+    sites: int = SITES
     best: tuple[Choice, Evaluation] | None = None
     held: list[int] = field(default_factory=list)
     bounds: list[int] = field(default_factory=list)
@@ -124,6 +132,7 @@ class _Search:
     merged: tuple[Labels, Coarse] | None = None
     linear: tuple[Relaxation, LinearRelaxation] | None = None
     groups: tuple[Group, ...] = ()
+    spare: bool = False
 
     def start(self, blocks: float) -> Relaxation:
         """The first relaxation: waits at the application's own ends, between near sites and on the way from the ends to
@@ -139,16 +148,32 @@ class _Search:
             servers |= _between(self.given.problem, coarse)
         return Relaxation(Scope(self.encoding, servers, frozenset()), labels if merged else None)
 
-    def _offer(self, choice: Choice) -> Evaluation:
-        """Evaluate `choice`; it becomes the best if it keeps all constraints, is wanted and better."""
-        choice = fewest_replicas(self.given, choice)
-        found = evaluate(self.given.problem, choice, self.given.relaxed, self.given.ways)
+    def _offer(self, choice: Choice, most: int | None = None) -> Evaluation:
+        """Evaluate `choice`; it becomes the best if it keeps all constraints, is wanted and better.
+
+        Spare replicas are left out, for which many choices are evaluated, later where it costs `most` as it is.
+        """
+        found = self._evaluated(choice)
+        spare = most is not None and found.holds() and found.objectives[0] <= most
+        if not spare:
+            choice = fewest_replicas(self.given, choice)
+            found = self._evaluated(choice)
         at_most = self.clock.stop.at_most
         wanted = found.holds() and (at_most is None or found.objectives[0] <= at_most)
         if wanted and (self.best is None or found.objectives < self.best[1].objectives):
-            self.best = (choice, found)
+            self.best, self.spare = (choice, found), spare
             self.clock.found(found.objectives[0])
         return found
+
+    def _evaluated(self, choice: Choice) -> Evaluation:
+        return evaluate(self.given.problem, choice, self.given.relaxed, self.given.ways)
+
+    def without_spare(self) -> tuple[Choice, Evaluation] | None:
+        """The best choice, without replicas that nothing asks for."""
+        if self.best is not None and self.spare:
+            choice = fewest_replicas(self.given, self.best[0])
+            self.best, self.spare = (choice, self._evaluated(choice)), False
+        return self.best
 
     def minimise(self, relaxation: Relaxation) -> bool:
         """All objectives, one after the other, each with those before it held at the value found. Whether proven."""
@@ -197,12 +222,13 @@ class _Search:
 
     def solution(self, proven: bool) -> Solution:
         """What was found; `proven`: that it is optimal, or that there is nothing."""
+        best = self.without_spare()
         now, clock = self.clock.spent, self.clock
         certain = now if proven else None
-        if self.best is None:
+        if best is None:
             status: Status = "infeasible" if proven else "unknown"
             return Solution(status, seconds=now, seconds_proof=certain, interrupted=self.interrupted)
-        choice, found = self.best
+        choice, found = best
         bounds = [*self.bounds, *[0] * len(found.objectives)]
         limits = tuple(v if proven else min(v, b) for v, b in zip(found.objectives, bounds, strict=False))
         return Solution(
@@ -268,9 +294,20 @@ class _Search:
         Nothing is left of a branch where no choice is below the ceiling.
         """
         ceiling = self._ceiling()
+        coarse, draft = self._built(relaxation)
+        large = sum(map(len, coarse.given.candidates.values())) > self.sites
+
+        def solve(part: Branch, rounds: int = 0) -> Bound | None:
+            bar = barred(draft, coarse, part)
+            return self._linear(relaxation).solve(part.limits, self.clock.left, rounds, bar)
+
         linear: Bound | None = None
         for rounds in (0, TANGENTS):
-            found = self._linear(relaxation).solve(branch.limits, self.clock.left, rounds)
+            if rounds and branch.away and linear is not None:  # tangents are for what is not divided further
+                divided = by_site(draft, coarse, branch, linear, solve, ceiling)
+                if divided is not None:
+                    return relaxation, [part for part in divided if ceiling is None or part.bound < ceiling]
+            found = solve(branch, rounds)
             if found is not None:
                 linear = found
                 branch = replace(branch, bound=max(branch.bound, found.value))
@@ -278,6 +315,10 @@ class _Search:
                 return relaxation, []
             if found is not None and (parts := parts_of(self.groups, branch, found)):
                 return relaxation, list(parts)
+        if large and linear is not None:
+            divided = by_site(draft, coarse, branch, linear, solve, ceiling)
+            if divided is not None:
+                return relaxation, [part for part in divided if ceiling is None or part.bound < ceiling]
         return self._searched(branch, relaxation, linear, ceiling)
 
     def _searched(
@@ -285,10 +326,13 @@ class _Search:
     ) -> tuple[Relaxation, list[Branch]]:
         """The same by CP-SAT, over what answers below the ceiling can use: first near the linear relaxation's."""
         coarse, draft = self._built(relaxation)
-        domains = kept = draft.model.domains
+        domains = kept = list(draft.model.domains)
+        for literal in barred(draft, coarse, branch):
+            domains[literal] = 0, 0
         if linear is not None and ceiling is not None:
             domains = kept = linear.below(ceiling, domains)
-        if linear is not None and branch.others is not None:
+        near = ceiling is not None and bool(branch.away) and branch.bound >= (1 - NEAR) * ceiling
+        if linear is not None and branch.others is not None and not near:
             kept = neighbourhood(draft, linear, branch.others, domains)
         narrow = kept != domains
         between = (0 if narrow else branch.bound, MOST if ceiling is None else ceiling - 1)
@@ -305,10 +349,10 @@ class _Search:
         if not answer.values:
             return relaxation, [replace(branch, effort=HARDER * branch.effort)]
         used = used_blocks(coarse, draft, answer.values)
-        found = None if used else self._offer(real(self.given.problem, read_choice(draft, answer.values)))
+        value = sum(factor * answer.values[v] for v, factor in draft.model.objectives[0])
+        found = None if used else self._offer(real(self.given.problem, read_choice(draft, answer.values)), value)
         if not answer.ended:
             return relaxation, [replace(branch, effort=HARDER * branch.effort)]
-        value = sum(factor * answer.values[v] for v, factor in draft.model.objectives[0])
         held = found is not None and found.holds() and found.objectives[0] <= value
         whole = relaxation.scope.servers is None and not used
         if held or (whole and narrow):

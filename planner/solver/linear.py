@@ -14,7 +14,7 @@ are no rows, are approached by tangents (docs/solver.md).
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import isqrt, sqrt
 from typing import Any, Final
@@ -29,6 +29,8 @@ VIOLATED: Final = 0.01
 """By so much a norm is over its bound where a tangent is added."""
 UNIT: Final = 1024
 """Length of the vectors of tangents, which are integers."""
+DEAR: Final = 1000
+"""What keeps no limit costs so many times as much as anything, a unit."""
 INFINITY: Final = float("inf")
 PARAMETERS: Final = "use_dual_simplex: true perturb_costs_in_dual_simplex: true use_preprocessing: false"
 """After preprocessing Glop does not know where it was: 50 components x 73 sites take it four times as long then."""
@@ -84,7 +86,12 @@ class LinearRelaxation:
         assert not refused, refused
         self._limited = self._solver.constraints()[len(self._rows) :]
         self._variables = self._solver.variables()
+        self._dear = float(DEAR * max((abs(f) for _, f in self._objective), default=1))
+        self._slack = [
+            self._slack_of(*each) for each in zip(self._limited, self._scales[len(self._rows) :], strict=True)
+        ]
         self._norms = model.norms
+        self._barred: frozenset[int] = frozenset()
         self.tangents: list[Row] = []
 
     def _proto(self) -> Any:
@@ -105,28 +112,72 @@ class LinearRelaxation:
             )
         return proto
 
-    def solve(self, limits: Sequence[tuple[int, int]], seconds: float, rounds: int = 0) -> Bound | None:
-        """A bound where each sum is within its limits. None where Glop has no answer in time, or says there is none:
-        that is not certain.
+    def _slack_of(self, limited: Any, scale: float) -> tuple[Any, Any]:
+        """What takes a sum below or above its limits: nothing, at first."""
+        below, above = self._solver.NumVar(0.0, 0.0, ""), self._solver.NumVar(0.0, 0.0, "")
+        for variable, sign in ((below, 1), (above, -1)):
+            limited.SetCoefficient(variable, sign / scale)
+            self._solver.Objective().SetCoefficient(variable, self._dear)
+        return below, above
+
+    def solve(
+        self, limits: Sequence[tuple[int, int]], seconds: float, rounds: int = 0, barred: Collection[int] = ()
+    ) -> Bound | None:
+        """A bound where each sum is within its limits, and `barred` variables, whose least value is 0, are 0.
+
+        Where Glop says that there is no answer, which is not certain, what it would cost to leave limits makes a bound,
+        which is large. None where it has no answer in time, or this has none either.
 
         After each of `rounds`, tangents of norms are added where the answer leaves a norm's bound, and stay.
         """
         scales = self._scales[len(self._rows) : len(self._rows) + len(self._sums)]
         for constraint, scale, (low, high) in zip(self._limited, scales, limits, strict=True):
             constraint.SetBounds(low / scale, high / scale)
+        self._bar(frozenset(barred))
         ends = time.monotonic() + seconds
         for last in (*[False] * rounds, True):
             self._solver.SetTimeLimit(max(1, int(1000 * (ends - time.monotonic()))))
-            if self._solver.Solve() != self._solver.OPTIMAL:
+            status = self._solver.Solve()
+            if status == self._solver.INFEASIBLE:
+                answer, last = self._left(), True
+            else:
+                answer = self._answer() if status == self._solver.OPTIMAL else None
+            if answer is None:
                 return None
-            answer = self._answer()
             if last or not self._touched(answer.variable_value):
                 break
-        values = tuple(answer.variable_value)
+        values = tuple(answer.variable_value)[: len(self._domains)]
         sums = tuple(sum(f * values[v] for v, f in terms) for terms in self._sums)
         limited = (_Row(t, *limit) for t, limit in zip(self._sums, limits, strict=True))
         tangents = (_Row(row.terms, row.low, row.high) for row in self.tangents)
         return self._bound([*self._rows, *limited, *tangents], answer.dual_value, values, sums)
+
+    def _bar(self, barred: frozenset[int]) -> None:
+        """Keeps `barred` variables at 0, and no others."""
+        for variable in sorted(self._barred ^ barred):
+            self._variables[variable].SetUb(0 if variable in barred else self._domains[variable][1])
+        self._barred = barred
+
+    def _left(self) -> Any:
+        """The answer where limits may be left and barred variables used, for much. None if there is none.
+
+        It is of a relaxation: its duals, like any, make a bound of what keeps them.
+        """
+        objective, price = self._solver.Objective(), dict(self._objective)
+        slack = [variable for pair in self._slack for variable in pair]
+        barred = sorted(self._barred)
+        for variable in slack:
+            variable.SetUb(INFINITY)
+        for v in barred:
+            self._variables[v].SetUb(self._domains[v][1])
+            objective.SetCoefficient(self._variables[v], price.get(v, 0) + self._dear)
+        answer = self._answer() if self._solver.Solve() == self._solver.OPTIMAL else None
+        for variable in slack:
+            variable.SetUb(0.0)
+        for v in barred:
+            self._variables[v].SetUb(0.0)
+            objective.SetCoefficient(self._variables[v], price.get(v, 0))
+        return answer
 
     def _answer(self) -> Any:
         from ortools.linear_solver import linear_solver_pb2
@@ -163,6 +214,7 @@ class LinearRelaxation:
             for variable, factor in row.terms:
                 reduced[variable] -= multiplier * factor
         scaled += sum(min(cost * low, cost * high) for cost, (low, high) in zip(reduced, self._domains, strict=True))
+        scaled -= sum(min(0, reduced[v] * self._domains[v][1]) for v in self._barred)
         return Bound(-(-scaled >> SCALE), values, sums, scaled, tuple(reduced))
 
 

@@ -142,6 +142,17 @@ def test_a_tangent_sees_what_the_chord_of_a_table_does_not() -> None:
     assert after.value >= 640  # 130 of 200 is needed, not 130^2 of 200^2
 
 
+def test_where_nothing_keeps_the_limits_the_bound_is_above_what_anything_costs() -> None:
+    model = Model()
+    x, free = model.integer(0, 5), model.boolean()
+    model.add([(x, 1), (free, 3)], 3, None)
+    relaxation = LinearRelaxation(model, [(x, 7)], [[(x, 1)]])
+    for limits, barred, least in (((0, 2), [free], 7 * 5), ((0, 3), [free], 21), ((0, 2), [], 0), ((4, 5), [], 28)):
+        bound = relaxation.solve([limits], 10.0, barred=barred)
+        assert bound is not None
+        assert bound.value > least if least == 7 * 5 else bound.value == least
+
+
 def test_a_bound_is_exact_where_numbers_are_large() -> None:
     model = Model()
     x = model.integer(0, 10**12)

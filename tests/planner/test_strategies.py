@@ -45,9 +45,11 @@ from tests.planner.worlds import world
 EXACT = {
     "pairs": Exact("pair"),
     "conditions": Exact("cond"),
-    "pairs by relaxations": Exact("pair", at_once=0),
+    "pairs by relaxations": Exact("pair", at_once=0, sites=10**9),
+    "pairs by where steps run": Exact("pair", at_once=0, sites=0),
     "conditions by relaxations": Exact("cond", at_once=0),
     "merged sites": Exact("pair", at_once=0, blocks=1.0),
+    "merged sites by where steps run": Exact("pair", at_once=0, blocks=1.0, sites=0),
 }
 BASELINES = ("greedy", "heft", "min-cut", "all-edge", "all-cloud")
 SMALL = Shape("tree", 5, 6, ways=4, slack=1.8)

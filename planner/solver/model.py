@@ -46,7 +46,10 @@ class Norm:
 
 def summed(terms: Terms) -> tuple[tuple[int, int], ...]:
     """One term a variable, and none without effect."""
-    found: dict[int, int] = {}
+    found = dict(terms)
+    if len(found) == len(terms):  # nearly always
+        return tuple(term for term in terms if term[1])
+    found = {}
     for variable, factor in terms:
         found[variable] = found.get(variable, 0) + factor
     return tuple((v, f) for v, f in found.items() if f)

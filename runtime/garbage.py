@@ -12,6 +12,8 @@ def settle() -> None:
     gc.freeze()
 
 
-def unsettle() -> None:
-    """Have them looked at once more: much of what was there is no longer needed."""
+def settle_anew() -> None:
+    """The same, once what is no longer needed of what was left out before has been found."""
     gc.unfreeze()
+    gc.collect()
+    gc.freeze()

@@ -186,7 +186,10 @@ def restored(name: str, kind: str, shape: Sequence[int], part: memoryview) -> Va
         return bytes(part)
     if kind == "string":
         return str(part, "utf-8")
-    dtype = np.dtype(kind)
+    try:
+        dtype = np.dtype(kind)
+    except (TypeError, SyntaxError) as error:  # NumPy reads a language of its own there
+        raise ValueError(f"{name!r} has no type {kind!r}") from error
     if dtype.hasobject:
         raise ValueError(f"{name!r} is not plain data")
     return np.frombuffer(part, dtype).reshape(shape)

@@ -76,8 +76,9 @@ def _death(error: Any) -> str:
     """Why an actor died, of Ray's error. What a constructor raised comes last in it, after the traceback."""
     if not error.actor_init_failed:
         return _first_line(error)
-    raised = str(error).strip().splitlines()[-1]
-    return f"{NOT_STARTED}: {_OURS.sub('', raised)[:500]}"
+    lines = str(error).strip().splitlines()
+    begins = max((i for i, line in enumerate(lines) if _OURS.search(line)), default=-1)
+    return f"{NOT_STARTED}: {_OURS.sub('', ' '.join(lines[begins:]))[:500]}"
 
 
 @contextlib.contextmanager

@@ -155,11 +155,17 @@ class RayHosts:
         alive = {m: a for m, a in self._actors.items() if m not in self._gone}
         counts, died = self._ask({m: a.progress.remote() for m, a in alive.items()}, POLL_LIMIT)
         self._counts.update(counts)
-        for member, reason in died.items():
-            self._gone[member] = reason
+        self._gone.update(died)
+        for member in died:
             self._counts.pop(member, None)
-            others = set(self._actors) - set(self._gone)
-            self._ask({other: self._actors[other].peer_gone.remote(member, reason) for other in others}, POLL_LIMIT)
+        told = {
+            f"{other}/{member}": actor.peer_gone.remote(member, reason)
+            for other, actor in self._actors.items()
+            for member, reason in died.items()
+            if other not in self._gone
+        }
+        if told:
+            self._ask(told, POLL_LIMIT)
         total: dict[str, int] = {}
         for mine in self._counts.values():
             for status, count in mine.items():

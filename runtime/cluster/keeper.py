@@ -72,7 +72,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     apply_settings(local=True)
     if "announce" in asked:
-        _keep_state(asked["folder"])
+        try:
+            _keep_state(asked["folder"])
+        except OSError as error:
+            _tell({"error": f"cannot make {error.filename}: {error.strerror}"}, asked, 1)
+            _remove(asked["folder"])
+            return 1
     _adopt_orphans()
     _settle_imports()
     _be_patient()
@@ -156,7 +161,7 @@ def _wanted(file: str) -> list[Mapping[str, str]]:
 
 
 def store_of(folder: str) -> str:
-    """The folder of what the control store knows of the nodes whose folder that is: no disk ever has it."""
+    """The folder of what the control store knows of the nodes whose folder that is: swap apart, no disk has it."""
     return f"{MEMORY}/{os.path.basename(folder)}"
 
 

@@ -35,7 +35,7 @@ from runtime.deployment.record import (
     record_in,
 )
 from runtime.deployment.release import Release
-from runtime.garbage import settle, unsettle
+from runtime.garbage import settle, settle_anew
 from runtime.ingress.door import DoorOptions
 from runtime.ingress.member import MemberDoor
 from runtime.ingress.service import Service
@@ -219,7 +219,7 @@ class DeployedHost(Receiving):
             for _, service in self._draining:
                 service.close()
             self._draining.clear()
-            unsettle()
+            settle_anew()
 
     # --- what others ask
 

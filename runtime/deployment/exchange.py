@@ -133,8 +133,8 @@ class Exchange:
             self._channel = _listening(address, secret, _port(before.address if before else None))
         except zmq.ZMQError as error:
             raise EnvironmentFailed(f"{process} cannot listen at {address}: {error}") from error
-        self._moved = before is not None and before.address != self._channel.endpoint
-        self.endpoint = Endpoint(self._channel.endpoint, (before.moves if before else 0) + self._moved)
+        moved = before is not None and before.address != self._channel.endpoint
+        self.endpoint = Endpoint(self._channel.endpoint, (before.moves if before else 0) + moved)
         self._channel.connect(lambda other: address_in(folder, other), self._undelivered)
 
     def line(self, plan: str) -> Callable[[OnError], Channel]:
@@ -171,7 +171,7 @@ class Exchange:
             write_whole(self._folder / endpoint_file(self._process), self.endpoint.text())
             self._channel.start(lambda message: self._take(message, deliver))
             self._started = True
-            if self._moved:
+            if self.endpoint.moves:  # by whichever process before: some may not have heard of it
                 self._tell_endpoint()
 
     def _take(self, message: Message, deliver: Deliver) -> None:

@@ -175,7 +175,7 @@ def _sweep(name: str) -> None:
         psutil.wait_procs(left, timeout=0.5)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(store_of(folder), ignore_errors=True)
-        if not left and not os.path.exists(folder):
+        if not left and not os.path.exists(folder) and not os.path.exists(store_of(folder)):
             return
         time.sleep(0.1)
 

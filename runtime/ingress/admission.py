@@ -121,6 +121,11 @@ class Admission:
         elif entry.status in ("refused", "lost") or entry.reason.startswith(LATE):
             self.late(deadline)
 
+    def given_up(self, entry: Entry | None, deadline: float) -> None:
+        """Learn from a request whose client went away when its deadline had passed, as `ended` does."""
+        if entry is None or not (entry.outage or entry.attempts):
+            self.late(deadline)
+
     def late(self, deadline: float) -> None:
         """Learn that a request that is still inside was not answered within `deadline` seconds."""
         self._concurrency.late(deadline, self.inside)

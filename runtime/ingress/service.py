@@ -111,11 +111,12 @@ class Service:
         deadline = min(request.timeout or self.limits.deadline, self.limits.deadline)
         self._listener.entered()
         started = time.monotonic()
+        ended: list[Entry] = []
         try:
-            entry = await self._through(name, model.flow, request.values, deadline)
+            entry = await self._through(name, model.flow, request.values, deadline, ended)
         except asyncio.CancelledError:
             if time.monotonic() - started >= deadline:  # gRPC ends a call itself when its time is up
-                self.admission.late(deadline)
+                self.admission.given_up(ended[0] if ended else None, deadline)
             raise
         finally:
             self._listener.left()
@@ -128,7 +129,10 @@ class Service:
         chosen = {n: outputs[n] for n in request.wanted if n in outputs} if request.wanted else outputs
         return InferAnswer(model.name, model.version, request.id, name, chosen, entry.latency, entry.trace)
 
-    async def _through(self, name: str, flow: str, values: Mapping[str, Value], deadline: float) -> Entry:
+    async def _through(
+        self, name: str, flow: str, values: Mapping[str, Value], deadline: float, ends: list[Entry]
+    ) -> Entry:
+        """What became of the request; put into `ends` too, for whoever is cancelled meanwhile."""
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[Entry] = loop.create_future()
 
@@ -137,6 +141,7 @@ class Service:
                 ended.set_result(entry)
 
         def on_end(entry: Entry) -> None:
+            ends.append(entry)
             loop.call_soon_threadsafe(settle, entry)
 
         self._entrance.submit(name, flow, values, deadline, on_end)

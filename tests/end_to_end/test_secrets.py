@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from runtime.client import Client
+from runtime.cluster.keeper import store_of
 from runtime.deployment.local import nodes_folder
 from tests.runtime.sample import copy_project, make_bundle, make_items, make_plan
 
@@ -59,6 +60,8 @@ def test_only_the_function_s_own_process_holds_a_secret(tmp_path: Path, monkeypa
         ray = nodes_folder(status["name"])
         assert holding(b"asked with ***", ray)  # what it printed is in the log of its host, without the secret
         assert [f for folder in (ray, tmp_path) for f in holding(SECRET.encode(), folder)] == []
+        store = Path(store_of(str(ray)))  # Ray's own, in memory
+        assert store.stat().st_mode & 0o077 == 0
         assert SECRET not in said
         with_it = []
         for process in Path("/proc").glob("[0-9]*"):
@@ -71,3 +74,4 @@ def test_only_the_function_s_own_process_holds_a_secret(tmp_path: Path, monkeypa
         assert all(b"runtime.stages.isolated_worker" in command for command in with_it)
     finally:
         planner("undeploy", "sample")
+    assert not store.exists()

@@ -176,6 +176,20 @@ def test_a_process_that_is_not_there_when_another_tells_its_new_port_is_told_aga
     assert until(lambda: b._untold == {"c"}, 60)
 
 
+def test_one_that_moved_and_died_before_all_knew_tells_them_when_it_is_there_again(
+    begin: Begin, tmp_path: Path
+) -> None:
+    before = address_in(tmp_path / "a", "b")
+    assert before is not None
+    with socket.create_server(("127.0.0.1", int(before.rpartition(":")[2]))):
+        moved = begin("b", lambda _: None)
+        moved.close()
+        b = begin("b", lambda _: None)
+        assert b.endpoint == moved.endpoint
+        begin("a", lambda _: None)
+        assert until(lambda: address_in(tmp_path / "a", "b") == b.endpoint.address, 60)
+
+
 def test_two_that_move_at_once_find_each_other_by_a_third_that_stays(begin: Begin, tmp_path: Path) -> None:
     before = {name: endpoint_in(tmp_path / "c", name) for name in "ab"}
     came: list[str] = []

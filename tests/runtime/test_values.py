@@ -81,7 +81,7 @@ def test_any_bytes_give_a_message_or_a_value_error(data: bytes) -> None:
         decode(data)
 
 
-@pytest.mark.parametrize("kind", ["|O", "object", "V99999999999"])
+@pytest.mark.parametrize("kind", ["|O", "object", "V99999999999", "i4,,", "i4,("])
 def test_a_message_cannot_smuggle_objects(kind: str) -> None:
     plain = encode(Message("values", "r", "f", "o", "c", 1.0, values={"x": np.zeros(8, np.uint8)}))
     wanted = b'"|u1"'

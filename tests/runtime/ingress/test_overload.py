@@ -135,7 +135,9 @@ def test_what_waited_for_a_process_that_was_gone_says_nothing_of_load(held: dict
         for _ in range(MOST):
             inside.enter_context(admission.enter())
         for _ in range(10 * MOST):
-            admission.ended(Entry("r", "f", 0, False, 0.0, DEADLINE, **{**late, **held}))
+            entry = Entry("r", "f", 0, False, 0.0, DEADLINE, **{**late, **held})
+            admission.ended(entry)
+            admission.given_up(entry, DEADLINE)
     with ExitStack() as again:
         for _ in range(MOST):
             again.enter_context(admission.enter())

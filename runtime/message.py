@@ -59,12 +59,15 @@ class Trace:
         )
 
 
-_FIXED: Final = struct.Struct("<3di3I2H")
+_FIXED: Final = struct.Struct("<3di5I")
 """Deadline, sent, queued and attempt; bytes of the request's name, the reason and the route; how many times of the
 trace and sizes of values follow."""
 _TEXT: Final = ("utf-8", "surrogatepass")
 _ROUTES: Final = 512
 """Routes that are kept as they are written: those of the messages of a host, which are alike but for their numbers."""
+MOST_KEPT: Final = 16
+LONGEST_KEPT: Final = 2048
+"""Stages of a trace, and bytes, of the longest of them: with many items, each with its stages, few come twice."""
 _NO_TRACE: Final = Trace()
 SMALL: Final = 32_768
 """Bytes of values that are not worth frames of their own."""
@@ -152,7 +155,8 @@ def frames(message: Message) -> list[bytes | memoryview]:
     """
     described, buffers = pack(message.values)
     stages, transfers = message.trace.stages, message.trace.transfers
-    route = _written(
+    write = _written if len(stages) <= MOST_KEPT else _written.__wrapped__
+    route = write(
         (
             message.kind,
             message.flow,
@@ -197,7 +201,7 @@ def from_frames(head: bytes | memoryview, buffers: Sequence[memoryview]) -> Mess
         text = bytes(head[begin : end + for_route])
         request = str(text[:for_request], *_TEXT)
         reason = str(text[for_request : end - begin], *_TEXT) if for_reason else ""
-        route = _read(text[end - begin :])
+        route = _read(text[end - begin :]) if for_route <= LONGEST_KEPT else _read.__wrapped__(text[end - begin :])
         if timed != 3 * len(route.stages) + 2 * len(route.transfers) or valued != len(route.values):
             raise ValueError("not a message: its numbers are not those that it describes")
         if buffers and len(buffers) != valued:

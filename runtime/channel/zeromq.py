@@ -179,7 +179,7 @@ class ZeroMQChannel:
             return
         try:
             parcel = _parcel(message)
-        except Exception as error:  # a value from anywhere; behind one that can never arrive all others would wait
+        except ValueError as error:  # behind one that can never arrive all others would wait
             self._on_error(member, message, f"{UNSENDABLE}: {error}")
             return
         if not self._sent_now(member, parcel):
@@ -499,10 +499,10 @@ class ZeroMQChannel:
 
 
 def _parcel(message: Message) -> Parcel:
-    """`message` as it goes on the wire. Raises ValueError, or what its values raise, where it cannot."""
+    """`message` as it goes on the wire. Raises ValueError where it cannot."""
     try:
         parts = frames(message)
-    except Exception as error:
+    except Exception as error:  # a value from anywhere
         raise ValueError(f"{type(error).__name__}: {error}") from error
     sizes = [len_of(part) for part in parts]
     if max(sizes) > LONGEST:

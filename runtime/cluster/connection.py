@@ -73,7 +73,9 @@ def _first_line(error: BaseException) -> str:
 
 
 def _death(error: Any) -> str:
-    """Why an actor died, of Ray's error. What a constructor raised comes last in it, after the traceback."""
+    """Why an actor died, of Ray's error. What a constructor raised stands last in it, after the traceback: from
+    the line that names an error of ours, else the last line.
+    """
     if not error.actor_init_failed:
         return _first_line(error)
     lines = str(error).strip().splitlines()

@@ -313,11 +313,18 @@ def _kill_orphans() -> None:
 def _remove(folder: str) -> None:
     """Workers outlive their node by a moment and may still write; so again, until it stays away."""
     for _ in range(50):
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(store_of(folder), ignore_errors=True)
+        remove_nodes(folder)
         time.sleep(0.1)
-        if not os.path.exists(folder) and not os.path.exists(store_of(folder)):
+        if remove_nodes(folder):
             return
+
+
+def remove_nodes(folder: str) -> bool:
+    """Remove the folder of nodes and their store; whether both are gone."""
+    both = (folder, store_of(folder))
+    for each in both:
+        shutil.rmtree(each, ignore_errors=True)
+    return not any(map(os.path.exists, both))
 
 
 def _enter(place: Mapping[str, Any]) -> None:

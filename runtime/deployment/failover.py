@@ -154,5 +154,5 @@ class Failover:
 
     def _died(self, process: str, reason: str) -> None:
         """A plan's host found a process dead: requests that it may hold can be another's by now."""
-        for host in (self._host, *list(self._others.values())):
+        for host in (self._host, *self._others.values()):
             host.origin.died_elsewhere(process, reason)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,7 +16,7 @@ from typing import Final
 import psutil
 
 from runtime.cluster.connection import parse_address, probe
-from runtime.cluster.keeper import ADDED, store_of
+from runtime.cluster.keeper import ADDED, remove_nodes
 from runtime.deployment.record import ANNOUNCED, state_folder
 from runtime.stages.child_environment import child_environment
 from specs.errors import EnvironmentFailed
@@ -173,9 +171,7 @@ def _sweep(name: str) -> None:
                     process.kill()
                     left.append(process)
         psutil.wait_procs(left, timeout=0.5)
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.rmtree(store_of(folder), ignore_errors=True)
-        if not left and not os.path.exists(folder) and not os.path.exists(store_of(folder)):
+        if remove_nodes(folder) and not left:
             return
         time.sleep(0.1)
 

@@ -32,7 +32,7 @@ class Entry:
 
     `ends` are the seconds until each sink had its values, of an answered request. `attempts` is how often it was sent
     again, after a process had died that may have held it. `outage`: it was not answered, and a process that it needed
-    had died or was silent; so it says nothing of load.
+    had died or was silent.
     """
 
     request: str
@@ -51,6 +51,11 @@ class Entry:
     outage: bool = False
     clock: str = ""
     """Of the host, as `runtime.machine.clock_name` calls it."""
+
+    @property
+    def says_of_load(self) -> bool:
+        """Whether its time does: not where it waited for a process that had died or was silent."""
+        return not (self.outage or self.attempts)
 
 
 OnEnd = Callable[[Entry], None]

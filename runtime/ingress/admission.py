@@ -113,9 +113,9 @@ class Admission:
         """Learn from what became of a request that is still inside. One that failed for another reason than time says
         nothing of load; nor does one that waited for a process that had died or was cut off.
         """
-        deadline = entry.deadline - entry.started
-        if entry.outage or entry.attempts:
+        if not entry.says_of_load:
             return
+        deadline = entry.deadline - entry.started
         if entry.status == "answered":
             self._concurrency.answered(entry.latency, deadline, self.inside)
         elif entry.status in ("refused", "lost") or entry.reason.startswith(LATE):
@@ -123,7 +123,7 @@ class Admission:
 
     def given_up(self, entry: Entry | None, deadline: float) -> None:
         """Learn from a request whose client went away when its deadline had passed, as `ended` does."""
-        if entry is None or not (entry.outage or entry.attempts):
+        if entry is None or entry.says_of_load:
             self.late(deadline)
 
     def late(self, deadline: float) -> None:

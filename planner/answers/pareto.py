@@ -32,6 +32,8 @@ POINTS: Final = 20
 FINE: Final = 8
 """The ends are found to a step divided by this."""
 SAME: Final = 1e-6
+ROUNDED: Final = 1e-4
+"""A Problem rounds each option's cost up, so that by it a plan may cost so much a month more than it says."""
 WORTH: Final = 1e-3
 """Between the ends, a point is by this share cheaper than the one before."""
 
@@ -167,7 +169,8 @@ class _Sweep:
         mine = [p for p in self.points if (p.accuracy or 0.0) >= floor[1]]
         fastest = self._lowest(floor, min(mine, key=lambda p: p.latency_ms), None)
         if "cost" in self.axes:
-            cheapest = self._lowest(floor, cheapest, cheapest.per_month * (1 + SAME) + SAME)
+            fastest = self._best(floor, fastest.latency_ms + self.step_ms / FINE) or fastest
+            cheapest = self._lowest(floor, cheapest, cheapest.per_month * (1 + SAME) + ROUNDED)
             self._between(floor, fastest, cheapest)
 
     def _lowest(self, floor: tuple[str, float], point: Point, most: float | None) -> Point:
@@ -191,25 +194,22 @@ class _Sweep:
         """Points by limits a step apart, from the `fastest` on, each the first within which something is cheaper than
         the one before: what that costs is the ceiling of each search.
         """
-        assert self.step_ms is not None
-        last = ceil((cheapest.latency_ms - fastest.latency_ms) / self.step_ms - SAME)
+        step = self.step_ms
+        assert step is not None
+        last = ceil((cheapest.latency_ms - fastest.latency_ms) / step - SAME)
         known = {0: fastest, last: cheapest}
         done = 0
-        while known[done].per_month * (1 - WORTH) >= cheapest.per_month:
+        while done < last and known[done].per_month * (1 - WORTH) >= cheapest.per_month:
             ceiling = known[done].per_month * (1 - WORTH)
 
             def cheaper(steps: int, done: int = done, ceiling: float = ceiling) -> bool:
                 at = done + steps
-                if at not in known and (point := self._within(floor, fastest.latency_ms, at, ceiling)) is not None:
-                    known[at] = point
+                if at not in known:
+                    point = self._best(floor, fastest.latency_ms + at * step, most=ceiling)
+                    known.update({} if point is None else {at: point})
                 return at in known and known[at].per_month <= ceiling
 
             done += fewest_steps(cheaper, last - done) or last - done
-
-    def _within(self, floor: tuple[str, float], first: float, steps: int, most: float) -> Point | None:
-        """The cheapest plan within the limit so many steps above the `first`, if it costs `most` a month at most."""
-        assert self.step_ms is not None
-        return self._best(floor, first + steps * self.step_ms, most=most)
 
     def _best(
         self, floor: tuple[str, float], limit: float | None, objective: str = "", most: float | None = None

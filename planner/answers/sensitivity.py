@@ -27,7 +27,7 @@ from specs.plan import Plan
 from specs.profile import Record
 
 STEP: Final = 0.05
-"""Factors are 1.05, 1.05 squared, ... and their inverses."""
+"""Factors are 1.05, 1.05 squared, ..., `WIDEST`, and their inverses."""
 WIDEST: Final = 4.0
 """The largest factor tried, and the inverse of the smallest."""
 SAME: Final = 1e-6
@@ -235,6 +235,8 @@ def _range(situation: Situation, plan: Plan, each: Input, step: float, ends: flo
         factors = [1.0]
         while (more := factors[-1] * (1 + step)) <= WIDEST * (1 + 1e-9):
             factors.append(more)
+        if factors[-1] < WIDEST * (1 - 1e-9):
+            factors.append(WIDEST)
         if not up:
             factors = [1 / f for f in factors]
 

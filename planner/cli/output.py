@@ -139,7 +139,7 @@ TINY_MS: Final = 0.01
 
 def milliseconds(value: float) -> str:
     """As `number`, but what is too short to matter is only said to be so."""
-    return "< 0.01" if 0 < value < TINY_MS else number(value)
+    return f"< {TINY_MS}" if 0 < value < TINY_MS else number(value)
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -66,23 +66,26 @@ def sensitivity(
 
 
 def _show(result: SensitivityResult, out: Console) -> None:
+    from planner.answers.sensitivity import WIDEST
+
+    tried = f"from 1/{WIDEST:g} of the value to {WIDEST:g} times it"
     columns = ["input", "kind", "now", "optimal from", "to"]
     rows = [
         [
             r.name,
             r.kind,
             f"{number(r.value)} {r.unit}",
-            f"<= {number(r.value / 4)} {r.unit}" if r.low is None else f"{number(r.low)} {r.unit}",
-            f">= {number(r.value * 4)} {r.unit}" if r.high is None else f"{number(r.high)} {r.unit}",
+            f"<= {number(r.value / WIDEST)} {r.unit}" if r.low is None else f"{number(r.low)} {r.unit}",
+            f">= {number(r.value * WIDEST)} {r.unit}" if r.high is None else f"{number(r.high)} {r.unit}",
         ]
         for r in result.ranges
         if (r.low, r.high) != (None, None)
     ]
     if rows:
         out.print(table(columns, rows, right=columns[2:]))
-        out.print(f"found in factors of {1 + result.step:g}, tried from a quarter to four times the value")
+        out.print(f"found in factors of {1 + result.step:g}, tried {tried}")
     if steady := [r.name for r in result.ranges if (r.low, r.high) == (None, None)]:
-        out.print(f"stays optimal from a quarter to four times of each of: {', '.join(steady)}")
+        out.print(f"stays optimal {tried}, of each of: {', '.join(steady)}")
     cases = [[r.case, _regret(r, result.objective)] for r in result.regrets]
     out.print(table(["if profiles are wrong", "regret of the placement"], cases))
     if result.worst_regret is not None:

@@ -126,7 +126,7 @@ class _Times:
     of: FlowLayout
     choice: Choice
     flow: int
-    known: dict[tuple[float, Leg | Use], Transform] = field(default_factory=dict)
+    known: dict[tuple[float, Leg | Use, tuple[tuple[str, int], ...]], Transform] = field(default_factory=dict)
 
     @cached_property
     def stages(self) -> dict[Use, int]:
@@ -148,9 +148,10 @@ class _Times:
         stages = {self.stages[use]: way for use, way in ways.items()}
 
         def transform(part: Leg | Use) -> Transform:
-            key = (grid.step, part)
+            key = (grid.step, part, shape.items if isinstance(part, Leg) else ())  # stacks have a request's own items
             if key not in self.known:
-                values = self.latency.timings.leg(self.of, part).parts if isinstance(part, Leg) else (service(part),)
+                timings = self.latency.timings
+                values = timings.leg(self.of, part, shape).parts if isinstance(part, Leg) else (service(part),)
                 self.known[key] = _sum(grid, values)
             return self.known[key]
 

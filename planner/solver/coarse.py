@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Final
 
 from planner.problem import Edge, End, Option, Pool, Problem, Station, Transfer, Visit
@@ -43,6 +44,14 @@ class Coarse:
     block: Mapping[int, int] = field(default_factory=dict)
     merged: frozenset[int] = frozenset()
     pool: Mapping[int, int] = field(default_factory=dict)
+
+    @cached_property
+    def members(self) -> Mapping[int, tuple[int, ...]]:
+        """By block, the sites in it."""
+        found: dict[int, list[int]] = {}
+        for site, block in self.block.items():
+            found.setdefault(block, []).append(site)
+        return {block: tuple(sites) for block, sites in found.items()}
 
 
 @dataclass(frozen=True)

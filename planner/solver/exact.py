@@ -93,9 +93,9 @@ class Exact:
         search = _Search(reduced(problem, relaxed), clock, self.encoding, self.sites)
         small = sum(map(len, search.given.candidates.values())) <= self.at_once
         answer = search.possible(Relaxation(Scope(self.encoding)) if small else search.start(self.blocks))
+        best = None if search.interrupted else search.without_spare()
         if search.interrupted:
             raise KeyboardInterrupt
-        best = search.without_spare()
         return answer, None if best is None else best[0]
 
 
@@ -169,10 +169,13 @@ class _Search:
         return evaluate(self.given.problem, choice, self.given.relaxed, self.given.ways)
 
     def without_spare(self) -> tuple[Choice, Evaluation] | None:
-        """The best choice, without replicas that nothing asks for."""
+        """The best choice, without replicas that nothing asks for; with them where Ctrl-C comes meanwhile."""
         if self.best is not None and self.spare:
-            choice = fewest_replicas(self.given, self.best[0])
-            self.best, self.spare = (choice, self._evaluated(choice)), False
+            try:
+                choice = fewest_replicas(self.given, self.best[0])
+                self.best, self.spare = (choice, self._evaluated(choice)), False
+            except KeyboardInterrupt:
+                self.interrupted = True
         return self.best
 
     def minimise(self, relaxation: Relaxation) -> bool:
@@ -211,12 +214,10 @@ class _Search:
 
     def _any(self, draft: Draft, effort: float | None) -> cpsat.Answer:
         """Any answer of the model."""
-        model, most = draft.model, self.clock.stop.at_most
-        if model.impossible:
+        if draft.model.impossible:
             return cpsat.Answer("infeasible")
-        within = [] if most is None else [(model.objectives[0], most)]
         left, seed = self.clock.left, self.clock.stop.seed
-        answer = cpsat.run(model, within=within, time_limit=left, effort=effort, seed=seed)
+        answer = cpsat.run(draft.model, time_limit=left, effort=effort, seed=seed)
         self.interrupted = self.interrupted or answer.interrupted
         return answer
 
@@ -259,7 +260,7 @@ class _Search:
         settled: list[Branch] = []
         while todo and self.clock.left > 0 and not self.interrupted and not (first and self.best):
             least = min(range(len(todo)), key=lambda i: todo[i].bound)
-            branch = todo.pop(-1 if self._ceiling() is None else least)
+            branch = todo.pop(-1 if self._best(0) is None else least)
             relaxation, left = self._branch(branch, relaxation)
             for part in left:
                 (settled if part.done or self._settles(part.bound) else todo).append(part)
@@ -301,12 +302,17 @@ class _Search:
             bar = barred(draft, coarse, part)
             return self._linear(relaxation).solve(part.limits, self.clock.left, rounds, bar)
 
+        def parted(by: Bound) -> tuple[Relaxation, list[Branch]] | None:
+            parts = by_site(draft, coarse, branch, by, solve, ceiling)
+            if parts is None:
+                return None
+            return relaxation, [part for part in parts if ceiling is None or part.bound < ceiling]
+
         linear: Bound | None = None
         for rounds in (0, TANGENTS):
-            if rounds and branch.away and linear is not None:  # tangents are for what is not divided further
-                divided = by_site(draft, coarse, branch, linear, solve, ceiling)
-                if divided is not None:
-                    return relaxation, [part for part in divided if ceiling is None or part.bound < ceiling]
+            further = bool(rounds and branch.away)  # tangents are for what is not divided further
+            if further and linear is not None and (divided := parted(linear)) is not None:
+                return divided
             found = solve(branch, rounds)
             if found is not None:
                 linear = found
@@ -315,10 +321,8 @@ class _Search:
                 return relaxation, []
             if found is not None and (parts := parts_of(self.groups, branch, found)):
                 return relaxation, list(parts)
-        if large and linear is not None:
-            divided = by_site(draft, coarse, branch, linear, solve, ceiling)
-            if divided is not None:
-                return relaxation, [part for part in divided if ceiling is None or part.bound < ceiling]
+        if large and linear is not None and (divided := parted(linear)) is not None:
+            return divided
         return self._searched(branch, relaxation, linear, ceiling)
 
     def _searched(

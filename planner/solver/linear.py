@@ -136,10 +136,9 @@ class LinearRelaxation:
         self._bar(frozenset(barred))
         ends = time.monotonic() + seconds
         for last in (*[False] * rounds, True):
-            self._solver.SetTimeLimit(max(1, int(1000 * (ends - time.monotonic()))))
-            status = self._solver.Solve()
+            status = self._solved(ends)
             if status == self._solver.INFEASIBLE:
-                answer, last = self._left(), True
+                answer, last = self._left(ends), True
             else:
                 answer = self._answer() if status == self._solver.OPTIMAL else None
             if answer is None:
@@ -152,13 +151,19 @@ class LinearRelaxation:
         tangents = (_Row(row.terms, row.low, row.high) for row in self.tangents)
         return self._bound([*self._rows, *limited, *tangents], answer.dual_value, values, sums)
 
+    def _solved(self, ends: float) -> int:
+        """Solves until `ends` (of `time.monotonic`) at most."""
+        self._solver.SetTimeLimit(max(1, int(1000 * (ends - time.monotonic()))))
+        status: int = self._solver.Solve()
+        return status
+
     def _bar(self, barred: frozenset[int]) -> None:
         """Keeps `barred` variables at 0, and no others."""
         for variable in sorted(self._barred ^ barred):
             self._variables[variable].SetUb(0 if variable in barred else self._domains[variable][1])
         self._barred = barred
 
-    def _left(self) -> Any:
+    def _left(self, ends: float) -> Any:
         """The answer where limits may be left and barred variables used, for much. None if there is none.
 
         It is of a relaxation: its duals, like any, make a bound of what keeps them.
@@ -171,7 +176,7 @@ class LinearRelaxation:
         for v in barred:
             self._variables[v].SetUb(self._domains[v][1])
             objective.SetCoefficient(self._variables[v], price.get(v, 0) + self._dear)
-        answer = self._answer() if self._solver.Solve() == self._solver.OPTIMAL else None
+        answer = self._answer() if self._solved(ends) == self._solver.OPTIMAL else None
         for variable in slack:
             variable.SetUb(0.0)
         for v in barred:

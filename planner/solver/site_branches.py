@@ -13,7 +13,7 @@ Sites are named by all that a merged one stands for, so that branches stay what 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -36,12 +36,11 @@ def barred(draft: Draft, coarse: Coarse, branch: Branch) -> frozenset[int]:
     away: dict[_Task, set[int]] = {}
     for g, step, task, site in branch.away:
         away.setdefault((g, step, task), set()).add(site)
-    members = _members(coarse) if away else {}
     return frozenset(
         literal
         for key, sites in away.items()
         for site, literal in draft.sites.get(key, {}).items()
-        if sites.issuperset(members.get(site, (site,)))
+        if sites.issuperset(coarse.members.get(site, (site,)))
     )
 
 
@@ -74,14 +73,6 @@ def by_site(
     return None if best is None else best[1]
 
 
-def _members(coarse: Coarse) -> Mapping[int, list[int]]:
-    """By block, the sites in it."""
-    found: dict[int, list[int]] = {}
-    for site, block in coarse.block.items():
-        found.setdefault(block, []).append(site)
-    return found
-
-
 def _paths(draft: Draft) -> Counter[tuple[int, int]]:
     """By (group, step), how many paths of limits it is on, and one."""
     found = Counter({(g, i): 1 for g, i, _ in draft.sites})
@@ -93,9 +84,8 @@ def _paths(draft: Draft) -> Counter[tuple[int, int]]:
 
 def _parts(draft: Draft, coarse: Coarse, branch: Branch, key: _Task, site: int) -> tuple[Branch, Branch]:
     """Where the task is not at `site`, and where it is."""
-    members = _members(coarse)
-    here = {(*key, each) for each in members.get(site, (site,))}
-    others = {(*key, each) for q in draft.sites[key] if q != site for each in members.get(q, (q,))}
+    here = {(*key, each) for each in coarse.members.get(site, (site,))}
+    others = {(*key, each) for q in draft.sites[key] if q != site for each in coarse.members.get(q, (q,))}
     return replace(branch, away=branch.away | here), replace(branch, away=branch.away | others)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 
 import pytest
 
+from planner.answers.again import vary
 from planner.draft import Draft, assignments_of
 from planner.formulation import Formulation, formulate, formulation, limit_name
 from planner.placement.demand import Demand
@@ -24,8 +25,10 @@ from planner.solver import Choice, Solution, solve_problem
 from planner.solver.evaluate import evaluate
 from planner.solver.ways import Ways
 from specs.application import PathConstraint
+from specs.behaviour import PayloadSize
 from specs.errors import InputError, TierplanError
 from specs.plan import Plan
+from tests.planner.networks import Server, chain
 from tests.planner.pressed import pressed
 from tests.planner.worlds import world
 
@@ -171,3 +174,26 @@ def test_a_cut_rules_out_only_placements_that_miss_a_limit_by_prediction() -> No
                 assert not keeps_its_limits(given, made, choice), seed
     assert ruled_out > 0.05 * tried
     assert ruled_out < tried
+
+
+def test_a_cut_knows_that_the_same_requests_have_large_messages_both_ways() -> None:
+    """4 % of the requests have eight items: 80 ms over the link there and back. Others take no time: p95 is kept."""
+    counts = {0: 0.96, 8: 0.04}
+    servers = {"a": Server([1e-6]), "b": Server([1e-6], site="there"), "c": Server([1e-6])}
+    given, _ = chain(servers, 1e-3, link={"rate": "1 MB/s"}, payload=1.0, fan_out=("b", counts))
+    (behaviour,) = given.behaviours
+    sizes = behaviour.payloads | dict.fromkeys(("a.out", "b.out"), PayloadSize.stack(10_000, counts))
+    behaviour = behaviour.model_copy(update={"payloads": sizes})
+    given = replace(vary(given, ["constraint.time={from: src, to: end, p95: 50 ms}"]), behaviours=(behaviour,))
+    made = formulation(given)
+    (steps,) = (scenario.steps for scenario in made.problem.scenarios)
+    crossed = 0
+    for picked in product(*(range(len(step.options)) for step in steps)):
+        used = {step.options[o].station for step, o in zip(steps, picked, strict=True)}
+        replicas = tuple(int(k in used) for k in range(len(made.problem.stations)))
+        choice = Choice((0,), (tuple((o,) for o in picked),), made.problem.members, replicas)
+        assert keeps_its_limits(given, made, choice)
+        draft = Draft(given, made, Solution("feasible", choice), {})
+        crossed += any(leg.route for leg in draft.layout.flows[0].legs)
+        assert not Reasons(given, made, limits(given)).no_goods(draft)
+    assert crossed

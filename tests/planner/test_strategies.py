@@ -27,7 +27,8 @@ from planner.solver.build import Reduced, reduced
 from planner.solver.coarse import Coarse, Labels, coarsen, labels_of
 from planner.solver.evaluate import evaluate
 from planner.solver.exact import Exact
-from planner.solver.stop import Progress, Stop
+from planner.solver.solution import Choice
+from planner.solver.stop import Clock, Progress, Stop
 from planner.solver.strategy import STRATEGIES, exact_for
 from specs.errors import InputError, TierplanError
 from tests.planner.brute import TooLarge, brute_force
@@ -403,6 +404,23 @@ def test_an_interruption_before_the_search_is_no_crash(monkeypatch: pytest.Monke
     solution = solve_problem(instance(SMALL, 2))
     assert solution.interrupted
     assert solution.status == "unknown"
+
+
+def test_ctrl_c_while_spare_replicas_are_left_out_keeps_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = instance(SMALL, 2)
+    search = exact._Search(reduced(given), Clock(Stop()), "pair")
+    solution = solve_problem(given)
+    assert solution.choice is not None
+    search._offer(solution.choice, solution.objectives[0])
+    assert search.spare
+
+    def interrupted(_given: Reduced, _choice: Choice) -> Choice:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(exact, "fewest_replicas", interrupted)
+    found = search.solution(proven=True)
+    assert found.interrupted
+    assert (found.status, found.objectives) == ("optimal", solution.objectives)
 
 
 def test_nothing_is_built_once_the_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from planner.cli.ends import ends
-from planner.cli.output import number, table
+from planner.cli.output import counted, number, table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -78,9 +78,9 @@ def _placed(p: Placement | None, differ: Sequence[str] | None) -> str:
         "hardware": f"on {p.hardware}",
         "variant": p.variant,
         "backend": p.backend,
-        "replicas": f"{p.replicas} replica{'s' * (p.replicas != 1)}",
+        "replicas": counted(p.replicas, "replica"),
         "standby": f"{p.standby} on standby",
-        "threads": f"{p.threads} thread{'s' * (p.threads != 1)}",
+        "threads": counted(p.threads, "thread"),
         "batch": f"batch {p.batch}",
         "batch_wait_ms": f"waits {number(p.batch_wait_ms)} ms",
         "members": f"for {p.members:,} members",
@@ -155,7 +155,7 @@ def _show_bundle(found: BundleDifference, out: Console) -> None:
         rows = []
         for a in found.artefacts:
             part = "" if a.segment.is_whole else f"[{a.segment}]"
-            threads = f"{a.threads} thread{'s' * (a.threads != 1)}"
+            threads = counted(a.threads, "thread")
             rows.append([f"{a.component}{part}", f"{a.variant}, {a.backend}, {threads}", _short(a.old), _short(a.new)])
         out.print(table(["artefact of", "as", "was", "is"], rows))
     new, gone = (sum(f.old is None for f in found.files), sum(f.new is None for f in found.files))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from planner.cli.options import PROFILES, STORE, ProfilesFolder, StoreFolder
-from planner.cli.output import Format, FormatOption, emit, number
+from planner.cli.output import Format, FormatOption, counted, emit, number
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -198,4 +198,4 @@ def _told(result: ArchiveResult, did: str, out: Console) -> None:
 
 
 def _counted(artefacts: int, records: int, tuned: int) -> str:
-    return f"{artefacts} artefacts, {records} records" + (f", {tuned} of tuning" if tuned else "")
+    return f"{counted(artefacts, 'artefact')}, {counted(records, 'record')}" + (f", {tuned} of tuning" if tuned else "")

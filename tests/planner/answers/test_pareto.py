@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from planner.answers.again import vary
-from planner.answers.pareto import Axis, Front, Point, pareto, undominated
+from planner.answers.pareto import WORTH, Axis, Front, Point, pareto, undominated
 from planner.plan import solve
 from specs.errors import AnswerIsNo, InputError, NotKnown
 from tests.planner.test_example_plan import recorded
@@ -59,6 +59,14 @@ def test_no_point_is_beaten_on_many_more() -> None:
     assert sum(points for points, _ in counts) >= 40
 
 
+def test_a_front_where_everything_is_free_ends() -> None:
+    free = {"price: 0.02/h": "price: 0/h", "price: 0.06/h": "price: 0/h", "0.25/kWh": "0/kWh", "0.02/GB": "0/GB"}
+    front = pareto(recorded({}, free), AXES, step_ms=60)
+    assert front.complete
+    (point,) = front.points
+    assert point.per_month == 0
+
+
 def example() -> Front:
     return pareto(recorded({}, {}), ("latency", "cost", "accuracy"), step_ms=120)
 
@@ -72,7 +80,9 @@ def test_the_example_has_a_front_in_three_dimensions_whose_points_can_be_made() 
     for point in front.points:
         plan = solve(vary(recorded({}, {}), point.changes))
         assert plan.cost is not None
-        assert plan.cost.per_month == pytest.approx(point.per_month, rel=1e-6)
+        assert plan.cost.per_month == pytest.approx(point.per_month, rel=1e-6 if plan.status == "optimal" else WORTH)
+        (limited,) = (c for c in plan.constraints if c.name == front.latency)
+        assert limited.value <= limited.limit * (1 + 1e-6)
 
 
 def test_cost_and_accuracy_need_no_latency() -> None:

@@ -147,7 +147,9 @@ def fitting_ranges(weights: Array) -> Array:
         sums = met(rounded.reshape(weights.shape[0], -1)).max((0, 1)).reshape(-1, weights.shape[-1]).max(0)
         if (sums <= LARGEST).all():
             return ranges
-        ranges = np.where(sums > LARGEST, ranges * np.maximum(sums / LARGEST, _LEAST), ranges).astype(np.float32)
+        grown = (ranges * np.maximum(sums / LARGEST, _LEAST)).astype(np.float32)
+        grown = np.maximum(grown, np.nextafter(ranges, np.float32(np.inf)))  # the tiniest would be rounded back
+        ranges = np.where(sums > LARGEST, grown, ranges)
 
 
 def keep_floats(graph: onnx.GraphProto, quantized: Collection[str]) -> None:

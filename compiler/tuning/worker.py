@@ -17,6 +17,7 @@ from compiler.tuning.race import Side, difference, open_side, race
 from compiler.tuning.space import neighbours
 from specs.choice import Choice
 from specs.errors import EnvironmentFailed
+from specs.tvm_threads import set_threads
 
 
 @dataclass
@@ -49,6 +50,7 @@ def handle(request: dict[str, Any]) -> dict[str, Any]:
 
 def _open(request: Mapping[str, Any]) -> tuple[_Work, bool]:
     """The model, and whether it is quantized."""
+    set_threads()
     import tvm
 
     from compiler.importer import import_model

@@ -17,6 +17,7 @@ from runtime.executors.values import Arguments
 from specs.artefact import Artefact, Buckets, entry_name
 from specs.artefact_folder import the_file
 from specs.errors import EnvironmentFailed
+from specs.tvm_threads import set_threads
 
 
 class TvmExecutor:
@@ -35,17 +36,30 @@ class TvmExecutor:
         self._tensors = [empty((artefact.batch, *map(int, t.shape)), t.numpy) for t in artefact.inputs.values()]
         self._views = [writable(tensor) for tensor in self._tensors]
         self._pool_of = threading.local()
+        self._file = file
+        self._counted = False
 
     def run(self, inputs: Mapping[str, Any]) -> dict[str, np.ndarray[Any, Any]]:
-        """Arrays by name, with the batch dimension. Raises InputError for inputs of another type or shape.
+        """Arrays by name, with the batch dimension. Raises InputError for inputs of another type or shape, and, on the
+        first run, EnvironmentFailed for a library that does not give what artefact.json says.
 
         Inputs are copied into memory of the executor; outputs are views of memory that is theirs alone.
         """
         self._use_pool()
         for view, value in zip(self._views, self._arguments(inputs), strict=True):
             np.copyto(view, value)
-        tensors = fields(self._main(*self._tensors), len(self._outputs))
+        given = self._main(*self._tensors)
+        if not self._counted:
+            self._count(given)
+        tensors = fields(given, len(self._outputs))
         return {name: self._own(tensor) for name, tensor in zip(self._outputs, tensors, strict=True)}
+
+    def _count(self, given: Any) -> None:
+        """Once: `fields` takes as many as it is told, and how many there are takes a while to ask."""
+        found, expected = 1 if hasattr(given, "numpy") else len(given), len(self._outputs)
+        if found != expected:
+            raise EnvironmentFailed(f"{self._file} gives {found} outputs, artefact.json says {expected}; compile again")
+        self._counted = True
 
     def _own(self, tensor: Any) -> np.ndarray[Any, Any]:
         """`tensor` as an array; copied where the model hands an input through, which the next run overwrites."""
@@ -112,18 +126,13 @@ def _configure_pool(threads: int) -> None:
 _SHARE_ALL_CORES = -3
 """TVM's ThreadGroup::kSpecifyThreadShareAllCore."""
 
-_SPINS = "5000"
-"""How often an idle thread of TVM's asks for work before it sleeps: for a millisecond or two, in which a run's next
-parallel loop begins. TVM's own 300,000 took 45 ms of a core after every run, from what else the machine does."""
-
 _pools = threading.local()
 
 
 @lru_cache(maxsize=256)
 def _load(file: str, key: str) -> Any:
     """The library in `file`, once a process: its weights are shared by all machines. `key` tells contents apart."""
-    os.environ.setdefault("TVM_BIND_THREADS", "0")  # several stages share a machine: none may pin its cores
-    os.environ.setdefault("TVM_THREAD_POOL_SPIN_COUNT", _SPINS)
+    set_threads()
     try:
         from tvm.runtime import load_module
     except ImportError as error:

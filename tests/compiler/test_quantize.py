@@ -83,6 +83,13 @@ def test_ranges_are_as_narrow_as_sums_of_four_allow(depth: int, taps: int, chann
         assert not fit(narrower) or ranges[channel] < 1.12 * largest[channel]
 
 
+def test_ranges_of_the_tiniest_weights_are_found_too() -> None:
+    """Widened by a share of itself, a range of so few units in the last place would be rounded back."""
+    tiny = (np.array([33] + [32] * 7).reshape(8, 1, 1) * 2.0**-149).astype(np.float32)
+    (found,) = fitting_ranges(tiny)
+    assert found > tiny.max()
+
+
 def test_it_is_made_once_and_again_where_its_file_was_changed(made: tuple[Given, Given, Store]) -> None:
     base, small, store = made
     assert quantized("cnn/int8", "of the cnn", store) == small

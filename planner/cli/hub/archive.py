@@ -7,6 +7,7 @@ is whole, not who made it: compare the archive's own sha256 with what its maker 
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tarfile
@@ -132,10 +133,13 @@ def _is_record(name: str, file: Path, archive: Path) -> bool:
 
 def _take(made: Path, file: Path) -> bool:
     """Whether it was not there yet: what was timed here goes on from itself."""
-    if file.exists():
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        os.link(made, file)  # unlike a renaming, it takes nobody's place
+    except FileExistsError:
         return False
-    file.parent.mkdir(parents=True, exist_ok=True)
-    made.rename(file)
+    except OSError as error:
+        raise EnvironmentFailed(f"cannot write {file}: {error.strerror}") from error
     return True
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from specs.emulation import seconds_elsewhere
+import psutil
 
 STAT: Final = Path("/proc/stat")
 BUSY: Final = (0, 1, 2, 5, 6, 7)
@@ -18,7 +19,7 @@ the same processors took."""
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Processor seconds up to a moment: spent by whoever, and by this process or what it waits for."""
+    """Processor seconds up to a moment: spent by whoever, and by this process and those below it."""
 
     at: float
     busy: float
@@ -32,7 +33,17 @@ class Usage:
             busy = sum(int(columns[i]) for i in BUSY) / os.sysconf("SC_CLK_TCK")
         except (OSError, ValueError, IndexError):
             return None
-        return Usage(time.monotonic(), busy, time.process_time() + seconds_elsewhere())
+        return Usage(time.monotonic(), busy, _own_seconds())
+
+
+def _own_seconds() -> float:
+    """Of this process and those below it, also such as have ended and were waited for."""
+    this, spent = psutil.Process(), 0.0
+    for process in (*this.children(recursive=True), this):
+        with suppress(psutil.NoSuchProcess):  # it has ended: its parent's times have its own
+            times = process.cpu_times()
+            spent += times.user + times.system + times.children_user + times.children_system
+    return spent
 
 
 def others_since(start: Usage | None) -> float | None:

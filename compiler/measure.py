@@ -239,13 +239,20 @@ def _measure(
         return
     for place in places:
         latencies = [Distribution.model_validate(each) for each in answer["latency"][_share(place)]]
-        record = _record(subject, place, latencies, float(answer["memory"]) + _remembered(subject), budget.method)
+        method = budget.method + _lacking(subject, int(answer["seen"]))
+        record = _record(subject, place, latencies, float(answer["memory"]) + _remembered(subject), method)
         yield Outcome(subject, place.name, record.model_copy(update={"others": answer["others"]}), None)
 
 
 def _remembered(subject: Subject) -> float:
     """Bytes of a state and of a checkpoint of it, both as large as they may become: what was measured had none yet."""
     return 2 * subject.state if isinstance(subject, FunctionSubject) and subject.state is not None else 0.0
+
+
+def _lacking(subject: Subject, seen: int) -> str:
+    """What the method of something with state adds where it is so slow that it was timed before it knew all samples."""
+    keeps_state = isinstance(subject, FunctionSubject) and subject.state is not None
+    return f", when it had seen {seen} of {len(subject.samples)}" if keeps_state and seen < len(subject.samples) else ""
 
 
 def _parts(subject: Subject) -> list[int]:

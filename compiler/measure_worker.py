@@ -7,9 +7,9 @@ import gc
 import importlib
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from compiler.samples import load_samples
 from specs.emulation import Stopwatch, emulated_seconds
 from specs.statistics import summarise
 
+WARMING: Final = 60.0
+"""Seconds after which warming up ends, so that the child still has time to measure what is slow."""
 _LIBRARIES = {"tvm": "tvm.runtime.vm", "onnxruntime": "onnxruntime", "openvino": "openvino"}
 """Imported before memory is measured: a process pays for its library once, not once a model."""
 
@@ -31,21 +33,40 @@ def handle(request: dict[str, Any]) -> dict[str, Any]:
     run, elsewhere = _open(request)
     ends = list(itertools.accumulate(request["parts"]))
     parts = [samples[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+    if request["keeps_state"]:  # its memory is told without the state, which warming up fills
+        run(samples[0])
+        memory = status("VmHWM") - before + elsewhere()
     began = Usage.now()
-    timed = [_time(run, part, _warmed(request, len(part)), others) for part in parts]
+    timed, seen = [], 0
+    for part in parts:
+        turns = itertools.cycle(part)
+        seen += _warm(run, turns, _most_warmups(request, len(part)))
+        timed.append(_time(run, turns, request["budget"], others))
     used_by_others = others_since(began)
-    memory = status("VmHWM") - before + elsewhere()
+    if not request["keeps_state"]:
+        memory = status("VmHWM") - before + elsewhere()
     latency = {
         cpu: [summarise([emulated_seconds(*r, float(cpu)) for r in runs]).dump() for runs in timed]
         for cpu in request["cpus"]
     }
-    return {"latency": latency, "memory": memory, "others": used_by_others}
+    return {"latency": latency, "memory": memory, "others": used_by_others, "seen": seen}
 
 
-def _warmed(request: dict[str, Any], samples: int) -> dict[str, Any]:
-    """The budget; what keeps state has seen every sample before it is timed: it may be slower, the more it knows."""
-    budget: dict[str, Any] = request["budget"]
-    return budget | {"warmup": max(budget["warmup"], samples)} if request["keeps_state"] else budget
+def _most_warmups(request: dict[str, Any], samples: int) -> int:
+    """What keeps state has seen every sample before it is timed, if `WARMING` suffices: it may be slower, the more it
+    knows."""
+    least = int(request["budget"]["warmup"])
+    return max(least, samples) if request["keeps_state"] else least
+
+
+def _warm(run: Callable[[dict[str, Any]], Any], turns: Iterator[dict[str, Any]], most: int) -> int:
+    """Run `most` samples, or as many as `WARMING` allows; how many those were."""
+    end = time.perf_counter() + WARMING
+    for done in range(most):
+        if time.perf_counter() > end:
+            return done
+        run(next(turns))
+    return most
 
 
 def load_library(backend: str) -> None:
@@ -72,7 +93,7 @@ def _open(request: dict[str, Any]) -> tuple[Callable[[dict[str, Any]], Any], Cal
 
 def _time(
     run: Callable[[dict[str, Any]], Any],
-    samples: list[dict[str, Any]],
+    turns: Iterator[dict[str, Any]],
     budget: dict[str, Any],
     others: np.ndarray[Any, Any],
 ) -> list[tuple[float, float]]:
@@ -82,9 +103,6 @@ def _time(
 
     A stage serves one request now and then, and others use the machine between: runs back to back would promise more.
     """
-    turns = itertools.cycle(samples)
-    for _ in range(int(budget["warmup"])):
-        run(next(turns))
     runs: list[tuple[float, float]] = []
     began = time.perf_counter()
     while len(runs) < budget["most"]:

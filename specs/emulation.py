@@ -39,11 +39,6 @@ def busy_elsewhere(seconds: float) -> None:
     _ELSEWHERE.seconds += seconds
 
 
-def seconds_elsewhere() -> float:
-    """Processor seconds that other processes have spent for the calling thread."""
-    return _ELSEWHERE.seconds
-
-
 def _busy() -> float:
     return time.thread_time() + _ELSEWHERE.seconds
 

@@ -14,13 +14,15 @@ from compiler.host import host
 from compiler.job import job
 from compiler.make import make
 from compiler.measure import ArtefactSubject, Budget, FunctionSubject, HardwareClass, classes, measure_all
+from compiler.measure_worker import _warm
 from compiler.samples import load_samples, save_samples
 from compiler.store import Store
 from runtime.executors import open_executor
+from runtime.executors.tvm import TvmExecutor
 from runtime.stages.functions import load_function
 from runtime.stages.isolated import open_isolated
 from runtime.stages.served import open_served_function, open_served_model
-from specs.errors import InputError
+from specs.errors import EnvironmentFailed, InputError
 from specs.infrastructure import Emulation, Hardware
 from specs.statistics import summarise
 from tests.compiler.models import cnn, pixels, save
@@ -84,6 +86,39 @@ def test_of_what_keeps_state_memory_counts_the_state_and_a_checkpoint(tmp_path: 
     assert outcome.record is not None
     assert 1e8 <= outcome.record.memory < 1.5e8
     assert outcome.record.latency.quantiles["0.5"] >= 0.002
+
+
+def test_memory_of_what_keeps_state_does_not_count_what_it_has_seen_besides(tmp_path: Path) -> None:
+    (tmp_path / "grown_work.py").write_text(
+        "class Grown:\n    def __init__(self):\n        self.kept = []\n\n    def __call__(self, text):\n"
+        "        self.kept = [*self.kept, bytes(range(256)) * 10_000][-40:]\n        return {'size': len(text)}\n\n"
+        "    def save(self):\n        return b''\n\n    def load(self, saved):\n        pass\n"
+    )
+    outputs, samples = {"size": "i64"}, [{"text": str(number)} for number in range(40)]
+    own = FunctionSubject(tmp_path, "grown_work:Grown", "f" * 64, samples, outputs=outputs, state=1e8)
+    (outcome,) = measure_all([own], [HERE], open_served_model, open_served_function, BUDGET)
+    assert outcome.record is not None
+    assert 2e8 <= outcome.record.memory < 2.5e8
+
+
+def test_warming_up_ends_in_time_to_measure(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, Any]] = []
+    assert _warm(seen.append, iter([{"n": n} for n in range(5)]), 5) == 5
+    monkeypatch.setattr("compiler.measure_worker.WARMING", -1.0)
+    assert _warm(seen.append, iter([{"n": n} for n in range(5)]), 5) == 0
+    assert [each["n"] for each in seen] == list(range(5))
+
+
+def test_a_library_with_other_outputs_than_its_artefact_says_is_refused(
+    subjects: list[ArtefactSubject | FunctionSubject],
+) -> None:
+    subject = subjects[0]
+    assert isinstance(subject, ArtefactSubject)
+    (kind,) = subject.artefact.outputs.values()
+    for outputs in ({}, {"one": kind, "two": kind}):
+        said = subject.artefact.model_copy(update={"outputs": outputs})
+        with pytest.raises(EnvironmentFailed, match=f"gives 1 outputs, artefact.json says {len(outputs)}"):
+            TvmExecutor(subject.folder, said).run(subject.samples[0])
 
 
 def test_what_keeps_state_is_timed_when_it_has_seen_every_sample(tmp_path: Path) -> None:

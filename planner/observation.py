@@ -80,7 +80,7 @@ def _observe(
         return replace(seen, reason=f"profiled on {by!r}, run on {run.host!r}")
     method = f"{OBSERVED} {digest[:16]} of plan {run.plan[:16]}: {stage.n} requests at {stage.site}"
     times = _as_observed(record, stage.service)
-    promoted = times.model_copy(update={"method": method, "measured_at": run.ended_at})
+    promoted = times.model_copy(update={"method": method, "measured_at": run.ended_at, "others": None})
     if promoted.digest not in known and newest[record.key].measured_at >= run.ended_at:
         return replace(seen, reason="profiled again since")
     return replace(seen, promoted=promoted)

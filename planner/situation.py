@@ -203,7 +203,7 @@ def situation_of(
         raise InputError(*issues)
     ours = set(digests.values())
     of_ours = [r for r in records if r.source in ours]
-    usable = list(winners(r for r in of_ours if stands_for(r, infra.value, host)).values())
+    usable = standing(of_ours, infra.value, host)
     _one_host(usable, infra)
     cuts = {f.source: f for f in sorted(found, key=lambda f: f.measured_at) if f.source in ours}
     fresh = _fresh(behaviours, app, infra, digests, profiles, cuts)
@@ -338,6 +338,11 @@ def stands_for(record: Record, infra: Infrastructure, host: str | None) -> bool:
     if by is None or by.method != METHOD or abs(by.cpu - hardware.emulate.cpu) > 1e-9:
         return False
     return host is None or by.host == host
+
+
+def standing(records: Iterable[Record], infra: Infrastructure, host: str | None = None) -> list[Record]:
+    """The winners of those `records` that stand for the infrastructure's hardware."""
+    return list(winners(r for r in records if stands_for(r, infra, host)).values())
 
 
 def _one_host(records: list[Record], infra: Document[Infrastructure]) -> None:

@@ -29,8 +29,9 @@ BEHAVIOUR_FILE: Final = "behaviour.jsonl"
 HOPS_FILE: Final = "hops.jsonl"
 
 MOST_OTHERS: Final = 0.1
+"""Of the processors: where others used more, a measurement was disturbed."""
 MOST_DRIFT: Final = 0.15
-"""Of the processors, and of the median: beyond either, a measurement was disturbed."""
+"""Of the median: where the machine drifted further, a measurement was disturbed."""
 
 LINE_HINT: Final = "remove the line and profile again: what it held is measured anew"
 
@@ -153,13 +154,18 @@ class Record(Spec):
         return self.provenance in ("measured", "emulated")
 
     @property
+    def drift(self) -> float:
+        """How far the machine drifted while measuring, as a share of the median; 0 where that is not known."""
+        median = self.latency.quantiles.get("0.5", 0.0)
+        return self.latency.spread / median if median > 0 else 0.0
+
+    @property
     def disturbed(self) -> str:
         """By what it was disturbed while it was measured, in words; empty where by nothing."""
         if not self.is_sampled:
             return ""
-        drift = self.latency.spread / self.latency.quantiles["0.5"] if self.latency.quantiles.get("0.5") else 0.0
         found = [f"others used {self.others:.0%} of the processors"] if (self.others or 0) > MOST_OTHERS else []
-        found += [f"medians drifted by ±{drift:.0%}"] if drift > MOST_DRIFT else []
+        found += [f"medians drifted by ±{self.drift:.0%}"] if self.drift > MOST_DRIFT else []
         return " and ".join(found)
 
     @property

@@ -99,10 +99,10 @@ def _facts(loaded: Loaded, profiles: Path, refusal: Refusal) -> Facts:
     from planner.hub.coverage import Facts
     from planner.hub.rows import fresh
     from planner.inputs.mixes import mixes_of
-    from planner.situation import source_digests, stands_for
+    from planner.situation import source_digests, standing
     from specs.behaviour import Behaviour
     from specs.mixture import remixed
-    from specs.profile import BEHAVIOUR_FILE, Record, read_jsonl, read_records, winners
+    from specs.profile import BEHAVIOUR_FILE, Record, read_jsonl, read_records
 
     assert loaded.infra is not None
     app, infra = loaded.app.value, loaded.infra.value
@@ -114,8 +114,7 @@ def _facts(loaded: Loaded, profiles: Path, refusal: Refusal) -> Facts:
     behaviours = fresh(read_jsonl(file, Behaviour), digests) if file.exists() else []
     mixes = mixes_of(app, behaviours)
     records: dict[tuple[str, str], list[Record]] = {}
-    here = (r for r in read_records(profiles) if stands_for(r, infra, None)) if profiles.is_dir() else ()
-    for record in winners(here).values():
+    for record in standing(read_records(profiles), infra) if profiles.is_dir() else ():
         for name in names.get(record.source, ()) if record.segment == ".." and record.batch == 1 else ():
             component = name.split("/")[0]
             allowed, mix = app.components[component].backends, mixes.get(component, {})

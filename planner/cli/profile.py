@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from compiler.remote.tracker import Tracker
+    from planner.cli.profiling.again import Again
     from planner.cli.profiling.lent import Lent
     from planner.cli.results import EstimateRow, ModelComparison, ModelProfile, ProfileResult
     from specs.application import Application
@@ -299,9 +300,11 @@ def _application(
 
     from compiler.measure import Budget
     from compiler.store import Store
+    from planner.cli.profiling.again import Again
     from planner.cli.profiling.profiler import Profiler
+    from planner.situation import standing
     from runtime.stages.secrets import take_secrets
-    from specs.profile import read_records, winners
+    from specs.profile import read_records
 
     folder.mkdir(parents=True, exist_ok=True)
     with Progress() as progress:
@@ -328,17 +331,21 @@ def _application(
         measured=outcome.measured,
         kept=outcome.kept,
         estimated=outcome.estimated,
-        records=tuple(winners(read_records(folder)).values()),
+        records=tuple(standing(read_records(folder), loaded.infra.value)),
         behaviours=outcome.behaviours,
         hops=outcome.hops,
         problems=tuple(outcome.problems),
         conversions={f"{c}/{v}": m.conversion for (c, v), m in loaded.models.items() if m.conversion is not None},
         seconds=time.monotonic() - started,
     )
-    emit(result.dump(), fmt, lambda out: _show_application(result, loaded.app, out))
+    emit(
+        result.dump(),
+        fmt,
+        lambda out: _show_application(result, loaded.app, Again(loaded.app.value, tracker is not None), out),
+    )
 
 
-def _show_application(result: ProfileResult, app: Document[Application], out: Console) -> None:
+def _show_application(result: ProfileResult, app: Document[Application], again: Again, out: Console) -> None:
     from planner.situation import source_digests
 
     names: dict[str, list[str]] = {}
@@ -366,13 +373,17 @@ def _show_application(result: ProfileResult, app: Document[Application], out: Co
     estimated = sorted({r.hardware for r in result.records if r.provenance == "estimated"})
     if estimated:
         out.print(f"estimated, in the middle of an interval: {', '.join(estimated)}; planner hub shows how wide it is")
-    disturbed = [r for r in result.records if r.source in names and r.disturbed]
+    ours = [r for r in result.records if r.source in names]
+    disturbed = [r for r in ours if again.is_for(r)]
     if disturbed:
-        worst = max(disturbed, key=lambda r: max(r.others or 0.0, r.latency.spread / r.latency.quantiles["0.5"]))
+        worst = max(disturbed, key=lambda r: max(r.others or 0.0, r.drift))
         named = f"{', '.join(names[worst.source])} with {worst.backend} on {worst.hardware}"
+        anywhere = {name for name, component in app.value.components.items() if component.cut_anywhere}
+        cut = any(r.segment != ".." and names[r.source][0].split("/")[0] in anywhere for r in disturbed)
+        parts = ", parts of models where a plan would use them" if cut else ""
         out.print(
-            f"{len(disturbed)} of {len(result.records)} were disturbed, most of all {named}: {worst.disturbed}; "
-            "--again measures them again",
+            f"{len(disturbed)} of {len(ours)} were disturbed, most of all {named}: {worst.disturbed}; "
+            f"--again measures them again{parts}",
             soft_wrap=True,
         )
     counts = f"{result.measured} measured, {result.kept} known before"
@@ -462,10 +473,10 @@ def _show_model(result: ModelProfile, out: Console) -> None:
         out.print(TOO_FEW)
     for row in result.rows:
         if row.disturbed:
-            threads = f"{row.threads} thread{'s' * (row.threads > 1)}"
+            threads = counted(row.threads, "thread") + f" on {row.device}" * bool(row.device)
             out.print(f"{row.backend}, {threads}, was disturbed: {row.disturbed}; measure again when it is quiet")
     for lack in result.lacking:
-        threads = f"{lack.threads} thread{'s' * (lack.threads > 1)}{' on ' * bool(lack.device)}{lack.device}"
+        threads = counted(lack.threads, "thread") + f" on {lack.device}" * bool(lack.device)
         out.print(f"{lack.backend}, {threads}: {lack.reason}", soft_wrap=True)
     for backend, operators in dict.fromkeys((row.backend, row.fallback) for row in result.rows if row.fallback):
         out.print(f"{backend}: no fast schedule for {', '.join(operators)}: plain loops run there, which may be slow")

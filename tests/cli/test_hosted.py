@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,6 +124,24 @@ def test_profiling_calls_no_more_than_it_says(made: Path, server: Hosting) -> No
     (record,) = (r for r in read_records(made / "profiles") if r.source == digests["double/default"])
     assert record.latency.n == CALL_BUDGET.most
     assert 0 < record.latency.mean < 60
+
+
+def test_what_was_disturbed_is_not_called_again_for_money(
+    made: Path, server: Hosting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOUBLE_KEY", TOKEN)
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "profiles" / "profiles.jsonl"
+    records = [json.loads(line) | {"others": 0.4} for line in file.read_text("utf-8").splitlines()]
+    for record in records:
+        record["latency"]["spread"] = 0.0
+    file.write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
+    called, before = ("profile", *ON, "--budget", "0.02", "--again"), len(server.seen)
+    told = planner(*called[:-1], folder=tmp_path).out
+    assert f"{len(records) - 1} of {len(records)} were disturbed" in told
+    again = planner(*called, folder=tmp_path)
+    assert f"{len(records) - 1} measured, 1 known before" in again.out, again.err
+    assert len(server.seen) == before + 2 * 3  # each time, for the inputs of what comes after it
 
 
 def test_the_price_of_its_calls_is_in_the_plan_and_the_verifier_agrees(made: Path) -> None:

@@ -139,6 +139,20 @@ def test_a_cut_is_found_its_parts_are_measured_and_it_is_planned_verified_and_co
     compiled = planner("compile", "plan.yaml", *on, folder=project)
     assert compiled.code == 0, compiled.err
     assert "2 artefacts (0 compiled now)" in compiled.out
+    # Of parts that were disturbed, those in the best plan are measured again.
+    file = project / "profiles" / "profiles.jsonl"
+    records = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    for record in records:
+        record["latency"]["spread"] = 0.0
+        record["others"] = 0.0 if record["segment"] == ".." else 0.4
+    file.write_text("".join(json.dumps(record) + "\n" for record in records), "utf-8")
+    told = planner("profile", *on, "--budget", "0.05", folder=project).out
+    assert "--again measures them again, parts of models where a plan would use them" in told
+    repeated = planner("profile", *on, "--budget", "0.05", "--again", "--format", "json", folder=project)
+    assert json.loads(repeated.out)["measured"] >= 2, repeated.err
+    assert {r["segment"] for r in json.loads(repeated.out)["records"] if r["others"] != 0.4} >= {
+        str(a.segment) for a in plan.assignments
+    }
 
 
 def test_a_codec_is_planned_with_its_agreement_verified_compiled_and_run(project: Path) -> None:

@@ -100,6 +100,9 @@ def test_a_record_says_by_what_it_was_disturbed() -> None:
     assert calm.model_copy(update={"others": 0.05}).disturbed == ""
     assert calm.model_copy(update={"others": 0.3}).disturbed == "others used 30% of the processors"
     drifted = calm.latency.model_copy(update={"spread": 0.2 * calm.latency.quantiles["0.5"]})
+    assert calm.model_copy(update={"latency": drifted}).drift == pytest.approx(0.2)
+    nothing = calm.latency.model_copy(update={"quantiles": {"0.99": 1.0}})
+    assert calm.model_copy(update={"latency": nothing}).drift == 0.0
     both = calm.model_copy(update={"others": 0.3, "latency": drifted})
     assert both.disturbed == "others used 30% of the processors and medians drifted by ±20%"
     assert both.key == calm.key

@@ -37,15 +37,13 @@ def read_contents(
 ) -> Contents:
     """With an application, its models' names, records and accuracy alone; with an infrastructure, records of its
     hardware as it is now. Raises InputError for a file that is wrong."""
-    from planner.situation import source_digests, stands_for
+    from planner.situation import source_digests, standing
 
     digests = source_digests(app) if app is not None else {}
     records = read_records(profiles) if profiles.is_dir() else []
     if app is not None:
         records = [r for r in records if r.source in digests.values()]
-    if infra is not None:
-        records = [r for r in records if stands_for(r, infra, None)]
-    records = list(winners(records).values())
+    records = list(winners(records).values()) if infra is None else standing(records, infra)
     file = profiles / BEHAVIOUR_FILE
     behaviours = fresh(read_jsonl(file, Behaviour), digests) if app is not None and file.exists() else []
     artefacts, broken = read_store(store)

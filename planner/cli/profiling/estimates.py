@@ -19,7 +19,7 @@ from compiler.host import clock
 from compiler.model import load_model, prepare
 from planner.cli.ledger import Ledger
 from planner.cli.profiling.targets import Targets
-from planner.situation import source_digests, stands_for
+from planner.situation import source_digests, standing
 from specs.application import Application
 from specs.artefact import Segment
 from specs.catalogue import entry_of
@@ -115,7 +115,7 @@ def _prepared(file: Path, name: str) -> onnx.ModelProto:
 def add_estimates(estimator: Estimator, folder: Path) -> int:
     """Write the estimates of what was not measured and that `folder` does not hold yet; how many those are."""
     records = read_records(folder)
-    won = winners(r for r in records if stands_for(r, estimator.infra, None)).values()
+    won = standing(records, estimator.infra)
     known = {_said(r) for r in won}
     measured = {r.way for r in won if r.provenance != "estimated"}
     found = estimator.records(list(winners(records).values()))

@@ -21,11 +21,11 @@ from compiler.remote.tracker import Tracker
 from compiler.signature import read_signature
 from compiler.store import Store
 from planner.cli.ending import ended
-from planner.cli.profiling.model import some_inputs
+from planner.cli.output import counted
+from planner.cli.profiling.model import row_of, some_inputs
 from planner.cli.results import ModelLack, ModelRow
 from runtime.executors import open_executor
 from specs.errors import EnvironmentFailed, TierplanError
-from specs.profile import Record
 
 Say = Callable[[str], None]
 
@@ -53,7 +53,7 @@ def profile_lent(
     lacking: list[ModelLack] = []
 
     def lack(place: RemoteClass, threads: int, error: TierplanError) -> None:
-        say(f"not measured: tvm, {_counted(threads)} on {place.name}: {error}")
+        say(f"not measured: tvm, {counted(threads, 'thread')} on {place.name}: {error}")
         lacking.append(ModelLack(backend="tvm", threads=threads, reason=str(error), device=place.name))
 
     subjects: list[RemoteSubject] = []
@@ -69,7 +69,7 @@ def profile_lent(
                     continue
                 subjects.append(RemoteSubject(place, built.folder, reference, samples, memory))
                 seconds[id(subjects[-1])] = None if built.cached else time.monotonic() - started
-                step(f"compiled for {place.target}: {_counted(built.job.threads)}")
+                step(f"compiled for {place.target}: {counted(built.job.threads, 'thread')}")
                 started = time.monotonic()
     rows: list[ModelRow] = []
     left = {id(subject): subject for subject in subjects}
@@ -81,29 +81,9 @@ def profile_lent(
                     assert found.error is not None
                     lack(found.subject.place, found.subject.artefact.threads, found.error)
                     continue
-                step(f"measured on {found.record.host}: {_counted(found.record.threads)}")
-                rows.append(_row(found.record, seconds[id(found.subject)]))
+                step(f"measured on {found.record.host}: {counted(found.record.threads, 'thread')}")
+                rows.append(row_of(found.record, seconds[id(found.subject)]))
     except EnvironmentFailed as error:  # the tracker is gone; what was measured is told
         for subject in left.values():
             lack(subject.place, subject.artefact.threads, error)
     return sorted(rows, key=lambda row: (row.device, row.threads)), lacking
-
-
-def _row(record: Record, compile_seconds: float | None) -> ModelRow:
-    latency = record.latency
-    return ModelRow(
-        backend="tvm",
-        threads=record.threads,
-        p50_ms=1000 * latency.quantiles["0.5"],
-        p99_ms=1000 * latency.quantiles["0.99"] if "0.99" in latency.quantiles else None,
-        per_second=1 / latency.mean,
-        spread_ms=1000 * latency.spread,
-        memory=record.memory,
-        compile_seconds=compile_seconds,
-        fallback=record.fallback,
-        device=f"{record.rpc} at {record.host}",
-    )
-
-
-def _counted(threads: int) -> str:
-    return f"{threads} thread{'s' * (threads > 1)}"

@@ -24,11 +24,13 @@ from compiler.signature import read_signature
 from compiler.store import Store
 from compiler.tuning.records import as_tuned
 from planner.cli.ending import ended
+from planner.cli.output import counted
 from planner.cli.profiling.against import size_of
 from planner.cli.results import ModelLack, ModelProfile, ModelRow
 from runtime.executors import open_executor
 from specs.artefact import ModelSignature
 from specs.errors import AnswerIsNo, EnvironmentFailed, InputError, Issue, NotKnown, Place, TierplanError
+from specs.profile import Record
 from specs.tensors import TensorType
 
 SAMPLES: Final = 8
@@ -98,23 +100,8 @@ def profile_model(
                 assert found.error is not None
                 lacking.add("not measured", found.subject.backend, found.subject.threads, found.error)
                 continue
-            latency = found.record.latency
             step(f"measured: {_called(found.subject.backend, found.subject.threads)}")
-            rows.append(
-                ModelRow(
-                    backend=found.subject.backend,
-                    threads=found.subject.threads,
-                    p50_ms=1000 * latency.quantiles["0.5"],
-                    p99_ms=1000 * latency.quantiles["0.99"] if "0.99" in latency.quantiles else None,
-                    per_second=1 / latency.mean,
-                    spread_ms=1000 * latency.spread,
-                    memory=found.record.memory,
-                    compile_seconds=seconds[found.subject.artefact.key],
-                    fallback=found.record.fallback,
-                    tuned=bool(found.record.tuned),
-                    disturbed=found.record.disturbed,
-                )
-            )
+            rows.append(row_of(found.record, seconds[found.subject.artefact.key]))
     if not rows:
         raise lacking.verdict()(f"{name}: no backend can run it on this machine: {lacking.rows[0].reason}")
     return ModelProfile(
@@ -126,6 +113,25 @@ def profile_model(
         rows=tuple(rows),
         lacking=tuple(lacking.rows),
         conversion=given.conversion,
+    )
+
+
+def row_of(record: Record, compile_seconds: float | None) -> ModelRow:
+    """What `record` says of a model; no `compile_seconds` where it was cached."""
+    latency = record.latency
+    return ModelRow(
+        backend=record.backend,
+        threads=record.threads,
+        p50_ms=1000 * latency.quantiles["0.5"],
+        p99_ms=1000 * latency.quantiles["0.99"] if "0.99" in latency.quantiles else None,
+        per_second=1 / latency.mean,
+        spread_ms=1000 * latency.spread,
+        memory=record.memory,
+        compile_seconds=compile_seconds,
+        fallback=record.fallback,
+        tuned=bool(record.tuned),
+        disturbed=record.disturbed,
+        device="" if record.rpc is None else f"{record.rpc} at {record.host}",
     )
 
 
@@ -151,7 +157,7 @@ class _Lacking:
 
 
 def _called(backend: str, threads: int) -> str:
-    return f"{backend}, {threads} {'thread' if threads == 1 else 'threads'}"
+    return f"{backend}, {counted(threads, 'thread')}"
 
 
 def some_inputs(signature: ModelSignature, file: str, bounds: Mapping[str, int]) -> list[dict[str, Any]]:

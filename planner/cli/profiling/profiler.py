@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +29,7 @@ from compiler.store import Store
 from planner.cli.devices import lent_classes
 from planner.cli.ending import ended
 from planner.cli.ledger import Ledger
+from planner.cli.profiling.again import Again
 from planner.cli.profiling.calls import CALL_BUDGET, announce_calls, measured_apis
 from planner.cli.profiling.confirm import confirm
 from planner.cli.profiling.estimates import Estimator, add_estimates
@@ -56,7 +57,7 @@ from specs.emulation import NOT_HERE
 from specs.errors import AnswerIsNo, EnvironmentFailed, InputError, Issue, NotKnown
 from specs.infrastructure import Infrastructure, RpcDevice
 from specs.load import Document
-from specs.profile import BEHAVIOUR_FILE, HOPS_FILE, HopOverhead, read_jsonl, read_records, winners
+from specs.profile import BEHAVIOUR_FILE, HOPS_FILE, HopOverhead, Record, read_jsonl, read_records, winners
 
 RECORDS_FILE: Final = "profiles.jsonl"
 HOP_SIZES: Final = (1_000, 10_000, 100_000, 1_000_000, 4_000_000)
@@ -144,7 +145,7 @@ class Profiler:
         # A record of an artefact that would now be made otherwise (by a newer compiler, say) is measured again.
         current = {"", *built}
         before = winners(read_records(self.folder))
-        known = {k: r for k, r in before.items() if r.artefact in current and not (self.again and r.disturbed)}
+        known = {k: r for k, r in before.items() if r.artefact in current and not self.is_repeated(r)}
         proven = {record.artefact for record in known.values()}
         sound = [t for t in measured if t.job.key in built]
         sound = [t for t in sound if t.job.key in proven or self._sound(t, reality, samples, outcome)]
@@ -176,6 +177,14 @@ class Profiler:
         self._measure(of.hardware, subjects, (), ledger, outcome)
         if self.tracker is not None:
             measure_lent(self, self.tracker, abroad, of.built, of.samples, (of.targets, ledger), (), outcome)
+
+    def is_repeated(self, record: Record) -> bool:
+        """Whether `record` is to be measured once more."""
+        return self.again and self._again.is_for(record)
+
+    @cached_property
+    def _again(self) -> Again:
+        return Again(self.app.value, self.tracker is not None)
 
     def _lent(self) -> list[RemoteClass]:
         """Classes in use whose devices the tracker lends. Raises InputError as `lent_classes`."""

@@ -58,6 +58,16 @@ def test_a_second_run_as_slow_as_the_first_moves_nothing_either() -> None:
     assert answer.tempting is not None
 
 
+def test_an_observation_does_not_say_what_others_took_while_it_was_profiled() -> None:
+    records = [r.model_copy(update={"others": 0.4}) for r in recorded({}, {}).records]
+    plan = planned()
+    digests = {old.digest: new.digest for old, new in zip(recorded({}, {}).records, records, strict=True)}
+    moved = tuple(a.model_copy(update={"record": digests[a.record]}) for a in plan.assignments)
+    run = run_of(plan.model_copy(update={"assignments": moved}), records, {}).model_copy(update={"host": HOST})
+    seen = observations(plan.model_copy(update={"assignments": moved}), records, [run])
+    assert all(o.promoted is not None and o.promoted.others is None for o in seen), [o.reason for o in seen]
+
+
 def test_all_that_runs_is_observed() -> None:
     _, seen, _ = found(1.2)
     assert all(o.promoted is not None for o in seen), [o.reason for o in seen]

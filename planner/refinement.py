@@ -273,9 +273,10 @@ def refine(
                         return found
                     best, missed = found, False
             except NotKnown:
-                if not missed:
+                if best is None:
                     raise
-                break
+                if missed:
+                    break
             assert best is not None
             for longer in best.known_well(start.ends):
                 if missed := bool(longer.comparison.missed):

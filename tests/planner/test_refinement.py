@@ -300,6 +300,9 @@ def test_a_plan_that_a_longer_simulation_says_misses_a_limit_is_tightened_or_cal
     assert plan.refined is not None
     assert plan.status == "feasible"
     assert plan.refined.requests == 40_000
+    assert plan.refined.missed_at == 80_000
+    unsaid = plan.model_copy(update={"status": "optimal"})
+    assert "refined: feasible if a longer simulation missed" in {c.name for c in verify(given, unsaid, 20_000).wrong}
     assert not verify(given, plan, 20_000).wrong
     (longer,) = compared(given, plan, 80_000, plan.refined.seed).limits.values()
     assert longer.high > longer.limit

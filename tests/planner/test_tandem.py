@@ -16,12 +16,13 @@ from planner.prediction.queueing import single_server
 from planner.prediction.tandem import Passing, Tandem, begins
 from planner.simulation import Simulation
 from planner.situation import Situation
-from planner.verification.reading import Pattern
+from planner.verification.constraints import _fed
+from planner.verification.reading import Pattern, Reading
 from planner.verification.tandem import Coming, play_row
 from specs.run_result import Slice
 from tests.planner.networks import Server, chain, exponential
 from tests.planner.planned import planned
-from tests.planner.pressed import pressed
+from tests.planner.pressed import pressed, with_rates
 
 REQUESTS = 600_000
 BOTH = [0.005, 0.015]
@@ -107,6 +108,25 @@ def test_what_several_members_send_does_not_come_from_one_queue() -> None:
         given, layout = chain(servers, 50.0)
         timings = Latency(layout, Demand(given)).timings
         assert all(queue.played is None for queue in timings.queues.values())
+
+
+def test_the_verifier_knows_how_long_the_tables_let_requests_wait_where_queues_feed_one_another() -> None:
+    """As if they came by chance, of visits of several stages too; not where a queue has no end."""
+    seen = 0
+    for seed in range(8):
+        given = pressed(seed, 0.6, 1.3)
+        plan = planned(given) if given is not None else None
+        if given is None or plan is None:
+            continue
+        timings = Latency(plan_layout(given, plan), Demand(given)).timings
+        reading = Reading(given, plan)
+        names = {reading.queue_of(i): timings.executor(i) for i in range(len(plan.assignments))}
+        for queue, wait in _fed(reading).items():
+            seen += 1
+            by_chance = single_server((a.rate, a.service) for a in timings.queues[names[queue]].arrivals)
+            assert wait == pytest.approx(1e3 * by_chance.mean, rel=0.01)
+        assert all(wait >= 0 for wait in _fed(Reading(with_rates(given, 20), plan)).values())
+    assert seen >= 2
 
 
 def agreed(seeds: range, load: float) -> int:

@@ -211,9 +211,13 @@ class _Kept:
         for longer in self.prediction.known_well(self.comparison, self.seed, ends):
             yield replace(self, comparison=longer)
 
-    def answer(self, missed: bool) -> Plan:
-        """The refined plan, called feasible where a longer simulation said that it misses a limit."""
-        return self.refined.model_copy(update={"status": "feasible"}) if missed else self.refined
+    def answer(self, missed_at: int | None) -> Plan:
+        """The refined plan, called feasible where a longer simulation, of so many requests, missed a limit."""
+        plan = self.refined
+        if missed_at is None or plan.refined is None:
+            return plan
+        refined = plan.refined.model_copy(update={"missed_at": missed_at})
+        return plan.model_copy(update={"status": "feasible", "refined": refined})
 
     @property
     def tighter(self) -> dict[str, float]:
@@ -264,21 +268,23 @@ def refine(
     """
     start = _Start(time.perf_counter() + time_limit, gap, seed, requests, tell)
     best: _Kept | None = None
-    missed = False
+    missed_at: int | None = None
     try:
-        while best is None or (missed and start.goes_on):
+        while best is None or (missed_at and start.goes_on):
             try:
                 for found in _rounds(situation, start):
                     if isinstance(found, Plan):
                         return found
-                    best, missed = found, False
+                    best, missed_at = found, None
             except NotKnown:
-                if not missed:
+                if best is None:
                     raise
-                break
+                if missed_at:
+                    break
             assert best is not None
             for longer in best.known_well(start.ends):
-                if missed := bool(longer.comparison.missed):
+                if longer.comparison.missed:
+                    missed_at = longer.comparison.requests
                     tell(f"{longer.comparison.requests:,} requests miss {', '.join(longer.comparison.missed)}")
                     start = start.after(longer)
                 else:
@@ -286,9 +292,9 @@ def refine(
     except KeyboardInterrupt:
         if best is None:
             raise
-        raise Interrupted(best.answer(missed)) from None
+        raise Interrupted(best.answer(missed_at)) from None
     assert best is not None
-    return best.answer(missed)
+    return best.answer(missed_at)
 
 
 @dataclass(frozen=True)

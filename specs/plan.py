@@ -302,10 +302,12 @@ class Refinement(Spec):
     """The plan was solved and simulated `rounds` times, the last time with `requests` requests.
 
     `paths` are those of the plan, whose predictions are then what was simulated, where that is known to an interval.
+    Where a longer simulation, of `missed_at` requests, said that a limit is missed, the plan is called feasible.
     """
 
     rounds: Annotated[int, Field(ge=1)]
     requests: Annotated[int, Field(ge=1)]
+    missed_at: Annotated[int, Field(ge=1)] | None = None
     seed: Annotated[int, Field(ge=0)]
     limits: tuple[RefinedLimit, ...]
     paths: tuple[RefinedPath, ...]

@@ -251,6 +251,8 @@ def show_plan(plan: Plan, out: Console, file: Path) -> None:
             out.print(
                 f"{text}, limit {number(r.limit_ms)} ms; refined in {by.rounds} rounds of {by.requests:,} requests"
             )
+        if by.missed_at is not None:
+            out.print(f"of {by.missed_at:,} requests a limit is missed: called feasible only")
         for line in _not_known_well(by):
             out.print(line)
     if plan.cost is not None:

@@ -28,7 +28,8 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What `consumer` takes from `producer`: `values` are keys of `Behaviour.payloads`. `share` of requests send it.
+    """What `consumer` takes from `producer`: `values` are keys of `Behaviour.payloads`. `share` of requests send it:
+    those that run the components `needs`.
 
     A message from a source or to what it gates is sent always; any other only where both ends run.
     """
@@ -37,6 +38,7 @@ class Message:
     consumer: Node
     values: tuple[str, ...]
     share: float
+    needs: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,23 +135,26 @@ class Pipeline:
             cuts = self.cuts(component)
             for i in range(tasks - 1):
                 keys = tuple(f"{component}@{tensor}" for tensor in cuts[i])
-                found.append(Message(Node(component, i), Node(component, i + 1), keys, self.share(component)))
+                found.append(self._message(Node(component, i), Node(component, i + 1), keys, frozenset({component})))
         for edge in graph.edges:
             if edge.consumer not in self.flow.components and edge.consumer not in self.flow.sinks:
                 continue
             consumer = app.components.get(edge.consumer)
-            if edge.producer == self.flow.source:
-                share, start = 1.0, Node(edge.producer)
-            else:
+            needs: frozenset[str] = frozenset()
+            start = Node(edge.producer)
+            if edge.producer != self.flow.source:
                 start = Node(edge.producer, self.tasks[edge.producer] - 1)
                 gates = (
                     consumer is not None and consumer.when is not None and consumer.when.ref.producer == edge.producer
                 )
-                both = {edge.producer} if gates or consumer is None else {edge.producer, edge.consumer}
-                share = sum(s.probability for s in self.shapes if both <= s.runs)
+                needs = frozenset({edge.producer} if gates or consumer is None else {edge.producer, edge.consumer})
             values = tuple(f"{edge.producer}.{output}" for output in edge.outputs)
-            found.append(Message(start, Node(edge.consumer), values, share))
+            found.append(self._message(start, Node(edge.consumer), values, needs))
         return tuple(found)
+
+    def _message(self, producer: Node, consumer: Node, values: tuple[str, ...], needs: frozenset[str]) -> Message:
+        share = sum(s.probability for s in self.shapes if needs <= s.runs) if needs else 1.0
+        return Message(producer, consumer, values, share, needs)
 
     def payloads(self, message: Message) -> list[PayloadSize]:
         """Raises InputError where the behaviour lacks a size."""
@@ -167,16 +172,18 @@ class Pipeline:
             total = total.plus(Moments(payload.mean, payload.second, payload.third))
         return total
 
-    def ranks(self, value: str, shape: Shape) -> tuple[float, float]:
-        """Between which ranks, of 0 to 1, the sizes of `value` lie in requests of `shape`.
+    def ranks(self, message: Message, value: str, shape: Shape) -> tuple[float, float]:
+        """Between which ranks, of 0 to 1, the sizes of `value` in `message` lie in requests of `shape`.
 
-        A stack is the larger the more items it has: by how many there are, requests are ordered as its sizes are. Of
-        what is no stack, or of a stack whose items nothing counts: from 0 to 1.
+        A stack is the larger the more items it has: by how many there are, the requests that send it are ordered as its
+        sizes are, so that their mean is that of all sizes. Of what is no stack, or of a stack whose items nothing
+        counts: from 0 to 1.
         """
         items = self._entries(value, shape)
         if items is None:
             return 0.0, 1.0
-        known = [(n, s.probability) for s in self.shapes if (n := self._entries(value, s)) is not None]
+        sending = (s for s in self.shapes if message.needs <= s.runs)
+        known = [(n, s.probability) for s in sending if (n := self._entries(value, s)) is not None]
         total = sum(p for _, p in known)
         return tuple(sum(p for n, p in known if n < most) / total for most in (items, items + 1))  # type: ignore[return-value]
 

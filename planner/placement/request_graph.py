@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, TypeVar
+from typing import Final
 
 from planner.inputs.network import Passage
 from planner.placement.layout import FlowLayout, Leg
@@ -26,8 +26,7 @@ class RequestGraph:
 
     `sent` are all legs of such a request in the order in which they leave; `order` has every node after what it takes
     from, without the source; `arriving` says which legs a node waits for, without those that cannot be the last;
-    `above` has all that a node waits for; `parent` is the last node that all ways to a node pass (its immediate
-    dominator). Steps are nodes, and bundles of several messages, which have a wait in common.
+    `above` has all that a node waits for. Steps are nodes, and bundles of several messages, whose wait is in common.
     """
 
     end: int
@@ -35,14 +34,14 @@ class RequestGraph:
     order: Sequence[int]
     arriving: Mapping[int, Sequence[Leg]]
     above: Mapping[int, frozenset[int]]
-    parent: Mapping[int, int]
 
     def on_the_way(self, node: int) -> bool:
         return node == self.end or node in self.above[self.end]
 
     @cached_property
     def meets_itself(self) -> bool:
-        """Whether ways that meet at a node have stages in common since its parent: their times are dependent."""
+        """Whether ways that meet at a node have steps in common since the last that all pass: their times are
+        dependent."""
         return any(self._shared(node) for node in self.order if self.on_the_way(node))
 
     @cached_property
@@ -68,15 +67,28 @@ class RequestGraph:
 
     @cached_property
     def passed(self) -> Mapping[Step, Step]:
-        """The last step that all ways to a step pass."""
+        """The last step that all ways to a step pass (its immediate dominator)."""
+        return _dominators(self.steps, self._into)
+
+    @cached_property
+    def _into(self) -> Mapping[Step, Sequence[Step]]:
+        """What each step takes from."""
         into: dict[Step, list[Step]] = {node: list(map(self.sent_by, self.arriving[node])) for node in self.order}
-        return _dominators(self.steps, into | {bundle: [bundle[0]] for bundle in self.bundles})
+        return into | {bundle: [bundle[0]] for bundle in self.bundles}
+
+    @cached_property
+    def _until(self) -> Mapping[Step, frozenset[Step]]:
+        """A step and all that it waits for."""
+        found: dict[Step, frozenset[Step]] = {SOURCE: frozenset({SOURCE})}
+        for step in self.steps:
+            found[step] = frozenset({step}).union(*(found[by] for by in self._into[step]))
+        return found
 
     def _shared(self, node: int) -> bool:
-        before = self.above[self.parent[node]] | {self.parent[node]}
-        seen: set[int] = set()
-        for leg in self.arriving[node]:
-            way = (self.above[leg.producer] | {leg.producer}) - before
+        before = self._until[self.passed[node]]
+        seen: set[Step] = set()
+        for by in self._into[node]:
+            way = self._until[by] - before
             if seen & way:
                 return True
             seen |= way
@@ -98,18 +110,14 @@ def request_graph(of: FlowLayout, shape: Shape, to: str, end: int) -> RequestGra
         node: [leg for leg in into[node] if leg.route or not any(leg.producer in above[o.producer] for o in into[node])]
         for node in order
     }
-    makers = {node: [leg.producer for leg in arriving[node]] for node in order}
-    return RequestGraph(end, [leg for leg, _ in sent], order, arriving, above, _dominators(order, makers))
+    return RequestGraph(end, [leg for leg, _ in sent], order, arriving, above)
 
 
-_Any = TypeVar("_Any", bound=Step)
-
-
-def _dominators(order: Sequence[_Any], into: Mapping[_Any, Sequence[_Any]]) -> dict[_Any, _Any]:
+def _dominators(order: Sequence[Step], into: Mapping[Step, Sequence[Step]]) -> dict[Step, Step]:
     """`into` says what each of `order` takes from."""
-    parent: dict[_Any, _Any] = {}
+    parent: dict[Step, Step] = {}
 
-    def chain(node: _Any) -> list[_Any]:
+    def chain(node: Step) -> list[Step]:
         found = [node]
         while found[-1] != SOURCE:
             found.append(parent[found[-1]])

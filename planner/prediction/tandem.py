@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PLAYED: Final = 50_000
 """Requests at least; more where a queue is busy, since waits are then alike for longer."""
-MOST_PLAYED: Final = 800_000
+MOST_PLAYED: Final = 2_000_000
 WARM_UP: Final = 0.05
 """Share of the requests that come first and are not counted: they find empty queues."""
 SEED: Final = 17
@@ -168,7 +168,12 @@ def _in_order(feeders: Mapping[str, str | None]) -> dict[str, str | None]:
 
 
 def _feeders(timings: Timings) -> dict[str, str | None]:
-    """Queues of one server each; the one from which all comes that comes there, if there is one."""
+    """Queues of one server each; the one from which all comes that comes there, if there is one.
+
+    What a slice says of background comes to each stage by itself, by chance: where there is some, nothing is in a row.
+    """
+    part = timings.demand.part
+    background = part.background if part is not None else {}
     fed: dict[str, set[str | None]] = {}
     barred: set[str] = set()
     for of in timings.layout.flows:
@@ -181,7 +186,9 @@ def _feeders(timings: Timings) -> dict[str, str | None]:
             for visit, name in zip(visits, names, strict=True):
                 fed.setdefault(name, set()).add(_before(graph, visit[0], last))
                 queue = timings.queues[name]
-                if queue.servers > 1 or queue.batch > 1 or timings.devices(visit[0]) > 1:
+                site = timings.layout.stages[visit[0]].assignment.site
+                alone = queue.servers == queue.batch == timings.devices(visit[0]) == 1
+                if not alone or background.get(site, 0.0) > 0:
                     barred.add(name)
     found: dict[str, str | None] = {}
     for name, before in fed.items():

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import combinations
 from math import sqrt
 from typing import Final, NamedTuple
@@ -52,8 +52,8 @@ class Arrival(NamedTuple):
 class Queue:
     """First come, first served: what arrives, how many servers there are, and how many requests each takes at once.
 
-    The oldest of a batch waits up to `patience` seconds for others. What does not come by chance does so in `tandem`,
-    where the queue is called `called`.
+    The oldest of a batch waits up to `patience` seconds for others. Where another queue feeds it, `played` says equally
+    likely waits.
     """
 
     name: str
@@ -61,8 +61,7 @@ class Queue:
     arrivals: tuple[Arrival, ...]
     batch: int = 1
     patience: float = 0.0
-    called: str = ""
-    tandem: Tandem | None = None
+    played: Callable[[], Reals] | None = None
 
     @cached_property
     def load(self) -> float:
@@ -104,7 +103,7 @@ class Queue:
     @cached_property
     def _played(self) -> Reals | None:
         """Equally likely waits where the queue is fed by another one."""
-        return None if self.tandem is None else self.tandem.waits(self.called)
+        return None if self.played is None else self.played()
 
     def _refuse_overload(self) -> None:
         if self.load >= 1:
@@ -236,7 +235,7 @@ class Timings:
             for name, feeder in tandem.feeders.items():
                 self._tandem_of[name] = tandem
                 if feeder is not None:
-                    self.queues[name] = replace(self.queues[name], called=name, tandem=tandem)
+                    self.queues[name] = replace(self.queues[name], played=partial(tandem.waits, name))
 
     @cached_property
     def _tandem_of(self) -> dict[str, Tandem]:
@@ -250,12 +249,13 @@ class Timings:
             return []
         names = {self.executor(visit[0]) for visit in self.visits(of, shape)}
         mine = {id(tandem): tandem for name, tandem in self._tandem_of.items() if name in names}
-        return [counted(graph, tandem.times(self._number(of, shape))) for tandem in mine.values()]
+        return [counted(graph, tandem.times(self._numbers[_key(of, shape)])) for tandem in mine.values()]
 
-    def _number(self, of: FlowLayout, shape: Shape) -> int:
-        """Of a branch pattern among those of all flows."""
-        keys = [_key(other, each) for other in self.layout.flows for each in other.pipeline.shapes]
-        return keys.index(_key(of, shape))
+    @cached_property
+    def _numbers(self) -> dict[_Key, int]:
+        """Of branch patterns among those of all flows."""
+        keys = [_key(of, shape) for of in self.layout.flows for shape in of.pipeline.shapes]
+        return {key: number for number, key in enumerate(keys)}
 
     def _arriving(self, index: int) -> tuple[Arrival, ...]:
         """What comes to a stage's own queue: requests by how many items each brings."""
@@ -452,14 +452,16 @@ class Timings:
 
     def _size(self, of: FlowLayout, leg: Leg, shape: Shape) -> Moments:
         """Bytes of a message of requests of `shape`."""
-        if not self._stacked(of, leg, shape):
+        if not self.stacked(of, leg, shape):
             return of.pipeline.size(leg.message)
         values = self.bytes_of(of, leg, shape)
         return Moments(*(float((values**k).mean()) for k in (1, 2, 3)))
 
-    def _stacked(self, of: FlowLayout, leg: Leg, shape: Shape | None) -> Shape | None:
+    def stacked(self, of: FlowLayout, leg: Leg, shape: Shape | None) -> Shape | None:
         """`shape`, where its requests' number of items says something of the size of a message."""
-        known = shape is not None and any(of.pipeline.ranks(v, shape) != (0.0, 1.0) for v in leg.message.values)
+        known = shape is not None and any(
+            of.pipeline.ranks(leg.message, v, shape) != (0.0, 1.0) for v in leg.message.values
+        )
         return shape if known else None
 
     def bytes_of(self, of: FlowLayout, leg: Leg, shape: Shape | None = None) -> Reals:
@@ -467,11 +469,11 @@ class Timings:
         its number of items.
         """
         parts: list[Reals] = []
-        stacked = self._stacked(of, leg, shape)
+        stacked = self.stacked(of, leg, shape)
         for value, size in zip(leg.message.values, of.pipeline.payloads(leg.message), strict=True):
             sizes = from_quantiles([(float(p), b) for p, b in size.quantiles.items()], size.mean)
             if stacked is not None:
-                first, last = of.pipeline.ranks(value, stacked)
+                first, last = of.pipeline.ranks(leg.message, value, stacked)
                 ranks = first + (last - first) * (np.arange(POINTS) + 0.5) / POINTS
                 sizes = np.sort(sizes)[(ranks * len(sizes)).astype(np.int64)]
             parts.append(sizes)
@@ -504,7 +506,7 @@ class Timings:
         losing = self.layout.situation.network.losing(leg.route)
         if losing is None:
             return None
-        stacked = self._stacked(of, leg, shape)
+        stacked = self.stacked(of, leg, shape)
         key = (of.flow.name, leg.name, stacked.items if stacked else ())
         if key not in self._again_known:
             packets, counts = np.unique(np.ceil(self.bytes_of(of, leg, stacked) / SEGMENT), return_counts=True)

@@ -166,7 +166,8 @@ class Builder:
         self._step.add(link=-1, rate=1.0, mean=hop.mean, deviation=sqrt(hop.variance), draw=-1)
         again = self._timings.sent_again(of, leg, shape)
         if again is not None:
-            draw = self._draw(of, f"{leg.name} again{_counts(shape)}", again)
+            counts = _counts(self._timings.stacked(of, leg, shape))
+            draw = self._draw(of, f"{leg.name} again{counts}", again)
             self._step.add(link=-1, rate=1.0, mean=0.0, deviation=0.0, draw=draw)
 
     def _servers(self, passage: Passage) -> list[tuple[str, float, str]]:
@@ -178,7 +179,8 @@ class Builder:
         return servers if start == network.finer_end(passage.link) else servers[::-1]
 
     def _sizes(self, of: FlowLayout, leg: Leg, shape: Shape | None = None) -> int:
-        return self._draw(of, f"{leg.name}{_counts(shape)}", self._timings.bytes_of(of, leg, shape))
+        stacked = self._timings.stacked(of, leg, shape)
+        return self._draw(of, f"{leg.name}{_counts(stacked)}", self._timings.bytes_of(of, leg, stacked))
 
     def _draw(self, of: FlowLayout, name: str, values: Reals) -> int:
         key = (of.flow.name, name)

@@ -11,7 +11,7 @@ from planner.verification.capacity import HIGHEST_LOAD
 from planner.verification.claims import Claims
 from planner.verification.meeting import shared_queues
 from planner.verification.money import HOURS
-from planner.verification.reading import Flow, Reading
+from planner.verification.reading import Flow, Pattern, Reading
 from planner.verification.tandem import feeders_of
 from planner.verification.throughput import highest_rate
 from specs.application import (
@@ -175,14 +175,16 @@ def _mean_objective(reading: Reading, claims: Claims, name: str, value: float) -
     flows = [f for f in reading.flows if f.source == c.from_]
     asking = sum(f.members for f in flows)  # at the same rate each
     mean = sum(paths[f.name].predicted.mean_ms * f.members for f in flows if f.name in paths) / asking
-    beside = max((_beside(reading, f) for f in flows), default=0.0)
+    fed = _fed(reading)
+    beside = max((_beside(reading, f, fed) for f in flows), default=0.0)
     ok = 0.75 * mean - 1 <= value <= 1.35 * (mean + beside) + 2
     claims.add(f"objective latency {name}", value, mean, ok, "close", TABLES)
 
 
-def _beside(reading: Reading, flow: Flow) -> float:
+def _beside(reading: Reading, flow: Flow, fed: Mapping[str, float]) -> float:
     """Milliseconds that the tables add to a way: what executors that serve it do beside it, as if it always came first;
-    a service of what runs per item also for requests without items; as long as batches may wait for others.
+    a service of what runs per item also for requests without items; as long as batches may wait for others; waits as
+    `_fed` says.
     """
     found = [0.0]
     for way in reading.patterns(flow):
@@ -192,17 +194,28 @@ def _beside(reading: Reading, flow: Flow) -> float:
         beside = sum(reading.service(i).mean * n * 1e3 for i, n in often.items())
         found.append(beside + sum(reading.service(i).mean * 1e3 for i in none))
     patience = sum(reading.plan.assignments[i].batch_wait_ms for stages in flow.chains.values() for i in stages)
-    return max(found) + patience + _fed(reading, flow)
+    visited = {reading.queue_of(i) for stages in flow.chains.values() for i in stages}
+    return max(found) + patience + sum(wait for queue, wait in fed.items() if queue in visited)
 
 
-def _fed(reading: Reading, flow: Flow) -> float:
+def _fed(reading: Reading) -> dict[str, float]:
     """Milliseconds that the tables let requests wait at queues to which all comes straight from another: as if it came
-    by chance."""
-    waits = 0.0
-    stages = [i for chain in flow.chains.values() for i in chain]
-    for queue in {q for q, feeder in feeders_of(reading, frozenset()).items() if feeder is not None}:
-        mine = [i for i in range(len(reading.plan.assignments)) if reading.queue_of(i) == queue]
-        if set(mine) & set(stages):
-            work = sum(reading.stage_rate(i) * reading.service(i).second for i in mine)
-            waits += 1e3 * work / 2 / (1 - reading.loads()[queue])
-    return waits
+    by chance. Without those that have no end."""
+    loads = reading.loads()
+    feeders = feeders_of(reading, frozenset())
+    work = {q: 0.0 for q, feeder in feeders.items() if feeder is not None and loads[q] < 1}
+    for flow in reading.flows:
+        for way, p in reading.patterns(flow).items():
+            for visit in reading.visits(flow, way):
+                queue = reading.queue_of(visit[0])
+                if queue in work:
+                    members = reading.members(reading.plan.assignments[visit[0]].site)
+                    work[queue] += flow.peak * flow.members / members * p * _second(reading, way, visit)
+    return {queue: 1e3 * each / 2 / (1 - loads[queue]) for queue, each in work.items()}
+
+
+def _second(reading: Reading, way: Pattern, visit: Sequence[int]) -> float:
+    """The second moment of all that a request of `way` has done in one visit, services independent."""
+    often = [(reading.service(i), way.often(reading.plan.assignments[i].component)) for i in visit]
+    mean = sum(n * service.mean for service, n in often)
+    return mean**2 + sum(n * (service.second - service.mean**2) for service, n in often)

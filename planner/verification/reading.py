@@ -57,13 +57,15 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """`share` of requests send it; `producer` and `consumer` are assignment indices, or names of a source or sink."""
+    """`share` of requests send it, those that run the components `needs`; `producer` and `consumer` are assignment
+    indices, or names of a source or sink."""
 
     producer: int | str
     consumer: int | str
     from_component: str
     to_component: str
     values: tuple[str, ...]
+    needs: tuple[str, ...]
     share: float
     origin: str
     start: str
@@ -183,14 +185,16 @@ class Reading:
             found[way] = found.get(way, 0.0) + pattern.probability / total
         return found
 
-    def stacks(self, flow: Flow, value: str, way: Pattern) -> tuple[float, float]:
-        """The shares of requests whose stack `value` has fewer items than those of `way`, and of those with no more."""
+    def stacks(self, flow: Flow, m: Message, value: str, way: Pattern) -> tuple[float, float]:
+        """Of requests that send `m`: the shares of those whose stack `value` has fewer items than those of `way`, and
+        of those with no more."""
         name, cut, _ = value.partition("@")
         name = name.split(".")[0]
         ours = [name] if name in self.app.components and self.app.components[name].per else []
         if not ours and not cut:
             ours = [c for c in flow.chains if self._origin(c) == value]
-        counted = [(next((w.items[c] for c in ours if c in w.items), None), p) for w, p in self.patterns(flow).items()]
+        sending = [(w, p) for w, p in self.patterns(flow).items() if w.runs.issuperset(m.needs)]
+        counted = [(next((w.items[c] for c in ours if c in w.items), None), p) for w, p in sending]
         known = [(n, p) for n, p in counted if n is not None]
         mine = next((way.items[c] for c in ours if c in way.items), None)
         total = sum(p for _, p in known)
@@ -223,8 +227,8 @@ class Reading:
         for component, chain in flow.chains.items():
             for i, j in pairwise(chain):
                 values = tuple(f"{component}@{t}" for t in a[i].segment.end)
-                share = self.share(flow, component)
-                found.append(Message(i, j, component, component, values, share, flow.site, a[i].site, a[j].site))
+                share, ends = self.share(flow, component), (flow.site, a[i].site, a[j].site)
+                found.append(Message(i, j, component, component, values, (component,), share, *ends))
         for edge in self.situation.graph.edges:
             if edge.consumer not in flow.chains and edge.producer not in flow.chains:
                 continue
@@ -233,16 +237,17 @@ class Reading:
             consumer: int | str = edge.consumer if sink else flow.chains[edge.consumer][0]
             gate = None if sink else self.app.components[edge.consumer].when
             if isinstance(producer, str):
-                share = 1.0
+                needs: tuple[str, ...] = ()
             elif sink or (gate is not None and gate.ref.producer == edge.producer):
-                share = self.share(flow, edge.producer)
+                needs = (edge.producer,)
             else:
-                share = self.share(flow, edge.producer, edge.consumer)
+                needs = edge.producer, edge.consumer
             start = flow.site if isinstance(producer, str) else a[producer].site
             end = self.sink_site(flow, consumer) if isinstance(consumer, str) else a[consumer].site
             values = tuple(f"{edge.producer}.{o}" for o in edge.outputs)
             ends = flow.site, start, end
-            found.append(Message(producer, consumer, edge.producer, edge.consumer, values, share, *ends))
+            share = self.share(flow, *needs)
+            found.append(Message(producer, consumer, edge.producer, edge.consumer, values, needs, share, *ends))
         return found
 
     def sink_site(self, flow: Flow, sink: str) -> str:

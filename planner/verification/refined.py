@@ -27,6 +27,9 @@ def check_refined(reading: Reading, claims: Claims) -> None:
 def _played_again(reading: Reading, refined: Refinement, claims: Claims) -> None:
     from planner.refinement import MOST_REQUESTS, compared  # numba, which no other claim needs
 
+    longer = refined.missed_at
+    known = longer is None or (longer > refined.requests and reading.plan.status == "feasible")
+    claims.holds("refined: feasible if a longer simulation missed", known)
     if not claims.holds("refined: as many requests as may be played", refined.requests <= MOST_REQUESTS):
         return
     again = compared(reading.situation, reading.plan, refined.requests, refined.seed)

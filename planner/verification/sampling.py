@@ -27,6 +27,8 @@ _Left = dict[tuple[int | str, str], Sample]
 SEED: Final = 20_231
 ROUNDS: Final = 3
 """Between who waits how long and which stages are one visit, where branches meet."""
+WORTH: Final = 0.02
+"""Rows of queues are played where requests would wait for more than so many services, if they came by chance."""
 VALUES: Final = 4000
 """Equally likely values that stand for a distribution."""
 
@@ -117,11 +119,11 @@ class Sampling:
         return found
 
     def _may_wait(self, queue: str) -> bool:
-        """Whether requests would wait there for more than one in fifty services, if they came by chance."""
+        """Whether requests would wait there for more than `WORTH` services."""
         arrivals = self.arrivals[queue]
         load = sum(a.rate * float(a.times.mean()) for a in arrivals)
         work = sum(a.rate * float((a.times**2).mean()) for a in arrivals)
-        return work / (2 * (1 - load)) > 0.02 * load / sum(a.rate for a in arrivals) if load > 0 else False
+        return load > 0 and work > 2 * (1 - load) * WORTH * load / sum(a.rate for a in arrivals)
 
     def _coming(self, first: str, row: Mapping[str, str | None], flow: Flow, way: Pattern, share: float) -> Coming:
         times: dict[str, dict[int, Sample]] = {}
@@ -323,7 +325,7 @@ class Sampling:
             payload = flow.behaviour.payloads[value]
             points = [(float(p), x) for p, x in payload.quantiles.items()]
             sizes = np.sort(equally_likely(points, payload.mean))
-            fewer, more = (0.0, 1.0) if way is None else self.reading.stacks(flow, value, way)
+            fewer, more = (0.0, 1.0) if way is None else self.reading.stacks(flow, m, value, way)
             first = min(len(sizes) - 1, round(fewer * len(sizes)))
             total += self.random.choice(sizes[first : max(first + 1, round(more * len(sizes)))], n)
         return total
@@ -475,7 +477,7 @@ class Sampling:
     def wait(self, queue: str, n: int) -> Sample:
         """Waits: how many residual services stand before a request is geometric (Pollaczek and Khinchine).
 
-        Where several requests are taken at once, the queue is played.
+        Where several requests are taken at once, the queue is played. Where it has no end, so have waits.
         """
         played = self.played(queue) if queue.startswith("stage") else None
         if played is not None:
@@ -497,6 +499,8 @@ class Sampling:
         total = np.zeros(n)
         if load <= 0:
             return total
+        if load >= 1:
+            return np.full(n, np.inf)
         chance = load if servers == 1 else erlang_c(servers, load * servers)
         waiting = np.nonzero(self.random.random(n) < chance)[0]
         cumulative = np.cumsum(weights * times)

@@ -14,14 +14,20 @@ import networkx
 import numpy as np
 from numpy.typing import NDArray
 
-from planner.verification.reading import Flow, Pattern, Reading
+from planner.verification.capacity import HIGHEST_LOAD
+from planner.verification.meeting import awaited
+from planner.verification.reading import Pattern, Reading
 
 Sample = NDArray[np.float64]
 ROWS: Final = 4_000
 KEPT: Final = 100
 """Steps of which the waits are kept."""
+APART: Final = 0.2
+"""So far apart, times 1 / (1 - load)^2: waits of requests that follow one another are alike."""
 PATIENCE: Final = 30
 """Steps before, times 1 / (1 - load)^2."""
+FEW: Final = 1_000
+"""Of a pattern with fewer requests played it is not said how their waits go together."""
 
 
 @dataclass(frozen=True)
@@ -57,24 +63,27 @@ class PlayedRow:
         number = next(i for i, c in enumerate(self.coming) if (c.flow, c.way) == (flow, way))
         mine = self.patterns == number
         found: dict[int, Sample] = {}
-        for queue, stages in self.coming[number].times.items() if mine.sum() >= 1_000 else ():
+        for queue, stages in self.coming[number].times.items() if mine.sum() >= FEW else ():
             for place, stage in enumerate(stages):
                 found[stage] = self.took[stage][mine] + (self.waits[queue][mine] if place == 0 else 0.0)
         return found
 
 
 def play_row(feeders: Mapping[str, str | None], coming: Sequence[Coming], random: np.random.Generator) -> PlayedRow:
-    """`feeders` has each queue after the one that feeds it."""
+    """`feeders` has each queue after the one that feeds it. Waits of one that is too busy for a plan are too short."""
     rates = np.array([c.rate for c in coming])
     busiest = max(sum(c.rate * c.mean(queue) for c in coming) for queue in feeders)
-    steps = KEPT + int(PATIENCE / (1 - busiest) ** 2)
+    slowly = 1 / (1 - min(busiest, HIGHEST_LOAD)) ** 2  # busier ones are refused anyway
+    before = int(PATIENCE * slowly)
+    apart = 1 + int(APART * slowly)
     tables = {queue: _tables(queue, coming) for queue in feeders}
     clock = np.zeros(ROWS)
     free = {q: np.zeros(ROWS) for q in feeders}
     waits: dict[str, list[Sample]] = {q: [] for q in feeders}
     took: dict[int, list[Sample]] = {stage: [] for table in tables.values() for stage in table}
     patterns: list[NDArray[np.int64]] = []
-    for step in range(steps):
+    for step in range(before + KEPT * apart):
+        kept = step >= before and (step - before) % apart == 0
         clock = clock + random.exponential(1 / rates.sum(), ROWS)
         pattern = random.choice(len(rates), ROWS, p=rates / rates.sum())
         done: dict[str | None, Sample] = {None: clock}
@@ -84,17 +93,18 @@ def play_row(feeders: Mapping[str, str | None], coming: Sequence[Coming], random
             for stage, table in tables[queue].items():
                 time = table[pattern, random.integers(table.shape[1], size=ROWS)]
                 done[queue] = done[queue] + np.nan_to_num(time)
-                if step >= steps - KEPT:
+                if kept:
                     took[stage].append(time)
             there = np.isin(pattern, [i for i, c in enumerate(coming) if queue in c.times])
             done[queue] = np.where(there, done[queue], np.nan)
             free[queue] = np.where(there, done[queue], free[queue])
-            if step >= steps - KEPT:
+            if kept:
                 waits[queue].append(np.where(there, begun - done[feeder], np.nan))
-        if step >= steps - KEPT:
+        if kept:
             patterns.append(pattern)
-    kept = {q: np.concatenate(w) for q, w in waits.items()}
-    return PlayedRow(feeders, coming, kept, {s: np.concatenate(t) for s, t in took.items()}, np.concatenate(patterns))
+    waited = {q: np.concatenate(w) for q, w in waits.items()}
+    served = {stage: np.concatenate(t) for stage, t in took.items()}
+    return PlayedRow(feeders, coming, waited, served, np.concatenate(patterns))
 
 
 def _tables(queue: str, coming: Sequence[Coming]) -> dict[int, Sample]:
@@ -119,8 +129,8 @@ def feeders_of(reading: Reading, met: frozenset[str]) -> dict[str, str | None]:
             queues = [reading.queue_of(visit[0]) for visit in visits]
             left_out |= {q for q in queues if queues.count(q) > 1 or not _single(reading, q)}
             graph: Any = networkx.DiGraph()
-            for m in _awaited(reading, flow, way):
-                graph.add_edge(m[0], m[1], near=m[2])
+            for m in awaited(reading, flow, way):
+                graph.add_edge(m.producer, m.consumer, near=m.start == m.end)
             for visit, queue in zip(visits, queues, strict=True):
                 before = _made_ready_by(graph, visit[0])
                 ended = [q for v, q in zip(visits, queues, strict=True) if v[-1] == before]
@@ -137,16 +147,6 @@ def feeders_of(reading: Reading, met: frozenset[str]) -> dict[str, str | None]:
 
 def _single(reading: Reading, queue: str) -> bool:
     return reading.servers(queue) == 1 and reading.batch(queue).batch == 1 and reading.devices(queue) == 1
-
-
-def _awaited(reading: Reading, flow: Flow, way: Pattern) -> list[tuple[int | str, int | str, bool]]:
-    """(producer, consumer, whether both are at one site) of each message that somebody waits for."""
-
-    def live(component: str) -> bool:
-        return component in way.runs or component not in flow.chains
-
-    messages = (m for m in reading.messages(flow) if live(m.from_component) and live(m.to_component))
-    return [(m.producer, m.consumer, m.start == m.end) for m in messages]
 
 
 def _made_ready_by(graph: Any, stage: int) -> int | str | None:

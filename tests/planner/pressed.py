@@ -23,7 +23,7 @@ def pressed(seed: int, load: float, room: float = 1.001) -> Situation | None:
     """
     given = world(seed)
     busiest = _busiest(given)
-    faster = _with_rates(given, load / busiest) if busiest else None
+    faster = with_rates(given, load / busiest) if busiest else None
     if faster is None:
         return None
     try:
@@ -54,7 +54,7 @@ def _busiest(given: Situation) -> float:
     return max(q.load for q in Timings(plan_layout(given, plan), Demand(given)).queues.values())
 
 
-def _with_rates(given: Situation, factor: float) -> Situation:
+def with_rates(given: Situation, factor: float) -> Situation:
     app = given.app.value
     sources = {
         n: s.model_copy(

@@ -13,7 +13,7 @@ from planner.prediction.latency import Latency
 from planner.prediction.queueing import likeness
 from planner.prediction.timings import Timings
 from planner.simulation import Simulation
-from specs.behaviour import PayloadSize
+from specs.behaviour import BranchPattern, PayloadSize
 from tests.planner.networks import Server, chain, exponential
 
 
@@ -82,6 +82,48 @@ def test_messages_that_left_over_a_link_at_once_and_are_joined_again_waited_for_
     p50, p99 = np.quantile(times, [0.5, 0.99])
     assert path.predicted.p50_ms == pytest.approx(p50, rel=0.03)
     assert path.predicted.p99_ms == pytest.approx(p99, rel=0.05)
+
+
+def test_messages_that_left_at_once_waited_for_their_link_once_also_where_another_way_joins_them() -> None:
+    inputs = {"a": {"x": "src.v"}, "b": {"x": "src.v"}, "c": {"x": "src.v"}}
+    inputs["d"] = {"x": "a.out", "y": "b.out", "z": "c.out"}
+    servers = {n: Server([1e-4], replicas=20, site="there" if n in "ab" else "here") for n in "abcd"}
+    link = {"rate": None, "up": {"rate": "10 kB/s"}, "down": {"rate": "1 GB/s"}}
+    situation, layout = chain(servers, 30.0, inputs=inputs, link=link, payload=100.0)
+    (path,) = Latency(layout, Demand(situation)).paths()
+    times = Simulation(layout, Demand(situation), 1).run(400_000).flows["src@here"].times("end", [0]) * 1e3
+    p50, p99 = np.quantile(times, [0.5, 0.99])
+    assert path.predicted.p50_ms == pytest.approx(p50, rel=0.03)
+    assert path.predicted.p99_ms == pytest.approx(p99, rel=0.05)
+
+
+def test_stacks_of_those_who_send_them_are_as_large_on_average_as_all() -> None:
+    """Only requests of three and of eight items send them to what a gate leaves out for those of one."""
+    inputs = {"a": {"x": "src.v"}, "b": {"x": "a.out"}, "z": {"x": "src.v"}, "c": {"x": "b.out"}}
+    servers = {n: Server([1e-6], site="there" if n == "c" else "here") for n in inputs}
+    link = {"rate": None, "up": {"rate": "1 MB/s"}, "down": {"rate": "1 GB/s"}}
+    situation, layout = chain(servers, 10.0, inputs=inputs, link=link, skipped=0.5)
+    app = situation.app.value
+    per = app.components | {"b": app.components["b"].model_copy(update={"per": "a.out"})}
+    (behaviour,) = situation.behaviours
+    stack = PayloadSize.stack(10_000, {1: 0.5, 3: 0.3, 8: 0.2})
+    patterns = tuple(
+        BranchPattern(source="src", runs=tuple(runs), items={"b": n}, probability=p, count=1)
+        for runs, n, p in (("abz", 1, 0.5), ("abzc", 3, 0.3), ("abzc", 8, 0.2))
+    )
+    changed = behaviour.model_copy(update={"payloads": behaviour.payloads | {"b.out": stack}, "patterns": patterns})
+    situation = replace(
+        situation,
+        app=replace(situation.app, value=app.model_copy(update={"components": per})),
+        behaviours=(changed,),
+    )
+    layout = replace(layout, situation=situation)
+    timings = Timings(layout, Demand(situation))
+    (of,) = layout.flows
+    (leg,) = (leg for leg in of.legs if leg.message.values == ("b.out",) and leg.message.consumer.name == "c")
+    sizes = {dict(s.items)["b"]: s.probability * timings.bytes_of(of, leg, s).mean() for s in of.pipeline.shapes}
+    assert sizes[3] + sizes[8] == pytest.approx(0.5 * stack.mean, rel=0.01)
+    assert sizes[8] / 0.2 > 1.5 * sizes[3] / 0.3
 
 
 def test_a_request_of_more_items_has_a_larger_stack() -> None:

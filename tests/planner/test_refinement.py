@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import cache
 
 import pytest
@@ -178,6 +179,24 @@ def test_an_interrupted_refinement_has_the_best_plan_that_a_simulation_agrees_wi
     assert all(limit.high_ms <= limit.limit_ms for limit in best.refined.limits)
 
 
+def test_what_cannot_be_known_of_a_later_round_leaves_the_plan_that_is_kept() -> None:
+    given = pressed(31, 0.6, room=1.2)
+    assert given is not None
+
+    def refuse(number: int) -> Callable[[str], None]:
+        def tell(text: str) -> None:
+            if text.startswith(f"round {number}:"):
+                raise NotKnown("too few requests")
+
+        return tell
+
+    with pytest.raises(NotKnown):
+        refine(given, requests=60_000, tell=refuse(1))
+    plan = refine(given, requests=60_000, tell=refuse(2))
+    assert plan.refined is not None
+    assert plan.refined.rounds == 1
+
+
 def test_each_percentile_is_as_simulated_where_it_has_an_interval() -> None:
     """A path that few requests take: its median is known, its tail is not."""
     sums = sample_plan().paths[0]
@@ -281,6 +300,9 @@ def test_a_plan_that_a_longer_simulation_says_misses_a_limit_is_tightened_or_cal
     assert plan.refined is not None
     assert plan.status == "feasible"
     assert plan.refined.requests == 40_000
+    assert plan.refined.missed_at == 80_000
+    unsaid = plan.model_copy(update={"status": "optimal"})
+    assert "refined: feasible if a longer simulation missed" in {c.name for c in verify(given, unsaid, 20_000).wrong}
     assert not verify(given, plan, 20_000).wrong
     (longer,) = compared(given, plan, 80_000, plan.refined.seed).limits.values()
     assert longer.high > longer.limit

@@ -16,18 +16,23 @@ from planner.prediction.queueing import single_server
 from planner.prediction.tandem import Passing, Tandem, begins
 from planner.simulation import Simulation
 from planner.situation import Situation
+from planner.verification.constraints import _fed
+from planner.verification.reading import Pattern, Reading
+from planner.verification.tandem import Coming, play_row
+from specs.run_result import Slice
 from tests.planner.networks import Server, chain, exponential
 from tests.planner.planned import planned
-from tests.planner.pressed import pressed
+from tests.planner.pressed import pressed, with_rates
 
 REQUESTS = 600_000
 BOTH = [0.005, 0.015]
 """A coefficient of variation of a half."""
 
 
-def agrees(given: Situation, layout: Layout) -> None:
-    (path,) = Latency(layout, Demand(given)).paths()
-    played = Simulation(layout, Demand(given), 1).run(REQUESTS).flows["src@here"]
+def agrees(given: Situation, layout: Layout, part: Slice | None = None, requests: int = REQUESTS) -> None:
+    demand = Demand(given, part)
+    (path,) = Latency(layout, demand).paths()
+    played = Simulation(layout, demand, 1).run(requests).flows["src@here"]
     p50, p99 = np.quantile(played.times("end", [*range(len(set(played.pattern.tolist())))]), [0.5, 0.99]) * 1e3
     assert path.predicted.p50_ms == pytest.approx(p50, rel=0.03)
     assert path.predicted.p99_ms == pytest.approx(p99, rel=0.05)
@@ -87,6 +92,13 @@ def test_branches_of_a_row_are_predicted_as_simulated() -> None:
     agrees(*chain(servers, 60.0, inputs=inputs))
 
 
+def test_what_a_slice_leaves_out_comes_to_each_queue_of_a_row_by_itself() -> None:
+    """Nearly all that comes to each is background."""
+    given, layout = chain({n: Server([0.01]) for n in "abc"}, 3.0)
+    part = Slice(members={"here": 1}, multiplier=1, background={"here": 57.0}, requests=300, seed=1)
+    agrees(given, layout, part, 100_000)
+
+
 def test_what_several_members_send_does_not_come_from_one_queue() -> None:
     """Queues of different sites, and those behind several replicas, are as if requests came by chance."""
     for servers in (
@@ -95,7 +107,26 @@ def test_what_several_members_send_does_not_come_from_one_queue() -> None:
     ):
         given, layout = chain(servers, 50.0)
         timings = Latency(layout, Demand(given)).timings
-        assert all(queue.tandem is None for queue in timings.queues.values())
+        assert all(queue.played is None for queue in timings.queues.values())
+
+
+def test_the_verifier_knows_how_long_the_tables_let_requests_wait_where_queues_feed_one_another() -> None:
+    """As if they came by chance, of visits of several stages too; not where a queue has no end."""
+    seen = 0
+    for seed in range(8):
+        given = pressed(seed, 0.6, 1.3)
+        plan = planned(given) if given is not None else None
+        if given is None or plan is None:
+            continue
+        timings = Latency(plan_layout(given, plan), Demand(given)).timings
+        reading = Reading(given, plan)
+        names = {reading.queue_of(i): timings.executor(i) for i in range(len(plan.assignments))}
+        for queue, wait in _fed(reading).items():
+            seen += 1
+            by_chance = single_server((a.rate, a.service) for a in timings.queues[names[queue]].arrivals)
+            assert wait == pytest.approx(1e3 * by_chance.mean, rel=0.01)
+        assert all(wait >= 0 for wait in _fed(Reading(with_rates(given, 20), plan)).values())
+    assert seen >= 2
 
 
 def agreed(seeds: range, load: float) -> int:
@@ -107,7 +138,7 @@ def agreed(seeds: range, load: float) -> int:
         if given is None or plan is None:
             continue
         timings = Latency(plan_layout(given, plan), Demand(given)).timings
-        if any(queue.tandem is not None for queue in timings.queues.values()):
+        if any(queue.played is not None for queue in timings.queues.values()):
             seen += 1
             assert not (wrong := verify(given, plan, 30_000).wrong), (seed, wrong)
     return seen
@@ -115,3 +146,23 @@ def agreed(seeds: range, load: float) -> int:
 
 def test_the_verifier_agrees_with_plans_of_queues_in_a_row() -> None:
     assert agreed(range(12), 0.6) >= 2
+
+
+def test_the_verifier_agrees_with_plans_of_busy_queues_in_a_row() -> None:
+    assert agreed(range(6), 0.85) >= 1
+
+
+def test_a_row_is_played_beside_theory_and_to_an_end_where_it_has_none() -> None:
+    """The verifier's: of fixed services only the first of two alike makes requests wait."""
+    way = Pattern(frozenset("ab"), {})
+    for load in (0.85, 1.0):
+        coming = Coming("f", way, load / 0.01, {n: {i: np.array([0.01])} for i, n in enumerate("ab")})
+        row = play_row({"a": None, "b": "a"}, [coming], np.random.default_rng(1))
+        waits = row.all_at("a")
+        assert np.isfinite(waits).all()
+        assert float(row.all_at("b").max()) == pytest.approx(0.0, abs=1e-9)
+        if load < 0.9:
+            alone = single_server([(coming.rate, Moments(0.01, 0.01**2, 0.01**3))])
+            assert float(waits.mean()) == pytest.approx(alone.mean, rel=0.02)
+        else:
+            assert float(waits.mean()) > 0.04

@@ -32,7 +32,7 @@ FEW: Final = 1_000
 """Of a class with fewer requests played it is not said how their waits go together."""
 WORTH: Final = 0.02
 """Tandems are played where requests wait, if they come by chance, for more than so many services on average at some
-queue, and one before it is busy for more than this share of the time."""
+queue that another feeds."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def tandems_of(timings: Timings) -> tuple[Tandem, ...]:
     found: list[Tandem] = []
     for top in dict.fromkeys(first.values()):
         mine = _in_order({name: feeders[name] for name in feeders if first[name] == top})
-        if any(_waits(timings, name) and _regular(timings, name, mine) for name in mine):
+        if any(feeder is not None and _waits(timings, name) for name, feeder in mine.items()):
             found.append(Tandem(mine, tuple(_passing(timings, top, mine))))
     return tuple(found)
 
@@ -151,12 +151,6 @@ def _waits(timings: Timings, name: str) -> bool:
     queue = timings.queues[name]
     rate = sum(a.rate for a in queue.arrivals)
     return rate > 0 and queue.wait.mean > WORTH * queue.load / rate
-
-
-def _regular(timings: Timings, name: str, feeders: Mapping[str, str | None]) -> bool:
-    """Whether a queue before it is busy enough to space out what comes there."""
-    before = feeders[name]
-    return before is not None and (timings.queues[before].load > WORTH or _regular(timings, before, feeders))
 
 
 def _in_order(feeders: Mapping[str, str | None]) -> dict[str, str | None]:

@@ -32,7 +32,7 @@ FEW: Final = 1_000
 """Of a class with fewer requests played it is not said how their waits go together."""
 WORTH: Final = 0.02
 """Tandems are played where requests wait, if they come by chance, for more than so many services on average at some
-queue that another feeds."""
+queue, and one before it is busy for more than this share of the time that the queue is."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def tandems_of(timings: Timings) -> tuple[Tandem, ...]:
     found: list[Tandem] = []
     for top in dict.fromkeys(first.values()):
         mine = _in_order({name: feeders[name] for name in feeders if first[name] == top})
-        if any(feeder is not None and _waits(timings, name) for name, feeder in mine.items()):
+        if any(_waits(timings, name) and _is_spaced(timings, name, mine) for name in mine):
             found.append(Tandem(mine, tuple(_passing(timings, top, mine))))
     return tuple(found)
 
@@ -151,6 +151,14 @@ def _waits(timings: Timings, name: str) -> bool:
     queue = timings.queues[name]
     rate = sum(a.rate for a in queue.arrivals)
     return rate > 0 and queue.wait.mean > WORTH * queue.load / rate
+
+
+def _is_spaced(timings: Timings, name: str, feeders: Mapping[str, str | None]) -> bool:
+    """Whether what comes to a queue is spaced out by one before it: not where that is hardly ever busy beside it."""
+    before, load = feeders[name], WORTH * timings.queues[name].load
+    while before is not None and timings.queues[before].load <= load:
+        before = feeders[before]
+    return before is not None
 
 
 def _in_order(feeders: Mapping[str, str | None]) -> dict[str, str | None]:

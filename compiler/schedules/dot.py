@@ -119,10 +119,17 @@ def _meaning_of_two(lanes: int) -> Any:
     return meaning
 
 
+def _sums(instruction: int, lanes: int, four: Any, weights: Any) -> Any:
+    """Sums in 16 bits of pairs of products, of four bytes with each lane's weights; TVMScript calls this while it
+    reads."""
+    repeated = T.reinterpret(T.broadcast(T.reinterpret(four, dtype="int32"), lanes), dtype=f"uint8x{GROUP * lanes}")
+    return T.call_llvm_pure_intrin(instruction, repeated, weights, dtype=f"int16x{2 * lanes}")
+
+
 def _fours(dot: str, lanes: int) -> Any:
-    bytes_, pairs = GROUP * lanes, 2 * lanes
+    pairs = 2 * lanes
     first, second = (T.llvm_lookup_intrinsic_id(name) for name in _PAIRS[dot])
-    u8, s8, s16, s32 = f"uint8x{bytes_}", f"int8x{bytes_}", f"int16x{pairs}", f"int32x{lanes}"
+    s8, s32 = f"int8x{GROUP * lanes}", f"int32x{lanes}"
 
     @T.prim_func(s_tir=True)
     def fours_of(a: T.handle, b: T.handle, c: T.handle) -> None:
@@ -134,18 +141,8 @@ def _fours(dot: str, lanes: int) -> Any:
             T.writes(C[0:lanes])
             C[T.ramp(T.int32(0), 1, lanes)] = C.vload([0], dtype=s32) + T.call_llvm_pure_intrin(
                 second,
-                T.call_llvm_pure_intrin(
-                    first,
-                    T.reinterpret(T.broadcast(T.reinterpret(A.vload([0], "uint8x4"), dtype="int32"), lanes), dtype=u8),
-                    B.vload([0, 0, 0], dtype=s8),
-                    dtype=s16,
-                )
-                + T.call_llvm_pure_intrin(
-                    first,
-                    T.reinterpret(T.broadcast(T.reinterpret(A.vload([4], "uint8x4"), dtype="int32"), lanes), dtype=u8),
-                    B.vload([1, 0, 0], dtype=s8),
-                    dtype=s16,
-                ),
+                _sums(first, lanes, A.vload([0], "uint8x4"), B.vload([0, 0, 0], dtype=s8))
+                + _sums(first, lanes, A.vload([4], "uint8x4"), B.vload([1, 0, 0], dtype=s8)),
                 T.broadcast(T.int16(1), pairs),
                 dtype=s32,
             )
@@ -154,9 +151,9 @@ def _fours(dot: str, lanes: int) -> Any:
 
 
 def _pairs(dot: str, lanes: int) -> Any:
-    bytes_, pairs = GROUP * lanes, 2 * lanes
+    pairs = 2 * lanes
     first, second = (T.llvm_lookup_intrinsic_id(name) for name in _PAIRS[dot])
-    u8, s8, s16, s32 = f"uint8x{bytes_}", f"int8x{bytes_}", f"int16x{pairs}", f"int32x{lanes}"
+    s8, s32 = f"int8x{GROUP * lanes}", f"int32x{lanes}"
 
     @T.prim_func(s_tir=True)
     def pairs_of(a: T.handle, b: T.handle, c: T.handle) -> None:
@@ -168,12 +165,7 @@ def _pairs(dot: str, lanes: int) -> Any:
             T.writes(C[0:lanes])
             C[T.ramp(T.int32(0), 1, lanes)] = C.vload([0], dtype=s32) + T.call_llvm_pure_intrin(
                 second,
-                T.call_llvm_pure_intrin(
-                    first,
-                    T.reinterpret(T.broadcast(T.reinterpret(A.vload([0], "uint8x4"), dtype="int32"), lanes), dtype=u8),
-                    B.vload([0, 0], dtype=s8),
-                    dtype=s16,
-                ),
+                _sums(first, lanes, A.vload([0], "uint8x4"), B.vload([0, 0], dtype=s8)),
                 T.broadcast(T.int16(1), pairs),
                 dtype=s32,
             )

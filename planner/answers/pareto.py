@@ -206,7 +206,8 @@ class _Sweep:
                 at = done + steps
                 if at not in known:
                     point = self._best(floor, fastest.latency_ms + at * step, most=ceiling)
-                    known.update({} if point is None else {at: point})
+                    if point is not None:
+                        known[at] = point
                 return at in known and known[at].per_month <= ceiling
 
             done += fewest_steps(cheaper, last - done) or last - done

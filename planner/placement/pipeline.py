@@ -185,7 +185,8 @@ class Pipeline:
         sending = (s for s in self.shapes if message.needs <= s.runs)
         known = [(n, s.probability) for s in sending if (n := self._entries(value, s)) is not None]
         total = sum(p for _, p in known)
-        return tuple(sum(p for n, p in known if n < most) / total for most in (items, items + 1))  # type: ignore[return-value]
+        fewer, no_more = (sum(p for n, p in known if n < most) / total for most in (items, items + 1))
+        return fewer, no_more
 
     def _entries(self, value: str, shape: Shape) -> int | None:
         """How many items the stack `value` has in requests of `shape`; None where it is none, or that is not known."""

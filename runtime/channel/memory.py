@@ -17,9 +17,9 @@ class MemoryChannel:
         self._open = True
 
     def send(self, target: str, message: Message) -> None:
-        deliver = self._deliver.get(target)
         if not self._open:
             return
+        deliver = self._deliver.get(target)
         if deliver is None:
             self._on_error(target, message, f"no host for {target}")
         else:

@@ -242,26 +242,16 @@ class Origin:
             if entry is None or entry.status != "pending":
                 return
             if attempt is not None:
-                reason = self._explained(reason, entry, attempt)
+                silent = self._silent(entry, attempt)
+                entry.outage = bool(attempt.parked or attempt.death or silent)
+                reason = _explained(reason, attempt, silent)
             entry.status, entry.reason, entry.trace = status, reason, trace or Trace()
         self._word_outside(entry)
 
-    def _explained(self, reason: str, entry: Entry, attempt: Attempt) -> str:
-        """Why a request ends, with what became of its attempts; whether by an outage is in its entry then."""
+    def _silent(self, entry: Entry, attempt: Attempt) -> Mapping[str, str]:
+        """The processes that are silent and may hold a request, with the reasons, by name."""
         down = self.health.down()
-        silent = sorted(p for p in self._uses[entry.flow] if p in down and attempt.may_be_at(p))
-        entry.outage = bool(attempt.parked or attempt.death or silent)
-        if attempt.parked:
-            return f"{reason} while {attempt.parked} was gone: {attempt.reason}"
-        if not reason.startswith(LATE):
-            return reason
-        if attempt.death:
-            reason = f"{reason}, after the death of {attempt.death}, which may have held it"
-        if silent:
-            reason = f"{reason}, and {silent[0]}, which may hold it, is silent: {down[silent[0]]}"
-        if attempt.refusal:
-            reason = f"{reason}; another try was refused: {attempt.refusal}"
-        return reason
+        return {p: down[p] for p in sorted(self._uses[entry.flow]) if p in down and attempt.may_be_at(p)}
 
     def _word_outside(self, entry: Entry) -> None:
         with self._lock:
@@ -437,6 +427,21 @@ class Origin:
 
     def close(self) -> None:
         self.health.close()
+
+
+def _explained(reason: str, attempt: Attempt, silent: Mapping[str, str]) -> str:
+    """Why a request ends, with what became of its attempts; `silent` may hold it."""
+    if attempt.parked:
+        return f"{reason} while {attempt.parked} was gone: {attempt.reason}"
+    if not reason.startswith(LATE):
+        return reason
+    if attempt.death:
+        reason = f"{reason}, after the death of {attempt.death}, which may have held it"
+    for process, why in list(silent.items())[:1]:
+        reason = f"{reason}, and {process}, which may hold it, is silent: {why}"
+    if attempt.refusal:
+        reason = f"{reason}; another try was refused: {attempt.refusal}"
+    return reason
 
 
 def _poison(process: str, attempt: Attempt, reason: str) -> str:

@@ -97,9 +97,8 @@ def test_a_plan_runs_and_serves(world: World, tmp_path: Path) -> None:
     assert world.call("undeploy", "shop").code == 0
 
 
+@pytest.mark.parametrize("world", ["federated"], indirect=True)
 def test_a_cluster_that_is_lost_ends_a_run_by_its_name(world: World, tmp_path: Path) -> None:
-    if len(world.clusters) == 1:
-        pytest.skip("there is no other")
     world.clusters["core"].close()
     ran = world.call("run", "bundle", *world.where, "--requests", "5", "-o", str(tmp_path / "run.json"))
     assert ran.code == 3

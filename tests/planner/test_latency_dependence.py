@@ -72,9 +72,7 @@ def test_a_request_that_comes_back_to_a_busy_device_waits_there_as_it_did() -> N
     assert path.predicted.p99_ms == pytest.approx(simulated, rel=0.1)
 
 
-def test_messages_that_left_over_a_link_at_once_and_are_joined_again_waited_for_it_once() -> None:
-    inputs = {"a": {"x": "src.v"}, "b": {"x": "src.v"}, "c": {"x": "a.out", "y": "b.out"}}
-    servers = {n: Server([1e-4], replicas=20, site="there") for n in "abc"}
+def is_as_simulated_over_a_slow_link(servers: dict[str, Server], inputs: dict[str, dict[str, str]]) -> None:
     link = {"rate": None, "up": {"rate": "10 kB/s"}, "down": {"rate": "1 GB/s"}}
     situation, layout = chain(servers, 30.0, inputs=inputs, link=link, payload=100.0)
     (path,) = Latency(layout, Demand(situation)).paths()
@@ -82,19 +80,19 @@ def test_messages_that_left_over_a_link_at_once_and_are_joined_again_waited_for_
     p50, p99 = np.quantile(times, [0.5, 0.99])
     assert path.predicted.p50_ms == pytest.approx(p50, rel=0.03)
     assert path.predicted.p99_ms == pytest.approx(p99, rel=0.05)
+
+
+def test_messages_that_left_over_a_link_at_once_and_are_joined_again_waited_for_it_once() -> None:
+    inputs = {"a": {"x": "src.v"}, "b": {"x": "src.v"}, "c": {"x": "a.out", "y": "b.out"}}
+    servers = {n: Server([1e-4], replicas=20, site="there") for n in "abc"}
+    is_as_simulated_over_a_slow_link(servers, inputs)
 
 
 def test_messages_that_left_at_once_waited_for_their_link_once_also_where_another_way_joins_them() -> None:
     inputs = {"a": {"x": "src.v"}, "b": {"x": "src.v"}, "c": {"x": "src.v"}}
     inputs["d"] = {"x": "a.out", "y": "b.out", "z": "c.out"}
     servers = {n: Server([1e-4], replicas=20, site="there" if n in "ab" else "here") for n in "abcd"}
-    link = {"rate": None, "up": {"rate": "10 kB/s"}, "down": {"rate": "1 GB/s"}}
-    situation, layout = chain(servers, 30.0, inputs=inputs, link=link, payload=100.0)
-    (path,) = Latency(layout, Demand(situation)).paths()
-    times = Simulation(layout, Demand(situation), 1).run(400_000).flows["src@here"].times("end", [0]) * 1e3
-    p50, p99 = np.quantile(times, [0.5, 0.99])
-    assert path.predicted.p50_ms == pytest.approx(p50, rel=0.03)
-    assert path.predicted.p99_ms == pytest.approx(p99, rel=0.05)
+    is_as_simulated_over_a_slow_link(servers, inputs)
 
 
 def test_stacks_of_those_who_send_them_are_as_large_on_average_as_all() -> None:
